@@ -1,0 +1,21 @@
+"""The mistakes that a user can make: one line each, naming the place, what was expected and the cure.
+
+Scripts print such an error as one line and exit with code 2 (`paddlenlp_ext.cli.run`); a traceback
+is left to mistakes of this project.
+"""
+
+
+class UserError(Exception):
+    """Something that the user gave is wrong: a file, a row, a flag, a name."""
+
+
+class DataError(UserError):
+    """A data file or one of its rows cannot be used."""
+
+
+class WeightsError(UserError):
+    """A weight file cannot be read, or does not fit the model."""
+
+
+class DeviceError(UserError):
+    """The asked device is not there."""

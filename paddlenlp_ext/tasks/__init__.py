@@ -1,0 +1,1 @@
+"""Text files to batches: tasks as rows of data, features, padding."""

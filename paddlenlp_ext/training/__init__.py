@@ -1,0 +1,1 @@
+"""The training loops, as generators of events, and what they stand on."""

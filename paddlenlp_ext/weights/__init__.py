@@ -1,0 +1,1 @@
+"""Weight files: names both ways, readers that execute nothing, downloads; no Paddle here."""

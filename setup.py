@@ -1,0 +1,5 @@
+"""Packaging entry point; every setting lives in pyproject.toml."""
+
+from setuptools import setup
+
+setup()
