@@ -1,0 +1,209 @@
+"""Read the rows of tab-separated files, and name every row that cannot be used.
+
+The files are those of the data sets' own archives: UTF-8, one row a line, fields split at tabs, no
+quoting (a quote is text). A row that does not fit is an error with file, line and reason, or, when
+the caller asks for it, left out and listed; no row is lost silently.
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO, Literal, NamedTuple
+
+from paddlenlp_ext.errors import DataError
+from paddlenlp_ext.tasks.task import Table, Task, TextExample
+
+MAX_LINE = 1_000_000  # bytes; the longest line of the official files has under 20,000
+BOM = b"\xef\xbb\xbf"  # the byte order mark that some editors put before UTF-8 text
+
+
+class BadRow(NamedTuple):
+    """A row that cannot be used: where it stands ("train.tsv:17") and why."""
+
+    source: str
+    reason: str
+
+
+class Examples(list[TextExample]):
+    """The usable rows of a split in the files' order, and the others.
+
+    Attributes:
+        bad_rows: The rows that were left out; empty unless the caller allowed bad rows.
+    """
+
+    def __init__(self, examples: Iterable[TextExample] = (), bad_rows: Iterable[BadRow] = ()):
+        super().__init__(examples)
+        self.bad_rows = tuple(bad_rows)
+
+
+def read_examples(
+    task: Task,
+    split: str,
+    data_dir: str | Path,
+    *,
+    on_bad_row: Literal["error", "skip"] = "error",
+) -> Examples:
+    """Read a split of a task.
+
+    Args:
+        task: What to read.
+        split: One of `task.splits`.
+        data_dir: Folder of the split's files, or the folder above it (that of all GLUE tasks).
+        on_bad_row: "error" stops at the first row that cannot be used, "skip" leaves such rows out
+            and lists them in `bad_rows` of the result.
+
+    Returns:
+        The examples; with the listed bad rows they are all rows that the files hold.
+
+    Raises:
+        DataError: No such split; a file is missing, unreadable, has another header, or no usable
+            row; with "error" also a row that cannot be used.
+    """
+    if split not in task.splits:
+        raise DataError(f"{task.name} has no split {split!r}; it has {', '.join(task.splits)}")
+    folder = _task_folder(task, Path(data_dir))
+    examples, bad_rows = [], []
+    for name in task.splits[split].files:
+        path = folder / name
+        for _, row in read_rows(path, task, task.splits[split]):
+            if isinstance(row, TextExample):
+                examples.append(row)
+            elif on_bad_row == "skip":
+                bad_rows.append(row)
+            else:
+                line = row.source.rpartition(":")[2]
+                raise DataError(
+                    f"{path}:{line}: {row.reason}; mend the row, or leave such rows out with "
+                    "--on_bad_row skip"
+                )
+    if not examples:
+        names = ", ".join(str(folder / name) for name in task.splits[split].files)
+        raise DataError(
+            f"{names}: no usable row for {task.name} {split} ({len(bad_rows)} rows that cannot be "
+            "used); give a file with at least one row under --data_dir"
+        )
+    return Examples(examples, bad_rows)
+
+
+def read_rows(path: Path, task: Task, table: Table) -> Iterator[tuple[bytes, TextExample | BadRow]]:
+    """Yield each row of one file: its line as it stands there, and what it says or lacks.
+
+    Raises:
+        DataError: The file is missing, unreadable, or has another header than the task's.
+    """
+    lines = _lines(path, task)
+    columns = table.columns
+    if columns is None:
+        columns = _header(path, next(lines, (1, b""))[1], task, table)
+    positions = [columns.index(name) for name in (*table.text, table.label)]
+    for number, line in lines:
+        source = f"{path.name}:{number}"
+        try:
+            *texts, label = _fields(line, len(columns), positions)
+            empty = [name for name, text in zip(table.text, texts, strict=True) if not text.strip()]
+            if empty:
+                raise ValueError(f"expected a text, got none in column {empty[0]!r}")
+            text_b = texts[1] if len(texts) > 1 else None
+            yield line, TextExample(texts[0], text_b, _label(label, task), source)
+        except ValueError as error:
+            yield line, BadRow(source, str(error))
+
+
+def _task_folder(task: Task, data_dir: Path) -> Path:
+    below = data_dir / task.name
+    return below if below.is_dir() else data_dir
+
+
+def _lines(path: Path, task: Task) -> Iterator[tuple[int, bytes]]:
+    """Yield line numbers from 1 and lines without their ends; empty lines at the end are no rows.
+
+    Only a line feed ends a line: texts hold U+2028, form feeds and other characters at which
+    Python's text mode or `splitlines` would break a row in two.
+    """
+    empty: list[int] = []
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(_bounded_lines(file), start=1):
+                bare = line.removesuffix(b"\n").removesuffix(b"\r")
+                if number == 1:
+                    bare = bare.removeprefix(BOM)
+                if not bare:
+                    empty.append(number)
+                    continue
+                for earlier in empty:
+                    yield earlier, b""
+                empty.clear()
+                yield number, bare
+    except FileNotFoundError:
+        raise DataError(_missing(path, task)) from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _bounded_lines(file: BinaryIO) -> Iterator[bytes]:
+    """Yield lines, of an overlong one only the beginning, so that no file fills the memory."""
+    limit = MAX_LINE + 2
+    while line := file.readline(limit):
+        rest = line
+        while len(rest) == limit and not rest.endswith(b"\n"):
+            rest = file.readline(limit)
+        yield line
+
+
+def _header(path: Path, line: bytes, task: Task, table: Table) -> tuple[str, ...]:
+    columns = tuple(line.decode(errors="replace").split("\t"))
+    missing = [name for name in (*table.text, table.label) if name not in columns]
+    if missing:
+        raise DataError(
+            f"{path}:1: expected a header row with the columns {', '.join(map(repr, missing))}, "
+            f"got {_shown(columns)}; give {task.name} in its official layout (data/README.md)"
+        )
+    return columns
+
+
+def _fields(line: bytes, num_columns: int, positions: list[int]) -> list[str]:
+    """Return the fields of a line at `positions`; ValueError says what is wrong with the line."""
+    if not line:
+        raise ValueError(f"expected {num_columns} columns, got an empty line")
+    if len(line) > MAX_LINE:
+        raise ValueError(f"expected at most {MAX_LINE:,} bytes in a line, got more")
+    if b"\0" in line:
+        raise ValueError("expected text, got a NUL byte")
+    try:
+        fields = line.decode().split("\t")
+    except UnicodeDecodeError as error:
+        byte = error.object[error.start]
+        raise ValueError(f"expected UTF-8, got byte 0x{byte:02x} after {error.start}") from None
+    if len(fields) != num_columns:
+        raise ValueError(f"expected {num_columns} columns, got {len(fields)}")
+    return [fields[position] for position in positions]
+
+
+def _label(text: str, task: Task) -> int | float:
+    """Return the class number or the score; ValueError says what is wrong with it."""
+    if task.labels is not None:
+        if text not in task.labels:
+            raise ValueError(f"expected a label of {', '.join(task.labels)}, got {_shown(text)}")
+        return task.labels.index(text)
+    low, high = task.label_range or (-math.inf, math.inf)
+    try:
+        score = float(text)
+    except ValueError:
+        raise ValueError(f"expected a number as score, got {_shown(text)}") from None
+    if not (low <= score <= high and math.isfinite(score)):
+        raise ValueError(f"expected a score from {low:g} to {high:g}, got {text}")
+    return score
+
+
+def _missing(path: Path, task: Task) -> str:
+    names = dict.fromkeys(name for table in task.splits.values() for name in table.files)
+    return (
+        f"{path}: no such file; {task.name} needs {', '.join(names)} in this folder: give the "
+        "right one with --data_dir, or leave that flag out to download the official files"
+    )
+
+
+def _shown(value: object) -> str:
+    """Show a value of the file in a message, at a length that leaves the message readable."""
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,0 +1,69 @@
+"""What a text classification task is: its files, columns, labels and metric, as data."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy.typing as npt
+
+Metric = Callable[[npt.NDArray[Any], npt.NDArray[Any]], dict[str, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class TextExample:
+    """One row of a task: a text or a pair of texts, and what it is labelled with.
+
+    Attributes:
+        text_a: The only, or the first text.
+        text_b: The second text of a pair.
+        label: Position in `Task.labels`; the score itself where the task is a regression.
+        source: Where the row stands, for messages: "train.tsv:17".
+    """
+
+    text_a: str
+    text_b: str | None
+    label: int | float
+    source: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """Where a split stands: its tab-separated files and the columns of theirs that are read.
+
+    Attributes:
+        files: Paths below the task's folder, read one after the other.
+        text: Names of one or two columns.
+        label: Name of the label's column.
+        columns: The names of all columns, for a file without a header row.
+    """
+
+    files: tuple[str, ...]
+    text: tuple[str, ...]
+    label: str
+    columns: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """A text classification or regression task.
+
+    Attributes:
+        name: The paper's name, which is also the name of the official folder: "SST-2".
+        splits: "train" first, then the splits to evaluate on.
+        metric: Makes the reported numbers from predictions (logits [N, C], or [N] for a
+            regression) and labels [N].
+        labels: The labels as they stand in the files; a label's position is its class number.
+            None for a regression.
+        label_range: Lowest and highest score of a regression.
+    """
+
+    name: str
+    splits: Mapping[str, Table]
+    metric: Metric
+    labels: tuple[str, ...] | None = None
+    label_range: tuple[float, float] | None = None
+
+    @property
+    def num_labels(self) -> int:
+        """Width of the classifier: the number of classes, 1 for a regression."""
+        return 1 if self.labels is None else len(self.labels)
