@@ -7,10 +7,10 @@ import difflib
 
 from paddlenlp_ext import metrics
 from paddlenlp_ext.errors import DataError
-from paddlenlp_ext.tasks.rows import BadRow, Examples, read_examples
+from paddlenlp_ext.tasks.rows import read_examples
 from paddlenlp_ext.tasks.task import Table, Task
 
-__all__ = ["GLUE", "glue_task", "read_examples", "BadRow", "Examples"]
+__all__ = ["GLUE", "glue_task", "read_examples"]
 
 
 def _splits(

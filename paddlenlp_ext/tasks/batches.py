@@ -1,0 +1,233 @@
+"""Put features into batches: in which order, on which rank, and padded to one length.
+
+The order of training is a function of (seed, epoch) alone, so a position in it is two small
+numbers, the epoch and the batch, and a resumed run jumps there without reading what came before.
+Paddle's own samplers repeat rows to fill up ranks, and their order changes with the number of
+workers.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import paddle
+from paddle import Tensor
+
+from paddlenlp_ext.tasks.features import Features
+
+Rows = npt.NDArray[np.int64]
+
+WINDOW = 50  # global batches that are sorted by length together
+
+
+class Batch(dict[str, Tensor]):
+    """Tensors of B examples, padded to a common length L, by the names that models take.
+
+    `input_ids`, `attention_mask` (1 token, 0 padding) and, where the model has them,
+    `token_type_ids` are int64 [B, L]; `labels` is int64 [B], or float32 [B] for a regression.
+
+    Attributes:
+        rows: Numbers of the examples in their list; int64 [B].
+    """
+
+    def __init__(self, tensors: dict[str, Tensor], rows: Rows):
+        super().__init__(tensors)
+        self.rows = rows
+
+    @property
+    def inputs(self) -> dict[str, Tensor]:
+        """What the model is called with: everything but the labels."""
+        return {name: tensor for name, tensor in self.items() if name != "labels"}
+
+
+class Order(Protocol):
+    """Which rows make up this rank's batches."""
+
+    def __len__(self) -> int:
+        """Return the number of batches of an epoch, equal on all ranks."""
+
+    def rows(self, epoch: int = 0, start: int = 0) -> Iterator[Rows]:
+        """Yield the row numbers of each batch of an epoch, from batch `start` on."""
+
+
+class BatchOrder:
+    """The order of training: every row once an epoch, batch by batch over all ranks.
+
+    A global batch is the next `batch_size * world_size` rows, so 2 ranks with 16 rows and 1 rank
+    with 32 train on the same batches. Each rank takes a contiguous part; of the last, short batch
+    parts differ by at most one row, and some may be empty.
+
+    Args:
+        num_examples: Rows of an epoch.
+        batch_size: Rows of a full batch on one rank.
+        seed: Of the order; at least 0.
+        rank: Number of this process.
+        world_size: Number of processes.
+        shuffle: Whether each epoch has its own order, or always that of the list.
+        lengths: Number of tokens of each row. With it, rows of similar length share a batch, which
+            saves padding: shuffled rows are sorted by length within windows of 50 global batches,
+            and the batches are shuffled.
+    """
+
+    def __init__(
+        self,
+        num_examples: int,
+        batch_size: int,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        shuffle: bool = True,
+        lengths: Sequence[int] | None = None,
+    ):
+        self.num_examples = num_examples
+        self.global_size = batch_size * world_size
+        self.seed = seed
+        self.rank = rank
+        self.world_size = world_size
+        self.shuffle = shuffle
+        self.lengths = None if lengths is None else np.asarray(lengths)
+
+    def __len__(self) -> int:
+        """Return the number of batches of an epoch, equal on all ranks."""
+        return -(-self.num_examples // self.global_size)
+
+    def rows(self, epoch: int = 0, start: int = 0) -> Iterator[Rows]:
+        """Yield the row numbers of each batch of an epoch, from batch `start` on; int64 [B]."""
+        for batch in self._global_batches(epoch)[start:]:
+            yield batch[_part(len(batch), self.rank, self.world_size)]
+
+    def _global_batches(self, epoch: int) -> list[Rows]:
+        rows = np.arange(self.num_examples)
+        if not self.shuffle:
+            return _chunks(rows, self.global_size)
+        # RandomState, unlike Generator, promises the same numbers in every release of NumPy, so a
+        # run can be resumed after an upgrade.
+        random = np.random.RandomState(
+            np.random.MT19937(np.random.SeedSequence((self.seed, epoch)))
+        )
+        random.shuffle(rows)
+        if self.lengths is None:
+            return _chunks(rows, self.global_size)
+        for window in _chunks(rows, WINDOW * self.global_size):
+            window[:] = window[np.argsort(-self.lengths[window], kind="stable")]
+        batches = _chunks(rows, self.global_size)
+        full = self.num_examples // self.global_size  # the short batch stays the last one
+        return [batches[k] for k in random.permutation(full)] + batches[full:]
+
+
+class EvaluationOrder:
+    """The order of evaluation: each rank has a contiguous share of the rows, none twice.
+
+    Shares differ by at most one row, so ranks may have different numbers of batches; results are
+    gathered by row number.
+
+    Args:
+        num_examples: Rows to evaluate on.
+        batch_size: Rows of a full batch on one rank.
+        rank: Number of this process.
+        world_size: Number of processes.
+        lengths: Number of tokens of each row. With it, a rank takes its longest rows first, so
+            that batches hold little padding and the one that needs most memory comes first.
+    """
+
+    def __init__(
+        self,
+        num_examples: int,
+        batch_size: int,
+        rank: int = 0,
+        world_size: int = 1,
+        lengths: Sequence[int] | None = None,
+    ):
+        share = np.arange(num_examples)[_part(num_examples, rank, world_size)]
+        if lengths is not None:
+            share = share[np.argsort(-np.asarray(lengths)[share], kind="stable")]
+        self.batches = _chunks(share, batch_size)
+
+    def __len__(self) -> int:
+        """Return the number of this rank's batches."""
+        return len(self.batches)
+
+    def rows(self, epoch: int = 0, start: int = 0) -> Iterator[Rows]:
+        """Yield the row numbers of each batch from batch `start` on, whatever the epoch."""
+        yield from self.batches[start:]
+
+
+class Loader:
+    """Features in the batches of an order; iterating gives one epoch.
+
+    Args:
+        features: All examples, on every rank.
+        order: Which of them make up this rank's batches.
+        pad_token_id: What fills up `input_ids`.
+        pad_to_multiple_of: Lengths are rounded up to a multiple of it (8 suits a GPU).
+    """
+
+    def __init__(
+        self,
+        features: Sequence[Features],
+        order: Order,
+        *,
+        pad_token_id: int,
+        pad_to_multiple_of: int = 1,
+    ):
+        self.features = features
+        self.order = order
+        self.pad_token_id = pad_token_id
+        self.pad_to_multiple_of = pad_to_multiple_of
+
+    def __len__(self) -> int:
+        """Return the number of batches of an epoch."""
+        return len(self.order)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield the batches of the first epoch."""
+        return self.batches()
+
+    def batches(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
+        """Yield the batches of an epoch from batch `start` on."""
+        for rows in self.order.rows(epoch, start):
+            chosen = [self.features[row] for row in rows]
+            tensors = collate(chosen, self.pad_token_id, self.pad_to_multiple_of)
+            yield Batch(tensors, rows)
+
+
+def collate(
+    features: Sequence[Features], pad_token_id: int, pad_to_multiple_of: int = 1
+) -> dict[str, Tensor]:
+    """Pad examples to their longest one and make tensors of them.
+
+    Args:
+        features: B examples of one task; none gives tensors without rows.
+        pad_token_id: What fills up `input_ids`; masks and token types are filled with 0.
+        pad_to_multiple_of: The length L is rounded up to a multiple of it.
+
+    Returns:
+        The tensors of a `Batch`.
+    """
+    longest = max(map(len, features), default=0)
+    length = -(-longest // pad_to_multiple_of) * pad_to_multiple_of
+    arrays = {
+        "input_ids": np.full((len(features), length), pad_token_id, np.int64),
+        "attention_mask": np.zeros((len(features), length), np.int64),
+    }
+    if features and features[0].token_type_ids is not None:
+        arrays["token_type_ids"] = np.zeros((len(features), length), np.int64)
+    for row, one in enumerate(features):
+        arrays["input_ids"][row, : len(one)] = one.input_ids
+        arrays["attention_mask"][row, : len(one)] = 1
+        if one.token_type_ids is not None:
+            arrays["token_type_ids"][row, : len(one)] = one.token_type_ids
+    is_score = any(isinstance(one.label, float) for one in features)
+    labels = np.array([one.label for one in features], np.float32 if is_score else np.int64)
+    return {name: paddle.to_tensor(array) for name, array in (*arrays.items(), ("labels", labels))}
+
+
+def _part(num_rows: int, rank: int, world_size: int) -> slice:
+    """Return a rank's contiguous part of `num_rows` rows; parts differ by at most one row."""
+    return slice(num_rows * rank // world_size, num_rows * (rank + 1) // world_size)
+
+
+def _chunks(rows: Rows, size: int) -> list[Rows]:
+    """Cut rows into views of `size` rows, the last one shorter."""
+    return [rows[start : start + size] for start in range(0, len(rows), size)]

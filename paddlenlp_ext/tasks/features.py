@@ -1,0 +1,73 @@
+"""Turn texts into the ids that a model reads, unpadded, one entry an example."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from paddlenlp_ext.tasks.task import TextExample
+
+if TYPE_CHECKING:
+    from paddlenlp_ext.tokenizers.base import Tokenizer
+
+CHUNK = 1_000  # examples; enough for the tokenizer to use all cores, little enough for memory
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """What a model reads of one example. Arrays, because a list of ids takes four times the memory.
+
+    Attributes:
+        input_ids: Token ids with the special tokens; int32 [L].
+        token_type_ids: 0 for the first text, 1 for the second; int32 [L]. None for a model that
+            has no token types.
+        label: Class number or score, as in `TextExample`.
+    """
+
+    input_ids: npt.NDArray[np.int32]
+    token_type_ids: npt.NDArray[np.int32] | None
+    label: int | float
+
+    def __len__(self) -> int:
+        """Return the number of tokens."""
+        return len(self.input_ids)
+
+
+def make_features(
+    examples: Sequence[TextExample], tokenizer: "Tokenizer", max_length: int
+) -> list[Features]:
+    """Tokenize examples.
+
+    A pair that is too long loses tokens from its longer text until it fits. That happens here,
+    before padding, so that an example's features do not depend on its batch.
+
+    Args:
+        examples: All single texts, or all pairs.
+        tokenizer: The model's tokenizer.
+        max_length: Most tokens of an example, special tokens included.
+
+    Returns:
+        One entry an example, in order.
+    """
+    features: list[Features] = []
+    with tqdm(total=len(examples), desc="tokenizing", unit="row", disable=None, leave=False) as bar:
+        for start in range(0, len(examples), CHUNK):
+            chunk = examples[start : start + CHUNK]
+            second = [example.text_b for example in chunk if example.text_b is not None]
+            encoded = tokenizer(
+                [example.text_a for example in chunk],
+                second or None,
+                truncation=True,
+                max_length=max_length,
+            )
+            input_ids = [np.asarray(ids, np.int32) for ids in encoded["input_ids"]]
+            type_ids: Sequence[npt.NDArray[np.int32] | None] = [None] * len(chunk)
+            if "token_type_ids" in encoded:
+                type_ids = [np.asarray(types, np.int32) for types in encoded["token_type_ids"]]
+            labels = [example.label for example in chunk]
+            features.extend(map(Features, input_ids, type_ids, labels))
+            bar.update(len(chunk))
+    return features
