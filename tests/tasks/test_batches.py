@@ -1,5 +1,7 @@
 """Order, share and padding of batches: every example once, the same for every number of ranks."""
 
+import itertools
+
 import numpy as np
 import paddle
 import pytest
@@ -23,6 +25,10 @@ def features(lengths, *, label=1, types=True):
     ]
 
 
+def flat(lists):
+    return list(itertools.chain.from_iterable(lists))
+
+
 def global_batches(num, batch, world, **options):
     """The batches of all ranks put together, as lists of row numbers."""
     ranks = [
@@ -37,7 +43,7 @@ def global_batches(num, batch, world, **options):
 @pytest.mark.parametrize(("world", "batch"), SIZES)
 def test_training_takes_every_row_once_for_every_number_of_rows(world, batch, shuffle):
     for num in range(1, 41):
-        rows = sum(global_batches(num, batch, world, shuffle=shuffle, seed=7), [])
+        rows = flat(global_batches(num, batch, world, shuffle=shuffle, seed=7))
         assert sorted(rows) == list(range(num))
 
 
@@ -50,8 +56,8 @@ def test_evaluation_takes_every_row_once_and_shares_evenly(world, batch):
             batches = list(order.rows())
             assert len(batches) == len(order)
             assert all(1 <= len(rows) <= batch for rows in batches)
-            shares.append(sum((rows.tolist() for rows in batches), []))
-        assert sum(shares, []) == list(range(num))
+            shares.append(flat(rows.tolist() for rows in batches))
+        assert flat(shares) == list(range(num))
         assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
@@ -65,7 +71,7 @@ def test_evaluation_takes_every_row_once_and_shares_evenly(world, batch):
 def test_global_batches_do_not_depend_on_the_number_of_ranks(num, batch, seed, grouped):
     lengths = np.random.default_rng(num).integers(1, 90, num).tolist() if grouped else None
     one = global_batches(num, 6 * batch, 1, seed=seed, lengths=lengths)
-    assert sorted(sum(one, [])) == list(range(num))
+    assert sorted(flat(one)) == list(range(num))
     assert global_batches(num, 3 * batch, 2, seed=seed, lengths=lengths) == one
     assert global_batches(num, 2 * batch, 3, seed=seed, lengths=lengths) == one
 
