@@ -1,0 +1,254 @@
+"""What every model can do: begin, load, save, grow its vocabulary, save memory."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar, Literal, TypeVar
+
+import numpy as np
+import paddle
+from paddle import Tensor, nn
+
+from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.models.config import ModelConfig
+from paddlenlp_ext.nn.encoder import Encoder
+from paddlenlp_ext.weights import folders
+from paddlenlp_ext.weights.names import NameTable
+from paddlenlp_ext.weights.states import (
+    Array,
+    LoadReport,
+    export_state,
+    load_state,
+    require_fit,
+)
+
+logger = logging.getLogger(__name__)
+
+Format = Literal["paddle", "huggingface"]
+AnyModel = TypeVar("AnyModel", bound="Model")
+
+_filling = False  # while the weights of a file are about to replace those of a new model
+
+
+class Model(nn.Layer):
+    """A model with a config, weights under two foreign formats, and presets.
+
+    Args:
+        config: The sizes.
+
+    Attributes:
+        config_class: Type of `config`.
+        presets: Configs by name.
+        names: The table of names of each foreign format.
+        load_report: What the weight file lacked and what was left of it; none before loading.
+    """
+
+    config_class: ClassVar[type[ModelConfig]] = ModelConfig
+    presets: ClassVar[Mapping[str, ModelConfig]] = {}
+    names: ClassVar[Mapping[Format, NameTable]] = {}
+    # Modules that weight files may lack: they then begin at random, with a warning.
+    optional_modules: ClassVar[tuple[str, ...]] = ("pooler.",)
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.load_report: LoadReport | None = None
+
+    # ---- beginning -------------------------------------------------------------------------
+
+    def initialize_weights(self) -> None:
+        """Draw new weights; every class calls this at the end of its `__init__`.
+
+        Linear and embedding weights are normal with `initializer_range`, the padding token's
+        row and biases zero. The weights of an inner model were drawn by that model.
+        """
+        if not _filling:
+            for layer in self._own_layers():
+                self._initialize_layer(layer)
+
+    def _own_layers(self) -> Iterator[nn.Layer]:
+        waiting: list[nn.Layer] = [self]
+        while waiting:
+            for layer in waiting.pop().children():
+                if not isinstance(layer, Model):
+                    yield layer
+                    waiting.append(layer)
+
+    def _initialize_layer(self, layer: nn.Layer) -> None:
+        """Draw the weights of one layer; a family with layers of its own adds to this."""
+        if isinstance(layer, (nn.Linear, nn.Embedding)):
+            std = self.config.initializer_range
+            layer.weight.set_value(paddle.randn(layer.weight.shape) * std)
+        if isinstance(layer, nn.Linear) and layer.bias is not None:
+            layer.bias.set_value(paddle.zeros_like(layer.bias))
+
+    # ---- loading ---------------------------------------------------------------------------
+
+    @classmethod
+    def from_pretrained(
+        cls: type[AnyModel], name_or_folder: str | Path, **config_overrides: Any
+    ) -> AnyModel:
+        """Build a model and fill it with published or saved weights.
+
+        Args:
+            name_or_folder: A folder of ours, PaddleNLP's or transformers' (then the network is not
+                touched), a preset, or a repository of the Hugging Face Hub.
+            config_overrides: Fields of the config to change (`num_labels=3`).
+
+        Raises:
+            UserError: There is no such folder or preset, a file is broken, or the weights leave a
+                hole in the model that is not a new head.
+        """
+        source = str(name_or_folder)
+        config = cls.read_config(source).replace(**config_overrides)
+        with _to_be_filled():
+            model = cls(config)
+        tensors, layout = folders.read_model(source)
+        model._fill(tensors, layout, source)
+        model.eval()
+        return model
+
+    @classmethod
+    def read_config(cls, source: str) -> ModelConfig:
+        """Read the config of a preset, a folder or a repository.
+
+        Raises:
+            UserError: There is none, or it is another family's.
+        """
+        if source in cls.presets and not Path(source).is_dir():
+            return cls.presets[source]
+        values = folders.read_config(source)
+        family = values.get("model_type", cls.config_class.model_type)
+        if family != cls.config_class.model_type:
+            raise UserError(
+                f"{source}: these are weights of a {family} model, and {cls.__name__} is of "
+                f"{cls.config_class.model_type}; take the classes of that family"
+            )
+        return cls.config_class.from_dict(values, origin=f"{source}/config.json")
+
+    def _fill(self, tensors: Mapping[str, Array], layout: Format, source: str) -> None:
+        parameters = dict(self.named_parameters())
+        shapes = {name: tuple(parameter.shape) for name, parameter in parameters.items()}
+        transposed = self.linear_weights() if layout == "huggingface" else ()
+        state, report = load_state(tensors, self.names[layout], shapes, transposed)
+        self._accept(report, source)
+        for name, array in state.items():
+            parameter = parameters[name]
+            values = np.ascontiguousarray(array, dtype=np.float32)
+            parameter.set_value(paddle.to_tensor(values, dtype=parameter.dtype))
+        new = parameters.keys() - state.keys()
+        for path, layer in self.named_sublayers():
+            if any(f"{path}.{name}" in new for name, _ in layer.named_parameters("", False)):
+                self._initialize_layer(layer)
+
+    def _accept(self, report: LoadReport, source: str) -> None:
+        """Warn of new heads, refuse holes; a head of another width counts as new."""
+        encoder_prefix = "" if self.names["huggingface"].is_bare(self._parameter_names()) else "encoder."
+
+        def may_be_new(name: str) -> bool:
+            inner = name.removeprefix(encoder_prefix)
+            in_head = bool(encoder_prefix) and not name.startswith(encoder_prefix)
+            return in_head or inner.startswith(self.optional_modules)
+
+        fatal = LoadReport(
+            report.missing,
+            report.unexpected,
+            tuple(row for row in report.mismatched if not may_be_new(row[0])),
+        )
+        require_fit(fatal, source, may_be_new)
+        self.load_report = report
+        new = [*report.missing, *(row[0] for row in report.mismatched)]
+        if new:
+            logger.warning("%s: these weights begin at random: %s", source, report.describe())
+        elif report.unexpected or report.differing:
+            logger.info("%s: %s", source, report.describe())
+
+    # ---- saving ----------------------------------------------------------------------------
+
+    def save_pretrained(self, folder: str | Path, format: Format = "paddle") -> None:  # noqa: A002
+        """Write the config and the weights.
+
+        Args:
+            folder: Where to; made if it is not there.
+            format: `paddle`, what PaddleNLP loads (`model_state.pdparams`); or `huggingface`, what
+                transformers loads strictly (`model.safetensors`).
+
+        Raises:
+            WeightsError: The format has no name for some of the weights.
+        """
+        transposed = self.linear_weights() if format == "huggingface" else ()
+        state = {name: value.astype("float32").numpy() for name, value in self.named_parameters()}
+        tensors = export_state(state, self.names[format], transposed)
+        config = {"architectures": [self.foreign_class_name(format)], **self.config.to_dict()}
+        folders.write_model(Path(folder), tensors, config, format)
+
+    @classmethod
+    def foreign_class_name(cls, format: Format) -> str:  # noqa: A002, ARG003
+        """Name of this class in the library that has the format."""
+        return cls.__name__
+
+    def linear_weights(self) -> set[str]:
+        """Names of the weights that PyTorch keeps as [out, in] and Paddle as [in, out]."""
+        return {
+            f"{path}.weight" for path, layer in self.named_sublayers() if isinstance(layer, nn.Linear)
+        }
+
+    # ---- vocabulary and memory ---------------------------------------------------------------
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        """The word table."""
+        raise NotImplementedError
+
+    def resize_token_embeddings(self, vocab_size: int) -> None:
+        """Give the word table, and what scores words, another number of rows.
+
+        Args:
+            vocab_size: New `V`; added rows are drawn at random, rows beyond it are cut off.
+        """
+        with paddle.no_grad():
+            self._resize_vocabulary(vocab_size)
+        for layer in self.sublayers(include_self=True):
+            if isinstance(layer, Model):
+                layer.config = layer.config.replace(vocab_size=vocab_size)
+
+    def _resize_vocabulary(self, vocab_size: int) -> None:
+        table = self.get_input_embeddings()
+        table.weight = self._resized(table.weight, vocab_size)
+        table._num_embeddings = vocab_size
+
+    def _resized(self, parameter: Tensor, rows: int) -> Tensor:
+        """A parameter with another first axis; new rows normal, new entries of a bias zero."""
+        kept = min(rows, parameter.shape[0])
+        is_bias = parameter.ndim == 1
+        grown = self.create_parameter([rows, *parameter.shape[1:]], is_bias=is_bias)
+        values = paddle.randn(grown.shape) * (0.0 if is_bias else self.config.initializer_range)
+        values[:kept] = parameter[:kept]
+        grown.set_value(values)
+        return grown
+
+    def enable_recompute(self) -> None:
+        """Forget activations in training and compute them again in the backward pass."""
+        for layer in self.sublayers(include_self=True):
+            if isinstance(layer, Encoder):
+                layer.recompute = True
+
+    def _parameter_names(self) -> list[str]:
+        return [name for name, _ in self.named_parameters()]
+
+
+@contextmanager
+def _to_be_filled() -> Iterator[None]:
+    """Build models without drawing their weights: those of a file come next."""
+    global _filling  # noqa: PLW0603
+    paddle.nn.initializer.set_global_initializer(paddle.nn.initializer.Constant(0.0))
+    _filling = True
+    try:
+        yield
+    finally:
+        _filling = False
+        paddle.nn.initializer.set_global_initializer(None)
+
+

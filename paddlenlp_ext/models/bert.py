@@ -1,0 +1,283 @@
+"""BERT (Devlin et al., 2018, arXiv 1810.04805): the model that the other five vary.
+
+Words, positions and token types of one width; a post-LayerNorm transformer; a pooled vector from
+the first token; a language-model head that uses the word embeddings as its matrix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from paddle import Tensor, nn
+from paddle.nn import functional as F
+
+from paddlenlp_ext.models.base import Format
+from paddlenlp_ext.models.causal import DecoderModel, ForCausalLM
+from paddlenlp_ext.models.config import ModelConfig
+from paddlenlp_ext.models.heads import (
+    ForMaskedLM,
+    ForMultipleChoice,
+    ForQuestionAnswering,
+    ForSequenceClassification,
+    ForTokenClassification,
+    HeadModel,
+)
+from paddlenlp_ext.models.outputs import BaseModelOutput, HeadOutput
+from paddlenlp_ext.models.pretraining import ForPreTraining
+from paddlenlp_ext.nn.attention import Attention
+from paddlenlp_ext.nn.embeddings import Embeddings
+from paddlenlp_ext.nn.encoder import Encoder, EncoderLayer
+from paddlenlp_ext.nn.heads import Pooler
+from paddlenlp_ext.weights.names import NameTable
+
+
+@dataclass(frozen=True)
+class BertConfig(ModelConfig):
+    """Sizes of a BERT; the defaults are bert-base-uncased's.
+
+    Attributes:
+        type_vocab_size: Kinds of segments.
+        pool_act: Activation of the pooled vector (PaddleNLP's field; "" for none).
+    """
+
+    model_type: ClassVar[str] = "bert"
+
+    type_vocab_size: int = 2
+    pool_act: str = "tanh"
+
+
+def _chinese_roberta(hidden_size: int, layers: int) -> BertConfig:
+    """UER's small Chinese models: heads 64 wide."""
+    return BertConfig(
+        vocab_size=21128,
+        hidden_size=hidden_size,
+        num_hidden_layers=layers,
+        num_attention_heads=hidden_size // 64,
+        intermediate_size=4 * hidden_size,
+    )
+
+
+_LARGE: dict[str, Any] = {
+    "hidden_size": 1024,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 16,
+    "intermediate_size": 4096,
+}
+
+PRESETS: dict[str, BertConfig] = {
+    "bert-base-uncased": BertConfig(),
+    "bert-large-uncased": BertConfig(**_LARGE),
+    "bert-base-cased": BertConfig(vocab_size=28996),
+    "bert-large-cased": BertConfig(vocab_size=28996, **_LARGE),
+    "bert-base-multilingual-uncased": BertConfig(vocab_size=105879),
+    "bert-base-multilingual-cased": BertConfig(vocab_size=119547),
+    "bert-base-chinese": BertConfig(vocab_size=21128),
+    "bert-wwm-chinese": BertConfig(vocab_size=21128),
+    "bert-wwm-ext-chinese": BertConfig(vocab_size=21128),
+    "macbert-base-chinese": BertConfig(vocab_size=21128),
+    "macbert-large-chinese": BertConfig(vocab_size=21128, **_LARGE),
+    "simbert-base-chinese": BertConfig(vocab_size=13685),
+    "uer/chinese-roberta-base": _chinese_roberta(768, 12),
+    "uer/chinese-roberta-medium": _chinese_roberta(512, 8),
+    "uer/chinese-roberta-6l-768h": _chinese_roberta(768, 6),
+    "uer/chinese-roberta-small": _chinese_roberta(512, 4),
+    "uer/chinese-roberta-mini": _chinese_roberta(256, 4),
+    "uer/chinese-roberta-tiny": _chinese_roberta(128, 2),
+}
+
+# Ours beside transformers'. A decoder with a memory has the `cross_` rows.
+HF_ROWS = (
+    ("embeddings.word_embeddings.weight", "embeddings.word_embeddings.weight"),
+    ("embeddings.position_embeddings.weight", "embeddings.position_embeddings.weight"),
+    ("embeddings.token_type_embeddings.weight", "embeddings.token_type_embeddings.weight"),
+    ("embeddings.layer_norm", "embeddings.LayerNorm"),
+    ("encoder.layers.{}.self_attn.q_proj", "encoder.layer.{}.attention.self.query"),
+    ("encoder.layers.{}.self_attn.k_proj", "encoder.layer.{}.attention.self.key"),
+    ("encoder.layers.{}.self_attn.v_proj", "encoder.layer.{}.attention.self.value"),
+    ("encoder.layers.{}.self_attn.out_proj", "encoder.layer.{}.attention.output.dense"),
+    ("encoder.layers.{}.norm1", "encoder.layer.{}.attention.output.LayerNorm"),
+    ("encoder.layers.{}.cross_attn.q_proj", "encoder.layer.{}.crossattention.self.query"),
+    ("encoder.layers.{}.cross_attn.k_proj", "encoder.layer.{}.crossattention.self.key"),
+    ("encoder.layers.{}.cross_attn.v_proj", "encoder.layer.{}.crossattention.self.value"),
+    ("encoder.layers.{}.cross_attn.out_proj", "encoder.layer.{}.crossattention.output.dense"),
+    ("encoder.layers.{}.cross_norm", "encoder.layer.{}.crossattention.output.LayerNorm"),
+    ("encoder.layers.{}.linear1", "encoder.layer.{}.intermediate.dense"),
+    ("encoder.layers.{}.linear2", "encoder.layer.{}.output.dense"),
+    ("encoder.layers.{}.norm2", "encoder.layer.{}.output.LayerNorm"),
+    ("pooler.dense", "pooler.dense"),
+)
+HF_HEADS = (
+    ("classifier", "classifier"),
+    ("qa_outputs", "qa_outputs"),
+    ("lm_head.dense", "cls.predictions.transform.dense"),
+    ("lm_head.layer_norm", "cls.predictions.transform.LayerNorm"),
+    ("lm_head.bias", "cls.predictions.bias"),
+    ("next_sentence", "cls.seq_relationship"),
+)
+HF_NAMES = NameTable(
+    HF_ROWS,
+    HF_HEADS,
+    prefix="bert.",
+    aliases={  # transformers makes these again, so files need not hold them
+        "cls.predictions.decoder.weight": "encoder.embeddings.word_embeddings.weight",
+        "cls.predictions.decoder.bias": "lm_head.bias",
+    },
+    ignored=("embeddings.position_ids", "embeddings.token_type_ids"),
+)
+
+# Ours beside PaddleNLP's: the encoder's names are the same.
+PADDLENLP_ROWS = tuple((ours, ours) for ours, _ in HF_ROWS)
+PADDLENLP_HEADS = (
+    ("lm_head.dense", "cls.predictions.transform"),
+    ("lm_head.layer_norm", "cls.predictions.layer_norm"),
+    ("lm_head.bias", "cls.predictions.decoder.bias"),
+    ("next_sentence", "cls.seq_relationship"),
+)
+PADDLENLP_TIED = {
+    "cls.predictions.decoder.weight": "encoder.embeddings.word_embeddings.weight",
+    "cls.predictions.decoder_bias": "lm_head.bias",
+}
+PADDLENLP_OLD = {"cls.predictions.decoder_weight": "encoder.embeddings.word_embeddings.weight"}
+
+
+def paddlenlp_names(*heads: tuple[str, str]) -> NameTable:
+    """PaddleNLP's table, with the row of one classifier: it has one name for two of ours."""
+    return NameTable(
+        PADDLENLP_ROWS,
+        (*PADDLENLP_HEADS, *heads),
+        prefix="bert.",
+        tied=PADDLENLP_TIED,
+        aliases=PADDLENLP_OLD,
+    )
+
+
+NAMES: dict[Format, NameTable] = {
+    "huggingface": HF_NAMES,
+    "paddle": paddlenlp_names(("classifier", "classifier")),
+}
+
+
+class BertModel(DecoderModel):
+    """Ids to hidden states.
+
+    Args:
+        config: The sizes.
+        with_pooler: Whether to answer a pooled vector too.
+    """
+
+    config_class = BertConfig
+    presets = PRESETS
+    names = NAMES
+
+    def __init__(self, config: BertConfig, *, with_pooler: bool = True) -> None:
+        super().__init__(config)
+        self.embeddings = Embeddings(
+            config.vocab_size,
+            config.hidden_size,
+            config.max_position_embeddings,
+            config.type_vocab_size,
+            layer_norm_eps=config.layer_norm_eps,
+            dropout=config.hidden_dropout_prob,
+        )
+        self.encoder = Encoder(make_layer(config) for _ in range(config.num_hidden_layers))
+        self.pooler = Pooler(config.hidden_size, config.pool_act) if with_pooler else None
+        self.initialize_weights()
+
+
+def make_layer(config: BertConfig) -> EncoderLayer:
+    """One layer of a BERT; with attention to a memory if the config asks for it."""
+
+    def attention() -> Attention:
+        return Attention(
+            config.hidden_size, config.num_attention_heads, config.attention_probs_dropout_prob
+        )
+
+    return EncoderLayer(
+        attention(),
+        nn.Linear(config.hidden_size, config.intermediate_size),
+        nn.Linear(config.intermediate_size, config.hidden_size),
+        hidden_act=config.hidden_act,
+        hidden_size=config.hidden_size,
+        layer_norm_eps=config.layer_norm_eps,
+        dropout=config.hidden_dropout_prob,
+        cross_attn=attention() if config.add_cross_attention else None,
+    )
+
+
+class BertForSequenceClassification(ForSequenceClassification):
+    """BERT for a decision on one text or a pair."""
+
+    encoder_class = BertModel
+
+
+class BertForTokenClassification(ForTokenClassification):
+    """BERT for a decision on every token."""
+
+    encoder_class = BertModel
+
+
+class BertForQuestionAnswering(ForQuestionAnswering):
+    """BERT that finds an answer in a text."""
+
+    encoder_class = BertModel
+    names: ClassVar[Mapping[Format, NameTable]] = {
+        "huggingface": HF_NAMES,
+        "paddle": paddlenlp_names(("qa_outputs", "classifier")),
+    }
+
+
+class BertForMultipleChoice(ForMultipleChoice):
+    """BERT that chooses one of several texts."""
+
+    encoder_class = BertModel
+
+
+class BertForMaskedLM(ForMaskedLM):
+    """BERT that fills masked tokens."""
+
+    encoder_class = BertModel
+
+
+class BertForCausalLM(ForCausalLM):
+    """BERT as a decoder: each token is told from the earlier ones (transformers' BertLMHeadModel)."""
+
+    encoder_class = BertModel
+
+    @classmethod
+    def foreign_class_name(cls, format: Format) -> str:  # noqa: A002
+        """Name of this class in the library that has the format."""
+        return "BertLMHeadModel" if format == "huggingface" else cls.__name__
+
+
+class BertForNextSentencePrediction(HeadModel):
+    """Whether the second text follows the first. Labels int64 [B], 1 if not; logits [B, 2]."""
+
+    encoder_class = BertModel
+    with_pooler = True
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__(config)
+        self.next_sentence = nn.Linear(config.hidden_size, 2)
+        self.initialize_weights()
+
+    def decide(self, encoded: BaseModelOutput, labels: Tensor | None) -> HeadOutput:
+        """Score "follows" and "random"; see the class."""
+        logits = self.next_sentence(encoded.pooler_output)
+        loss = None if labels is None else F.cross_entropy(logits, labels.reshape([-1]))
+        return HeadOutput(loss, logits, encoded.hidden_states, encoded.attentions)
+
+
+class BertForPreTraining(ForPreTraining):
+    """BERT with both heads of its pretraining: masked tokens and next sentence."""
+
+    encoder_class = BertModel
+
+    @classmethod
+    def foreign_class_name(cls, format: Format) -> str:  # noqa: A002
+        """Name of this class in the library that has the format."""
+        return "BertForPretraining" if format == "paddle" else cls.__name__
+
+
+BertForPretraining = BertForPreTraining  # PaddleNLP's spelling

@@ -1,0 +1,217 @@
+"""Models that can be decoders: a cache of keys and values, a memory to attend to, generation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import paddle
+from paddle import Tensor, nn
+from paddle.nn import functional as F
+
+from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.models.config import ModelConfig
+from paddlenlp_ext.models.heads import BaseModel, HeadModel, make_lm_head
+from paddlenlp_ext.models.outputs import BaseModelOutput, CausalLMOutput, DecoderCache
+from paddlenlp_ext.nn.attention import attention_bias
+from paddlenlp_ext.nn.heads import next_token_loss
+
+
+class DecoderModel(BaseModel):
+    """A bare model that sees whole sequences, or with `config.is_decoder` only what came before.
+
+    Its family gives it `embeddings`, `encoder` and `pooler` (which may be None).
+    """
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        encoder_hidden_states: Tensor | None = None,
+        encoder_attention_mask: Tensor | None = None,
+        past_key_values: DecoderCache | None = None,
+        use_cache: bool = False,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+    ) -> BaseModelOutput:
+        """Run the model.
+
+        Args:
+            input_ids: Token ids; int64 [B, L].
+            token_type_ids: Segment of each token; int64 [B, L]; all 0 if absent.
+            position_ids: int64 [B, L]; in order if absent, after those of the cache.
+            attention_mask: 1 for a token, 0 for padding; int or bool [B, L] with the tokens of the
+                cache in front, or [B, Lq, L]; if absent, all but `pad_token_id`.
+            inputs_embeds: Word embeddings in place of `input_ids`; float [B, L, E].
+            encoder_hidden_states: Another model's output to attend to; float [B, Lm, H].
+            encoder_attention_mask: Mask of it; [B, Lm]; all 1 if absent.
+            past_key_values: A decoder's cache of the tokens before.
+            use_cache: Answer a cache for the tokens after.
+            output_hidden_states: Answer the hidden states of every layer.
+            output_attentions: Answer the attention weights of every layer.
+
+        Raises:
+            UserError: A cache or a memory is given to a model that is no decoder, or a memory to
+                one without cross-attention.
+        """
+        self._check_decoder_inputs(encoder_hidden_states, past_key_values, use_cache)
+        past_length = past_key_values.length if past_key_values is not None else 0
+        embedded = self.embeddings(
+            input_ids, token_type_ids, position_ids, inputs_embeds, first_position=past_length
+        )
+        own_mask_given = attention_mask is not None
+        mask = self.attention_mask(attention_mask, input_ids, embedded)
+        if past_key_values is not None and not own_mask_given:
+            mask = paddle.concat([past_key_values.attention_mask, mask], axis=1)
+        bias = attention_bias(
+            mask, causal=self.config.is_decoder, query_length=int(embedded.shape[1])
+        )
+        memory_bias = None
+        if encoder_hidden_states is not None and encoder_attention_mask is not None:
+            memory_bias = attention_bias(encoder_attention_mask)
+        encoded = self.encoder(
+            embedded,
+            bias,
+            memory=encoder_hidden_states,
+            memory_bias=memory_bias,
+            past=past_key_values.key_values if past_key_values is not None else None,
+        )
+        states = encoded.last_hidden_state
+        return BaseModelOutput(
+            last_hidden_state=states,
+            pooler_output=self.pooler(states) if self.pooler is not None else None,
+            past_key_values=DecoderCache(encoded.key_values, mask) if use_cache else None,
+            hidden_states=encoded.hidden_states if output_hidden_states else None,
+            attentions=encoded.attentions if output_attentions else None,
+            cross_attentions=(encoded.cross_attentions or None) if output_attentions else None,
+        )
+
+    def _check_decoder_inputs(
+        self, memory: Tensor | None, past: DecoderCache | None, use_cache: bool
+    ) -> None:
+        if not self.config.is_decoder and (past is not None or use_cache):
+            raise UserError("past_key_values and use_cache need a decoder: is_decoder=True")
+        if memory is not None and not self.config.add_cross_attention:
+            raise UserError(
+                "encoder_hidden_states need a decoder with cross-attention: "
+                "is_decoder=True, add_cross_attention=True"
+            )
+
+
+class ForCausalLM(HeadModel):
+    """A decoder that tells the next token. Labels: the sequence itself, int64 [B, L]; logits [B, L, V].
+
+    Always causal, whatever the weights were trained for: `config.is_decoder` is set.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config.replace(is_decoder=True))
+        self.lm_head = self.make_lm_head(self.config)
+        self.initialize_weights()
+
+    def make_lm_head(self, config: ModelConfig) -> nn.Layer:
+        """The head; a family with another one says so here."""
+        return make_lm_head(config)
+
+    def score(self, hidden_states: Tensor) -> Tensor:
+        """Scores of the vocabulary, [..., H] -> [..., V]; a family with another head says so here."""
+        logits: Tensor = self.lm_head(hidden_states, self.get_input_embeddings().weight)
+        return logits
+
+    def decide(self, encoded: BaseModelOutput, labels: Tensor | None) -> CausalLMOutput:
+        """Score the next token for each position; see the class."""
+        logits = self.score(encoded.last_hidden_state)
+        return CausalLMOutput(
+            None if labels is None else next_token_loss(logits, labels),
+            logits,
+            encoded.past_key_values,
+            encoded.hidden_states,
+            encoded.attentions,
+            encoded.cross_attentions,
+        )
+
+    def _resize_vocabulary(self, vocab_size: int) -> None:
+        super()._resize_vocabulary(vocab_size)
+        self.lm_head.bias = self._resized(self.lm_head.bias, vocab_size)
+
+    @paddle.no_grad()
+    def generate(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        *,
+        max_new_tokens: int = 20,
+        do_sample: bool = False,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        eos_token_id: int | None = None,
+        **encoder_inputs: Any,
+    ) -> Tensor:
+        """Continue sequences, one token at a time.
+
+        Padding stands before the text, not after it: new tokens are put at the end.
+
+        Args:
+            input_ids: What to continue; int64 [B, L].
+            attention_mask: 1 for a token, 0 for padding; [B, L]; if absent, all but `pad_token_id`.
+            max_new_tokens: At most so many tokens are added.
+            do_sample: Draw by probability (from Paddle's generator: `paddle.seed`); else the best.
+            temperature: Divides the scores before drawing.
+            top_k: Draw among the best k only; 0 for all.
+            top_p: Draw among the fewest that have this probability together.
+            eos_token_id: Ends a sequence; what follows it is padding.
+            encoder_inputs: `encoder_hidden_states` and `encoder_attention_mask` of a memory.
+
+        Returns:
+            The sequences and their continuations; int64 [B, L + new].
+        """
+        ids, pad = input_ids, self.config.pad_token_id
+        mask = attention_mask if attention_mask is not None else (ids != pad).astype("int64")
+        unfinished = paddle.ones([ids.shape[0], 1], dtype="bool")
+        cache, newest = None, ids
+        for _ in range(max_new_tokens):
+            # Positions count tokens only, so that padding in front shifts nothing.
+            positions = (mask.cumsum(axis=1) - 1).clip(min=0)[:, -newest.shape[1] :]
+            output: CausalLMOutput = self(
+                newest,
+                position_ids=positions,
+                attention_mask=mask,
+                past_key_values=cache,
+                use_cache=True,
+                **encoder_inputs,
+            )
+            logits = output.logits[:, -1].astype("float32")
+            if do_sample:
+                probabilities = _candidates(logits / temperature, top_k, top_p)
+                chosen = paddle.multinomial(probabilities, 1)
+            else:
+                chosen = logits.argmax(axis=-1, keepdim=True)
+            newest = paddle.where(unfinished, chosen, paddle.full_like(chosen, pad))
+            ids = paddle.concat([ids, newest], axis=1)
+            mask = paddle.concat([mask, unfinished.astype(mask.dtype)], axis=1)
+            cache = output.past_key_values
+            if eos_token_id is not None:
+                unfinished = paddle.logical_and(unfinished, newest != eos_token_id)
+                if not bool(unfinished.any()):
+                    break
+        return ids
+
+
+def _candidates(logits: Tensor, top_k: int, top_p: float) -> Tensor:
+    """Probabilities of the tokens to draw from; float32 [B, V], zero for all others."""
+    if 0 < top_k < logits.shape[-1]:
+        weakest = logits.topk(top_k, axis=-1)[0][:, -1:]
+        logits = paddle.where(logits < weakest, paddle.full_like(logits, -1e30), logits)
+    probabilities = F.softmax(logits)
+    if top_p < 1.0:
+        ordered = probabilities.sort(axis=-1, descending=True)
+        before = ordered.cumsum(axis=-1) - ordered
+        # The smallest probability whose better ones do not reach top_p yet still counts.
+        weakest = paddle.where(before < top_p, ordered, paddle.ones_like(ordered)).min(-1, True)
+        probabilities = paddle.where(
+            probabilities < weakest, paddle.zeros_like(probabilities), probabilities
+        )
+    return probabilities

@@ -1,0 +1,87 @@
+"""Input embeddings: words, positions and, for most models, token types."""
+
+from __future__ import annotations
+
+import paddle
+from paddle import Tensor, nn
+
+
+class Embeddings(nn.Layer):
+    """Sum of word, position and token-type embeddings, normalised.
+
+    No row is frozen or skipped: Paddle's `padding_idx` would answer zeros for the padding token,
+    where the published weights hold a trained row.
+
+    Args:
+        vocab_size: Rows of the word table, `V`.
+        width: Width of the tables, `E`.
+        max_positions: Rows of the position table.
+        type_vocab_size: Rows of the token-type table; 0 for a model without token types.
+        position_offset: Row of the first position.
+        layer_norm_eps: Added to the variance.
+        dropout: Dropped share of the result.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        width: int,
+        max_positions: int,
+        type_vocab_size: int,
+        *,
+        layer_norm_eps: float,
+        dropout: float,
+        position_offset: int = 0,
+    ) -> None:
+        super().__init__()
+        self.position_offset = position_offset
+        self.max_length = max_positions - position_offset
+        self.word_embeddings = nn.Embedding(vocab_size, width)
+        self.position_embeddings = nn.Embedding(max_positions, width)
+        if type_vocab_size:
+            self.token_type_embeddings = nn.Embedding(type_vocab_size, width)
+        else:
+            self.token_type_embeddings = None
+        self.layer_norm = nn.LayerNorm(width, epsilon=layer_norm_eps)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self,
+        input_ids: Tensor | None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        *,
+        first_position: int = 0,
+    ) -> Tensor:
+        """Embed tokens.
+
+        Args:
+            input_ids: Token ids; int64 [B, L].
+            token_type_ids: Segment of each token; int64 [B, L]; all 0 if absent.
+            position_ids: Positions counted from 0; int64 [B, L]; in order if absent.
+            inputs_embeds: Word embeddings in place of `input_ids`; float [B, L, E].
+            first_position: Position of the first token, if earlier ones are in a cache.
+
+        Returns:
+            float [B, L, E].
+
+        Raises:
+            ValueError: The sequence is longer than the position table allows.
+        """
+        words = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds
+        length = words.shape[1]
+        if position_ids is None:
+            if first_position + length > self.max_length:
+                raise ValueError(
+                    f"a sequence of {first_position + length} tokens is longer than the model's "
+                    f"{self.max_length} positions; truncate it (max_seq_length)"
+                )
+            position_ids = paddle.arange(first_position, first_position + length).unsqueeze(0)
+        total = words + self.position_embeddings(position_ids + self.position_offset)
+        if self.token_type_embeddings is not None:
+            if token_type_ids is None:
+                total = total + self.token_type_embeddings.weight[0]
+            else:
+                total = total + self.token_type_embeddings(token_type_ids)
+        return self.dropout(self.layer_norm(total))

@@ -1,0 +1,89 @@
+"""What is put on top of an encoder: plain layers, without losses."""
+
+from __future__ import annotations
+
+import paddle
+from paddle import Tensor, nn
+from paddle.nn import functional as F
+
+from paddlenlp_ext.nn.encoder import activation
+
+
+class Pooler(nn.Layer):
+    """Summary of a sequence: a dense layer and tanh on its first token.
+
+    Args:
+        hidden_size: `H`.
+        hidden_act: `tanh`; or another activation's name, or "" for none, as PaddleNLP's `pool_act`.
+    """
+
+    def __init__(self, hidden_size: int, hidden_act: str = "tanh") -> None:
+        super().__init__()
+        self.dense = nn.Linear(hidden_size, hidden_size)
+        self.activation = activation(hidden_act) if hidden_act else None
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """[B, L, H] -> [B, H]."""
+        pooled = self.dense(hidden_states[:, 0])
+        return pooled if self.activation is None else self.activation(pooled)
+
+
+class TiedLMHead(nn.Layer):
+    """Scores over the vocabulary by the word embeddings themselves, plus a bias (BERT, ELECTRA).
+
+    Args:
+        hidden_size: Width of the encoder's output, `H`.
+        width: Width of the word embeddings, `E`.
+        vocab_size: `V`.
+        hidden_act: Activation after the dense layer.
+        layer_norm_eps: Added to the variance.
+    """
+
+    def __init__(
+        self,
+        hidden_size: int,
+        width: int,
+        vocab_size: int,
+        *,
+        hidden_act: str,
+        layer_norm_eps: float,
+    ) -> None:
+        super().__init__()
+        self.dense = nn.Linear(hidden_size, width)
+        self.activation = activation(hidden_act)
+        self.layer_norm = nn.LayerNorm(width, epsilon=layer_norm_eps)
+        self.bias = self.create_parameter([vocab_size], is_bias=True)
+
+    def forward(self, hidden_states: Tensor, word_embeddings: Tensor) -> Tensor:
+        """Score tokens.
+
+        Args:
+            hidden_states: float [..., H].
+            word_embeddings: The encoder's word table; float [V, E].
+
+        Returns:
+            float [..., V].
+        """
+        transformed = self.layer_norm(self.activation(self.dense(hidden_states)))
+        return paddle.matmul(transformed, word_embeddings, transpose_y=True) + self.bias
+
+
+def next_token_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross entropy of each position's prediction of the next token.
+
+    Args:
+        logits: float [B, L, V].
+        labels: The sequence itself, -100 where nothing is to be predicted; int64 [B, L].
+    """
+    return token_loss(logits[:, :-1], labels[:, 1:])
+
+
+def token_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross entropy over the positions whose label is not -100.
+
+    Args:
+        logits: float [..., V].
+        labels: int64 [...].
+    """
+    flat = logits.reshape([-1, logits.shape[-1]])
+    return F.cross_entropy(flat, labels.reshape([-1]), ignore_index=-100)

@@ -1,0 +1,72 @@
+"""Run a model of transformers and ours on the same weights and inputs, and compare."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paddle
+import torch
+
+
+def randomize(model: torch.nn.Module, seed: int = 11, std: float = 0.3) -> torch.nn.Module:
+    """Give every parameter random numbers, biases and LayerNorms too, and switch dropout off.
+
+    Weights near zero would hide errors, so they are larger than a new model's.
+    """
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            norm = "norm" in name.lower() and name.endswith("weight")
+            torch.nn.init.normal_(parameter, mean=1.0 if norm else 0.0, std=std)
+    return model.eval()
+
+
+def reload(reference: torch.nn.Module, cls: Any, folder: Path, **changes: Any) -> paddle.nn.Layer:
+    """Our model from the folder that transformers saves."""
+    reference.save_pretrained(folder)
+    return cls.from_pretrained(folder, **changes)
+
+
+def reference_outputs(reference: torch.nn.Module, batch: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Answers of transformers, by name, as arrays."""
+    with torch.no_grad():
+        output = reference(**{name: torch.tensor(value) for name, value in batch.items()})
+    return {
+        name: value.numpy() for name, value in output.items() if isinstance(value, torch.Tensor)
+    }
+
+
+def assert_same(
+    reference: torch.nn.Module,
+    ours: paddle.nn.Layer,
+    batch: dict[str, np.ndarray],
+    tolerance: float,
+) -> None:
+    """Compare every tensor that transformers answers with ours of the same name."""
+    expected = reference_outputs(reference, batch)
+    with paddle.no_grad():
+        output = ours(**{name: paddle.to_tensor(value) for name, value in batch.items()})
+    assert expected
+    for name, value in expected.items():
+        got = getattr(output, name).numpy()
+        assert got.shape == value.shape, name
+        difference = float(np.abs(got - value).max())
+        assert difference <= tolerance, f"{name}: {difference:.2e}"
+
+
+def assert_transformers_loads(
+    ours: paddle.nn.Layer,
+    reference_class: Any,
+    folder: Path,
+    batch: dict[str, np.ndarray],
+    tolerance: float,
+) -> None:
+    """Our Hugging Face folder loads there with nothing missing or left over, and answers the same."""
+    ours.save_pretrained(folder, format="huggingface")
+    reference, info = reference_class.from_pretrained(folder, output_loading_info=True)
+    assert not info["missing_keys"], info["missing_keys"]
+    assert not info["unexpected_keys"], info["unexpected_keys"]
+    assert not info["mismatched_keys"], info["mismatched_keys"]
+    assert_same(reference.eval(), ours, batch, tolerance)
