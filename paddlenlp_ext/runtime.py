@@ -24,8 +24,10 @@ PROCESS_COUNTS = ("PADDLE_LOCAL_SIZE", "PADDLE_TRAINERS_NUM")  # the launcher's,
 # From malloc.h of the GNU C library.
 M_TRIM_THRESHOLD = -1
 M_MMAP_THRESHOLD = -3
-KEEP_FREED_BYTES = 1 << 30  # as much freed memory is kept instead of given back and faulted in again
-HEAP_BLOCK_BYTES = 1 << 25  # blocks below this come from the heap; the largest value that glibc takes
+# As much freed memory is kept for the next step, instead of given back and faulted in again.
+KEEP_FREED_BYTES = 1 << 30
+# Blocks below this size come from the heap that is kept; the largest value that glibc takes.
+HEAP_BLOCK_BYTES = 1 << 25
 
 
 def tune(verbose: bool = False) -> dict[str, str]:
@@ -60,7 +62,7 @@ def tune(verbose: bool = False) -> dict[str, str]:
 
 
 def share_threads(processes: int) -> None:
-    """Divide the threads that `tune` has chosen among the processes that are about to be started."""
+    """Divide the threads that `tune` has chosen among processes that are about to start."""
     if os.environ.get(OWN_THREADS) == os.environ.get("OMP_NUM_THREADS", ""):
         threads = str(max(1, available_cores() // processes))
         os.environ.update({"OMP_NUM_THREADS": threads, OWN_THREADS: threads})

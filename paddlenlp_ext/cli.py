@@ -1,0 +1,143 @@
+"""What the scripts' command lines share: argument types, the engine's flags, how a run ends.
+
+Each script spells out the flags of its own page; those that the training engine adds, and that no
+page knows, come from here and stand in their own group of `--help`. This file does not import
+Paddle, so `--help` answers at once.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from paddlenlp_ext.errors import UserError
+
+DEVICES = ("cpu", "gpu", "xpu", "npu")
+
+USER_ERROR = 2  # exit codes; argparse takes 2 as well
+INTERRUPTED = 130  # what a shell shows for a program that Ctrl-C ended
+
+
+def whole_number(text: str) -> int:
+    """Parse a whole number, also one that is written as "1e5"."""
+    try:
+        value = float(text)
+        if value != int(value):
+            raise ValueError
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r}") from None
+    return int(text) if text.strip().lstrip("+-").isdigit() else int(value)
+
+
+def positive_number(text: str) -> int:
+    """Parse a whole number that is at least 1."""
+    if (value := whole_number(text)) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    return value
+
+
+def boolean(text: str) -> bool:
+    """Parse what `distutils.util.strtobool` took: yes/no, true/false, on/off, 1/0."""
+    match text.strip().lower():
+        case "y" | "yes" | "t" | "true" | "on" | "1":
+            return True
+        case "n" | "no" | "f" | "false" | "off" | "0":
+            return False
+    raise argparse.ArgumentTypeError(f"expected True or False, got {text!r}")
+
+
+def device(text: str) -> str:
+    """Parse a device: cpu, gpu, xpu or npu, with a number where there are several ("gpu:1")."""
+    kind, colon, number = text.strip().lower().partition(":")
+    if kind not in DEVICES or (colon and not number.isdigit()):
+        known = ", ".join(DEVICES)
+        raise argparse.ArgumentTypeError(f"expected one of {known}, got {text!r}")
+    return kind + colon + number
+
+
+def add_engine_arguments(parser: argparse.ArgumentParser, *, omit: tuple[str, ...] = ()) -> None:
+    """Add the flags of the training engine, in their own group of `--help`.
+
+    Args:
+        parser: A script's parser, which has the flags of the script's page already.
+        omit: Names of flags that the script's page has itself, with its own default ("seed").
+    """
+    group = parser.add_argument_group(
+        "engine", "what the training engine adds to the script's page"
+    )
+
+    def add(name: str, **options: object) -> None:
+        if name not in omit:
+            group.add_argument(f"--{name}", **options)  # type: ignore[arg-type]
+
+    switch = {"type": boolean, "nargs": "?", "const": True, "default": False, "metavar": "BOOL"}
+    add("seed", type=whole_number, default=42, help="of data order, dropout and new weights")
+    add("data_dir", default=None, help="folder of the data files; without it they are downloaded")
+    add(
+        "resume_from_checkpoint",
+        default=None,
+        metavar="latest|FOLDER",
+        help="continue a run exactly where this checkpoint of --output_dir was saved; "
+        "'latest' starts anew where there is none",
+    )
+    add(
+        "keep_checkpoints",
+        type=whole_number,
+        default=0,
+        help="keep only the newest N checkpoints and the best one; 0 keeps all",
+    )
+    add("eval_batch_size", type=positive_number, default=None, help="default: --batch_size")
+    add("max_train_samples", type=positive_number, default=None, help="use the first N rows only")
+    add("max_eval_samples", type=positive_number, default=None, help="use the first N rows only")
+    add(
+        "gradient_accumulation_steps",
+        type=positive_number,
+        default=1,
+        help="batches per update; their examples weigh the same, however they are split",
+    )
+    add("max_grad_norm", type=float, default=1.0, help="clip the global norm; 0 does not clip")
+    add("use_amp", **switch, help="train in mixed precision (GPU and XPU)")
+    add(
+        "amp_level",
+        choices=("O1", "O2"),
+        default="O1",
+        help="O1 casts chosen operations, O2 the whole model, with float32 master weights",
+    )
+    add("amp_dtype", choices=("float16", "bfloat16"), default="float16", help="of mixed precision")
+    add("scale_loss", type=float, default=2.0**15, help="first loss scale, for float16")
+    add("recompute", **switch, help="save memory: compute activations again in the backward pass")
+    add("group_by_length", **switch, help="put rows of similar length together, to pad less")
+    add(
+        "on_bad_row",
+        choices=("error", "skip"),
+        default="error",
+        help="stop at a data row that cannot be used, or leave it out and list it",
+    )
+    add(
+        "on_non_finite",
+        choices=("stop", "skip"),
+        default="stop",
+        help="stop before the update when a loss is not finite, or skip that update",
+    )
+    add("verbose", **switch, help="print the settings that were tuned to this machine")
+
+
+def run(main: Callable[[], object]) -> NoReturn:
+    """Run a script's `main` and end the process: a user's mistake is one line and exit code 2."""
+    try:
+        main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(USER_ERROR)
+    except MemoryError as error:
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        print(
+            f"error: out of memory ({lines[-1].strip() if lines else 'no detail given'}); lower "
+            "the batch size (--gradient_accumulation_steps makes up for it), lower "
+            "--max_seq_length, or set --recompute",
+            file=sys.stderr,
+        )
+        sys.exit(USER_ERROR)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    sys.exit(0)

@@ -1,0 +1,190 @@
+"""Keep what a run achieved: its history, its results with a signature, and its curves.
+
+A signature, after sacreBLEU, names everything that a number depends on, so that two numbers can be
+compared, or not: `convbert-small|glue/sst-2|dev|acc|bs256|lr1e-4|ep3|len128|seed42|gpu1|...`.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from paddlenlp_ext import __version__
+from paddlenlp_ext.training.events import Evaluated, Position, StepDone
+
+RESULTS = "results.jsonl"
+HISTORY = "history.jsonl"
+CURVES = "curves.png"
+
+Row = dict[str, Any]
+
+
+def signature(
+    *,
+    model: str,
+    task: str,
+    split: str,
+    metric: str,
+    batch_size: int,
+    learning_rate: float,
+    epochs: float,
+    max_length: int,
+    seed: int,
+    device: str,
+    processes: int = 1,
+) -> str:
+    """Name what a result depends on.
+
+    Args:
+        model: A preset; of a folder, only its name is kept.
+        task: With its collection: "glue/sst-2".
+        split: "dev", "dev_matched", ...
+        metric: Names of the reported numbers: "acc".
+        batch_size: Examples of an update, over all processes and accumulated batches.
+        learning_rate: The highest of the run.
+        epochs: Passes over the training data.
+        max_length: Most tokens of an example.
+        seed: Of data order, dropout and new weights.
+        device: "cpu", "gpu" or "xpu".
+        processes: Number of devices.
+    """
+    rate = np.format_float_scientific(learning_rate, trim="-", exp_digits=1)
+    return "|".join(
+        (
+            Path(model).name or model,
+            task.lower(),
+            split,
+            metric,
+            f"bs{batch_size}",
+            f"lr{rate}",
+            f"ep{epochs:g}",
+            f"len{max_length}",
+            f"seed{seed}",
+            f"{device.partition(':')[0]}{processes}",
+            f"paddle{_paddle_version()}",
+            f"ext{__version__}",
+        )
+    )
+
+
+def append_result(
+    folder: str | Path, signature: str, metrics: Mapping[str, float], **facts: object
+) -> Path:
+    """Add a line to the results of a folder.
+
+    Args:
+        folder: The run's output folder.
+        signature: What the numbers depend on.
+        metrics: The numbers.
+        facts: What else is worth keeping: step, loss, examples, seconds.
+
+    Returns:
+        The file, `results.jsonl`.
+    """
+    path = Path(folder) / RESULTS
+    date = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    _append(path, {"signature": signature, "metrics": dict(metrics), **facts, "date": date})
+    return path
+
+
+class History:
+    """The losses and evaluations of a run, in `history.jsonl` of its output folder.
+
+    Args:
+        folder: The run's output folder.
+        position: Where the run continues: what a run that was stopped later wrote about the time
+            after it is dropped. None begins anew.
+    """
+
+    def __init__(self, folder: str | Path, position: Position | None = None):
+        self.path = Path(folder) / HISTORY
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.rows = [] if position is None else _until(position, _read(self.path))
+        rewritten = self.path.with_name(f".{HISTORY}-{os.getpid()}")
+        rewritten.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
+        os.replace(rewritten, self.path)
+
+    def add(self, event: StepDone | Evaluated) -> None:
+        """Write down an update or an evaluation."""
+        row: Row = {"step": event.step, "loss": event.loss}
+        if isinstance(event, StepDone):
+            row |= {"learning_rate": event.learning_rate, "seconds": round(event.seconds, 4)}
+        else:
+            row |= {"split": event.split, "metrics": dict(event.metrics)}
+        self.rows.append(row)
+        _append(self.path, row)
+
+
+def plot_curves(folder: str | Path, history: History) -> Path | None:
+    """Draw the losses and the metrics of a run over its steps.
+
+    Args:
+        folder: Where the picture goes.
+        history: Of the run.
+
+    Returns:
+        The picture, `curves.png`; None without matplotlib, after a line that says so.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        print(f"no {CURVES}: drawing it takes matplotlib (pip install matplotlib)")
+        return None
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2)
+    trained = [row for row in history.rows if "split" not in row]
+    left.plot(*_points(trained, "loss"), linewidth=0.8, label="train")
+    for split in dict.fromkeys(row["split"] for row in history.rows if "split" in row):
+        rows = [row for row in history.rows if row.get("split") == split]
+        left.plot(*_points(rows, "loss"), marker=".", label=split)
+        for name in rows[-1]["metrics"]:
+            values = [row["metrics"][name] for row in rows]
+            right.plot([row["step"] for row in rows], values, marker=".", label=f"{split} {name}")
+    for axes, title in ((left, "loss"), (right, "metrics")):
+        axes.set(title=title, xlabel="step")
+        axes.grid(alpha=0.3)
+        if axes.lines:
+            axes.legend()
+    path = Path(folder) / CURVES
+    figure.savefig(path, dpi=120)
+    return path
+
+
+def _points(rows: Sequence[Row], name: str) -> tuple[list[int], list[float]]:
+    return [row["step"] for row in rows], [row[name] for row in rows]
+
+
+def _until(position: Position, rows: Sequence[Row]) -> list[Row]:
+    here = [row for row in rows if row["step"] == position.step]
+    updates = [row for row in here if "split" not in row][-1:]
+    evaluations = [row for row in here if "split" in row][: position.evaluations]
+    return [row for row in rows if row["step"] < position.step] + updates + evaluations
+
+
+def _append(path: Path, row: Row) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def _read(path: Path) -> list[Row]:
+    """Read the whole lines of a file; a process that was killed may leave half a line."""
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def _paddle_version() -> str:
+    installed = metadata.packages_distributions().get("paddle", ["paddlepaddle"])
+    try:
+        return metadata.version(installed[0])
+    except metadata.PackageNotFoundError:
+        return "-unknown"

@@ -1,0 +1,91 @@
+"""What happens during training, as values that the loop yields and a script prints or acts on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where in a run something happened; what it takes to continue from there.
+
+    The order of the data follows from the seed and the epoch, and the epoch from the step, so two
+    numbers are enough.
+
+    Attributes:
+        step: Updates done.
+        evaluations: Splits that were evaluated after this step.
+    """
+
+    step: int = 0
+    evaluations: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StepDone:
+    """One update of the weights.
+
+    Attributes:
+        step: Number of the update, from 1.
+        total_steps: Updates of the whole run.
+        epoch: From 0.
+        batch: Number of the update in its epoch, from 0.
+        loss: Mean over the labels of the update, of all processes.
+        learning_rate: That of the next update, as the pages' log lines show it.
+        examples: Examples of the update, of all processes.
+        seconds: What the update took, reading its batches included.
+        skipped: Whether the weights stayed as they were, because a loss was not finite or a
+            float16 gradient overflowed.
+        position: To continue from here.
+    """
+
+    step: int
+    total_steps: int
+    epoch: int
+    batch: int
+    loss: float
+    learning_rate: float
+    examples: int
+    seconds: float
+    skipped: bool = False
+    position: Position = field(default_factory=Position)
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """A split was evaluated, on all processes together.
+
+    Attributes:
+        step: Updates done.
+        split: Its name.
+        loss: Mean over the labels.
+        metrics: By the metric's names.
+        examples: Examples of the split.
+        seconds: What the evaluation took.
+        position: To continue from here.
+    """
+
+    step: int
+    split: str
+    loss: float
+    metrics: Mapping[str, float]
+    examples: int
+    seconds: float
+    position: Position = field(default_factory=Position)
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """A signal asked the run to end; save now. When the loop is asked for more, the process ends.
+
+    Attributes:
+        step: Updates done, the same on all processes.
+        signal: Number of the signal.
+        position: To continue from here.
+    """
+
+    step: int
+    signal: int
+    position: Position
+
+
+Event = StepDone | Evaluated | Interrupted
