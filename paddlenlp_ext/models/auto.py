@@ -1,0 +1,137 @@
+"""Find the family of a checkpoint, and its class for a task."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any, ClassVar
+
+from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.models.base import Model
+from paddlenlp_ext.models.config import ModelConfig
+from paddlenlp_ext.weights import folders
+
+# `model_type` in config.json, which is also the file here, and what its class names begin with.
+FAMILIES = {
+    "bert": "Bert",
+}
+
+
+def family_of(source: str) -> str:
+    """Tell which family a preset, folder or repository belongs to.
+
+    Raises:
+        UserError: There is no such thing, or its family is not one of ours.
+    """
+    if not Path(source).is_dir():
+        for family in FAMILIES:
+            if source in base_class(family).presets:
+                return family
+    values = folders.read_config(source)
+    family = str(values.get("model_type") or _family_of_class(values))
+    if family not in FAMILIES:
+        raise UserError(
+            f"{source}/config.json: model_type {family!r} is not one of {', '.join(FAMILIES)}"
+        )
+    return family
+
+
+def _family_of_class(values: dict[str, Any]) -> str:
+    """Older PaddleNLP folders name a class only: the longest family name that it begins with."""
+    name = str((values.get("architectures") or [""])[0])
+    fitting = [family for family, prefix in FAMILIES.items() if name.startswith(prefix)]
+    return max(fitting, key=len, default=name)
+
+
+def base_class(family: str) -> type[Model]:
+    """The bare model of a family."""
+    return model_class(family, "Model")
+
+
+def model_class(family: str, task: str) -> type[Model]:
+    """The class of a family for a task.
+
+    Args:
+        family: A key of `FAMILIES`.
+        task: What the class name ends with: `Model`, `ForSequenceClassification`, …
+
+    Raises:
+        UserError: The family has no such class.
+    """
+    module = import_module(f"paddlenlp_ext.models.{family}")
+    found = getattr(module, FAMILIES[family] + task, None)
+    if found is None:
+        raise UserError(f"{family} has no class {FAMILIES[family]}{task}")
+    cls: type[Model] = found
+    return cls
+
+
+class AutoConfig:
+    """The config of whatever family the checkpoint is of."""
+
+    @staticmethod
+    def from_pretrained(name_or_folder: str | Path, **overrides: Any) -> ModelConfig:
+        """Read a preset's, folder's or repository's config; see `Model.read_config`."""
+        source = str(name_or_folder)
+        return base_class(family_of(source)).read_config(source).replace(**overrides)
+
+
+class AutoModel:
+    """The bare model of whatever family the checkpoint is of; subclasses have a head."""
+
+    task: ClassVar[str] = "Model"
+
+    @classmethod
+    def from_pretrained(cls, name_or_folder: str | Path, **config_overrides: Any) -> Model:
+        """Load a model of the checkpoint's family; see `Model.from_pretrained`."""
+        source = str(name_or_folder)
+        found = model_class(family_of(source), cls.task)
+        return found.from_pretrained(source, **config_overrides)
+
+
+class AutoModelForPreTraining(AutoModel):
+    """With the heads of its pretraining."""
+
+    task = "ForPreTraining"
+
+
+class AutoModelForMaskedLM(AutoModel):
+    """With a head that fills masked tokens."""
+
+    task = "ForMaskedLM"
+
+
+class AutoModelForCausalLM(AutoModel):
+    """As a decoder with a head that tells the next token."""
+
+    task = "ForCausalLM"
+
+
+class AutoModelForNextSentencePrediction(AutoModel):
+    """With a head that tells whether one text follows another."""
+
+    task = "ForNextSentencePrediction"
+
+
+class AutoModelForSequenceClassification(AutoModel):
+    """With a classifier of whole texts."""
+
+    task = "ForSequenceClassification"
+
+
+class AutoModelForTokenClassification(AutoModel):
+    """With a classifier of tokens."""
+
+    task = "ForTokenClassification"
+
+
+class AutoModelForQuestionAnswering(AutoModel):
+    """With a head that finds answers."""
+
+    task = "ForQuestionAnswering"
+
+
+class AutoModelForMultipleChoice(AutoModel):
+    """With a head that chooses a text."""
+
+    task = "ForMultipleChoice"

@@ -1,0 +1,233 @@
+"""What every class of every family keeps: one suite, a row for each class."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paddle
+import pytest
+
+from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.models.auto import FAMILIES, base_class, model_class
+from paddlenlp_ext.models.base import Model
+from tests.tiny import CHOICES, FAMILY_SIZES, SIZES, V, arrays, tensors
+
+TASKS = (
+    "Model",
+    "ForSequenceClassification",
+    "ForTokenClassification",
+    "ForQuestionAnswering",
+    "ForMultipleChoice",
+    "ForMaskedLM",
+    "ForCausalLM",
+    "ForNextSentencePrediction",
+)
+
+
+def has_class(family: str, task: str) -> bool:
+    try:
+        model_class(family, task)
+    except UserError:
+        return False
+    return True
+
+
+CLASSES = [(family, task) for family in FAMILIES for task in TASKS if has_class(family, task)]
+HEADS = [(family, task) for family, task in CLASSES if task != "Model"]
+each_class = pytest.mark.parametrize(("family", "task"), CLASSES)
+each_head = pytest.mark.parametrize(("family", "task"), HEADS)
+
+
+def build(family: str, task: str, **changes: Any) -> Model:
+    paddle.seed(1)
+    config_class = base_class(family).config_class
+    config = config_class.from_dict(SIZES | FAMILY_SIZES[family]).replace(**changes)
+    return model_class(family, task)(config)
+
+
+def batch_for(model: Model, task: str, **options: Any) -> dict[str, Any]:
+    batch = arrays(pad=model.config.pad_token_id, **options)
+    if not hasattr(model.config, "type_vocab_size"):
+        del batch["token_type_ids"]
+    if task == "ForMultipleChoice":
+        batch = {
+            name: np.stack([np.roll(rows, i, 0) for i in range(CHOICES)], 1)
+            for name, rows in batch.items()
+        }
+    return batch
+
+
+def labels_for(model: Model, task: str) -> paddle.Tensor:
+    mask = arrays()["attention_mask"]
+    rows = {
+        "ForSequenceClassification": np.array([1, 0, 1]),
+        "ForNextSentencePrediction": np.array([1, 0, 1]),
+        "ForMultipleChoice": np.array([4, 0, 2]),
+        "ForQuestionAnswering": np.array([[1, 3], [0, 0], [2, 2]]),
+    }
+    every_token = np.where(mask == 1, arrays(seed=8)["input_ids"] % 2, -100)
+    return paddle.to_tensor(rows.get(task, every_token))
+
+
+def first(output: Any) -> np.ndarray:
+    names = ("logits", "start_logits", "last_hidden_state")
+    return next(getattr(output, name).numpy() for name in names if hasattr(output, name))
+
+
+@each_class
+def test_saved_and_loaded_is_the_same(family: str, task: str, tmp_path: Path) -> None:
+    model = build(family, task)
+    model.eval()
+    batch = tensors(batch_for(model, task))
+    expected = first(model(**batch))
+    for layout in ("paddle", "huggingface"):
+        if layout not in model.names:
+            continue
+        model.save_pretrained(tmp_path / layout, format=layout)
+        loaded = type(model).from_pretrained(tmp_path / layout)
+        assert loaded.config == model.config
+        assert not loaded.load_report.missing
+        assert not loaded.load_report.unexpected
+        np.testing.assert_array_equal(first(loaded(**batch)), expected)
+
+
+@each_head
+def test_every_parameter_moves(family: str, task: str) -> None:
+    """A parameter without a gradient is a part that is wired to nothing."""
+    model = build(family, task, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    for parameter in model.parameters():
+        parameter.set_value(paddle.randn(parameter.shape) * 0.3)
+    batch = tensors(batch_for(model, task))
+    model(**batch, labels=labels_for(model, task)).loss.backward()
+    # A bias of keys shifts all scores of a query alike, so it cannot matter.
+    still = [
+        name
+        for name, parameter in model.named_parameters()
+        if parameter.grad is None or float(parameter.grad.abs().max()) == 0.0
+    ]
+    assert still == []
+
+
+@each_class
+def test_padding_changes_nothing(family: str, task: str) -> None:
+    if family == "convbert":
+        pytest.skip("its convolution reads padding, as the original's does; see test_convbert.py")
+    model = build(family, task)
+    model.eval()
+    short = batch_for(model, task)
+    pad = {"input_ids": model.config.pad_token_id}
+    long = {
+        name: np.concatenate([rows, np.full_like(rows, pad.get(name, 0))], axis=-1)
+        for name, rows in short.items()
+    }
+    a, b = first(model(**tensors(short))), first(model(**tensors(long)))
+    b = b[:, : a.shape[1]]
+    mask = short["attention_mask"].astype(bool)
+    if a.shape[:2] == mask.shape:  # one answer a token: those of padding mean nothing
+        a, b = a[mask], b[mask]
+    np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+@each_class
+def test_mask_is_found_by_padding(family: str, task: str) -> None:
+    model = build(family, task)
+    model.eval()
+    batch = batch_for(model, task)
+    given = first(model(**tensors(batch)))
+    del batch["attention_mask"]
+    np.testing.assert_array_equal(first(model(**tensors(batch))), given)
+
+
+@each_head
+def test_new_head_is_reported(
+    family: str, task: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    base = build(family, "Model")
+    base.save_pretrained(tmp_path)
+    with caplog.at_level(logging.WARNING):
+        model = model_class(family, task).from_pretrained(tmp_path)
+    assert model.load_report.missing
+    assert all(not name.startswith("encoder.e") for name in model.load_report.missing)
+    assert "begin at random" in caplog.text
+    assert model.load_report.missing[0].split(".")[0] in caplog.text
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_another_number_of_labels_makes_a_new_classifier(family: str, tmp_path: Path) -> None:
+    model = build(family, "ForSequenceClassification", num_labels=3)
+    model.save_pretrained(tmp_path)
+    loaded = type(model).from_pretrained(tmp_path, num_labels=5)
+    assert loaded.load_report.mismatched
+    batch = tensors(batch_for(loaded, "ForSequenceClassification"))
+    assert loaded(**batch).logits.shape == [3, 5]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_weights_of_another_size_are_refused(family: str, tmp_path: Path) -> None:
+    build(family, "Model").save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="does not fit"):
+        base_class(family).from_pretrained(tmp_path, intermediate_size=74)
+
+
+@each_class
+def test_vocabulary_can_grow_and_shrink(family: str, task: str) -> None:
+    model = build(family, task)
+    model.eval()
+    before = model.get_input_embeddings().weight.numpy()
+    model.resize_token_embeddings(V + 6)
+    assert model.config.vocab_size == V + 6
+    after = model.get_input_embeddings().weight
+    np.testing.assert_array_equal(after.numpy()[:V], before)
+    batch = batch_for(model, task)
+    batch["input_ids"] = np.where(batch["input_ids"] == 9, V + 5, batch["input_ids"])
+    output = first(model(**tensors(batch)))
+    if task in ("ForMaskedLM", "ForCausalLM"):
+        assert output.shape[-1] == V + 6
+    model.resize_token_embeddings(V - 4)
+    assert model.get_input_embeddings().weight.shape[0] == V - 4
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_new_weights_have_the_configured_spread(family: str) -> None:
+    model = build(family, "Model", initializer_range=0.05)
+    table = model.get_input_embeddings().weight.numpy()
+    assert table[model.config.pad_token_id].any()
+    spreads = [p.numpy().std() for n, p in model.named_parameters() if n.endswith("linear1.weight")]
+    assert spreads
+    assert all(abs(spread - 0.05) < 0.005 for spread in [*spreads, table.std()])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_recomputing_gives_the_same_gradients(family: str) -> None:
+    gradients = []
+    for recompute in (False, True):
+        model = build(family, "ForSequenceClassification", hidden_dropout_prob=0.0)
+        if recompute:
+            model.enable_recompute()
+        model.train()
+        paddle.seed(3)
+        batch = tensors(batch_for(model, "ForSequenceClassification"))
+        model(**batch, labels=labels_for(model, "ForSequenceClassification")).loss.backward()
+        gradients.append({name: p.grad.numpy() for name, p in model.named_parameters()})
+    for name, gradient in gradients[0].items():
+        np.testing.assert_array_equal(gradients[1][name], gradient, err_msg=name)
+
+
+@each_class
+def test_words_can_be_given_as_vectors(family: str, task: str) -> None:
+    model = build(family, task)
+    model.eval()
+    batch = tensors(batch_for(model, task))
+    expected = first(model(**batch))
+    words = model.get_input_embeddings()(batch.pop("input_ids"))
+    np.testing.assert_allclose(first(model(**batch, inputs_embeds=words)), expected, atol=1e-6)
+
+
+def test_unknown_family_class_and_field() -> None:
+    with pytest.raises(UserError, match="no class BertForSpelling"):
+        model_class("bert", "ForSpelling")
+    with pytest.raises(UserError, match="no field hiden_size"):
+        build("bert", "Model", hiden_size=3)
