@@ -1,0 +1,62 @@
+"""Map weight files into memory, and replace files as a whole."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from paddlenlp_ext.errors import WeightsError
+
+
+def map_file(path: Path) -> memoryview:
+    """Return the bytes of a file without reading them; arrays on top of them cost no memory.
+
+    Raises:
+        WeightsError: The file is empty or cannot be opened.
+    """
+    try:
+        with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_size == 0:  # mmap refuses it with words of its own
+                raise WeightsError(f"{path}: is empty; copy or download the file again")
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+@contextmanager
+def replace_file(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`, and put it there once it is wholly on the disk.
+
+    A reader sees the old file or the new one, never a part, whenever the writer is killed. Files
+    that were mapped before stay as they were.
+
+    Raises:
+        WeightsError: The file cannot be written (no space, no permission).
+    """
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise WeightsError(
+            f"{path}: cannot be written: {error.strerror or error}; what was there before is whole"
+        ) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename in this folder last through a power cut, where folders can be synced."""
+    with suppress(OSError):  # Windows cannot open a folder
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,130 @@
+"""Read the weights of a model from a file or a folder, whatever wrote them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from numpy.typing import NDArray
+
+from paddlenlp_ext.errors import WeightsError
+from paddlenlp_ext.weights.pdparams import read_pdparams
+from paddlenlp_ext.weights.safe_tensors import read_metadata, read_safetensors
+from paddlenlp_ext.weights.torch_files import read_torch
+
+Array = NDArray[Any]
+Layout = Literal["huggingface", "paddle"]
+
+# Where both kinds lie in one folder, the one that cannot hold code is read.
+WEIGHT_FILES = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "model_state.pdparams",
+    "model_state.pdparams.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+INDEX_SUFFIX = ".index.json"
+_READERS = {
+    ".safetensors": read_safetensors,
+    ".pdparams": read_pdparams,
+    ".bin": read_torch,
+    ".pt": read_torch,
+    ".pth": read_torch,
+}
+
+
+def read_weights(path: Path) -> dict[str, Array]:
+    """Read all tensors of a model; nothing in the files is executed.
+
+    Args:
+        path: A weight file, an index of shards, or a folder with one of `WEIGHT_FILES`.
+
+    Returns:
+        The file's own names to arrays, most of them read-only views of the mapped file.
+
+    Raises:
+        WeightsError: There is no such file, or it is damaged or holds more than tensors.
+    """
+    path = find_weights(path)
+    if not path.name.endswith(INDEX_SUFFIX):
+        return _reader(path)(path)
+    weight_map = read_index(path)
+    tensors: dict[str, Array] = {}
+    for shard in sorted({*weight_map.values()}):
+        part = read_weights(path.parent / shard)
+        listed = {name for name, file in weight_map.items() if file == shard}
+        if part.keys() != listed:
+            wrong = sorted(part.keys() ^ listed)
+            raise WeightsError(
+                f"{path}: does not agree with {shard} about {', '.join(wrong[:5])}"
+                f"{' and more' if len(wrong) > 5 else ''}; copy or download both again"
+            )
+        tensors |= part
+    return tensors
+
+
+def find_weights(path: Path) -> Path:
+    """Return the weight file of a folder, or the file itself.
+
+    Raises:
+        WeightsError: There is none.
+    """
+    if not path.is_dir():
+        return path
+    for name in WEIGHT_FILES:
+        if (path / name).is_file():
+            return path / name
+    raise WeightsError(f"{path}: holds no weights, expected one of {', '.join(WEIGHT_FILES)}")
+
+
+def layout_of(path: Path) -> Layout:
+    """Tell whose names and layout a file has.
+
+    PaddleNLP writes .safetensors too, with Paddle's names and layout, and says so in the header.
+
+    Raises:
+        WeightsError: The file cannot be read.
+    """
+    path = find_weights(path)
+    if path.name.endswith(INDEX_SUFFIX):
+        path = path.parent / min(read_index(path).values())
+    if path.suffix == ".safetensors":
+        paddle = read_metadata(path).get("format") in ("np", "pd")
+    else:
+        paddle = path.suffix == ".pdparams"
+    return "paddle" if paddle else "huggingface"
+
+
+def read_index(path: Path) -> dict[str, str]:
+    """Read which shard holds which tensor.
+
+    Raises:
+        WeightsError: The file is no index, or names a file outside its folder.
+    """
+    try:
+        index = json.loads(path.read_bytes())
+        weight_map = index["weight_map"]
+        shards = {*weight_map.values()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise WeightsError(f"{path}: is no index of weight files ({error})") from error
+    for shard in shards:
+        if (
+            type(shard) is not str
+            or Path(shard).name != shard
+            or Path(shard).suffix not in _READERS
+        ):
+            raise WeightsError(
+                f"{path}: names {str(shard)[:80]!r}, expected a weight file in the same folder"
+            )
+    if not shards:
+        raise WeightsError(f"{path}: names no weight file")
+    return dict(weight_map)
+
+
+def _reader(path: Path) -> Any:
+    reader = _READERS.get(path.suffix)
+    if reader is None:
+        raise WeightsError(f"{path}: expected a file ending with {', '.join(_READERS)}")
+    return reader

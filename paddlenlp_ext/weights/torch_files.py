@@ -1,0 +1,239 @@
+"""Read PyTorch's files (.bin, .pt) without PyTorch: the zip format, and the one before 1.6.
+
+Both hold a pickle of tensors that point into storages by persistent ids. Only the description of
+tensors is built from the pickle; the arrays are then laid over the bytes in the file.
+"""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from paddlenlp_ext.errors import WeightsError
+from paddlenlp_ext.weights.disk import map_file
+from paddlenlp_ext.weights.pdparams import ordered_dict, view_array, widen_bfloat16
+from paddlenlp_ext.weights.pickles import Unpickler
+
+Array = NDArray[Any]
+
+_LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+_LEGACY_PROTOCOL = 1001
+
+
+@dataclass(frozen=True)
+class _Type:
+    """Type of a storage's elements."""
+
+    code: str
+    bfloat16: bool = False
+
+
+class _Storage(NamedTuple):
+    key: str
+    type: _Type
+    length: int
+
+
+class _Tensor(NamedTuple):
+    storage: _Storage
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+def read_torch(path: Path) -> dict[str, Array]:
+    """Read a state dict.
+
+    Returns:
+        Names to arrays, read-only views of the file; bfloat16 becomes float32.
+
+    Raises:
+        WeightsError: The file is damaged, or holds more than names and tensors; nothing of it is
+            executed.
+    """
+    data = map_file(path)
+    start = bytes(data[:4])
+    if start == b"PK\x03\x04":
+        state, storages = _read_zip(path, data)
+    elif start[:2] == b"\x80\x02":
+        state, storages = _read_legacy(path, data)
+    else:
+        raise WeightsError(f"{path}: is no file of torch.save; copy or download it again")
+    if type(state) is not dict:
+        raise WeightsError(f"{path}: holds a {type(state).__name__}, expected names and tensors")
+    arrays: dict[str, Array] = {}
+    tensors: dict[str, Array] = {}
+    for name, tensor in state.items():
+        if type(name) is not str or type(tensor) is not _Tensor:
+            raise WeightsError(f"{path}: {str(name)[:80]!r} is no tensor, expected only tensors")
+        storage = tensor.storage
+        if storage.key not in arrays:
+            arrays[storage.key] = _array(storages(storage), storage)
+        try:
+            tensors[name] = _view(arrays[storage.key], tensor)
+        except ValueError as error:
+            raise WeightsError(f"{path}: {name!r} {error}; download the file again") from error
+    return tensors
+
+
+def _array(raw: memoryview, storage: _Storage) -> Array:
+    array = view_array(raw, np.dtype(storage.type.code), (storage.length,), False)
+    return widen_bfloat16(array) if storage.type.bfloat16 else array
+
+
+def _view(array: Array, tensor: _Tensor) -> Array:
+    """Lay a tensor over its storage.
+
+    Raises:
+        ValueError: It reaches beyond the storage, or repeats elements of it.
+    """
+    _, offset, shape, strides = tensor
+    count = math.prod(shape)
+    reach = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True)) + 1
+    # A step of 0 would let one number stand for a billion.
+    if count > array.size or (count and reach > array.size):
+        raise ValueError(f"of shape {list(shape)} does not fit its {array.size} numbers")
+    steps = tuple(step * array.itemsize for step in strides)
+    view: Array = np.ndarray(shape, array.dtype, array, offset * array.itemsize, steps)
+    return view
+
+
+# The zip format
+
+
+def _read_zip(path: Path, data: memoryview) -> tuple[Any, Callable[[_Storage], memoryview]]:
+    entries = _zip_entries(path, data)
+    pickles = [name for name in entries if name.endswith("/data.pkl")]
+    if len(pickles) != 1:
+        raise WeightsError(f"{path}: has {len(pickles)} entries data.pkl, expected 1")
+    folder = pickles[0].removesuffix("data.pkl")
+    if bytes(entries.get(folder + "byteorder", b"little")) != b"little":
+        raise WeightsError(f"{path}: was written on a big-endian machine; save it again")
+    unpickler = Unpickler(entries[pickles[0]], str(path), _ALLOWED, _storage)
+
+    def storages(storage: _Storage) -> memoryview:
+        raw = entries.get(f"{folder}data/{storage.key}")
+        length = storage.length * np.dtype(storage.type.code).itemsize
+        if raw is None or len(raw) < length:
+            raise WeightsError(f"{path}: lacks the numbers of storage {storage.key!r}; cut off?")
+        return raw[:length]
+
+    return unpickler.load(), storages
+
+
+def _zip_entries(path: Path, data: memoryview) -> dict[str, memoryview]:
+    """Return the entries where they lie in the file; PyTorch stores them uncompressed."""
+    entries: dict[str, memoryview] = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            infos = archive.infolist()
+    except (zipfile.BadZipFile, NotImplementedError, ArithmeticError, ValueError, OSError) as error:
+        raise WeightsError(
+            f"{path}: is no whole file of torch.save ({error}); copy or download it again"
+        ) from error
+    for info in infos:
+        head = bytes(data[info.header_offset : info.header_offset + 30])
+        if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1 or len(head) < 30:
+            raise WeightsError(f"{path}: entry {info.filename!r} is not as torch.save writes it")
+        names = int.from_bytes(head[26:28], "little") + int.from_bytes(head[28:30], "little")
+        begin = info.header_offset + 30 + names
+        if begin + info.file_size > len(data) or info.filename in entries:
+            raise WeightsError(f"{path}: entry {info.filename!r} is damaged or there twice")
+        entries[info.filename] = data[begin : begin + info.file_size]
+    return entries
+
+
+# The format before PyTorch 1.6: five pickles, then the storages
+
+
+def _read_legacy(path: Path, data: memoryview) -> tuple[Any, Callable[[_Storage], memoryview]]:
+    seen: dict[str, _Storage] = {}
+
+    def storage(identifier: object) -> _Storage:
+        found = _storage(identifier)
+        if seen.setdefault(found.key, found) != found:
+            raise ValueError(f"storage {found.key!r} has two types or lengths")
+        return found
+
+    unpickler = Unpickler(data, str(path), _ALLOWED, storage)
+    if unpickler.load() != _LEGACY_MAGIC or unpickler.load() != _LEGACY_PROTOCOL:
+        raise WeightsError(f"{path}: is no file of torch.save; copy or download it again")
+    system = unpickler.load()
+    if type(system) is not dict or system.get("little_endian") is not True:
+        raise WeightsError(f"{path}: was written on a big-endian machine; save it again")
+    state = unpickler.load()
+    keys = unpickler.load()
+    known = type(keys) is list and all(type(key) is str and key in seen for key in keys)
+    if not known or len(keys) != len(seen):
+        unpickler.refuse("lists other storages than its tensors have")
+    raw: dict[str, memoryview] = {}
+    for key in keys:
+        length = int.from_bytes(unpickler.take(8), "little", signed=True)
+        if length != seen[key].length:
+            unpickler.refuse(f"storage {key!r} has two lengths")
+        raw[key] = unpickler.take(length * np.dtype(seen[key].type.code).itemsize)
+    return state, lambda wanted: raw[wanted.key]
+
+
+# What stands behind the globals of a file
+
+
+def _storage(identifier: object) -> _Storage:
+    if type(identifier) is not tuple or len(identifier) not in (5, 6):
+        raise TypeError("reference to no storage")
+    word, kind, key, _, length, *view = identifier
+    if word != "storage" or type(kind) is not _Type or type(key) is not str:
+        raise TypeError("reference to no storage")
+    if type(length) is not int or length < 0:
+        raise ValueError("storage without a length")
+    if view not in ([], [None]):
+        raise ValueError("part of a storage, as PyTorch wrote before 0.4; save it again")
+    return _Storage(key, kind, length)
+
+
+def _rebuild_tensor(
+    storage: object, offset: object, shape: object, strides: object, *_: object
+) -> _Tensor:
+    numbers = (offset, *_whole(shape), *_whole(strides))
+    if type(storage) is not _Storage or not all(type(n) is int and n >= 0 for n in numbers):
+        raise TypeError("tensor of no whole numbers")
+    if len(_whole(shape)) != len(_whole(strides)) or len(_whole(shape)) > 32:
+        raise ValueError("shape and strides differ")
+    return _Tensor(storage, numbers[0], _whole(shape), _whole(strides))
+
+
+def _whole(numbers: object) -> tuple[Any, ...]:
+    if type(numbers) is not tuple:
+        raise TypeError("shape is no tuple")
+    return numbers
+
+
+def _rebuild_parameter(tensor: object, *_: object) -> object:
+    if type(tensor) is not _Tensor:
+        raise TypeError("parameter of no tensor")
+    return tensor
+
+
+_ALLOWED: dict[tuple[str, str], object] = {
+    ("collections", "OrderedDict"): ordered_dict,
+    ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
+    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
+    ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
+    ("torch", "DoubleStorage"): _Type("<f8"),
+    ("torch", "FloatStorage"): _Type("<f4"),
+    ("torch", "HalfStorage"): _Type("<f2"),
+    ("torch", "BFloat16Storage"): _Type("<u2", bfloat16=True),
+    ("torch", "LongStorage"): _Type("<i8"),
+    ("torch", "IntStorage"): _Type("<i4"),
+    ("torch", "ShortStorage"): _Type("<i2"),
+    ("torch", "CharStorage"): _Type("|i1"),
+    ("torch", "ByteStorage"): _Type("|u1"),
+    ("torch", "BoolStorage"): _Type("|b1"),
+}
