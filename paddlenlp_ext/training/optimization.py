@@ -1,0 +1,123 @@
+"""AdamW with decay groups and layer-wise rates, and the linear schedule of BERT."""
+
+import math
+import re
+from collections.abc import Mapping
+
+import paddle
+from paddle import nn
+from paddle.optimizer import AdamW
+from paddle.optimizer.lr import LambdaDecay, LRScheduler
+
+NORMALISATIONS = (nn.LayerNorm, nn.BatchNorm, nn.GroupNorm)
+LAYER_NUMBER = re.compile(r"(?:^|\.)layers\.(\d+)\.")
+
+
+def linear_schedule(
+    learning_rate: float,
+    total_steps: int,
+    *,
+    warmup_steps: int = 0,
+    warmup_proportion: float = 0.0,
+) -> LRScheduler:
+    """Raise the learning rate from 0 during the warm-up, then let it fall to 0 at the last step.
+
+    Args:
+        learning_rate: The highest rate.
+        total_steps: Updates of the whole run.
+        warmup_steps: Updates of the warm-up; above 0 it wins over the proportion.
+        warmup_proportion: Share of all updates that are warm-up, rounded down as in PaddleNLP.
+    """
+    warmup = warmup_steps if warmup_steps > 0 else math.floor(warmup_proportion * total_steps)
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return step / warmup
+        return max(0.0, (total_steps - step) / max(1, total_steps - warmup))
+
+    return LambdaDecay(learning_rate, factor)
+
+
+def adamw(
+    model: nn.Layer,
+    learning_rate: float | LRScheduler,
+    *,
+    weight_decay: float = 0.0,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    epsilon: float = 1e-8,
+    max_grad_norm: float = 0.0,
+    layerwise_decay: float = 1.0,
+) -> AdamW:
+    """Build the optimizer of a model.
+
+    Args:
+        model: Its trainable parameters are optimized.
+        learning_rate: A number, or a schedule, which the training loop advances at each update.
+        weight_decay: For all parameters but biases and the weights of normalisations.
+        beta1: Memory of the mean of the gradients.
+        beta2: Memory of their squares.
+        epsilon: Lower bound of the denominator.
+        max_grad_norm: Largest norm of all gradients together; 0 does not clip.
+        layerwise_decay: Factor of the learning rate from one encoder layer to the one below.
+    """
+    decayed = decayed_parameters(model)
+    ratios = layerwise_ratios(model, layerwise_decay)
+    trained = {name: p for name, p in model.named_parameters() if not p.stop_gradient}
+    for name, parameter in trained.items():
+        # Paddle's own `lr_ratio` argument is not implemented on a CPU.
+        parameter.optimize_attr["learning_rate"] = ratios[name]
+    decayed_tensors = {trained[name].name for name in decayed if name in trained}
+    return AdamW(
+        learning_rate=learning_rate,
+        beta1=beta1,
+        beta2=beta2,
+        epsilon=epsilon,
+        parameters=list(trained.values()),
+        weight_decay=weight_decay,
+        apply_decay_param_fun=decayed_tensors.__contains__,
+        grad_clip=nn.ClipGradByGlobalNorm(max_grad_norm) if max_grad_norm > 0 else None,
+    )
+
+
+def decayed_parameters(model: nn.Layer) -> set[str]:
+    """Name the parameters that weight decay applies to: no biases and no normalisations."""
+    decayed = set()
+    for prefix, layer in model.named_sublayers(include_self=True):
+        if isinstance(layer, NORMALISATIONS):
+            continue
+        for name, _ in layer.named_parameters(include_sublayers=False):
+            if "bias" not in name:
+                decayed.add(f"{prefix}.{name}" if prefix else name)
+    # A tied parameter has several names; `named_parameters` gives its first.
+    return decayed & {name for name, _ in model.named_parameters()}
+
+
+def layerwise_ratios(model: nn.Layer, decay: float) -> Mapping[str, float]:
+    """Compute the ratio of each parameter's learning rate to the highest one.
+
+    The top encoder layer has `decay`, the one below `decay ** 2` and so on, embeddings one more
+    than the lowest layer, and what lies outside the encoder 1 (ERNIE's `layerwise_decay`).
+    """
+    names = [name for name, _ in model.named_parameters()]
+    numbers = {name: int(found[1]) for name in names if (found := LAYER_NUMBER.search(name))}
+    layers = 1 + max(numbers.values(), default=-1)
+
+    def ratio(name: str) -> float:
+        if name in numbers:
+            return decay ** (layers - numbers[name])
+        return decay ** (layers + 1) if "embedding" in name else 1.0
+
+    return {name: ratio(name) for name in names}
+
+
+def learning_rate_of(optimizer: paddle.optimizer.Optimizer) -> float:
+    """Read the learning rate that the next update will use."""
+    return float(optimizer.get_lr())
+
+
+def advance_schedule(optimizer: paddle.optimizer.Optimizer) -> None:
+    """Move the optimizer's schedule, if it has one, to the next update."""
+    schedule = optimizer._learning_rate
+    if isinstance(schedule, LRScheduler):
+        schedule.step()
