@@ -1,0 +1,237 @@
+"""Tokens that stand for themselves: [CLS] and its like, and tokens that a user adds."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from typing import Any, overload
+
+from tokenizers import AddedToken
+
+from paddlenlp_ext.errors import UserError
+
+ROLES = (  # the order in which transformers gives ids to those that the vocabulary lacks
+    "bos_token",
+    "eos_token",
+    "unk_token",
+    "sep_token",
+    "pad_token",
+    "cls_token",
+    "mask_token",
+)
+
+
+def special_token(token: str | AddedToken | Mapping[str, Any]) -> AddedToken:
+    """Make a special token of its text, or of its description in a JSON file."""
+    if isinstance(token, str):
+        # Not normalized: "[CLS]" is found in the text as it was written, before lower-casing.
+        return AddedToken(token, special=True, normalized=False)
+    description = describe(token) if isinstance(token, AddedToken) else dict(token)
+    description.pop("__type", None)
+    return AddedToken(**{**description, "special": True})
+
+
+def describe(token: AddedToken) -> dict[str, Any]:
+    """Write a token as JSON, as transformers does in `added_tokens_decoder`."""
+    names = ("content", "lstrip", "normalized", "rstrip", "single_word", "special")
+    return {name: getattr(token, name) for name in names}
+
+
+class _Token:
+    """The text of the token that plays a role; may be assigned."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.role = name
+
+    @overload
+    def __get__(self, tokenizer: None, owner: type) -> "_Token": ...
+    @overload
+    def __get__(self, tokenizer: "SpecialTokens", owner: type) -> str: ...
+    def __get__(self, tokenizer: "SpecialTokens | None", owner: type) -> "_Token | str":
+        return self if tokenizer is None else tokenizer.roles[self.role].content
+
+    def __set__(self, tokenizer: "SpecialTokens", token: str | AddedToken) -> None:
+        tokenizer.add_special_tokens({self.role: token})
+
+
+class _TokenId:
+    """The id of the token that plays a role."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.role = name.removesuffix("_id")
+
+    @overload
+    def __get__(self, tokenizer: None, owner: type) -> "_TokenId": ...
+    @overload
+    def __get__(self, tokenizer: "SpecialTokens", owner: type) -> int: ...
+    def __get__(self, tokenizer: "SpecialTokens | None", owner: type) -> "_TokenId | int":
+        return self if tokenizer is None else tokenizer.id_of_role(self.role)
+
+
+class SpecialTokens(ABC):
+    """The part of a tokenizer that knows its special and its added tokens.
+
+    Args:
+        roles: Special tokens by role, one of `ROLES`; a role without a token is None.
+        additional: Special tokens without a role.
+        added: Tokens with ids of their own, by id, as a saved tokenizer lists them.
+    """
+
+    unk_token, unk_token_id = _Token(), _TokenId()
+    sep_token, sep_token_id = _Token(), _TokenId()
+    pad_token, pad_token_id = _Token(), _TokenId()
+    cls_token, cls_token_id = _Token(), _TokenId()
+    mask_token, mask_token_id = _Token(), _TokenId()
+
+    def __init__(
+        self,
+        roles: Mapping[str, str | AddedToken | Mapping[str, Any] | None],
+        additional: Iterable[str | AddedToken | Mapping[str, Any]] = (),
+        added: Mapping[int, AddedToken] | None = None,
+    ) -> None:
+        added = dict(sorted((added or {}).items()))
+        # A role names its token by text only; how to find it in a text stands in `added`.
+        saved: dict[Any, AddedToken] = {token.content: token for token in added.values()}
+        self.roles = {
+            role: special_token(saved.get(token, token) if isinstance(token, str) else token)
+            for role, token in roles.items()
+            if token
+        }
+        self.additional = [
+            special_token(saved.get(token, token) if isinstance(token, str) else token)
+            for token in additional
+        ]
+        self.added_tokens_decoder: dict[int, AddedToken] = {}
+        self.added_tokens_encoder: dict[str, int] = {}
+        self._grown = 0
+        for number, token in added.items():
+            self._keep_whole([token])
+            if self.added_tokens_encoder[token.content] != number:
+                raise UserError(
+                    f"added token {token.content!r} has id {number} in the saved tokenizer, but "
+                    f"would get {self.added_tokens_encoder[token.content]} behind the "
+                    f"{self.vocab_size} of the vocabulary; is it the vocabulary of this folder?"
+                )
+        named = [self.roles[role] for role in ROLES if role in self.roles]
+        self._keep_whole([*named, *self.additional])
+
+    @property
+    @abstractmethod
+    def vocab_size(self) -> int:
+        """Size of the vocabulary without added tokens."""
+
+    @abstractmethod
+    def _vocabulary_id(self, token: str) -> int | None:
+        """Find a token in the vocabulary, added tokens apart."""
+
+    @abstractmethod
+    def _protect(self, tokens: list[AddedToken]) -> None:
+        """Have the segmenter keep these tokens whole."""
+
+    def __len__(self) -> int:
+        return self.vocab_size + self._grown
+
+    def _keep_whole(self, tokens: Iterable[AddedToken]) -> int:
+        """Protect tokens, give an id to those without one, and count these."""
+        grown, changed = self._grown, []
+        for token in tokens:
+            number = self.added_tokens_encoder.get(token.content)
+            if number is None:
+                number = self._vocabulary_id(token.content)
+            if number is None:
+                number = len(self)
+                self._grown += 1
+            old = self.added_tokens_decoder.get(number)
+            if old is None or describe(old) != describe(token):
+                self.added_tokens_decoder[number] = token
+                self.added_tokens_encoder[token.content] = number
+                changed.append(token)
+        self._protect(changed)
+        return self._grown - grown
+
+    def add_tokens(
+        self,
+        new_tokens: str | AddedToken | Iterable[str | AddedToken],
+        special_tokens: bool = False,
+    ) -> int:
+        """Add tokens that are never split.
+
+        Args:
+            new_tokens: One or several tokens; those that the vocabulary has keep their ids.
+            special_tokens: Whether `decode(skip_special_tokens=True)` drops them.
+
+        Returns:
+            By how many ids the tokenizer grew; call the model's `resize_token_embeddings` then.
+        """
+        if isinstance(new_tokens, (str, AddedToken)):
+            new_tokens = [new_tokens]
+        if special_tokens:
+            return self._keep_whole([special_token(token) for token in new_tokens if token])
+        return self._keep_whole(
+            [AddedToken(token) if isinstance(token, str) else token for token in new_tokens]
+        )
+
+    def add_special_tokens(self, tokens: Mapping[str, Any]) -> int:
+        """Set the tokens of roles, and add special tokens without a role.
+
+        Args:
+            tokens: A token by role ("mask_token" ...); a list under "additional_special_tokens".
+
+        Returns:
+            By how many ids the tokenizer grew.
+
+        Raises:
+            ValueError: A key is no role.
+        """
+        new = []
+        for role, token in tokens.items():
+            if role == "additional_special_tokens":
+                self.additional = [special_token(item) for item in token]
+                new += self.additional
+            elif role in ROLES:
+                self.roles[role] = special_token(token)
+                new.append(self.roles[role])
+            else:
+                raise ValueError(
+                    f"{role!r} is no role of a special token; expected one of "
+                    f"{', '.join(ROLES)} or additional_special_tokens"
+                )
+        return self._keep_whole(new)
+
+    def id_of_role(self, role: str) -> int:
+        """Give the id of the token that plays a role."""
+        return self.added_tokens_encoder[self.roles[role].content]
+
+    @property
+    def bos_token_id(self) -> int | None:
+        """Id of the token that begins a text; None in a family without one."""
+        return self.id_of_role("bos_token") if "bos_token" in self.roles else None
+
+    @property
+    def eos_token_id(self) -> int | None:
+        """Id of the token that ends a text; None in a family without one."""
+        return self.id_of_role("eos_token") if "eos_token" in self.roles else None
+
+    @property
+    def special_tokens_map(self) -> dict[str, str | list[str]]:
+        """Special tokens by role."""
+        tokens: dict[str, str | list[str]] = {
+            role: self.roles[role].content for role in ROLES if role in self.roles
+        }
+        if self.additional:
+            tokens["additional_special_tokens"] = self.additional_special_tokens
+        return tokens
+
+    @property
+    def additional_special_tokens(self) -> list[str]:
+        """Special tokens without a role."""
+        return [token.content for token in self.additional]
+
+    @property
+    def all_special_tokens(self) -> list[str]:
+        """Every special token once."""
+        named = [self.roles[role].content for role in ROLES if role in self.roles]
+        return list(dict.fromkeys([*named, *self.additional_special_tokens]))
+
+    @property
+    def all_special_ids(self) -> list[int]:
+        """The ids of `all_special_tokens`."""
+        return [self.added_tokens_encoder[token] for token in self.all_special_tokens]
