@@ -93,16 +93,13 @@ def seed_everything(seed: int, step: int = 0, rank: int = 0) -> None:
     random.seed(mixed)
 
 
-def all_reduce(
-    values: Sequence[float] | npt.NDArray[np.float64], operation: Literal["sum", "max"] = "sum"
-) -> npt.NDArray[np.float64]:
+def all_reduce(values: Sequence[float], operation: Literal["sum", "max"] = "sum") -> list[float]:
     """Bring a few numbers of all processes together, in float64."""
-    array = np.asarray(values, np.float64)
     if world_size() == 1:
-        return array
-    tensor = paddle.to_tensor(array)
+        return [float(value) for value in values]
+    tensor = paddle.to_tensor(np.asarray(values, np.float64))
     dist.all_reduce(tensor, op=dist.ReduceOp.SUM if operation == "sum" else dist.ReduceOp.MAX)
-    return np.asarray(tensor.numpy())
+    return [float(value) for value in tensor.numpy()]
 
 
 def gather(item: Item) -> list[Item]:
@@ -226,5 +223,5 @@ def _wait(children: Sequence[Any]) -> int:
         if time.monotonic() > deadline:
             forward(signal.SIGKILL)
     for number, handler in zip((signal.SIGTERM, signal.SIGINT), previous, strict=True):
-        signal.signal(number, handler)
+        signal.signal(number, handler or signal.SIG_DFL)
     return failed or next((child.exitcode for child in children if child.exitcode), 0)

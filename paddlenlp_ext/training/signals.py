@@ -57,4 +57,4 @@ class StopRequest:
 
     def agreed(self) -> int:
         """Ask all processes; return the signal that any of them received, or 0."""
-        return self.signal_of(list(distributed.all_reduce(self.flags)))
+        return self.signal_of(distributed.all_reduce(self.flags))

@@ -1,0 +1,173 @@
+"""One update of the weights, from batches that are accumulated and shared among processes.
+
+What is minimised is a mean over labels: of all accumulated batches and all processes together. So
+the count of labels is brought together before the backward pass and every loss is divided by it;
+two processes with 16 rows, one with 32, and one with 2 x 16 then compute the same gradient.
+"""
+
+import math
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import paddle
+from paddle import Tensor, nn
+from paddle.optimizer import Optimizer
+
+from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.tasks.batches import Batch
+from paddlenlp_ext.training import distributed
+from paddlenlp_ext.training.optimization import advance_schedule
+from paddlenlp_ext.training.precision import MixedPrecision
+
+SHOWN = 8  # rows that a message names
+
+
+class NonFiniteLossError(UserError):
+    """A loss is infinite or not a number; the weights were left as they are."""
+
+
+class Objective(Protocol):
+    """What an update minimises: a sum of terms, each a mean over its own labels."""
+
+    def count(self, batch: Batch) -> Sequence[int]:
+        """Count the labels of each term."""
+
+    def losses(self, model: nn.Layer, batch: Batch) -> Sequence[Tensor]:
+        """Compute each term's losses, one a label; float32 [N]."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateSettings:
+    """How updates are made, whatever is trained.
+
+    Attributes:
+        accumulate: Batches of an update; an epoch's last update may have fewer.
+        precision: Mixed precision; None computes in float32.
+        seed: Of dropout, together with the step and the rank.
+        on_non_finite: Whether a loss that is not finite ends the run or only its update.
+        sources: Where each training row stands ("train.tsv:17"), for messages.
+    """
+
+    accumulate: int = 1
+    precision: MixedPrecision | None = None
+    seed: int = 42
+    on_non_finite: Literal["stop", "skip"] = "stop"
+    sources: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of an update.
+
+    Attributes:
+        loss: The objective over all accumulated batches and processes.
+        examples: Of all of them.
+        skipped: Whether the update was left out because a loss was not finite.
+    """
+
+    loss: float
+    examples: int
+    skipped: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Updater:
+    """Makes updates of a model; every process calls it for every step.
+
+    Attributes:
+        model: What is trained.
+        optimizer: Of its parameters; clips their global norm, if asked to, after the division.
+        objective: What is minimised.
+        settings: How.
+    """
+
+    model: nn.Layer
+    optimizer: Optimizer
+    objective: Objective
+    settings: UpdateSettings
+
+    def count(self, batches: Sequence[Batch]) -> list[int]:
+        """Count this process's examples and the labels of each term, to be summed over all."""
+        labels = np.sum([self.objective.count(batch) for batch in batches], axis=0)
+        return [sum(len(batch.rows) for batch in batches), *map(int, labels)]
+
+    def update(self, step: int, batches: Sequence[Batch], totals: Sequence[float]) -> Outcome:
+        """Update the weights once.
+
+        Args:
+            step: Number of the update, from 1.
+            batches: Those of this process; rows may be missing, on all but one process.
+            totals: What `count` returned, summed over all processes.
+
+        Raises:
+            NonFiniteLossError: On all processes, when a loss of any of them is not finite.
+        """
+        examples, *labels = totals
+        self.model.train()
+        distributed.seed_everything(self.settings.seed, step, distributed.rank())
+        loss, bad_rows = self._backward(batches, labels)
+        parameters = [p for p in self.model.parameters() if not p.stop_gradient]
+        has_gradient = [p.grad is not None for p in parameters]
+        loss, bad, *has_anywhere = distributed.all_reduce([loss, bool(bad_rows), *has_gradient])
+        if not bad:
+            distributed.reduce_gradients(parameters, [has > 0 for has in has_anywhere])
+            if precision := self.settings.precision:
+                precision.step(self.optimizer)
+            else:
+                self.optimizer.step()
+        # Gradients become None, not zero: a parameter that takes no part must not be decayed.
+        self.optimizer.clear_grad(set_to_zero=False)
+        if bad and self.settings.on_non_finite == "stop":
+            raise self._non_finite(step, bad_rows)
+        advance_schedule(self.optimizer)
+        return Outcome(float(loss), int(examples), skipped=bool(bad))
+
+    def _backward(
+        self, batches: Sequence[Batch], labels: Sequence[float]
+    ) -> tuple[float, list[int]]:
+        """Add up the gradients of this process; return its loss and the rows that spoil it."""
+        precision = self.settings.precision
+        done: list[tuple[Batch, Sequence[Tensor], Tensor]] = []
+        for batch in batches:
+            if not len(batch.rows):
+                continue
+            with precision.autocast() if precision else nullcontext():
+                terms = self.objective.losses(self.model, batch)
+            means = [t.sum() / max(1.0, n) for t, n in zip(terms, labels, strict=True)]
+            loss = paddle.add_n(means)
+            (precision.scale(loss) if precision else loss).backward()
+            done.append((batch, [term.detach() for term in terms], loss.detach()))
+        # Read only now: on a GPU, reading waits for all that was computed.
+        losses = [float(loss) for _, _, loss in done]
+        bad_rows: list[int] = []
+        for (batch, terms, _), value in zip(done, losses, strict=True):
+            if not math.isfinite(value):
+                bad_rows += _bad_rows(batch, terms)
+        return sum(losses), bad_rows
+
+    def _non_finite(self, step: int, rows: Sequence[int]) -> NonFiniteLossError:
+        sources = self.settings.sources
+        names = [sources[row] if sources else f"row {row}" for row in rows]
+        found = [
+            f"rank {rank}: {', '.join(part[:SHOWN])}{' ...' if len(part) > SHOWN else ''}"
+            for rank, part in enumerate(distributed.gather(names))
+            if part
+        ]
+        return NonFiniteLossError(
+            f"step {step}: the loss is not finite ({'; '.join(found)}); the weights are those of "
+            f"step {step - 1}; lower --learning_rate, or leave such updates out with "
+            "--on_non_finite skip"
+        )
+
+
+def _bad_rows(batch: Batch, terms: Sequence[Tensor]) -> list[int]:
+    """Name the rows whose loss is not finite, or all of them where losses are not by rows."""
+    finite = np.ones(len(batch.rows), bool)
+    for term in terms:
+        values = np.isfinite(term.numpy())
+        if not values.all():
+            finite &= values if len(values) == len(finite) else False
+    return [int(row) for row in batch.rows[~finite]] or [int(row) for row in batch.rows]
