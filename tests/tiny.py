@@ -23,6 +23,7 @@ SIZES: dict[str, Any] = {
 # What a family has besides; a family's test module takes its row from here.
 FAMILY_SIZES: dict[str, dict[str, Any]] = {
     "bert": {"type_vocab_size": TYPES},
+    "rembert": {"type_vocab_size": TYPES, "input_embedding_size": 11, "output_embedding_size": 31},
 }
 
 

@@ -14,6 +14,7 @@ from paddlenlp_ext.weights import folders
 # `model_type` in config.json, which is also the file here, and what its class names begin with.
 FAMILIES = {
     "bert": "Bert",
+    "rembert": "RemBert",
 }
 
 

@@ -82,7 +82,9 @@ class Model(nn.Layer):
         if isinstance(layer, (nn.Linear, nn.Embedding)):
             std = self.config.initializer_range
             layer.weight.set_value(paddle.randn(layer.weight.shape) * std)
-        if isinstance(layer, nn.Linear) and layer.bias is not None:
+        if isinstance(layer, nn.LayerNorm):
+            layer.weight.set_value(paddle.ones_like(layer.weight))
+        if isinstance(layer, (nn.Linear, nn.LayerNorm)) and layer.bias is not None:
             layer.bias.set_value(paddle.zeros_like(layer.bias))
 
     # ---- loading ---------------------------------------------------------------------------
@@ -103,10 +105,12 @@ class Model(nn.Layer):
                 hole in the model that is not a new head.
         """
         source = str(name_or_folder)
-        config = cls.read_config(source).replace(**config_overrides)
-        with _to_be_filled():
-            model = cls(config)
+        config = cls.read_config(source)
+        config.replace(**config_overrides)  # a wrong one is told before the weights are fetched
         tensors, layout = folders.read_model(source)
+        config = config.fitted_to({name: array.shape for name, array in tensors.items()})
+        with _to_be_filled():
+            model = cls(config.replace(**config_overrides))
         model._fill(tensors, layout, source)
         model.eval()
         return model
@@ -146,7 +150,9 @@ class Model(nn.Layer):
 
     def _accept(self, report: LoadReport, source: str) -> None:
         """Warn of new heads, refuse holes; a head of another width counts as new."""
-        encoder_prefix = "" if self.names["huggingface"].is_bare(self._parameter_names()) else "encoder."
+        encoder_prefix = (
+            "" if self.names["huggingface"].is_bare(self._parameter_names()) else "encoder."
+        )
 
         def may_be_new(name: str) -> bool:
             inner = name.removeprefix(encoder_prefix)
@@ -193,7 +199,9 @@ class Model(nn.Layer):
     def linear_weights(self) -> set[str]:
         """Names of the weights that PyTorch keeps as [out, in] and Paddle as [in, out]."""
         return {
-            f"{path}.weight" for path, layer in self.named_sublayers() if isinstance(layer, nn.Linear)
+            f"{path}.weight"
+            for path, layer in self.named_sublayers()
+            if isinstance(layer, nn.Linear)
         }
 
     # ---- vocabulary and memory ---------------------------------------------------------------
@@ -215,9 +223,11 @@ class Model(nn.Layer):
                 layer.config = layer.config.replace(vocab_size=vocab_size)
 
     def _resize_vocabulary(self, vocab_size: int) -> None:
-        table = self.get_input_embeddings()
-        table.weight = self._resized(table.weight, vocab_size)
-        table._num_embeddings = vocab_size
+        self._resize_table(self.get_input_embeddings(), vocab_size)
+
+    def _resize_table(self, table: nn.Embedding, rows: int) -> None:
+        table.weight = self._resized(table.weight, rows)
+        table._num_embeddings = rows
 
     def _resized(self, parameter: Tensor, rows: int) -> Tensor:
         """A parameter with another first axis; new rows normal, new entries of a bias zero."""
@@ -250,5 +260,3 @@ def _to_be_filled() -> Iterator[None]:
     finally:
         _filling = False
         paddle.nn.initializer.set_global_initializer(None)
-
-

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import paddle
-from paddle import Tensor, nn
+from paddle import Tensor
 from paddle.nn import functional as F
 
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.models.config import ModelConfig
-from paddlenlp_ext.models.heads import BaseModel, HeadModel, make_lm_head
+from paddlenlp_ext.models.heads import BaseModel, LanguageModel
 from paddlenlp_ext.models.outputs import BaseModelOutput, CausalLMOutput, DecoderCache
 from paddlenlp_ext.nn.attention import attention_bias
 from paddlenlp_ext.nn.heads import next_token_loss
@@ -100,25 +100,15 @@ class DecoderModel(BaseModel):
             )
 
 
-class ForCausalLM(HeadModel):
-    """A decoder that tells the next token. Labels: the sequence itself, int64 [B, L]; logits [B, L, V].
+class ForCausalLM(LanguageModel):
+    """A decoder that tells the next token.
 
-    Always causal, whatever the weights were trained for: `config.is_decoder` is set.
+    Labels: the sequence itself, int64 [B, L]; logits [B, L, V]. Always causal, whatever the weights
+    were trained for: `config.is_decoder` is set.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config.replace(is_decoder=True))
-        self.lm_head = self.make_lm_head(self.config)
-        self.initialize_weights()
-
-    def make_lm_head(self, config: ModelConfig) -> nn.Layer:
-        """The head; a family with another one says so here."""
-        return make_lm_head(config)
-
-    def score(self, hidden_states: Tensor) -> Tensor:
-        """Scores of the vocabulary, [..., H] -> [..., V]; a family with another head says so here."""
-        logits: Tensor = self.lm_head(hidden_states, self.get_input_embeddings().weight)
-        return logits
 
     def decide(self, encoded: BaseModelOutput, labels: Tensor | None) -> CausalLMOutput:
         """Score the next token for each position; see the class."""
@@ -131,10 +121,6 @@ class ForCausalLM(HeadModel):
             encoded.attentions,
             encoded.cross_attentions,
         )
-
-    def _resize_vocabulary(self, vocab_size: int) -> None:
-        super()._resize_vocabulary(vocab_size)
-        self.lm_head.bias = self._resized(self.lm_head.bias, vocab_size)
 
     @paddle.no_grad()
     def generate(

@@ -106,6 +106,14 @@ class ModelConfig:
         except UserError as error:
             raise UserError(f"{origin}: {error}") from None
 
+    def fitted_to(self: Config, shapes: Mapping[str, tuple[int, ...]]) -> Config:
+        """Correct what the tensors of a file know better than the config beside them.
+
+        Args:
+            shapes: Shape of each tensor, under the file's own name.
+        """
+        return self
+
     def to_dict(self) -> dict[str, Any]:
         """Everything that `config.json` needs, readable by transformers and PaddleNLP too."""
         values = asdict(self)

@@ -193,9 +193,7 @@ class ForQuestionAnswering(HeadModel):
             inside = (labels >= 0) & (labels < start.shape[1])
             labels = paddle.where(inside, labels, paddle.full_like(labels, -100))
             loss = (token_loss(start, labels[:, 0]) + token_loss(end, labels[:, 1])) / 2
-        return QuestionAnsweringOutput(
-            loss, start, end, encoded.hidden_states, encoded.attentions
-        )
+        return QuestionAnsweringOutput(loss, start, end, encoded.hidden_states, encoded.attentions)
 
 
 class ForMultipleChoice(HeadModel):
@@ -231,26 +229,45 @@ class ForMultipleChoice(HeadModel):
         return HeadOutput(None, logits, encoded.hidden_states, encoded.attentions)
 
 
-class ForMaskedLM(HeadModel):
-    """What stood in the place of each token. Labels: int64 [B, L], -100 where none; logits [B, L, V].
-
-    The word embeddings are the head's own matrix.
-    """
+class LanguageModel(HeadModel):
+    """An encoder that scores the vocabulary; the task classes say what for."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
-        self.lm_head = make_lm_head(config)
+        self.lm_head = self.make_lm_head(config)
         self.initialize_weights()
 
-    def decide(self, encoded: BaseModelOutput, labels: Tensor | None) -> HeadOutput:
-        """Score the vocabulary for each token; see the class."""
-        logits = self.lm_head(encoded.last_hidden_state, self.get_input_embeddings().weight)
-        loss = None if labels is None else token_loss(logits, labels)
-        return HeadOutput(loss, logits, encoded.hidden_states, encoded.attentions)
+    def make_lm_head(self, config: ModelConfig) -> TiedLMHead:
+        """Make the head; a family with another one says so here."""
+        return make_lm_head(config)
+
+    def get_output_embeddings(self) -> nn.Embedding:
+        """The table that scores the words: the word table; a family with another says so here."""
+        return self.get_input_embeddings()
+
+    def score(self, hidden_states: Tensor) -> Tensor:
+        """Scores of the vocabulary, [..., H] -> [..., V]."""
+        scores: Tensor = self.lm_head(hidden_states, self.get_output_embeddings().weight)
+        return scores
 
     def _resize_vocabulary(self, vocab_size: int) -> None:
         super()._resize_vocabulary(vocab_size)
+        if self.get_output_embeddings() is not self.get_input_embeddings():
+            self._resize_table(self.get_output_embeddings(), vocab_size)
         self.lm_head.bias = self._resized(self.lm_head.bias, vocab_size)
+
+
+class ForMaskedLM(LanguageModel):
+    """What stood in the place of each token.
+
+    Labels: int64 [B, L], -100 where none; logits [B, L, V].
+    """
+
+    def decide(self, encoded: BaseModelOutput, labels: Tensor | None) -> HeadOutput:
+        """Score the vocabulary for each token; see the class."""
+        logits = self.score(encoded.last_hidden_state)
+        loss = None if labels is None else token_loss(logits, labels)
+        return HeadOutput(loss, logits, encoded.hidden_states, encoded.attentions)
 
 
 def make_lm_head(config: ModelConfig) -> TiedLMHead:

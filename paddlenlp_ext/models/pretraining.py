@@ -55,9 +55,7 @@ class ForPreTraining(HeadModel):
         if labels is not None and next_sentence_label is not None:
             loss = token_loss(scores, labels)
             loss = loss + F.cross_entropy(relation, next_sentence_label.reshape([-1]))
-        return PreTrainingOutput(
-            loss, scores, relation, encoded.hidden_states, encoded.attentions
-        )
+        return PreTrainingOutput(loss, scores, relation, encoded.hidden_states, encoded.attentions)
 
     def decide(self, encoded: BaseModelOutput, labels: Tensor | None) -> BaseModelOutput:  # noqa: ARG002
         """Leave the encoder's answer to `forward`, which has the masked positions."""

@@ -1,0 +1,266 @@
+"""RemBERT (Chung et al., 2020, arXiv 2010.12821): BERT in 110 languages, embeddings decoupled.
+
+What differs from BERT:
+
+- words, positions and token types are 256 wide, and the encoder begins with a projection to its
+  own width, so that `hidden_states[0]` is the projected sum;
+- the language-model head has a table of its own, 1664 wide, that no other part shares. The
+  published weights do not hold it: a head on them begins at random, and loading says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from paddle import Tensor, nn
+
+from paddlenlp_ext.models.base import Format
+from paddlenlp_ext.models.causal import DecoderModel, ForCausalLM
+from paddlenlp_ext.models.config import ModelConfig
+from paddlenlp_ext.models.heads import (
+    ForMaskedLM,
+    ForMultipleChoice,
+    ForQuestionAnswering,
+    ForSequenceClassification,
+    ForTokenClassification,
+)
+from paddlenlp_ext.nn.attention import Attention
+from paddlenlp_ext.nn.embeddings import Embeddings
+from paddlenlp_ext.nn.encoder import Encoder, EncoderLayer, EncoderOutput
+from paddlenlp_ext.nn.heads import Pooler, TiedLMHead
+from paddlenlp_ext.weights.names import NameTable
+
+
+@dataclass(frozen=True)
+class RemBertConfig(ModelConfig):
+    """Sizes of a RemBERT; the defaults are the published model's.
+
+    Attributes:
+        input_embedding_size: Width of words, positions and token types, `E`.
+        output_embedding_size: Width of the language-model head's table.
+        classifier_dropout_prob: Dropped share before a classifier; `classifier_dropout`, the other
+            families' name for it, wins if it is given.
+        type_vocab_size: Kinds of segments.
+        bos_token_id: [CLS], with which a sequence begins.
+        eos_token_id: [SEP], with which it ends.
+    """
+
+    model_type: ClassVar[str] = "rembert"
+
+    vocab_size: int = 250300
+    hidden_size: int = 1152
+    num_hidden_layers: int = 32
+    num_attention_heads: int = 18
+    intermediate_size: int = 4608
+    hidden_dropout_prob: float = 0.0
+    attention_probs_dropout_prob: float = 0.0
+    input_embedding_size: int = 256
+    output_embedding_size: int = 1664
+    classifier_dropout_prob: float = 0.1
+    type_vocab_size: int = 2
+    bos_token_id: int = 312
+    eos_token_id: int = 313
+
+    @property
+    def head_dropout(self) -> float:
+        """Dropped share before a classifier."""
+        dropout = self.classifier_dropout
+        return self.classifier_dropout_prob if dropout is None else dropout
+
+    def to_dict(self) -> dict[str, Any]:
+        """As for all families, with the share before a classifier under RemBERT's name only."""
+        values = super().to_dict() | {"classifier_dropout_prob": self.head_dropout}
+        del values["classifier_dropout"]
+        return values
+
+
+PRESETS: dict[str, RemBertConfig] = {"rembert": RemBertConfig()}
+
+# Ours beside transformers'. A decoder with a memory has the `cross_` rows.
+HF_ROWS = (
+    ("embeddings.word_embeddings.weight", "embeddings.word_embeddings.weight"),
+    ("embeddings.position_embeddings.weight", "embeddings.position_embeddings.weight"),
+    ("embeddings.token_type_embeddings.weight", "embeddings.token_type_embeddings.weight"),
+    ("embeddings.layer_norm", "embeddings.LayerNorm"),
+    ("encoder.projection", "encoder.embedding_hidden_mapping_in"),
+    ("encoder.layers.{}.self_attn.q_proj", "encoder.layer.{}.attention.self.query"),
+    ("encoder.layers.{}.self_attn.k_proj", "encoder.layer.{}.attention.self.key"),
+    ("encoder.layers.{}.self_attn.v_proj", "encoder.layer.{}.attention.self.value"),
+    ("encoder.layers.{}.self_attn.out_proj", "encoder.layer.{}.attention.output.dense"),
+    ("encoder.layers.{}.norm1", "encoder.layer.{}.attention.output.LayerNorm"),
+    ("encoder.layers.{}.cross_attn.q_proj", "encoder.layer.{}.crossattention.self.query"),
+    ("encoder.layers.{}.cross_attn.k_proj", "encoder.layer.{}.crossattention.self.key"),
+    ("encoder.layers.{}.cross_attn.v_proj", "encoder.layer.{}.crossattention.self.value"),
+    ("encoder.layers.{}.cross_attn.out_proj", "encoder.layer.{}.crossattention.output.dense"),
+    ("encoder.layers.{}.cross_norm", "encoder.layer.{}.crossattention.output.LayerNorm"),
+    ("encoder.layers.{}.linear1", "encoder.layer.{}.intermediate.dense"),
+    ("encoder.layers.{}.linear2", "encoder.layer.{}.output.dense"),
+    ("encoder.layers.{}.norm2", "encoder.layer.{}.output.LayerNorm"),
+    ("pooler.dense", "pooler.dense"),
+)
+HF_HEADS = (
+    ("classifier", "classifier"),
+    ("qa_outputs", "qa_outputs"),
+    ("lm_head.dense", "cls.predictions.dense"),
+    ("lm_head.layer_norm", "cls.predictions.LayerNorm"),
+    ("lm_head.decoder.weight", "cls.predictions.decoder.weight"),
+    ("lm_head.bias", "cls.predictions.decoder.bias"),
+)
+
+# PaddleNLP has transformers' names but for the LayerNorms, and keeps a buffer of positions.
+# Its language-model head is as wide as the encoder and scores hidden units instead of words
+# (`cls.predictions.{transform,layer_norm,decoder}`), so neither side can use the other's: the rows
+# here share no name with it. PaddleNLP finds the encoder in our folder and draws a head of its own;
+# we find the encoder in its folder and do the same. Either side reports that.
+PADDLENLP_ROWS = tuple(
+    (ours, theirs.replace("LayerNorm", "layer_norm")) for ours, theirs in HF_ROWS
+)
+PADDLENLP_HEADS = (
+    ("classifier", "classifier"),
+    ("qa_outputs", "qa_outputs"),
+    ("lm_head.dense", "lm_head.dense"),
+    ("lm_head.layer_norm", "lm_head.layer_norm"),
+    ("lm_head.decoder.weight", "lm_head.decoder.weight"),
+    ("lm_head.bias", "lm_head.bias"),
+)
+BUFFERS = ("embeddings.position_ids",)  # older files of transformers hold it too
+
+NAMES: dict[Format, NameTable] = {
+    "huggingface": NameTable(HF_ROWS, HF_HEADS, prefix="rembert.", ignored=BUFFERS),
+    "paddle": NameTable(PADDLENLP_ROWS, PADDLENLP_HEADS, prefix="rembert.", ignored=BUFFERS),
+}
+
+
+class RemBertModel(DecoderModel):
+    """Ids to hidden states.
+
+    Args:
+        config: The sizes.
+        with_pooler: Whether to answer a pooled vector too.
+    """
+
+    config_class = RemBertConfig
+    presets = PRESETS
+    names = NAMES
+
+    def __init__(self, config: RemBertConfig, *, with_pooler: bool = True) -> None:
+        super().__init__(config)
+        self.embeddings = Embeddings(
+            config.vocab_size,
+            config.input_embedding_size,
+            config.max_position_embeddings,
+            config.type_vocab_size,
+            layer_norm_eps=config.layer_norm_eps,
+            dropout=config.hidden_dropout_prob,
+        )
+        self.encoder = ProjectingEncoder(config)
+        self.pooler = Pooler(config.hidden_size) if with_pooler else None
+        self.initialize_weights()
+
+
+class ProjectingEncoder(Encoder):
+    """A stack of layers behind a projection from the embeddings' width to its own."""
+
+    def __init__(self, config: RemBertConfig) -> None:
+        super().__init__(make_layer(config) for _ in range(config.num_hidden_layers))
+        self.projection = nn.Linear(config.input_embedding_size, config.hidden_size)
+
+    def forward(self, hidden_states: Tensor, bias: Tensor | None, **memory: Any) -> EncoderOutput:
+        """Run all layers on embedded tokens, float [B, L, E]; the rest as `Encoder.forward`."""
+        return super().forward(self.projection(hidden_states), bias, **memory)
+
+
+def make_layer(config: RemBertConfig) -> EncoderLayer:
+    """One layer, the same as BERT's; with attention to a memory if the config asks for it."""
+
+    def attention() -> Attention:
+        return Attention(
+            config.hidden_size, config.num_attention_heads, config.attention_probs_dropout_prob
+        )
+
+    return EncoderLayer(
+        attention(),
+        nn.Linear(config.hidden_size, config.intermediate_size),
+        nn.Linear(config.intermediate_size, config.hidden_size),
+        hidden_act=config.hidden_act,
+        hidden_size=config.hidden_size,
+        layer_norm_eps=config.layer_norm_eps,
+        dropout=config.hidden_dropout_prob,
+        cross_attn=attention() if config.add_cross_attention else None,
+    )
+
+
+class RemBertLMHead(TiedLMHead):
+    """BERT's head with a table of its own, wider than the encoder.
+
+    Attributes:
+        decoder: Its weight scores the words; float [V, output_embedding_size].
+    """
+
+    def __init__(self, config: RemBertConfig) -> None:
+        super().__init__(
+            config.hidden_size,
+            config.output_embedding_size,
+            config.vocab_size,
+            hidden_act=config.hidden_act,
+            layer_norm_eps=config.layer_norm_eps,
+        )
+        self.decoder = nn.Embedding(config.vocab_size, config.output_embedding_size)
+
+
+class RemBertForMaskedLM(ForMaskedLM):
+    """RemBERT that fills masked tokens; on the published weights its head begins at random."""
+
+    encoder_class = RemBertModel
+
+    def make_lm_head(self, config: RemBertConfig) -> RemBertLMHead:  # type: ignore[override]
+        """The head with its own table."""
+        return RemBertLMHead(config)
+
+    def get_output_embeddings(self) -> nn.Embedding:
+        """The head's own table."""
+        return self.lm_head.decoder
+
+
+class RemBertForCausalLM(ForCausalLM):
+    """RemBERT as a decoder: each token is told from the earlier ones."""
+
+    encoder_class = RemBertModel
+
+    def make_lm_head(self, config: RemBertConfig) -> RemBertLMHead:  # type: ignore[override]
+        """The head with its own table."""
+        return RemBertLMHead(config)
+
+    def get_output_embeddings(self) -> nn.Embedding:
+        """The head's own table."""
+        return self.lm_head.decoder
+
+
+class RemBertForSequenceClassification(ForSequenceClassification):
+    """RemBERT for a decision on one text or a pair."""
+
+    encoder_class = RemBertModel
+    names: ClassVar[Mapping[Format, NameTable]] = {
+        "huggingface": NAMES["huggingface"],
+        "paddle": NAMES["paddle"].with_heads([("classifier", "dense")]),
+    }
+
+
+class RemBertForTokenClassification(ForTokenClassification):
+    """RemBERT for a decision on every token."""
+
+    encoder_class = RemBertModel
+
+
+class RemBertForQuestionAnswering(ForQuestionAnswering):
+    """RemBERT that finds an answer in a text."""
+
+    encoder_class = RemBertModel
+
+
+class RemBertForMultipleChoice(ForMultipleChoice):
+    """RemBERT that chooses one of several texts."""
+
+    encoder_class = RemBertModel
