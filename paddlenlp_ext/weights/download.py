@@ -1,0 +1,297 @@
+"""Download a file: one process at a time, resumed when cut, checked before it gets its name.
+
+The one downloader of the package: weights from Paddle's hosting (`weights.hub`) and the archives of
+data sets (`tasks.download`) come through it. What lies on the Hugging Face Hub comes through
+`huggingface_hub`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import socket
+import ssl
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, BinaryIO
+from urllib.parse import urlsplit
+
+from filelock import FileLock
+from tqdm import tqdm
+
+from paddlenlp_ext.errors import UserError
+
+TIMEOUT = 30.0  # seconds without a byte until a connection counts as stalled
+ATTEMPTS = 5  # without a byte of progress in between
+PAUSE = 1.0  # seconds before the second attempt; doubled for each further one
+PIECE = 1 << 20  # bytes
+
+_LOCAL = ("127.0.0.1", "localhost", "::1")
+_PASSING = (408, 425, 429)  # answers that ask to try again, besides all from 500 on
+
+
+class DownloadError(UserError):
+    """A file cannot be had; the message does not name its address, which the caller knows."""
+
+
+class NotThereError(DownloadError):
+    """The server answered that it does not have the file."""
+
+
+def cache_folder() -> Path:
+    """Return where downloads are kept: $PADDLENLP_EXT_HOME, or ~/.cache/paddlenlp_ext."""
+    return Path(os.environ.get("PADDLENLP_EXT_HOME") or "~/.cache/paddlenlp_ext").expanduser()
+
+
+def download(
+    url: str,
+    path: Path,
+    *,
+    sha256: str | None = None,
+    size: int | None = None,
+    description: str | None = None,
+) -> None:
+    """Make sure that the file behind `url` stands at `path`.
+
+    A file that is there already, also one that was put there by hand, is checked and not fetched
+    again. While a file is fetched it is called `path` + ".part"; it gets its name once all its bytes
+    are on the disk and have the right digest. Other processes that want the same file wait; the
+    lock of one that was killed is freed by the system.
+
+    Args:
+        url: An https address (http for this machine only). Proxies come from the environment.
+        path: Where the file goes; missing folders are made.
+        sha256: Digest that the file must have. With it, a later process goes on with the part that
+            an earlier one has left.
+        size: Bytes that the file must have.
+        description: What the progress bar says; by default the file's name.
+
+    Raises:
+        DownloadError: The file cannot be had or written, or is not the expected one.
+    """
+    _check_address(url)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock"):
+            if path.exists():
+                _check(path, sha256, size)
+                return
+            part = path.with_name(path.name + ".part")
+            if sha256 is None:  # nothing would tell that an old part belongs to another version
+                part.unlink(missing_ok=True)
+            while True:
+                resumed = part.exists()
+                _fetch(url, part, sha256 is not None, size, description or path.name)
+                try:
+                    _check(part, sha256, size)
+                    break
+                except DownloadError:
+                    part.unlink()
+                    if not resumed:  # else what an earlier process has left was wrong
+                        raise
+            os.replace(part, path)
+    except OSError as error:
+        raise DownloadError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+@contextmanager
+def launcher_proxies() -> Iterator[None]:
+    """Give back the proxies that `paddle.distributed.launch` hides from its workers.
+
+    It renames `http_proxy` and `https_proxy` for the sake of the collectives, and downloads in a
+    worker would fail.
+    """
+    hidden = {}
+    for name in ("http_proxy", "https_proxy"):
+        original = os.environ.get(f"{name}_original")
+        if original and not os.environ.get(name):
+            hidden[name] = os.environ[name] = original
+    try:
+        yield
+    finally:
+        for name in hidden:
+            os.environ.pop(name, None)
+
+
+def _fetch(url: str, part: Path, is_checked: bool, size: int | None, description: str) -> None:
+    """Fill the part, going on after failures that may pass."""
+    if not sys.stderr.isatty():
+        print(f"downloading {_plain(url)}", file=sys.stderr, flush=True)
+    failures = 0
+    with (
+        part.open("ab") as file,
+        tqdm(total=size, desc=description, unit="B", unit_scale=True, disable=None) as bar,
+    ):
+        transfer = _Transfer(url, file, size, bar, is_checked)
+        while size is None or file.tell() < size:
+            before = file.tell()
+            try:
+                transfer.attempt()
+                break
+            except _CutError as error:
+                failures = 1 if file.tell() > before else failures + 1
+                if failures == ATTEMPTS:
+                    raise DownloadError(f"{error}, {ATTEMPTS} times without progress") from error
+            time.sleep(PAUSE * 2 ** (failures - 1))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+class _CutError(Exception):
+    """A transfer failed in a way that may pass."""
+
+
+class _Transfer:
+    """The requests for one file, each of which goes on where the one before was cut.
+
+    Args:
+        url: The file's address.
+        file: Where it is appended to.
+        size: Its bytes, if they are known beforehand.
+        bar: Shows the progress.
+        is_checked: Whether a digest will tell a wrong continuation of an older part.
+    """
+
+    def __init__(
+        self, url: str, file: BinaryIO, size: int | None, bar: tqdm[None], is_checked: bool
+    ):
+        self.url = url
+        self.file = file
+        self.size = size
+        self.bar = bar
+        self.is_checked = is_checked
+        self.version: str | None = None  # what the server calls the present contents
+
+    def attempt(self) -> None:
+        """Ask for what is missing and append it.
+
+        Raises:
+            DownloadError: It cannot be had.
+            _CutError: It came in part or not at all, which may be better next time.
+            OSError: The file cannot be written.
+        """
+        if not (self.is_checked or self.version):
+            self._restart()
+        with self._answer() as response:
+            total = self._total(response)
+            self.version = _version(response)
+            self.bar.reset(total)
+            self.bar.update(self.file.tell())
+            while piece := _read(response):
+                self.file.write(piece)
+                self.bar.update(len(piece))
+                if self.size is not None and self.file.tell() > self.size:
+                    raise DownloadError(f"expected {self.size:,} bytes, the server sends more")
+        if total is not None and self.file.tell() < total:
+            raise _CutError(f"the transfer ended after {self.file.tell():,} of {total:,} bytes")
+
+    def _answer(self) -> http.client.HTTPResponse:
+        headers = {"User-Agent": "paddlenlp-ext", "Accept-Encoding": "identity"}
+        if start := self.file.tell():
+            headers["Range"] = f"bytes={start}-"
+            if self.version:
+                headers["If-Range"] = self.version
+        try:
+            return _open(self.url, headers)
+        except urllib.error.HTTPError as error:
+            answer = f"the server answered {error.code} {error.reason}"
+            if error.code in (404, 410):
+                raise NotThereError(answer) from error
+            if error.code == 416:  # the part is longer than the file
+                self._restart()
+            elif error.code not in _PASSING and error.code < 500:
+                raise DownloadError(answer) from error
+            raise _CutError(answer) from error
+        except (OSError, http.client.HTTPException) as error:
+            reason = getattr(error, "reason", error)
+            answer = f"no connection ({reason or type(error).__name__})"
+            if isinstance(reason, (socket.gaierror, ssl.SSLCertVerificationError)):
+                raise DownloadError(answer) from error
+            raise _CutError(answer) from error
+
+    def _total(self, response: http.client.HTTPResponse) -> int | None:
+        """Return the length of the whole file; begin anew if the whole file is the answer."""
+        start = self.file.tell()
+        where = response.headers.get("Content-Range", "")
+        if response.status == 206 and where.startswith(f"bytes {start}-"):
+            length = where.rpartition("/")[2]
+        else:
+            self._restart()
+            length = response.headers.get("Content-Length", "")
+        total = int(length) if length.isdigit() else None
+        if total is not None and self.size not in (None, total):
+            raise DownloadError(f"expected {self.size:,} bytes, the server has {total:,}")
+        return total
+
+    def _restart(self) -> None:
+        self.file.seek(0)
+        self.file.truncate()
+
+
+class _Redirect(urllib.request.HTTPRedirectHandler):
+    """Follows a redirection only where a download may come from."""
+
+    def redirect_request(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: http.client.HTTPMessage,
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        _check_address(newurl)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _open(url: str, headers: dict[str, str]) -> http.client.HTTPResponse:
+    with launcher_proxies():
+        opener = urllib.request.build_opener(_Redirect)  # reads the proxies
+    request = urllib.request.Request(url, headers=headers)
+    response: http.client.HTTPResponse = opener.open(request, timeout=TIMEOUT)
+    return response
+
+
+def _read(response: http.client.HTTPResponse) -> bytes:
+    try:
+        return response.read(PIECE)
+    except (OSError, http.client.HTTPException) as error:
+        raise _CutError(f"the transfer broke off ({error or type(error).__name__})") from error
+
+
+def _version(response: http.client.HTTPResponse) -> str | None:
+    """Return what If-Range may name: a strong entity tag, or else the date of the last change."""
+    tag: str | None = response.headers.get("ETag")
+    if tag is None or tag.startswith("W/"):
+        tag = response.headers.get("Last-Modified")
+    return tag
+
+
+def _check(path: Path, sha256: str | None, size: int | None) -> None:
+    """Raise DownloadError unless the file is the expected one."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        found = os.fstat(file.fileno()).st_size
+        if size is not None and found != size:
+            raise DownloadError(f"{path}: expected {size:,} bytes, got {found:,}")
+        while sha256 is not None and (piece := file.read(PIECE)):
+            digest.update(piece)
+    if sha256 is not None and digest.hexdigest() != sha256:
+        raise DownloadError(f"{path}: expected SHA-256 {sha256}, got {digest.hexdigest()}")
+
+
+def _check_address(url: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOCAL):
+        raise DownloadError(f"only https addresses are downloaded from, not {_plain(url)}")
+
+
+def _plain(url: str) -> str:
+    """Return an address without its query, which may hold a key."""
+    return url.partition("?")[0]
