@@ -24,6 +24,7 @@ SIZES: dict[str, Any] = {
 FAMILY_SIZES: dict[str, dict[str, Any]] = {
     "bert": {"type_vocab_size": TYPES},
     "rembert": {"type_vocab_size": TYPES, "input_embedding_size": 11, "output_embedding_size": 31},
+    "ernie_m": {"pad_token_id": 1},
 }
 
 

@@ -15,6 +15,7 @@ from paddlenlp_ext.weights import folders
 FAMILIES = {
     "bert": "Bert",
     "rembert": "RemBert",
+    "ernie_m": "ErnieM",
 }
 
 

@@ -1,0 +1,344 @@
+"""ERNIE-M (Ouyang et al., 2020, arXiv 2012.15674): one encoder for 96 languages.
+
+What differs from BERT:
+
+- no token types, and so `forward` has none: its arguments are PaddleNLP's, `input_ids,
+  position_ids, attention_mask, …`;
+- the first position is row 2 of the position table, so that a table of 514 rows serves texts of 512
+  tokens; the padding token is 1, and LayerNorm adds 1e-5;
+- a dropout after the activation of the feed-forward layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import paddle
+from paddle import Tensor, nn
+from paddle.nn import functional as F
+
+from paddlenlp_ext.models.base import Format
+from paddlenlp_ext.models.config import ModelConfig
+from paddlenlp_ext.models.heads import (
+    BaseModel,
+    ForMaskedLM,
+    ForMultipleChoice,
+    ForQuestionAnswering,
+    ForSequenceClassification,
+    ForTokenClassification,
+    HeadModel,
+)
+from paddlenlp_ext.models.outputs import BaseModelOutput, ModelOutput
+from paddlenlp_ext.nn.attention import Attention, attention_bias
+from paddlenlp_ext.nn.embeddings import Embeddings
+from paddlenlp_ext.nn.encoder import Encoder, EncoderLayer
+from paddlenlp_ext.nn.heads import Pooler
+from paddlenlp_ext.weights.names import NameTable
+
+FIRST_POSITION = 2  # row of the position table: the original counts on from the padding token's 1
+
+
+@dataclass(frozen=True)
+class ErnieMConfig(ModelConfig):
+    """Sizes of an ERNIE-M; the defaults are ernie-m-base's.
+
+    Attributes:
+        max_position_embeddings: Rows of the position table, two more than the longest text.
+        act_dropout: Dropped share of the feed-forward layer's activations.
+        paddlenlp_default_mask: Without a mask, attend to all but token 0 ([CLS]) instead of all but
+            the padding token, as PaddleNLP does by mistake: for its outputs to the digit.
+    """
+
+    model_type: ClassVar[str] = "ernie_m"
+
+    vocab_size: int = 250002
+    max_position_embeddings: int = 514
+    layer_norm_eps: float = 1e-5
+    pad_token_id: int = 1
+    act_dropout: float = 0.0
+    paddlenlp_default_mask: bool = False
+
+    def fitted_to(self, shapes: Mapping[str, tuple[int, ...]]) -> ErnieMConfig:
+        """Take the feed-forward width from the weights.
+
+        PaddleNLP builds four times the hidden size whatever its config says; the config.json that
+        it saves for ernie-m-large says 3072 where the weights have 4096.
+        """
+        for name, shape in shapes.items():
+            if name.endswith("encoder.layers.0.linear1.bias") and len(shape) == 1:
+                return self.replace(intermediate_size=shape[0])
+        return self
+
+
+_LARGE: dict[str, Any] = {
+    "hidden_size": 1024,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 16,
+    "intermediate_size": 4096,
+}
+
+PRESETS: dict[str, ErnieMConfig] = {
+    "ernie-m-base": ErnieMConfig(),
+    "ernie-m-large": ErnieMConfig(**_LARGE),
+    "uie-m-base": ErnieMConfig(),
+    "uie-m-large": ErnieMConfig(**_LARGE),
+}
+
+# Ours beside PaddleNLP's: the encoder's names are the same.
+PADDLENLP_ROWS = (
+    ("embeddings.word_embeddings.weight", "embeddings.word_embeddings.weight"),
+    ("embeddings.position_embeddings.weight", "embeddings.position_embeddings.weight"),
+    ("embeddings.layer_norm", "embeddings.layer_norm"),
+    ("encoder.layers.{}.self_attn.q_proj", "encoder.layers.{}.self_attn.q_proj"),
+    ("encoder.layers.{}.self_attn.k_proj", "encoder.layers.{}.self_attn.k_proj"),
+    ("encoder.layers.{}.self_attn.v_proj", "encoder.layers.{}.self_attn.v_proj"),
+    ("encoder.layers.{}.self_attn.out_proj", "encoder.layers.{}.self_attn.out_proj"),
+    ("encoder.layers.{}.norm1", "encoder.layers.{}.norm1"),
+    ("encoder.layers.{}.linear1", "encoder.layers.{}.linear1"),
+    ("encoder.layers.{}.linear2", "encoder.layers.{}.linear2"),
+    ("encoder.layers.{}.norm2", "encoder.layers.{}.norm2"),
+    ("pooler.dense", "pooler.dense"),
+)
+# Beside transformers': three of the four projections lie one level deeper.
+HF_DEEPER = {
+    "encoder.layers.{}.self_attn.q_proj": "encoder.layers.{}.self_attn.self_attn.q_proj",
+    "encoder.layers.{}.self_attn.k_proj": "encoder.layers.{}.self_attn.self_attn.k_proj",
+    "encoder.layers.{}.self_attn.v_proj": "encoder.layers.{}.self_attn.self_attn.v_proj",
+}
+HF_ROWS = tuple((ours, HF_DEEPER.get(ours, ours)) for ours, _ in PADDLENLP_ROWS)
+# Neither library has a language-model head for this family; ours has the names of BERT's there.
+PADDLENLP_HEADS = (
+    ("classifier", "classifier"),
+    ("linear_start", "linear_start"),
+    ("linear_end", "linear_end"),
+    ("lm_head.dense", "cls.predictions.transform"),
+    ("lm_head.layer_norm", "cls.predictions.layer_norm"),
+    ("lm_head.bias", "cls.predictions.decoder.bias"),
+)
+HF_HEADS = (
+    ("classifier", "classifier"),
+    ("qa_outputs", "qa_outputs"),
+    ("linear_start", "linear_start"),
+    ("linear_end", "linear_end"),
+    ("lm_head.dense", "cls.predictions.transform.dense"),
+    ("lm_head.layer_norm", "cls.predictions.transform.LayerNorm"),
+    ("lm_head.bias", "cls.predictions.bias"),
+)
+
+NAMES: dict[Format, NameTable] = {
+    "huggingface": NameTable(HF_ROWS, HF_HEADS, prefix="ernie_m."),
+    "paddle": NameTable(PADDLENLP_ROWS, PADDLENLP_HEADS, prefix="ernie_m."),
+}
+
+
+class ErnieMModel(BaseModel):
+    """Ids to hidden states.
+
+    Args:
+        config: The sizes.
+        with_pooler: Whether to answer a pooled vector too.
+    """
+
+    config_class = ErnieMConfig
+    presets = PRESETS
+    names = NAMES
+    config: ErnieMConfig
+
+    def __init__(self, config: ErnieMConfig, *, with_pooler: bool = True) -> None:
+        super().__init__(config)
+        self.embeddings = Embeddings(
+            config.vocab_size,
+            config.hidden_size,
+            config.max_position_embeddings,
+            type_vocab_size=0,
+            layer_norm_eps=config.layer_norm_eps,
+            dropout=config.hidden_dropout_prob,
+            position_offset=FIRST_POSITION,
+        )
+        self.encoder = Encoder(make_layer(config) for _ in range(config.num_hidden_layers))
+        self.pooler = Pooler(config.hidden_size) if with_pooler else None
+        self.initialize_weights()
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+    ) -> BaseModelOutput:
+        """Run the model.
+
+        Args:
+            input_ids: Token ids; int64 [B, L].
+            position_ids: Counted from 0; int64 [B, L]; in order if absent.
+            attention_mask: 1 for a token, 0 for padding, int or bool [B, L] or [B, L, L]; if
+                absent, all but `pad_token_id`.
+            inputs_embeds: Word embeddings in place of `input_ids`; float [B, L, H].
+            output_hidden_states: Answer the hidden states of every layer.
+            output_attentions: Answer the attention weights of every layer.
+        """
+        embedded = self.embeddings(
+            input_ids, position_ids=position_ids, inputs_embeds=inputs_embeds
+        )
+        mask = self.attention_mask(attention_mask, input_ids, embedded)
+        encoded = self.encoder(embedded, attention_bias(mask))
+        states = encoded.last_hidden_state
+        return BaseModelOutput(
+            last_hidden_state=states,
+            pooler_output=self.pooler(states) if self.pooler is not None else None,
+            hidden_states=encoded.hidden_states if output_hidden_states else None,
+            attentions=encoded.attentions if output_attentions else None,
+        )
+
+    def attention_mask(
+        self, attention_mask: Tensor | None, input_ids: Tensor | None, embedded: Tensor
+    ) -> Tensor:
+        """As for all families, but for `config.paddlenlp_default_mask`."""
+        if self.config.paddlenlp_default_mask and attention_mask is None and input_ids is not None:
+            return (input_ids != 0).astype("int64")
+        return super().attention_mask(attention_mask, input_ids, embedded)
+
+
+def make_layer(config: ErnieMConfig) -> EncoderLayer:
+    """One layer of an ERNIE-M."""
+    return EncoderLayer(
+        Attention(
+            config.hidden_size, config.num_attention_heads, config.attention_probs_dropout_prob
+        ),
+        nn.Linear(config.hidden_size, config.intermediate_size),
+        nn.Linear(config.intermediate_size, config.hidden_size),
+        hidden_act=config.hidden_act,
+        hidden_size=config.hidden_size,
+        layer_norm_eps=config.layer_norm_eps,
+        dropout=config.hidden_dropout_prob,
+        activation_dropout=config.act_dropout,
+    )
+
+
+class WithoutTokenTypes(HeadModel):
+    """PaddleNLP's order of arguments for this family; a head's base class comes after this one."""
+
+    def forward(  # type: ignore[override]  # that is its point
+        self,
+        input_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+        **more_labels: Tensor,
+    ) -> Any:
+        """Run the encoder and the head; see `HeadModel.forward` for the arguments.
+
+        `more_labels` are the head's own (`start_positions`, `end_positions`).
+        """
+        return super().forward(
+            input_ids=input_ids,
+            position_ids=position_ids,
+            attention_mask=attention_mask,
+            inputs_embeds=inputs_embeds,
+            labels=labels,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+            **more_labels,
+        )
+
+
+class ErnieMForSequenceClassification(WithoutTokenTypes, ForSequenceClassification):
+    """ERNIE-M for a decision on one text or a pair."""
+
+    encoder_class = ErnieMModel
+
+
+class ErnieMForTokenClassification(WithoutTokenTypes, ForTokenClassification):
+    """ERNIE-M for a decision on every token."""
+
+    encoder_class = ErnieMModel
+
+
+class ErnieMForQuestionAnswering(WithoutTokenTypes, ForQuestionAnswering):  # type: ignore[misc]
+    """ERNIE-M that finds an answer in a text."""
+
+    encoder_class = ErnieMModel
+    names: ClassVar[Mapping[Format, NameTable]] = {
+        "huggingface": NAMES["huggingface"],
+        "paddle": NAMES["paddle"].with_heads([("qa_outputs", "classifier")]),
+    }
+
+
+class ErnieMForMultipleChoice(WithoutTokenTypes, ForMultipleChoice):
+    """ERNIE-M that chooses one of several texts."""
+
+    encoder_class = ErnieMModel
+
+
+class ErnieMForMaskedLM(WithoutTokenTypes, ForMaskedLM):
+    """ERNIE-M that fills masked tokens, with BERT's head; no published weights hold one."""
+
+    encoder_class = ErnieMModel
+
+
+@dataclass(frozen=True)
+class ExtractionOutput(ModelOutput):
+    """Probability of each token to begin and to end what is asked for; [B, L] each."""
+
+    loss: Tensor | None = None
+    start_prob: Tensor | None = None
+    end_prob: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+
+class UIEM(WithoutTokenTypes):
+    """Universal information extraction (Lu et al., 2022, arXiv 2203.12277) with ERNIE-M.
+
+    The text begins with what is asked for ("[CLS] person [SEP] [SEP] …"); any number of tokens may
+    begin or end an answer, so each has probabilities of its own. `start_prob, end_prob = model(…)`
+    as in PaddleNLP; transformers' ErnieMForInformationExtraction answers logits instead.
+
+    Labels: float [B, L] `start_positions` and `end_positions`, 1 where an answer begins and ends;
+    or both in `labels`, float [B, L, 2]. The loss is the mean of the two binary cross entropies,
+    over all tokens, padding too, as in both references.
+    """
+
+    encoder_class = ErnieMModel
+    with_pooler = True  # no part of the answer, but both references keep its weights
+
+    def __init__(self, config: ErnieMConfig) -> None:
+        super().__init__(config)
+        self.linear_start = nn.Linear(config.hidden_size, 1)
+        self.linear_end = nn.Linear(config.hidden_size, 1)
+        self.initialize_weights()
+
+    def forward(
+        self,
+        *args: Any,
+        start_positions: Tensor | None = None,
+        end_positions: Tensor | None = None,
+        **inputs: Any,
+    ) -> ExtractionOutput:
+        """Score each token; arguments as `WithoutTokenTypes.forward`, labels as in the class."""
+        if start_positions is not None and end_positions is not None:
+            inputs["labels"] = paddle.stack([start_positions, end_positions], axis=-1)
+        output: ExtractionOutput = super().forward(*args, **inputs)
+        return output
+
+    def decide(self, encoded: BaseModelOutput, labels: Tensor | None) -> ExtractionOutput:
+        """Score each token as first and as last; see the class."""
+        states = encoded.last_hidden_state
+        logits = paddle.concat([self.linear_start(states), self.linear_end(states)], axis=-1)
+        loss = None
+        if labels is not None:
+            loss = F.binary_cross_entropy_with_logits(logits, labels.astype(logits.dtype))
+        start, end = F.sigmoid(logits).unbind(axis=-1)  # [B, L] each
+        return ExtractionOutput(loss, start, end, encoded.hidden_states, encoded.attentions)
+
+    @classmethod
+    def foreign_class_name(cls, format: Format) -> str:
+        """Name of this class in the library that has the format."""
+        return "ErnieMForInformationExtraction" if format == "huggingface" else cls.__name__
