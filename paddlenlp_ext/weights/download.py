@@ -60,9 +60,9 @@ def download(
     """Make sure that the file behind `url` stands at `path`.
 
     A file that is there already, also one that was put there by hand, is checked and not fetched
-    again. While a file is fetched it is called `path` + ".part"; it gets its name once all its bytes
-    are on the disk and have the right digest. Other processes that want the same file wait; the
-    lock of one that was killed is freed by the system.
+    again. While a file is fetched it is called `path` + ".part"; it gets its name once all of its
+    bytes are on the disk and have the right digest. Other processes that want the same file wait;
+    the lock of one that was killed is freed by the system.
 
     Args:
         url: An https address (http for this machine only). Proxies come from the environment.
@@ -82,6 +82,8 @@ def download(
             if path.exists():
                 _check(path, sha256, size)
                 return
+            if is_offline():
+                raise DownloadError("offline mode is on (HF_HUB_OFFLINE)")
             part = path.with_name(path.name + ".part")
             if sha256 is None:  # nothing would tell that an old part belongs to another version
                 part.unlink(missing_ok=True)
@@ -98,6 +100,12 @@ def download(
             os.replace(part, path)
     except OSError as error:
         raise DownloadError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def is_offline() -> bool:
+    """Tell whether the user forbids connections, by the variables that the hub's library reads."""
+    switches = (os.environ.get(name, "") for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"))
+    return any(switch.upper() in ("1", "ON", "YES", "TRUE") for switch in switches)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,7 +27,7 @@ WEIGHT_FILES = (
     "pytorch_model.bin.index.json",
 )
 INDEX_SUFFIX = ".index.json"
-_READERS = {
+_READERS: dict[str, Callable[[Path], dict[str, Array]]] = {
     ".safetensors": read_safetensors,
     ".pdparams": read_pdparams,
     ".bin": read_torch,
@@ -49,7 +50,10 @@ def read_weights(path: Path) -> dict[str, Array]:
     """
     path = find_weights(path)
     if not path.name.endswith(INDEX_SUFFIX):
-        return _reader(path)(path)
+        read = _READERS.get(path.suffix)
+        if read is None:
+            raise WeightsError(f"{path}: expected a file ending with {', '.join(_READERS)}")
+        return read(path)
     weight_map = read_index(path)
     tensors: dict[str, Array] = {}
     for shard in sorted({*weight_map.values()}):
@@ -121,10 +125,3 @@ def read_index(path: Path) -> dict[str, str]:
     if not shards:
         raise WeightsError(f"{path}: names no weight file")
     return dict(weight_map)
-
-
-def _reader(path: Path) -> Any:
-    reader = _READERS.get(path.suffix)
-    if reader is None:
-        raise WeightsError(f"{path}: expected a file ending with {', '.join(_READERS)}")
-    return reader

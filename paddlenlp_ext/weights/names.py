@@ -77,6 +77,8 @@ class NameTable:
             Both names as in a model with a head, theirs outside the bare model.
         aliases: As `tied`, but never written: older names, and what Hugging Face leaves out.
         ignored: Their buffers that hold nothing learned, written as in the bare model.
+        counted: Their buffers that count the rows of one of our tensors (positions): dropped on
+            reading, made again on export. Theirs to ours, both as in the bare model.
 
     Raises:
         ValueError: Two rows have the same name on one side, so the table is no bijection.
@@ -91,6 +93,7 @@ class NameTable:
         tied: Mapping[str, str] | None = None,
         aliases: Mapping[str, str] | None = None,
         ignored: Iterable[str] = (),
+        counted: Mapping[str, str] | None = None,
     ) -> None:
         if not prefix.endswith("."):
             raise ValueError(f"a prefix ends with a dot, got {prefix!r}")
@@ -98,7 +101,8 @@ class NameTable:
         self._tied = dict(tied or {})
         self._aliases = dict(aliases or {})
         self._repeats = self._tied | self._aliases
-        self._ignored = frozenset(ignored)
+        self._counted = dict(counted or {})
+        self._ignored = frozenset(ignored) | self._counted.keys()
         self._rows = _rows(rows)
         self._heads = _rows(heads)
         bare = [pair for row in self._rows for pair in row.tensors()]
@@ -136,6 +140,7 @@ class NameTable:
             tied=self._tied,
             aliases=self._aliases,
             ignored=self._ignored,
+            counted=self._counted,
         )
 
     def to_ours(self, names: Iterable[str], *, bare: bool = False) -> Renaming:
@@ -209,6 +214,13 @@ class NameTable:
             for theirs, repeated in self._tied.items()
             if repeated in ours and (not repeated.startswith(ENCODER) or _module(theirs) in modules)
         }
+
+    def counted_in(self, names: Iterable[str]) -> dict[str, str]:
+        """Return the buffers that a file of this model holds too: theirs to what they count."""
+        ours = set(names)
+        theirs_begin, ours_begin = ("", "") if self.is_bare(ours) else (self.prefix, ENCODER)
+        counted = {theirs_begin + k: ours_begin + v for k, v in self._counted.items()}
+        return {theirs: rows for theirs, rows in counted.items() if rows in ours}
 
     def is_bare(self, names: Iterable[str]) -> bool:
         """Tell whether these names of ours are a bare model's."""

@@ -136,7 +136,10 @@ def export_state(
         else:
             laid_out[ours] = array
     exported = {theirs: laid_out[ours] for ours, theirs in table.to_theirs(state).items()}
-    return exported | {theirs: laid_out[ours] for theirs, ours in table.tied_to(state).items()}
+    exported |= {theirs: laid_out[ours] for theirs, ours in table.tied_to(state).items()}
+    for theirs, ours in table.counted_in(state).items():
+        exported[theirs] = np.arange(len(state[ours]), dtype=np.int64)[np.newaxis]
+    return exported
 
 
 def require_fit(report: LoadReport, source: str, may_be_new: Callable[[str], bool]) -> None:
