@@ -125,11 +125,12 @@ PADDLENLP_HEADS = (
     ("lm_head.decoder.weight", "lm_head.decoder.weight"),
     ("lm_head.bias", "lm_head.bias"),
 )
-BUFFERS = ("embeddings.position_ids",)  # older files of transformers hold it too
+POSITIONS = {"embeddings.position_ids": "embeddings.position_embeddings.weight"}
 
 NAMES: dict[Format, NameTable] = {
-    "huggingface": NameTable(HF_ROWS, HF_HEADS, prefix="rembert.", ignored=BUFFERS),
-    "paddle": NameTable(PADDLENLP_ROWS, PADDLENLP_HEADS, prefix="rembert.", ignored=BUFFERS),
+    # Older files of transformers hold the positions too.
+    "huggingface": NameTable(HF_ROWS, HF_HEADS, prefix="rembert.", ignored=POSITIONS),
+    "paddle": NameTable(PADDLENLP_ROWS, PADDLENLP_HEADS, prefix="rembert.", counted=POSITIONS),
 }
 
 

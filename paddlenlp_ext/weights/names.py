@@ -256,6 +256,7 @@ class NameTable:
         if both:
             raise ValueError(f"{', '.join(sorted(both))}: two meanings for one name")
         lost = set(self._repeats.values()) - self._full_to_theirs.keys()
+        lost |= set(self._counted.values()) - self._bare_to_theirs.keys()
         if lost:
             raise ValueError(f"{', '.join(sorted(lost))}: repeated, but no row has it")
 
