@@ -68,15 +68,22 @@ def write_model(
     """Write a folder that PaddleNLP 2.8 or transformers 4 loads.
 
     Args:
-        folder: Where to; made if it is not there. Files of the same names are replaced, and weight
-            files of another format removed, which would be read instead.
+        folder: Where to; made if it is not there. Files of the same names are replaced.
         tensors: Names and layout of that format.
         config: What `config.json` will hold.
         layout: Whose format.
 
     Raises:
-        WeightsError: The files cannot be written.
+        WeightsError: The files cannot be written, or the folder has weights of another format that
+            `read_model` would read in their place.
     """
+    name = "model_state.pdparams" if layout == "paddle" else "model.safetensors"
+    earlier = WEIGHT_FILES[: WEIGHT_FILES.index(name)]
+    if hidden_by := [other for other in earlier if (folder / other).exists()]:
+        raise WeightsError(
+            f"{folder}: holds {hidden_by[0]}, which would be read in place of {name}; "
+            "save into another folder"
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -85,14 +92,9 @@ def write_model(
         text = json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False)
         temporary.write_text(text + "\n", encoding="utf-8")
     if layout == "paddle":
-        written = folder / "model_state.pdparams"
-        write_pdparams(written, tensors)
+        write_pdparams(folder / name, tensors)
     else:
-        written = folder / "model.safetensors"
-        write_safetensors(written, tensors, {"format": "pt"})
-    for name in WEIGHT_FILES:
-        if name != written.name:
-            (folder / name).unlink(missing_ok=True)
+        write_safetensors(folder / name, tensors, {"format": "pt"})
 
 
 def flatten_config(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from paddlenlp_ext.weights.download import (
     NotThereError,
     cache_folder,
     download,
+    is_offline,
     launcher_proxies,
 )
 from paddlenlp_ext.weights.hosting import HOSTED, Hosted
@@ -131,7 +132,7 @@ def _ask_hub(repository: str, name: str, *, local: bool) -> _Answer:
         RepositoryNotFoundError,
     )
 
-    offline = _is_offline()
+    offline = is_offline()
     try:
         with launcher_proxies():
             path = hf_hub_download(repository, name, local_files_only=local or offline)
@@ -151,12 +152,6 @@ def _endpoint() -> str:
     return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
 
 
-def _is_offline() -> bool:
-    # The hub's own switches, read now: the hub reads them when it is imported.
-    switches = (os.environ.get(name, "") for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"))
-    return any(switch.upper() in ("1", "ON", "YES", "TRUE") for switch in switches)
-
-
 # Paddle's hosting
 
 
@@ -173,7 +168,7 @@ def _from_paddle(preset: str, files: Mapping[str, str], candidates: Iterable[str
     name = next((name for name in candidates if name in files), None)
     if name is None:
         return _Answer(None, _NO_FILE)
-    if _is_offline():
+    if is_offline():
         return _Answer(None, _OFFLINE)
     path = _cached_path(preset, name)
     try:
@@ -200,6 +195,8 @@ def _not_found(source: str, candidates: tuple[str, ...], problems: list[str]) ->
 
 
 def _unknown(source: str) -> WeightsError:
+    if source.startswith((".", "~", "/")) or source.count("/") > 1:
+        return WeightsError(f"{source}: there is no such folder")
     close = get_close_matches(source, HOSTED, n=3)
     hint = (
         f"did you mean {' or '.join(map(repr, close))}?" if close else f"known: {', '.join(HOSTED)}"
