@@ -187,6 +187,10 @@ class Model(nn.Layer):
         """
         transposed = self.linear_weights() if format == "huggingface" else ()
         state = {name: value.astype("float32").numpy() for name, value in self.named_parameters()}
+        for path, layer in self.named_sublayers(include_self=True):
+            if isinstance(layer, Model):
+                found = layer.stand_ins(format).items()
+                state |= {f"{path}.{name}".lstrip("."): value for name, value in found}
         tensors = export_state(state, self.names[format], transposed)
         config = {"architectures": [self.foreign_class_name(format)], **self.config.to_dict()}
         folders.write_model(Path(folder), tensors, config, format)
@@ -195,6 +199,10 @@ class Model(nn.Layer):
     def foreign_class_name(cls, format: Format) -> str:  # noqa: A002, ARG003
         """Name of this class in the library that has the format."""
         return cls.__name__
+
+    def stand_ins(self, format: Format) -> dict[str, Array]:
+        """Tensors under our names that this model lacks and the library of the format needs."""
+        return {}
 
     def linear_weights(self) -> set[str]:
         """Names of the weights that PyTorch keeps as [out, in] and Paddle as [in, out]."""

@@ -35,6 +35,7 @@ class DecoderModel(BaseModel):
         use_cache: bool = False,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
+        **embedding_inputs: Tensor,
     ) -> BaseModelOutput:
         """Run the model.
 
@@ -51,6 +52,7 @@ class DecoderModel(BaseModel):
             use_cache: Answer a cache for the tokens after.
             output_hidden_states: Answer the hidden states of every layer.
             output_attentions: Answer the attention weights of every layer.
+            embedding_inputs: What only this family's embeddings know (ERNIE's `task_type_ids`).
 
         Raises:
             UserError: A cache or a memory is given to a model that is no decoder, or a memory to
@@ -59,7 +61,12 @@ class DecoderModel(BaseModel):
         self._check_decoder_inputs(encoder_hidden_states, past_key_values, use_cache)
         past_length = past_key_values.length if past_key_values is not None else 0
         embedded = self.embeddings(
-            input_ids, token_type_ids, position_ids, inputs_embeds, first_position=past_length
+            input_ids,
+            token_type_ids,
+            position_ids,
+            inputs_embeds,
+            first_position=past_length,
+            **embedding_inputs,
         )
         own_mask_given = attention_mask is not None
         mask = self.attention_mask(attention_mask, input_ids, embedded)

@@ -47,10 +47,30 @@ def attention_bias(
     return (1.0 - allowed.astype("float32")) * lowest
 
 
-class Attention(nn.Layer):
-    """Multi-head scaled dot-product attention (arXiv 1706.03762, section 3.2).
+def attend(
+    query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, dropout: nn.Dropout
+) -> tuple[Tensor, Tensor]:
+    """Take the mean of the values, weighted by how well their keys fit the query.
 
     The softmax runs in float32 whatever the precision of the rest.
+
+    Args:
+        query: Scaled; float [B, A, Lq, D].
+        key: float [B, A, L, D].
+        value: float [B, A, L, D].
+        bias: Added to the scores; float32, broadcast to [B, A, Lq, L].
+        dropout: Drops weights.
+
+    Returns:
+        The means, float [B, A, Lq, D]; the weights before dropout, float32 [B, A, Lq, L].
+    """
+    scores = paddle.matmul(query, key, transpose_y=True).astype("float32")
+    weights = F.softmax(scores if bias is None else scores + bias)
+    return paddle.matmul(dropout(weights).astype(value.dtype), value), weights
+
+
+class Attention(nn.Layer):
+    """Multi-head scaled dot-product attention (arXiv 1706.03762, section 3.2).
 
     Args:
         hidden_size: Width of the input and output, `H`.
@@ -99,9 +119,7 @@ class Attention(nn.Layer):
             if past is not None:
                 key = paddle.concat([past[0], key], axis=2)
                 value = paddle.concat([past[1], value], axis=2)
-        scores = paddle.matmul(query, key, transpose_y=True).astype("float32")  # [B, A, Lq, L]
-        weights = F.softmax(scores if bias is None else scores + bias)
-        context = paddle.matmul(self.dropout(weights).astype(value.dtype), value)
+        context, weights = attend(query, key, value, bias, self.dropout)
         context = context.transpose([0, 2, 1, 3]).flatten(2)  # [B, Lq, H]
         return self.out_proj(context), weights, (key, value)
 

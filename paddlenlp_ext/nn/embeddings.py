@@ -17,9 +17,10 @@ class Embeddings(nn.Layer):
         width: Width of the tables, `E`.
         max_positions: Rows of the position table.
         type_vocab_size: Rows of the token-type table; 0 for a model without token types.
-        position_offset: Row of the first position.
         layer_norm_eps: Added to the variance.
         dropout: Dropped share of the result.
+        position_offset: Row of the first position.
+        output_width: Width of the result, `H`; where it is not `width`, a linear layer comes last.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class Embeddings(nn.Layer):
         layer_norm_eps: float,
         dropout: float,
         position_offset: int = 0,
+        output_width: int | None = None,
     ) -> None:
         super().__init__()
         self.position_offset = position_offset
@@ -44,6 +46,8 @@ class Embeddings(nn.Layer):
             self.token_type_embeddings = None
         self.layer_norm = nn.LayerNorm(width, epsilon=layer_norm_eps)
         self.dropout = nn.Dropout(dropout)
+        projects = output_width is not None and output_width != width
+        self.projection = nn.Linear(width, output_width) if projects else None
 
     def forward(
         self,
@@ -64,7 +68,7 @@ class Embeddings(nn.Layer):
             first_position: Position of the first token, if earlier ones are in a cache.
 
         Returns:
-            float [B, L, E].
+            float [B, L, E], or [B, L, H] after a projection.
 
         Raises:
             ValueError: The sequence is longer than the position table allows.
@@ -84,4 +88,5 @@ class Embeddings(nn.Layer):
                 total = total + self.token_type_embeddings.weight[0]
             else:
                 total = total + self.token_type_embeddings(token_type_ids)
-        return self.dropout(self.layer_norm(total))
+        embedded = self.dropout(self.layer_norm(total))
+        return embedded if self.projection is None else self.projection(embedded)
