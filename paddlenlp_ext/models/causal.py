@@ -72,8 +72,11 @@ class DecoderModel(BaseModel):
         mask = self.attention_mask(attention_mask, input_ids, embedded)
         if past_key_values is not None and not own_mask_given:
             mask = paddle.concat([past_key_values.attention_mask, mask], axis=1)
+        # A mask with a row for each asking token is taken as it is, as in transformers.
         bias = attention_bias(
-            mask, causal=self.config.is_decoder, query_length=int(embedded.shape[1])
+            mask,
+            causal=self.config.is_decoder and mask.ndim == 2,
+            query_length=int(embedded.shape[1]),
         )
         memory_bias = None
         if encoder_hidden_states is not None and encoder_attention_mask is not None:

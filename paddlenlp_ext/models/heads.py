@@ -21,7 +21,7 @@ from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.models.base import Model
 from paddlenlp_ext.models.config import ModelConfig
 from paddlenlp_ext.models.outputs import BaseModelOutput, HeadOutput, QuestionAnsweringOutput
-from paddlenlp_ext.nn.heads import TiedLMHead, token_loss
+from paddlenlp_ext.nn.heads import IGNORED, TiedLMHead, token_loss
 
 FAMILY = ("config_class", "presets", "names", "optional_modules")  # told by the bare model
 
@@ -191,7 +191,7 @@ class ForQuestionAnswering(HeadModel):
         if labels is not None:
             # A position outside the (truncated) text is no label.
             inside = (labels >= 0) & (labels < start.shape[1])
-            labels = paddle.where(inside, labels, paddle.full_like(labels, -100))
+            labels = paddle.where(inside, labels, paddle.full_like(labels, IGNORED))
             loss = (token_loss(start, labels[:, 0]) + token_loss(end, labels[:, 1])) / 2
         return QuestionAnsweringOutput(loss, start, end, encoded.hidden_states, encoded.attentions)
 

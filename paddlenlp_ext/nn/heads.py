@@ -8,6 +8,8 @@ from paddle.nn import functional as F
 
 from paddlenlp_ext.nn.encoder import activation
 
+IGNORED = -100  # the label of a position that has none
+
 
 class Pooler(nn.Layer):
     """Summary of a sequence: a dense layer and tanh on its first token.
@@ -79,11 +81,14 @@ def next_token_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def token_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross entropy over the positions whose label is not -100.
+    """Mean cross entropy over the positions whose label is not -100; 0 if there are none.
+
+    Paddle's own mean divides by all positions where the ignored label is a negative number.
 
     Args:
         logits: float [..., V].
         labels: int64 [...].
     """
-    flat = logits.reshape([-1, logits.shape[-1]])
-    return F.cross_entropy(flat, labels.reshape([-1]), ignore_index=-100)
+    flat, labels = logits.reshape([-1, logits.shape[-1]]), labels.reshape([-1])
+    total = F.cross_entropy(flat, labels, ignore_index=IGNORED, reduction="sum")
+    return total / (labels != IGNORED).astype(total.dtype).sum().clip(min=1.0)

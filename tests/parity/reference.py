@@ -9,8 +9,10 @@ import numpy as np
 import paddle
 import torch
 
+from tests.tiny import CHOICES
 
-def randomize(model: torch.nn.Module, seed: int = 11, std: float = 0.3) -> torch.nn.Module:
+
+def randomize(model: torch.nn.Module, seed: int = 11, std: float = 0.1) -> torch.nn.Module:
     """Give every parameter random numbers, biases and LayerNorms too, and switch dropout off.
 
     Weights near zero would hide errors, so they are larger than a new model's.
@@ -70,3 +72,51 @@ def assert_transformers_loads(
     assert not info["unexpected_keys"], info["unexpected_keys"]
     assert not info["mismatched_keys"], info["mismatched_keys"]
     assert_same(reference.eval(), ours, batch, tolerance)
+
+
+def each_choice(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The same texts in other orders, as choices: [B, L] to [B, C, L]."""
+    return {
+        name: np.stack([np.roll(rows, turn, 0) for turn in range(CHOICES)], 1)
+        for name, rows in batch.items()
+    }
+
+
+def assert_same_layers(
+    reference: torch.nn.Module,
+    ours: paddle.nn.Layer,
+    batch: dict[str, np.ndarray],
+    tolerance: float,
+) -> None:
+    """Compare the hidden states and the attention weights of every layer."""
+    reference.set_attn_implementation("eager")
+    options = {"output_hidden_states": True, "output_attentions": True}
+    with torch.no_grad():
+        expected = reference(**{k: torch.tensor(v) for k, v in batch.items()}, **options)
+    with paddle.no_grad():
+        got = ours(**{k: paddle.to_tensor(v) for k, v in batch.items()}, **options)
+    for name in ("hidden_states", "attentions"):
+        assert getattr(expected, name)
+        for layer, (one, other) in enumerate(
+            zip(getattr(got, name), getattr(expected, name), strict=True)
+        ):
+            np.testing.assert_allclose(
+                one.numpy(), other.numpy(), atol=tolerance, rtol=0, err_msg=f"{name} {layer}"
+            )
+
+
+def assert_same_gradients(
+    reference: torch.nn.Module, ours: paddle.nn.Layer, batch: dict[str, np.ndarray]
+) -> None:
+    """Compare the gradient of every parameter; `batch` has labels."""
+    reference(**{name: torch.tensor(value) for name, value in batch.items()}).loss.backward()
+    ours(**{name: paddle.to_tensor(value) for name, value in batch.items()}).loss.backward()
+    theirs = dict(reference.named_parameters())
+    names = ours.names["huggingface"].to_theirs(name for name, _ in ours.named_parameters())
+    transposed = ours.linear_weights()
+    for name, parameter in ours.named_parameters():
+        expected = theirs[names[name]].grad.numpy()
+        expected = expected.T if name in transposed else expected
+        np.testing.assert_allclose(
+            parameter.grad.numpy(), expected, rtol=1e-4, atol=1e-5, err_msg=name
+        )

@@ -1,0 +1,218 @@
+"""Fine-tune BERT on a GLUE task.
+
+    python -u examples/language_model/bert/run_glue.py --model_type bert \
+        --model_name_or_path bert-base-uncased --task_name SST-2 --max_seq_length 128 \
+        --batch_size 32 --learning_rate 2e-5 --num_train_epochs 3 --logging_steps 1 \
+        --save_steps 500 --output_dir ./tmp/SST-2/ --n_gpu 1
+
+On several devices: `--n_gpu 2`, or `python -m paddle.distributed.launch --nproc_per_node 2` in place
+of `python`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from paddlenlp_ext import cli, runtime
+from paddlenlp_ext.training.events import Evaluated, Interrupted, StepDone
+
+MODEL_TYPES = ("bert",)
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line; the flags of the page first, in its order."""
+    parser = argparse.ArgumentParser(description="Fine-tune BERT on a GLUE task.")
+    add = parser.add_argument
+    add("--model_type", required=True, type=str.lower, choices=MODEL_TYPES, help="model family")
+    add("--model_name_or_path", required=True, help="a preset, or a folder with a model")
+    add("--task_name", required=True, help="CoLA, SST-2, MRPC, STS-B, QQP, MNLI, QNLI or RTE")
+    add("--max_seq_length", type=cli.positive_number, default=128, help="longer texts are cut")
+    add("--batch_size", type=cli.positive_number, default=8, help="examples a step, each device")
+    add("--learning_rate", type=float, default=5e-5, help="the highest of the run")
+    add("--num_train_epochs", type=cli.positive_number, default=3, help="passes over the data")
+    add("--logging_steps", type=cli.positive_number, default=500, help="steps between log lines")
+    add("--save_steps", type=cli.positive_number, default=500, help="steps between checkpoints")
+    add("--output_dir", required=True, help="where checkpoints and results go")
+    add("--n_gpu", type=cli.whole_number, default=1, help="number of devices; 0 is the CPU")
+    add("--device", type=cli.device, help="cpu, gpu or xpu; default: a GPU if there is one")
+    add("--max_steps", type=cli.whole_number, default=-1, help="above 0, wins over the epochs")
+    add("--weight_decay", type=float, default=0.0, help="of all but biases and LayerNorm")
+    add("--adam_epsilon", type=float, default=1e-8, help="AdamW's")
+    add("--warmup_steps", type=cli.whole_number, default=0, help="above 0, wins over the share")
+    add("--warmup_proportion", type=float, default=0.0, help="share of the steps that warm up")
+    cli.add_engine_arguments(parser)
+    return parser.parse_args(argv)
+
+
+def log_step(event: StepDone, speed: float) -> str:
+    """Write the page's line; `batch` counts from 1, as there."""
+    return (
+        f"global step {event.step}, epoch: {event.epoch}, batch: {event.batch + 1}, "
+        f"loss: {event.loss:f}, speed: {speed:.2f} step/s"
+    )
+
+
+def log_evaluation(event: Evaluated) -> str:
+    """Write the page's line; a split besides `dev` is named."""
+    split = "" if event.split == "dev" else f"{event.split} "
+    named = {"accu" if name == "acc" else name: value for name, value in event.metrics.items()}
+    numbers = ", ".join(f"{name}: {value:f}" for name, value in named.items())
+    return f"{split}eval loss: {event.loss:f}, {numbers}"
+
+
+def main(argv: Sequence[str] | None = None) -> dict[str, float]:
+    """Fine-tune as the command line says; return the last metrics of this process."""
+    args = parse_args(argv)
+    runtime.tune(args.verbose)
+    # Imported only now: Paddle takes a second, and reads the settings above when it is imported.
+    from paddlenlp_ext.training import distributed, engine
+
+    args.device = args.device or ("cpu" if args.n_gpu == 0 else engine.default_device())
+    if args.n_gpu > 1 and distributed.world_size() == 1:
+        distributed.spawn(train, args.n_gpu, args, device=args.device)
+        return {}
+    return train(args)
+
+
+def train(args: argparse.Namespace) -> dict[str, float]:
+    """Fine-tune in this process, which may be one of several."""
+    from paddlenlp_ext import results
+    from paddlenlp_ext.models.auto import model_class
+    from paddlenlp_ext.tasks.download import glue_folder
+    from paddlenlp_ext.tasks.glue import glue_task
+    from paddlenlp_ext.tokenizers.auto import AutoTokenizer
+    from paddlenlp_ext.training import distributed, engine
+    from paddlenlp_ext.training.checkpoint import Checkpoints
+    from paddlenlp_ext.training.events import Evaluated, Interrupted, StepDone
+    from paddlenlp_ext.training.finetune import finetune
+    from paddlenlp_ext.training.loaders import task_loaders
+    from paddlenlp_ext.training.losses import loss_for
+    from paddlenlp_ext.training.optimization import adamw, linear_schedule
+
+    distributed.start(args.device)
+    distributed.seed_everything(args.seed)
+    rank, processes = distributed.rank(), distributed.world_size()
+    task = glue_task(args.task_name)
+    what = {name: value for name, value in vars(args).items() if name in MUST_STAY}
+    with Checkpoints(args.output_dir, what, keep=args.keep_checkpoints) as checkpoints:
+        found = checkpoints.find(args.resume_from_checkpoint)
+        source = found.folder if found else args.model_name_or_path
+        tokenizer = AutoTokenizer.from_pretrained(source)
+        data = task_loaders(
+            task,
+            tokenizer,
+            args.data_dir or glue_folder(task),
+            max_length=args.max_seq_length,
+            batch_size=args.batch_size,
+            eval_batch_size=args.eval_batch_size,
+            seed=args.seed,
+            group_by_length=args.group_by_length,
+            max_train_samples=args.max_train_samples,
+            max_eval_samples=args.max_eval_samples,
+            on_bad_row=args.on_bad_row,
+            pad_to_multiple_of=engine.padding_multiple(args.device),
+        )
+        model = model_class(args.model_type, "ForSequenceClassification").from_pretrained(
+            source, num_labels=task.num_labels, id2label=dict(enumerate(task.labels or ())) or None
+        )
+        max_steps = engine.count_steps(
+            data.train,
+            epochs=args.num_train_epochs,
+            max_steps=args.max_steps,
+            accumulate=args.gradient_accumulation_steps,
+        )
+        schedule = linear_schedule(
+            args.learning_rate,
+            max_steps,
+            warmup_steps=args.warmup_steps,
+            warmup_proportion=args.warmup_proportion,
+        )
+        optimizer = adamw(
+            model,
+            schedule,
+            weight_decay=args.weight_decay,
+            epsilon=args.adam_epsilon,
+            max_grad_norm=args.max_grad_norm,
+        )
+        settings = engine.update_settings(args, model, optimizer, data.sources)
+        position = found.restore(model, optimizer, settings.precision) if found else None
+        history = results.History(args.output_dir, position) if rank == 0 else None
+
+        def write(folder: Path) -> None:
+            model.save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+
+        scores: dict[str, float] = {}
+        steps, seconds = 0, 0.0  # since the last log line
+        for event in finetune(
+            model,
+            data.train,
+            evaluate_on=data.evaluate_on,
+            loss=loss_for(task.num_labels),
+            metric=task.metric,
+            optimizer=optimizer,
+            max_steps=max_steps,
+            evaluate_every=args.save_steps,
+            settings=settings,
+            resume=position,
+        ):
+            if isinstance(event, StepDone):
+                steps, seconds = steps + 1, seconds + event.seconds
+                if rank == 0 and event.step % args.logging_steps == 0:
+                    print(log_step(event, steps / seconds), flush=True)
+                    steps, seconds = 0, 0.0
+            elif isinstance(event, Evaluated):
+                scores |= {f"{event.split} {name}": v for name, v in event.metrics.items()}
+                if rank == 0:
+                    print(log_evaluation(event), flush=True)
+                if rank == 0 and event.step == max_steps:
+                    record(args, task.name, event, processes)
+            if history and not isinstance(event, Interrupted):
+                history.add(event)
+            if isinstance(event, Interrupted) or event.position.evaluations == len(data.evaluate_on):
+                checkpoints.save(
+                    f"model_{event.step}",
+                    event.position,
+                    model,
+                    optimizer,
+                    write,
+                    precision=settings.precision,
+                    score=next(iter(scores.values()), None),
+                )
+        if history:
+            results.plot_curves(args.output_dir, history)
+    return scores
+
+
+def record(args: argparse.Namespace, task: str, event: Evaluated, processes: int) -> None:
+    """Add a line to `results.jsonl`, with everything that the numbers depend on."""
+    from paddlenlp_ext import results
+
+    signature = results.signature(
+        model=args.model_name_or_path,
+        task=f"glue/{task}",
+        split=event.split,
+        metric="+".join(event.metrics),
+        batch_size=args.batch_size * args.gradient_accumulation_steps * processes,
+        learning_rate=args.learning_rate,
+        epochs=args.num_train_epochs,
+        max_length=args.max_seq_length,
+        seed=args.seed,
+        device=args.device,
+        processes=processes,
+    )
+    results.append_result(
+        args.output_dir,
+        signature,
+        event.metrics,
+        step=event.step,
+        loss=event.loss,
+        examples=event.examples,
+        seconds=round(event.seconds, 2),
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main)

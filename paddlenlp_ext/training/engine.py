@@ -1,0 +1,82 @@
+"""What the flags of `cli.add_engine_arguments` mean to the training loop."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Sequence
+
+import paddle
+from paddle.optimizer import Optimizer
+
+from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.models.base import Model
+from paddlenlp_ext.tasks.batches import Loader
+from paddlenlp_ext.training.precision import mixed_precision
+from paddlenlp_ext.training.updates import UpdateSettings
+
+GPU_PADDING = 8  # lengths are rounded up to it: tensor cores compute in blocks of eight
+
+
+def default_device() -> str:
+    """A GPU or XPU if this PaddlePaddle is built for one and finds it, else the CPU."""
+    if paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count():
+        return "gpu"
+    return "xpu" if paddle.is_compiled_with_xpu() else "cpu"
+
+
+def padding_multiple(device: str) -> int:
+    """What lengths of batches are rounded up to on a device."""
+    return 1 if device.startswith("cpu") else GPU_PADDING
+
+
+def count_steps(train: Loader, *, epochs: int, max_steps: int, accumulate: int) -> int:
+    """Count the updates of a run.
+
+    Args:
+        train: Batches of an epoch.
+        epochs: Passes over them.
+        max_steps: If above 0, the answer.
+        accumulate: Batches of an update; an epoch's last update may have fewer.
+
+    Raises:
+        UserError: Neither says how long to train.
+    """
+    if max_steps > 0:
+        return max_steps
+    if epochs <= 0:
+        raise UserError(f"--num_train_epochs {epochs}: expected at least 1, or --max_steps above 0")
+    return epochs * -(-len(train) // accumulate)
+
+
+def update_settings(
+    args: Namespace, model: Model, optimizer: Optimizer, sources: Sequence[str] = ()
+) -> UpdateSettings:
+    """Prepare a model and its optimizer as the engine's flags ask, and say how updates are made.
+
+    Args:
+        args: A script's arguments, the engine's among them.
+        model: Recomputes activations if asked to.
+        optimizer: Keeps float32 weights under mixed precision of level O2.
+        sources: Where each training row stands, for messages.
+
+    Raises:
+        DeviceError: Mixed precision is asked for where there is none.
+    """
+    if args.recompute:
+        model.enable_recompute()
+    precision = None
+    if args.use_amp:
+        precision = mixed_precision(
+            model,
+            optimizer,
+            level=args.amp_level,
+            dtype=args.amp_dtype,
+            scale_loss=args.scale_loss,
+        )
+    return UpdateSettings(
+        accumulate=args.gradient_accumulation_steps,
+        precision=precision,
+        seed=args.seed,
+        on_non_finite=args.on_non_finite,
+        sources=sources,
+    )
