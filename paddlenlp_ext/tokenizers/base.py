@@ -130,7 +130,8 @@ class Tokenizer(SequenceBuilding):
         """
         source = str(pretrained_model_name_or_path)
         files = [fetch(source, name) for name in cls.vocab_files]
-        saved = {**cls.presets.get(source, {}), **saving.read_settings(source)}
+        preset = None if Path(source).is_dir() else cls.presets.get(source)
+        saved = saving.read_settings(source) if preset is None else preset
         # Saved settings of other libraries that mean nothing here are left out; an override that
         # nobody knows is a mistake, and Python says so.
         return cls(*files, **{**saving.known_settings(saved, cls), **overrides})

@@ -115,7 +115,7 @@ class Inputs:
             return cls(first, None, batched=True, pre_split=pre_split)
         if isinstance(text_pair, str) or len(text_pair) != len(first):
             given = "one text" if isinstance(text_pair, str) else f"{len(text_pair)} texts"
-            raise ValueError(f"text_pair must have one text for each of {len(first)}, got {given}")
+            raise ValueError(f"text_pair: expected one text for each of {len(first)}, got {given}")
         return cls(first, list(text_pair), batched=True, pre_split=pre_split)
 
 

@@ -13,21 +13,13 @@ from typing import Any
 
 from tokenizers import AddedToken
 
-from paddlenlp_ext.errors import UserError, WeightsError
+from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.tokenizers.special_tokens import ROLES, SpecialTokens, describe
-from paddlenlp_ext.weights.hub import fetch
+from paddlenlp_ext.weights.hub import find
 
 CONFIG = "tokenizer_config.json"
 SPECIAL = "special_tokens_map.json"
 ADDED = "added_tokens.json"
-
-
-def fetch_optional(source: str, *candidates: str) -> Path | None:
-    """Find a file that a tokenizer can do without."""
-    try:
-        return fetch(source, *candidates)
-    except WeightsError:
-        return None
 
 
 def read_json(path: Path | None) -> dict[str, Any]:
@@ -40,7 +32,7 @@ def read_json(path: Path | None) -> dict[str, Any]:
         return {}
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError, OSError) as error:
         raise UserError(f"{path}: expected JSON in UTF-8: {error}; get the file anew") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: expected a JSON object, got {type(content).__name__}")
@@ -53,16 +45,16 @@ def read_settings(source: str) -> dict[str, Any]:
     Returns:
         Settings by name; special tokens by role; `added` with the added tokens by id.
     """
-    settings = read_json(fetch_optional(source, CONFIG))
+    settings = read_json(find(source, CONFIG))
     listed = settings.pop("added_tokens_decoder", None)
     if listed is not None:  # the newer form says all
         settings["added"] = {int(number): AddedToken(**token) for number, token in listed.items()}
         return settings
-    settings |= read_json(fetch_optional(source, SPECIAL))
+    settings |= read_json(find(source, SPECIAL))
     special = set(_texts(settings))
     settings["added"] = {
         int(number): AddedToken(token, special=token in special, normalized=token not in special)
-        for token, number in read_json(fetch_optional(source, ADDED)).items()
+        for token, number in read_json(find(source, ADDED)).items()
     }
     return settings
 

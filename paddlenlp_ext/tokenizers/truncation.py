@@ -83,6 +83,8 @@ class Truncation(NamedTuple):
 
     def _kept(self, first: int, second: int) -> tuple[int, int]:
         """Decide how many tokens of each segment stay."""
+        if self.room == 0:
+            return 0, 0
         if self.strategy == "longest_first":
             return self._keep_longest_first(first, second)
         surplus = first + second - self.room
@@ -112,13 +114,10 @@ class Truncation(NamedTuple):
         """List the windows of `keep` tokens that cover a segment, each `stride` into the last."""
         if keep >= length:
             return [(0, length)]
-        if keep == 0:
-            # Nothing stays in the first row; the second holds the whole segment.
-            return [(0, 0), (0, length)]
         if self.stride >= keep:
             raise UserError(
                 f"stride={self.stride} must be smaller than the {keep} tokens of a window; "
-                f"use a smaller stride or a larger max_length"
+                f"give a smaller stride or a larger max_length"
             )
         step = keep - self.stride
         count = 1 + -(-(length - keep) // step)

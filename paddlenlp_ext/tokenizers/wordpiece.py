@@ -16,6 +16,7 @@ from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.tokenizers.base import Presets, Tokenizer
 from paddlenlp_ext.tokenizers.rows import Segments
 from paddlenlp_ext.tokenizers.rust import segment
+from paddlenlp_ext.tokenizers.special_tokens import special_token
 from paddlenlp_ext.tokenizers.vocabulary import Vocabulary
 
 LONGEST_WORD = 100  # characters; longer words become the unknown token
@@ -81,7 +82,7 @@ class BertTokenizer(Tokenizer):
         self.never_split = list(never_split or ())
         self.tokenize_chinese_chars = tokenize_chinese_chars
         self.strip_accents = strip_accents
-        unknown = str(tokens.get("unk_token", "[UNK]"))
+        unknown = special_token(tokens.get("unk_token", "[UNK]")).content
         for token in (unknown, *self.never_split):
             if token not in self.vocabulary.ids:
                 raise UserError(f"{vocab_file}: expected a line {token!r}, but there is none")
@@ -141,7 +142,11 @@ class BertTokenizer(Tokenizer):
 
     def convert_tokens_to_string(self, tokens: list[str]) -> str:
         """Join word pieces, and drop the space before punctuation and English contractions."""
-        return str(decoders.WordPiece(prefix="##", cleanup=True).decode(tokens))
+        text = str(decoders.WordPiece(prefix="##", cleanup=True).decode(tokens))
+        # The decoder closes up within tokens only; quotes stand between two of them.
+        for spaced in (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're"):
+            text = text.replace(spaced, spaced.strip())
+        return text
 
     def save_vocabulary(self, save_directory: str | Path) -> tuple[Path, ...]:
         """Write every line of the vocabulary, repeated ones too."""

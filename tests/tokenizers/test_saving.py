@@ -1,0 +1,120 @@
+"""Folders: what is written can be read, and so can what older libraries wrote."""
+
+import json
+from pathlib import Path
+
+import pytest
+from tokenizers import AddedToken
+
+from paddlenlp_ext.errors import UserError, WeightsError
+from paddlenlp_ext.tokenizers.wordpiece import BertTokenizer
+from tests.tokenizers.conftest import VOCABULARY, MakeFolder
+
+TEXT = "Hällo newword <e> [MASK] you?"
+
+
+def test_everything_survives(make_folder: MakeFolder, tmp_path: Path) -> None:
+    tokenizer = BertTokenizer.from_pretrained(
+        make_folder(),
+        do_lower_case=False,
+        strip_accents=True,
+        model_max_length=77,
+        padding_side="left",
+        truncation_side="left",
+    )
+    size = len(VOCABULARY)
+    assert tokenizer.add_tokens(["newword", "hello"]) == 1
+    changes = {
+        "mask_token": AddedToken("[MASK]", lstrip=True),
+        "additional_special_tokens": ["<e>"],
+    }
+    assert tokenizer.add_special_tokens(changes) == 1
+    assert tokenizer.add_special_tokens(changes) == 0
+    files = tokenizer.save_pretrained(tmp_path / "saved")
+    assert sorted(path.name for path in files) == [
+        "added_tokens.json",
+        "special_tokens_map.json",
+        "tokenizer_config.json",
+        "vocab.txt",
+    ]
+
+    again = BertTokenizer.from_pretrained(tmp_path / "saved")
+    assert again.settings == tokenizer.settings
+    assert (again.model_max_length, again.padding_side, again.truncation_side) == (
+        77,
+        "left",
+        "left",
+    )
+    assert again.added_tokens_encoder == tokenizer.added_tokens_encoder
+    assert again.roles["mask_token"].lstrip
+    assert again(TEXT).input_ids == tokenizer(TEXT).input_ids
+    assert {size, size + 1} < set(again(TEXT).input_ids)
+    assert again.additional_special_tokens == ["<e>"]
+    assert again.decode([size, size + 1], skip_special_tokens=True) == "newword"
+    assert BertTokenizer.from_pretrained(tmp_path / "saved", do_lower_case=True).do_lower_case
+
+
+def test_added_tokens_come_after_the_vocabulary(tokenizer: BertTokenizer) -> None:
+    size = len(VOCABULARY)
+    assert tokenizer.add_tokens(["low", "x", "x", "y"]) == 2
+    assert len(tokenizer) == size + 2
+    assert tokenizer.vocab_size == size
+    assert tokenizer.tokenize("lowest xlow") == ["low", "[UNK]", "x", "low"]
+    tokenizer.pad_token = "<pad>"
+    assert tokenizer.pad_token_id == size + 2
+    assert tokenizer(["a", "a b"], padding=True).input_ids[0][-1] == size + 2
+    with pytest.raises(ValueError, match="'start_token' is no role"):
+        tokenizer.add_special_tokens({"start_token": "<s>"})
+
+
+def test_special_tokens_that_the_vocabulary_lacks_are_added(make_folder: MakeFolder) -> None:
+    tokenizer = BertTokenizer.from_pretrained(make_folder(["[UNK]", "a"]))
+    assert tokenizer("a").input_ids == [4, 1, 2]  # in the order of ROLES, as transformers does
+    assert len(tokenizer) == 6
+
+
+def test_minimal_folders_of_older_libraries(make_folder: MakeFolder) -> None:
+    folder = make_folder(do_lower_case=False, max_len=128, tokenizer_class="BertTokenizer", foo=1)
+    tokenizer = BertTokenizer.from_pretrained(folder)
+    assert not tokenizer.do_lower_case
+    assert tokenizer.model_max_length == 128
+
+
+def test_tokens_in_the_older_form(make_folder: MakeFolder) -> None:
+    folder = make_folder(mask_token={"__type": "AddedToken", "content": "[M]", "lstrip": True})
+    special = {"cls_token": "[C]", "additional_special_tokens": ["<e>"]}
+    (folder / "special_tokens_map.json").write_text(json.dumps(special))
+    size = len(VOCABULARY)
+    added = {"newword": size, "[M]": size + 2, "[C]": size + 1, "<e>": size + 3}
+    (folder / "added_tokens.json").write_text(json.dumps(added))
+    tokenizer = BertTokenizer.from_pretrained(folder)
+    ids = tokenizer("newword [M]<e>").input_ids
+    assert ids == [size + 1, size, size + 2, size + 3, 2]
+    assert tokenizer.all_special_ids == [0, 2, 3, size + 1, size + 2, size + 3]
+
+
+def test_added_ids_that_do_not_follow_the_vocabulary_are_refused(make_folder: MakeFolder) -> None:
+    folder = make_folder()
+    (folder / "added_tokens.json").write_text(json.dumps({"newword": 1000}))
+    with pytest.raises(UserError, match="'newword' has id 1000 in the saved tokenizer, but would"):
+        BertTokenizer.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("content", ["{", "[1]", "\x80"])
+def test_broken_json_is_named(make_folder: MakeFolder, content: str) -> None:
+    folder = make_folder()
+    (folder / "tokenizer_config.json").write_bytes(content.encode("latin-1"))
+    with pytest.raises(UserError, match=r"tokenizer_config\.json: expected"):
+        BertTokenizer.from_pretrained(folder)
+
+
+def test_a_folder_without_vocabulary_is_named(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"vocab\.txt"):
+        BertTokenizer.from_pretrained(tmp_path)
+
+
+def test_unknown_overrides_are_refused(make_folder: MakeFolder) -> None:
+    with pytest.raises(TypeError, match="lower_case"):
+        BertTokenizer.from_pretrained(make_folder(), lower_case=True)
+    with pytest.raises(ValueError, match="padding_side='top'"):
+        BertTokenizer.from_pretrained(make_folder(name="other"), padding_side="top")
