@@ -116,8 +116,9 @@ def learning_rate_of(optimizer: paddle.optimizer.Optimizer) -> float:
     return float(optimizer.get_lr())
 
 
-def advance_schedule(optimizer: paddle.optimizer.Optimizer) -> None:
-    """Move the optimizer's schedule, if it has one, to the next update."""
+def schedule_of(optimizer: paddle.optimizer.Optimizer) -> LRScheduler | None:
+    """Return the optimizer's schedule; None if its rate is a number."""
+    # Private in Paddle, but a schedule that is handed around beside its optimizer can be forgotten,
+    # and the rate then stays at the 0 with which every warm-up begins.
     schedule = optimizer._learning_rate
-    if isinstance(schedule, LRScheduler):
-        schedule.step()
+    return schedule if isinstance(schedule, LRScheduler) else None

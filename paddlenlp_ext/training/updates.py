@@ -19,7 +19,7 @@ from paddle.optimizer import Optimizer
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.tasks.batches import Batch
 from paddlenlp_ext.training import distributed
-from paddlenlp_ext.training.optimization import advance_schedule
+from paddlenlp_ext.training.optimization import schedule_of
 from paddlenlp_ext.training.precision import MixedPrecision
 
 SHOWN = 8  # rows that a message names
@@ -122,7 +122,8 @@ class Updater:
         self.optimizer.clear_grad(set_to_zero=False)
         if bad and self.settings.on_non_finite == "stop":
             raise self._non_finite(step, bad_rows)
-        advance_schedule(self.optimizer)
+        if (schedule := schedule_of(self.optimizer)) is not None:
+            schedule.step()
         return Outcome(float(loss), int(examples), skipped=bool(bad))
 
     def _backward(

@@ -10,6 +10,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,11 +22,13 @@ from paddlenlp_ext.metrics import accuracy
 from paddlenlp_ext.tasks.batches import BatchOrder, EvaluationOrder, Loader
 from paddlenlp_ext.tasks.features import Features
 from paddlenlp_ext.training import distributed
-from paddlenlp_ext.training.events import Evaluated, Position, StepDone
+from paddlenlp_ext.training.checkpoint import Checkpoints
+from paddlenlp_ext.training.events import Evaluated, Interrupted, StepDone
 from paddlenlp_ext.training.finetune import finetune
 from paddlenlp_ext.training.losses import cross_entropy
 from paddlenlp_ext.training.optimization import adamw, linear_schedule
 from paddlenlp_ext.training.updates import UpdateSettings
+from paddlenlp_ext.weights.safe_tensors import read_safetensors, write_safetensors
 
 VOCABULARY, WIDTH, CLASSES = 29, 12, 3
 
@@ -74,6 +77,17 @@ def loaders(
     )
 
 
+def save(model: nn.Layer, folder: Path) -> None:
+    weights = {name: parameter.numpy() for name, parameter in model.named_parameters()}
+    write_safetensors(folder / "model.safetensors", weights)
+
+
+def load(model: nn.Layer, folder: Path) -> None:
+    weights = read_safetensors(folder / "model.safetensors")
+    for name, parameter in model.named_parameters():
+        parameter.set_value(np.array(weights[name]))
+
+
 def digest(model: nn.Layer) -> str:
     content = hashlib.sha256()
     for name, parameter in sorted(model.named_parameters()):
@@ -92,10 +106,18 @@ def train(
     rank, world = distributed.rank(), distributed.world_size()
     train_loader, dev = loaders(args.train, args.dev, args.batch, rank, world)
     model = tiny_model(args.dropout)
+    checkpoints = found = position = None
+    if args.output_dir:
+        checkpoints = Checkpoints(args.output_dir, {"steps": args.steps}, keep=args.keep)
+        found = checkpoints.find(args.resume)
+    if found:
+        load(model, found.folder)
     schedule = linear_schedule(0.02, args.steps, warmup_proportion=0.1)
     optimizer = adamw(model, schedule, weight_decay=0.1, max_grad_norm=0.5)
     if args.poison is not None and rank == world - 1:
         model.register_forward_post_hook(_poison(args.poison))
+    if found:
+        position = found.restore(model, optimizer)
     result: dict[str, Any] = {"losses": [], "examples": [], "evaluations": []}
     try:
         for event in finetune(
@@ -108,7 +130,7 @@ def train(
             max_steps=args.steps,
             evaluate_every=args.evaluate_every,
             settings=UpdateSettings(args.accumulate, seed=3, on_non_finite=args.on_non_finite),
-            resume=Position(0),
+            resume=position,
         ):
             match event:
                 case StepDone():
@@ -117,8 +139,20 @@ def train(
                 case Evaluated():
                     result["evaluations"].append([event.loss, event.metrics, event.examples])
             on_event(event, model)
+            if checkpoints and (
+                isinstance(event, Interrupted) or event.step % args.save_every == 0
+            ):
+                checkpoints.save(
+                    f"model_{event.step}",
+                    event.position,
+                    model,
+                    optimizer,
+                    write=lambda folder: save(model, folder),
+                )
     finally:
         result |= {"rank": rank, "digest": digest(model)}
+        if checkpoints:
+            checkpoints.close()
     return result
 
 
@@ -144,6 +178,10 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--accumulate", type=int, default=1)
     parser.add_argument("--dropout", type=float, default=0.0)
     parser.add_argument("--poison", type=int, default=None)
+    parser.add_argument("--output_dir", default=None)
+    parser.add_argument("--resume", default=None)
+    parser.add_argument("--save_every", type=int, default=3)
+    parser.add_argument("--keep", type=int, default=0)
     parser.add_argument("--on_non_finite", default="stop")
     parser.add_argument("--processes", type=int, default=1)
     return parser.parse_args(argv)

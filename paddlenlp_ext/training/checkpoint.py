@@ -1,0 +1,337 @@
+"""Checkpoints: save a run so that nothing is lost, and continue it exactly.
+
+A checkpoint is a folder of `output_dir` under the name that the script chooses (`model_500`). The
+script writes the model and the tokenizer into it, so that it is a model folder like any other; here
+the state of the optimizer, of the schedule and of the loss scaler is added, and the folder is put
+in its place as a whole (`training.folders`). Data order and dropout follow from the seed, the epoch
+and the step, so no random state is kept, and continuing is bit for bit what the uninterrupted run
+does.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import socket
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar, cast
+
+import paddle
+from filelock import FileLock, Timeout
+from paddle import nn
+from paddle.optimizer import Optimizer
+
+from paddlenlp_ext import __version__
+from paddlenlp_ext.errors import UserError, WeightsError
+from paddlenlp_ext.training import distributed, folders
+from paddlenlp_ext.training.events import Position
+from paddlenlp_ext.training.optimization import schedule_of
+from paddlenlp_ext.training.optimizer_state import export_optimizer, restore_optimizer
+from paddlenlp_ext.training.precision import MixedPrecision
+from paddlenlp_ext.weights.safe_tensors import read_safetensors, write_safetensors
+
+Answer = TypeVar("Answer")
+
+logger = logging.getLogger(__name__)
+
+FORMAT = "paddlenlp_ext checkpoint 1"  # of the manifest and the files below
+OPTIMIZER = "optimizer.safetensors"
+STATE = "trainer_state.json"
+LATEST = "latest"  # a file with the name of the newest checkpoint
+LOCK = ".lock"
+OWNER = ".lock-owner"  # who holds the lock, for the message of who does not
+
+FLAG = "--resume_from_checkpoint"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A folder that a run can continue from; its files were found to be as written.
+
+    Attributes:
+        folder: A model folder, with the state of the run in it.
+        position: Where the run was.
+    """
+
+    folder: Path
+    position: Position
+
+    def restore(
+        self, model: nn.Layer, optimizer: Optimizer, precision: MixedPrecision | None = None
+    ) -> Position:
+        """Bring optimizer, schedule and loss scaler to where they were; return the position.
+
+        Args:
+            model: Loaded from `folder` by the caller.
+            optimizer: Built as it was in the run that saved.
+            precision: Built as it was, too.
+
+        Raises:
+            WeightsError: The model or the optimizer is not the one that was saved.
+        """
+        state = json.loads((self.folder / STATE).read_text(encoding="utf-8"))
+        if _digest(model) != state["weights_sha256"]:
+            raise WeightsError(
+                f"{self.folder}: the model's weights are not those of this checkpoint; load the "
+                "model from this folder before the rest is restored"
+            )
+        path = self.folder / OPTIMIZER
+        restore_optimizer(model, optimizer, read_safetensors(path), str(path))
+        if (schedule := schedule_of(optimizer)) is not None:
+            schedule.set_state_dict(state["schedule"])
+        if precision is not None:
+            precision.restore(state["scaler"])
+        return self.position
+
+
+class Checkpoints:
+    """The checkpoints of a run in its output folder; all processes make one and call it alike.
+
+    Args:
+        output_dir: The run's folder. It is locked: a second run in it is refused.
+        settings: What a run must have in common with the one that it continues (task, batch size,
+            learning rate, steps, seed, digest of the data), as JSON values.
+        keep: How many of the newest checkpoints are kept, besides the best; 0 keeps all.
+
+    Raises:
+        UserError: Another run uses the folder, or it cannot be written to.
+    """
+
+    def __init__(self, output_dir: str | Path, settings: Mapping[str, Any], *, keep: int = 0):
+        self.output_dir = Path(output_dir)
+        self.settings = json.loads(json.dumps(settings))
+        self.keep = keep
+        self.run = uuid.uuid4().hex  # continued runs share it, so that they prune as one
+        self._resumed: Path | None = None
+        self._lock = FileLock(self.output_dir / LOCK)
+        self._on_first(self._open)
+
+    def find(self, choice: str | Path | None) -> Checkpoint | None:
+        """Find the checkpoint to continue from, and check every byte of it.
+
+        Args:
+            choice: "latest" for the newest whole one of the output folder; a checkpoint's folder
+                or its name; None to begin anew.
+
+        Returns:
+            The checkpoint; None to begin anew, also when there is no "latest" one yet.
+
+        Raises:
+            UserError: The chosen one is damaged, or its run had other settings.
+        """
+        if choice is None:
+            return None
+
+        def search() -> Path | None:
+            folder = self._latest() if choice == LATEST else self._chosen(Path(choice))
+            if folder is not None:
+                self._require_same_run(folder)
+            return folder
+
+        self._resumed = folder = self._on_first(search)
+        if folder is None:
+            return None
+        manifest = folders.read_manifest(folder)
+        assert manifest is not None  # it was just checked
+        self.run = manifest["run"]
+        return Checkpoint(folder, Position(**manifest["position"]))
+
+    def save(
+        self,
+        name: str,
+        position: Position,
+        model: nn.Layer,
+        optimizer: Optimizer,
+        *,
+        write: Callable[[Path], object],
+        precision: MixedPrecision | None = None,
+        score: float | None = None,
+    ) -> Path:
+        """Save the run; all processes call it, and return when the checkpoint is complete.
+
+        Args:
+            name: Of the folder in the output folder.
+            position: Of the event that the save answers.
+            model: What is trained.
+            optimizer: Of the model.
+            write: Writes the model and the tokenizer into the folder that it is given; called on
+                the first process alone.
+            precision: Mixed precision of the run.
+            score: Higher is better; the best checkpoint is never deleted.
+
+        Raises:
+            UserError: It cannot be written; earlier checkpoints are as they were.
+        """
+        folder = self.output_dir / name
+
+        def write_all(temporary: Path) -> None:
+            write(temporary)
+            write_safetensors(temporary / OPTIMIZER, export_optimizer(model, optimizer))
+            schedule = schedule_of(optimizer)
+            state = {
+                "weights_sha256": _digest(model),
+                "schedule": schedule.state_dict() if schedule is not None else {},
+                "scaler": precision.state() if precision is not None else {},
+            }
+            folders.write_text(temporary / STATE, json.dumps(state, indent=1) + "\n")
+
+        def save() -> None:
+            folders.publish(folder, write_all, self._facts(position, score))
+            folders.write_text(self.output_dir / LATEST, name + "\n")
+            self._prune()
+
+        self._on_first(save)
+        return folder
+
+    def close(self) -> None:
+        """Let another run use the output folder."""
+        self._lock.release()
+
+    def __enter__(self) -> "Checkpoints":
+        """Return itself; the lock is held already."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Let another run use the output folder."""
+        self.close()
+
+    def _on_first(self, action: Callable[[], Answer]) -> Answer:
+        """Do something on the first process; all get its answer, or raise what it raised."""
+        answer: Answer | None = None
+        message = None
+        if distributed.rank() == 0:
+            try:
+                answer = action()
+            except OSError as error:
+                message = (
+                    f"{error.filename or self.output_dir}: {error.strerror or error}; checkpoints "
+                    "saved before are whole; free some space, or choose another --output_dir"
+                )
+            except UserError as error:
+                message = str(error)
+        answer, message = distributed.gather((answer, message))[0]
+        if message is not None:
+            raise UserError(message)
+        return cast(Answer, answer)
+
+    def _open(self) -> None:
+        self.output_dir.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise UserError(
+                f"{self.output_dir}: another run writes here ({_read(self.output_dir / OWNER)}); "
+                "wait for it, or choose another --output_dir"
+            ) from None
+        owner = f"process {os.getpid()} on {socket.gethostname()}"
+        folders.write_text(self.output_dir / OWNER, owner + "\n")
+        folders.sweep(self.output_dir)
+
+    def _chosen(self, choice: Path) -> Path:
+        folder = choice if choice.is_dir() else self.output_dir / choice
+        problem = folders.damage(folder)
+        if problem is None and folder not in self._manifests(folder.parent):
+            problem = f"{folder}: is no checkpoint of a run"
+        if problem is not None:
+            raise UserError(f"{FLAG}: {problem}; choose another checkpoint, or '{LATEST}'")
+        return folder
+
+    def _latest(self) -> Path | None:
+        """Return the newest checkpoint that is whole, and warn of newer ones that are not."""
+        manifests = self._manifests()
+        newest_first = sorted(manifests, key=lambda path: -manifests[path]["step"])
+        name = _read(self.output_dir / LATEST)
+        for folder in dict.fromkeys([self.output_dir / name, *newest_first][not name :]):
+            if (problem := folders.damage(folder)) is None:
+                return folder
+            logger.warning("%s; an earlier checkpoint is taken", problem)
+        return None
+
+    def _manifests(self, parent: Path | None = None) -> dict[Path, folders.Manifest]:
+        """Read the manifests of all checkpoints in a folder, the output folder by default."""
+        paths = [path for path in (parent or self.output_dir).glob("[!.]*") if path.is_dir()]
+        found = {path: folders.read_manifest(path) or {} for path in paths}
+        return {path: facts for path, facts in found.items() if facts.get("format") == FORMAT}
+
+    def _require_same_run(self, folder: Path) -> None:
+        manifest = folders.read_manifest(folder) or {}
+        saved, now = manifest["settings"], self.settings
+        differing = [
+            f"{name} {saved.get(name)!r} (now {now.get(name)!r})"
+            for name in dict.fromkeys([*now, *saved])
+            if saved.get(name) != now.get(name)
+        ]
+        if differing:
+            raise UserError(
+                f"{FLAG}: {folder} was saved with {', '.join(differing)}; give the same flags and "
+                "data, or begin anew in another --output_dir"
+            )
+        environment = self._environment()
+        for name, was in manifest["environment"].items():
+            if was != environment.get(name):
+                logger.warning(
+                    "%s was saved with %s %s, now %s: the run continues, but not bit for bit",
+                    *(folder, name, was, environment.get(name)),
+                )
+
+    def _environment(self) -> dict[str, Any]:
+        """Return what a run may change when it continues, at the price of exactness."""
+        return {
+            "processes": distributed.world_size(),
+            "device": paddle.device.get_device().partition(":")[0],
+            "PaddlePaddle": paddle.__version__,
+            "paddlenlp_ext": __version__,
+        }
+
+    def _facts(self, position: Position, score: float | None) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "run": self.run,
+            "step": position.step,
+            "position": asdict(position),
+            "score": score,
+            "settings": self.settings,
+            "environment": self._environment(),
+            "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        }
+
+    def _prune(self) -> None:
+        """Delete this run's older checkpoints, but not the best and not where it continued."""
+        if self.keep <= 0:
+            return
+        own = {path: m for path, m in self._manifests().items() if m["run"] == self.run}
+        by_step = sorted(own, key=lambda path: own[path]["step"])
+        scored = [path for path in by_step if own[path]["score"] is not None]
+        kept = {*by_step[-self.keep :], self._resumed}
+        if scored:
+            kept.add(max(scored, key=lambda path: own[path]["score"]))
+        for path in by_step:
+            if path not in kept:
+                folders.remove(path)
+
+
+def _read(path: Path) -> str:
+    """Read a line of text; empty where there is none."""
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _digest(model: nn.Layer) -> str:
+    """Compute the SHA-256 of all weights, as they are computed with."""
+    digest = hashlib.sha256()
+    for name, parameter in sorted(model.named_parameters()):
+        digest.update(name.encode())
+        digest.update(parameter.numpy().tobytes())
+    return digest.hexdigest()

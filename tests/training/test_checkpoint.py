@@ -1,0 +1,227 @@
+"""A run that continues from a checkpoint is, bit for bit, the run that never stopped."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paddle
+import pytest
+
+from paddlenlp_ext.errors import UserError, WeightsError
+from paddlenlp_ext.training.checkpoint import LATEST, OPTIMIZER, Checkpoints
+from paddlenlp_ext.training.events import Interrupted, Position, StepDone
+from paddlenlp_ext.training.optimization import adamw
+from tests.training.tiny_run import digest, load, parse, save, tiny_model, train
+
+RUN = ["--dropout", "0.3", "--steps", "11", "--accumulate", "2", "--batch", "4"]
+
+
+class Stop(Exception):  # noqa: N818  (not an error)
+    """Ends a run at a chosen event, as a kill does."""
+
+
+def stop_at(step: int, kind: type = StepDone) -> Any:
+    def on_event(event: Any, model: paddle.nn.Layer) -> None:
+        if event.step == step and isinstance(event, kind):
+            raise Stop
+
+    return on_event
+
+
+def args(folder: Path, *more: str):
+    return parse([*RUN, "--output_dir", str(folder), *more])
+
+
+@pytest.fixture(scope="module")
+def whole() -> dict[str, Any]:
+    return train(parse(RUN))
+
+
+# An epoch has 5 updates and evaluation comes every 4: the first step, within an epoch, at an
+# evaluation, at an epoch's end, and after it.
+@pytest.mark.parametrize("step", [1, 3, 4, 5, 6])
+def test_continues_bit_for_bit(tmp_path, whole, step):
+    with pytest.raises(Stop):
+        train(args(tmp_path, "--save_every", str(step)), stop_at(step + 1))
+    tiny_model()  # another model built in between shifts Paddle's own names
+    rest = train(args(tmp_path, "--save_every", "100", "--resume", LATEST))
+    assert rest["digest"] == whole["digest"]
+    assert rest["losses"] == whole["losses"][step:]
+    assert rest["evaluations"] == whole["evaluations"][-len(rest["evaluations"]) :]
+    assert len(rest["evaluations"]) == (3 if step < 4 else 2)
+
+
+def test_a_signal_saves_between_two_updates_and_ends_the_process(tmp_path, whole):
+    def send(event: Any, model: paddle.nn.Layer) -> None:
+        if event.step == 7 and isinstance(event, StepDone):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(SystemExit) as ended:
+        train(args(tmp_path, "--save_every", "100"), send)
+    assert ended.value.code == 128 + signal.SIGTERM
+    assert [path.name for path in tmp_path.glob("model*")] == ["model_7"]
+    rest = train(args(tmp_path, "--resume", "model_7"))
+    assert rest["digest"] == whole["digest"]
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_a_signal_during_an_evaluation_repeats_it_after_the_resume(tmp_path, whole):
+    seen = []
+
+    def send(event: Any, model: paddle.nn.Layer) -> None:
+        seen.append(event)
+        if event.step == 4 and isinstance(event, StepDone):
+            model.register_forward_pre_hook(
+                lambda layer, inputs: None if layer.training else os.kill(os.getpid(), 2)
+            )
+
+    with pytest.raises(SystemExit) as ended:
+        train(args(tmp_path, "--save_every", "100"), send)
+    assert ended.value.code == 128 + signal.SIGINT
+    assert isinstance(seen[-1], Interrupted)
+    assert seen[-1].position == Position(4, 0)
+    rest = train(args(tmp_path, "--resume", LATEST))
+    assert rest["evaluations"] == whole["evaluations"]
+    assert rest["digest"] == whole["digest"]
+
+
+def saved(folder: Path, *steps: int, keep: int = 0, scores: dict[int, float] | None = None) -> None:
+    """Save checkpoints of a model that is not trained."""
+    model = tiny_model()
+    with Checkpoints(folder, {"seed": 3, "batch_size": 16}, keep=keep) as checkpoints:
+        for step in steps:
+            checkpoints.save(
+                f"model_{step}",
+                Position(step),
+                model,
+                adamw(model, 0.1),
+                write=lambda folder: save(model, folder),
+                score=(scores or {}).get(step),
+            )
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob("model*"))
+
+
+def test_a_damaged_checkpoint_is_named_and_an_earlier_one_is_taken(tmp_path, caplog):
+    saved(tmp_path, 100, 200, 300)
+    path = tmp_path / "model_300" / OPTIMIZER
+    path.write_bytes(path.read_bytes()[:-1])
+    settings = {"seed": 3, "batch_size": 16}
+    with Checkpoints(tmp_path, settings) as checkpoints, caplog.at_level(logging.WARNING):
+        found = checkpoints.find(LATEST)
+        assert found is not None
+        assert (found.folder.name, found.position) == ("model_200", Position(200))
+        assert [record.getMessage().count(str(path)) for record in caplog.records] == [1]
+        with pytest.raises(UserError, match=r"model_300.*choose another"):
+            checkpoints.find("model_300")
+        (tmp_path / LATEST).unlink()
+        assert checkpoints.find(LATEST) == found
+        assert checkpoints.find(None) is None
+
+
+def test_latest_begins_anew_where_there_is_none(tmp_path):
+    with Checkpoints(tmp_path / "new", {}) as checkpoints:
+        assert checkpoints.find(LATEST) is None
+        with pytest.raises(UserError, match=r"model_7: there is no such folder"):
+            checkpoints.find("model_7")
+
+
+def test_other_settings_are_refused_with_both_values(tmp_path):
+    saved(tmp_path, 100)
+    with Checkpoints(tmp_path, {"seed": 3, "batch_size": 8, "task": "x"}) as checkpoints:
+        expected = r"batch_size 16 \(now 8\), task None \(now 'x'\)"
+        with pytest.raises(UserError, match=expected):
+            checkpoints.find(LATEST)
+
+
+def test_another_number_of_processes_is_a_warning(tmp_path, caplog, monkeypatch):
+    saved(tmp_path, 100)
+    with Checkpoints(tmp_path, {"seed": 3, "batch_size": 16}) as checkpoints:
+        monkeypatch.setattr(checkpoints, "_environment", lambda: {"processes": 2, "device": "cpu"})
+        assert checkpoints.find(LATEST) is not None
+    assert "processes 1, now 2" in caplog.text
+
+
+def test_a_second_run_in_the_folder_is_refused(tmp_path):
+    with Checkpoints(tmp_path, {}), pytest.raises(UserError, match=f"process {os.getpid()} on"):
+        Checkpoints(tmp_path, {})
+    Checkpoints(tmp_path, {}).close()
+
+
+def test_keeps_the_newest_and_the_best(tmp_path):
+    saved(tmp_path, 100, 200, 300, 1000, 1100, keep=2, scores={100: 0.5, 200: 0.9, 300: 0.7})
+    assert names(tmp_path) == ["model_1000", "model_1100", "model_200"]
+
+
+def test_never_deletes_what_another_run_made_or_what_it_continues_from(tmp_path):
+    saved(tmp_path, 100, 200)
+    saved(tmp_path, 300, 400, keep=1)
+    assert names(tmp_path) == ["model_100", "model_200", "model_400"]
+    model = tiny_model()
+    with Checkpoints(tmp_path, {"seed": 3, "batch_size": 16}, keep=1) as checkpoints:
+        assert checkpoints.find("model_200") is not None
+        for step in (500, 600):
+            write = lambda folder: save(model, folder)  # noqa: E731
+            checkpoints.save(f"model_{step}", Position(step), model, adamw(model, 0.1), write=write)
+    assert names(tmp_path) == ["model_200", "model_400", "model_600"]
+
+
+def test_a_failing_save_leaves_the_earlier_checkpoint(tmp_path, monkeypatch):
+    saved(tmp_path, 100)
+
+    def full(folder: Path) -> None:
+        raise OSError(28, "No space left on device", str(folder / "model.safetensors"))
+
+    model = tiny_model()
+    with Checkpoints(tmp_path, {"seed": 3, "batch_size": 16}) as checkpoints:
+        with pytest.raises(UserError, match=r"model.safetensors: No space left.*are whole"):
+            checkpoints.save("model_200", Position(200), model, adamw(model, 0.1), write=full)
+        found = checkpoints.find(LATEST)
+        assert found is not None
+        assert found.folder.name == "model_100"
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["model_100"]
+
+
+def test_refuses_weights_and_states_of_another_model(tmp_path):
+    saved(tmp_path, 100)
+    model = tiny_model()
+    with Checkpoints(tmp_path, {"seed": 3, "batch_size": 16}) as checkpoints:
+        found = checkpoints.find(LATEST)
+    assert found is not None
+    model.dense.bias.set_value(model.dense.bias + 1)
+    with pytest.raises(WeightsError, match="weights are not those"):
+        found.restore(model, adamw(model, 0.1))
+    load(model, found.folder)
+    before = digest(model)
+    found.restore(model, adamw(model, 0.1))
+    assert digest(model) == before
+
+
+def test_the_state_stands_under_the_names_of_the_model(tmp_path):
+    with pytest.raises(Stop):
+        train(args(tmp_path), stop_at(4))
+    from safetensors.numpy import load_file
+
+    state = load_file(tmp_path / "model_3" / OPTIMIZER)
+    assert state["moment1/dense.weight"].shape == (12, 17)
+    assert not any("unused" in name for name in state)
+    assert np.isclose(state["beta1_pow_acc/dense.weight"][0], 0.9**4)
+    position = json.loads((tmp_path / "model_3" / "manifest.json").read_text())["position"]
+    assert position == {"step": 3, "evaluations": 0}
+
+
+def test_a_loop_in_another_thread_leaves_signals_alone(whole):
+    results = []
+    worker = threading.Thread(target=lambda: results.append(train(parse(RUN))))
+    worker.start()
+    worker.join()
+    assert results[0]["digest"] == whole["digest"]
