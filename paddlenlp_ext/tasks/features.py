@@ -62,6 +62,7 @@ def make_features(
                 second or None,
                 truncation=True,
                 max_length=max_length,
+                return_attention_mask=False,  # the batch makes it, from lengths
             )
             input_ids = [np.asarray(ids, np.int32) for ids in encoded["input_ids"]]
             type_ids: Sequence[npt.NDArray[np.int32] | None] = [None] * len(chunk)

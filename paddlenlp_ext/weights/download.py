@@ -85,19 +85,12 @@ def download(
             if is_offline():
                 raise DownloadError("offline mode is on (HF_HUB_OFFLINE)")
             part = path.with_name(path.name + ".part")
-            if sha256 is None:  # nothing would tell that an old part belongs to another version
-                part.unlink(missing_ok=True)
-            while True:
-                resumed = part.exists()
-                _fetch(url, part, sha256 is not None, size, description or path.name)
-                try:
-                    _check(part, sha256, size)
-                    break
-                except DownloadError:
+            try:
+                _complete(url, part, sha256, size, description or path.name)
+                os.replace(part, path)
+            finally:
+                if part.exists() and (sha256 is None or part.stat().st_size == 0):
                     part.unlink()
-                    if not resumed:  # else what an earlier process has left was wrong
-                        raise
-            os.replace(part, path)
     except OSError as error:
         raise DownloadError(f"{path}: cannot be written: {error.strerror or error}") from error
 
@@ -125,6 +118,21 @@ def launcher_proxies() -> Iterator[None]:
     finally:
         for name in hidden:
             os.environ.pop(name, None)
+
+
+def _complete(url: str, part: Path, sha256: str | None, size: int | None, description: str) -> None:
+    """Make the part the expected file, on top of what an earlier process has left of it."""
+    if sha256 is None:  # then nothing would tell that the part belongs to another version
+        part.unlink(missing_ok=True)
+    while True:
+        resumed = part.exists()
+        _fetch(url, part, sha256 is not None, size, description)
+        try:
+            return _check(part, sha256, size)
+        except DownloadError:
+            part.unlink()
+            if not resumed:  # else the old part may be what was wrong
+                raise
 
 
 def _fetch(url: str, part: Path, is_checked: bool, size: int | None, description: str) -> None:
@@ -238,8 +246,9 @@ class _Transfer:
         return total
 
     def _restart(self) -> None:
-        self.file.seek(0)
-        self.file.truncate()
+        if self.file.tell():
+            self.file.seek(0)
+            self.file.truncate()
 
 
 class _Redirect(urllib.request.HTTPRedirectHandler):
@@ -268,7 +277,7 @@ def _open(url: str, headers: dict[str, str]) -> http.client.HTTPResponse:
 
 def _read(response: http.client.HTTPResponse) -> bytes:
     try:
-        return response.read(PIECE)
+        return response.read1(PIECE)  # what has come, before a stall can swallow it
     except (OSError, http.client.HTTPException) as error:
         raise _CutError(f"the transfer broke off ({error or type(error).__name__})") from error
 
