@@ -1,0 +1,347 @@
+"""ConvBERT (Jiang et al., 2020, arXiv 2008.02496): half of the attention becomes convolution.
+
+What differs from BERT:
+
+- half of the width of each layer is attention, with fewer heads (`head_ratio`), the other half
+  span-based dynamic convolution (`nn/convolution.py`);
+- the feed-forward layer may be grouped (`num_groups`), and the embeddings narrower than the
+  encoder, which a projection then makes up for;
+- no pooler: a classifier is two layers on the first token;
+- pretraining by replaced tokens, as ELECTRA's; the published weights are the discriminator's.
+
+The convolution sees padding as it sees any token, so that outputs depend a little on how much there
+is of it. The published weights were trained so; `mask_convolution` keeps padding out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import paddle
+from paddle import Tensor, nn
+
+from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.models.base import Format
+from paddlenlp_ext.models.causal import DecoderModel
+from paddlenlp_ext.models.heads import (
+    ForMultipleChoice,
+    ForQuestionAnswering,
+    ForTokenClassification,
+)
+from paddlenlp_ext.models.outputs import BaseModelOutput, HeadOutput
+from paddlenlp_ext.models.replaced_tokens import (
+    HF_ALIASES,
+    HF_BUFFERS,
+    HF_HEADS,
+    PADDLENLP_HEADS,
+    Discriminator,
+    FirstTokenClassification,
+    ForReplacedTokens,
+    Generator,
+    ReplacedTokensConfig,
+    joint_names,
+)
+from paddlenlp_ext.nn.attention import Attention
+from paddlenlp_ext.nn.convolution import GroupedLinear, MixedAttention
+from paddlenlp_ext.nn.embeddings import Embeddings
+from paddlenlp_ext.nn.encoder import Encoder, EncoderLayer
+from paddlenlp_ext.nn.heads import Pooler
+from paddlenlp_ext.weights.names import NameTable, Row
+from paddlenlp_ext.weights.states import Array
+
+
+@dataclass(frozen=True)
+class ConvBertConfig(ReplacedTokensConfig):
+    """Sizes of a ConvBERT; the defaults are convbert-base's.
+
+    Attributes:
+        head_ratio: The attention has `num_attention_heads // head_ratio` heads, one at least.
+        conv_kernel_size: Positions that the convolution covers, `K`; odd.
+        num_groups: Groups of the feed-forward layer's units.
+        pool_act: The original has no pooler: None. PaddleNLP has one since 2.5, and its classifiers
+            read it: then its activation, "tanh", or "" for none.
+        mask_convolution: Keep padding out of the convolution.
+        one_head_convolution: What becomes of a model with fewer heads than `head_ratio`: one head
+            beside the convolution, as in transformers, or one head and no convolution, as in
+            PaddleNLP.
+    """
+
+    model_type: ClassVar[str] = "convbert"
+
+    head_ratio: int = 2
+    conv_kernel_size: int = 9
+    num_groups: int = 1
+    pool_act: str | None = None
+    mask_convolution: bool = False
+    one_head_convolution: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.is_decoder:
+            raise UserError("is_decoder is not for ConvBERT: its convolution looks ahead")
+        if self.conv_kernel_size % 2 == 0:
+            raise UserError(f"conv_kernel_size must be odd, not {self.conv_kernel_size}")
+        heads = 2 * self.attention_heads
+        if self.hidden_size % heads:
+            raise UserError(
+                f"hidden_size {self.hidden_size} must be a multiple of {heads}, the heads of the "
+                "attention and of the convolution"
+            )
+        if self.hidden_size % self.num_groups or self.intermediate_size % self.num_groups:
+            raise UserError(
+                f"num_groups {self.num_groups} must divide hidden_size {self.hidden_size} and "
+                f"intermediate_size {self.intermediate_size}"
+            )
+
+    @property
+    def attention_heads(self) -> int:
+        """Heads of the attention, and as many of the convolution."""
+        return max(self.num_attention_heads // self.head_ratio, 1)
+
+    @property
+    def convolves(self) -> bool:
+        """Whether there is a convolution at all."""
+        return self.num_attention_heads >= self.head_ratio or self.one_head_convolution
+
+    def fitted_to(self, shapes: Mapping[str, tuple[int, ...]]) -> ConvBertConfig:
+        """Tell from the weights of which form they are.
+
+        PaddleNLP's config names a pooler, which its older weights do not hold; and it does not say
+        that a model with one head has no convolution.
+        """
+        convolves = any("conv_kernel_layer" in name for name in shapes)
+        pooled = any(name.endswith("pooler.dense.weight") for name in shapes)
+        return self.replace(
+            one_head_convolution=self.one_head_convolution and convolves,
+            pool_act=self.pool_act if pooled else None,
+        )
+
+
+# The discriminators, under the names of the published models, and what their generators differ in.
+MODELS: dict[str, ConvBertConfig] = {
+    "convbert-base": ConvBertConfig(),
+    "convbert-medium-small": ConvBertConfig(
+        embedding_size=128,
+        hidden_size=384,
+        num_attention_heads=8,
+        intermediate_size=1536,
+        num_groups=2,
+    ),
+    "convbert-small": ConvBertConfig(
+        embedding_size=128, hidden_size=256, num_attention_heads=4, intermediate_size=1024
+    ),
+}
+GENERATORS: dict[str, dict[str, Any]] = {
+    "convbert-base": {"hidden_size": 256, "num_attention_heads": 4, "intermediate_size": 1024},
+    "convbert-medium-small": {
+        "hidden_size": 96,
+        "num_attention_heads": 2,
+        "intermediate_size": 384,
+    },
+    "convbert-small": {
+        "hidden_size": 64,
+        "num_attention_heads": 1,
+        "intermediate_size": 256,
+        "one_head_convolution": False,
+    },
+}
+PRESETS: dict[str, ConvBertConfig] = {
+    **MODELS,
+    **{f"{name}-discriminator": config for name, config in MODELS.items()},
+    **{f"{name}-generator": MODELS[name].replace(**GENERATORS[name]) for name in MODELS},
+}
+
+OURS, THEIRS = "encoder.layers.{}.self_attn", "encoder.layer.{}.attention.self"
+# Ours beside transformers', which has no pooler.
+HF_ROWS = (
+    ("embeddings.word_embeddings.weight", "embeddings.word_embeddings.weight"),
+    ("embeddings.position_embeddings.weight", "embeddings.position_embeddings.weight"),
+    ("embeddings.token_type_embeddings.weight", "embeddings.token_type_embeddings.weight"),
+    ("embeddings.layer_norm", "embeddings.LayerNorm"),
+    ("embeddings.projection", "embeddings_project"),
+    (f"{OURS}.q_proj", f"{THEIRS}.query"),
+    (f"{OURS}.k_proj", f"{THEIRS}.key"),
+    (f"{OURS}.v_proj", f"{THEIRS}.value"),
+    *(
+        (f"{OURS}.key_conv_attn_layer.{part}.weight", f"{THEIRS}.key_conv_attn_layer.{part}.weight")
+        for part in ("depthwise", "pointwise")
+    ),
+    (f"{OURS}.conv_kernel_layer", f"{THEIRS}.conv_kernel_layer"),
+    (f"{OURS}.conv_out_layer", f"{THEIRS}.conv_out_layer"),
+    (f"{OURS}.out_proj", "encoder.layer.{}.attention.output.dense"),
+    ("encoder.layers.{}.norm1", "encoder.layer.{}.attention.output.LayerNorm"),
+    ("encoder.layers.{}.linear1", "encoder.layer.{}.intermediate.dense"),
+    ("encoder.layers.{}.linear2", "encoder.layer.{}.output.dense"),
+    ("encoder.layers.{}.norm2", "encoder.layer.{}.output.LayerNorm"),
+)
+BIAS = Row(f"{OURS}.key_conv_attn_layer.bias", f"{THEIRS}.key_conv_attn_layer.bias", column=True)
+# Beside PaddleNLP's: but for the projection, the encoder's names are the same.
+PADDLENLP_ROWS = (
+    *((ours, "embeddings_project" if "projection" in ours else ours) for ours, _ in HF_ROWS),
+    (BIAS.ours, BIAS.ours),
+    ("pooler.dense", "pooler.dense"),
+)
+
+NAMES: dict[Format, NameTable] = {
+    "huggingface": NameTable(
+        (*HF_ROWS, BIAS), HF_HEADS, prefix="convbert.", aliases=HF_ALIASES, ignored=HF_BUFFERS
+    ),
+    "paddle": NameTable(PADDLENLP_ROWS, PADDLENLP_HEADS, prefix="convbert."),
+}
+
+
+class ConvBertModel(DecoderModel):
+    """Ids to hidden states; no decoder, in spite of its base, which serves both.
+
+    Args:
+        config: The sizes.
+        with_pooler: Whether to answer a pooled vector too, if the config names a pooler.
+    """
+
+    config_class = ConvBertConfig
+    presets = PRESETS
+    names = NAMES
+    config: ConvBertConfig
+
+    def __init__(self, config: ConvBertConfig, *, with_pooler: bool = True) -> None:
+        super().__init__(config)
+        self.embeddings = Embeddings(
+            config.vocab_size,
+            config.embedding_size,
+            config.max_position_embeddings,
+            config.type_vocab_size,
+            layer_norm_eps=config.layer_norm_eps,
+            dropout=config.hidden_dropout_prob,
+            output_width=config.hidden_size,
+        )
+        self.encoder = Encoder(make_layer(config) for _ in range(config.num_hidden_layers))
+        pooled = with_pooler and config.pool_act is not None
+        self.pooler = Pooler(config.hidden_size, config.pool_act) if pooled else None
+        self.initialize_weights()
+
+    def _initialize_layer(self, layer: nn.Layer) -> None:
+        super()._initialize_layer(layer)
+        if isinstance(layer, (nn.Conv1D, GroupedLinear)):
+            std = self.config.initializer_range
+            layer.weight.set_value(paddle.randn(layer.weight.shape) * std)
+
+    def stand_ins(self, format: Format) -> dict[str, Array]:
+        """PaddleNLP's pooler, which it would otherwise draw at random, as one that changes nothing.
+
+        Together with `pool_act` None its classifiers read the first token, as ours do.
+        """
+        if format != "paddle" or self.config.pool_act is not None:
+            return {}
+        width = self.config.hidden_size
+        return {
+            "pooler.dense.weight": np.eye(width, dtype="float32"),
+            "pooler.dense.bias": np.zeros(width, dtype="float32"),
+        }
+
+
+def make_layer(config: ConvBertConfig) -> EncoderLayer:
+    """One layer of a ConvBERT."""
+
+    def linear(width: int, output_width: int) -> nn.Layer:
+        if config.num_groups == 1:
+            return nn.Linear(width, output_width)
+        return GroupedLinear(width, output_width, config.num_groups)
+
+    if config.convolves:
+        attention: nn.Layer = MixedAttention(
+            config.hidden_size,
+            config.attention_heads,
+            config.conv_kernel_size,
+            config.attention_probs_dropout_prob,
+            mask_padding=config.mask_convolution,
+        )
+    else:
+        attention = Attention(config.hidden_size, 1, config.attention_probs_dropout_prob)
+    return EncoderLayer(
+        attention,
+        linear(config.hidden_size, config.intermediate_size),
+        linear(config.intermediate_size, config.hidden_size),
+        hidden_act=config.hidden_act,
+        hidden_size=config.hidden_size,
+        layer_norm_eps=config.layer_norm_eps,
+        dropout=config.hidden_dropout_prob,
+    )
+
+
+class ConvBertForSequenceClassification(FirstTokenClassification):
+    """ConvBERT for a decision on one text or a pair."""
+
+    encoder_class = ConvBertModel
+
+
+class ConvBertForTokenClassification(ForTokenClassification):
+    """ConvBERT for a decision on every token."""
+
+    encoder_class = ConvBertModel
+
+
+class ConvBertForQuestionAnswering(ForQuestionAnswering):
+    """ConvBERT that finds an answer in a text."""
+
+    encoder_class = ConvBertModel
+    names: ClassVar[Mapping[Format, NameTable]] = {
+        "huggingface": NAMES["huggingface"],
+        "paddle": NAMES["paddle"].with_heads([("qa_outputs", "classifier")]),
+    }
+
+
+class ConvBertForMultipleChoice(ForMultipleChoice):
+    """ConvBERT that chooses one of several texts.
+
+    As in transformers, it reads the last position, which is padding in all but the longest texts of
+    a batch, without dropout; with a pooler, as in PaddleNLP, the pooled vector, with dropout.
+    """
+
+    encoder_class = ConvBertModel
+
+    def decide(self, encoded: BaseModelOutput, labels: Tensor | None = None) -> HeadOutput:
+        """Score B·C texts: logits [B·C, 1]."""
+        if encoded.pooler_output is not None:
+            return super().decide(encoded, labels)
+        logits = self.classifier(encoded.last_hidden_state[:, -1])
+        return HeadOutput(None, logits, encoded.hidden_states, encoded.attentions)
+
+
+class ConvBertForMaskedLM(Generator):
+    """ConvBERT that fills masked tokens: the generator of the pretraining."""
+
+    encoder_class = ConvBertModel
+
+
+class ConvBertDiscriminator(Discriminator):
+    """ConvBERT that tells which tokens were replaced."""
+
+    encoder_class = ConvBertModel
+
+
+class ConvBertForPreTraining(ForReplacedTokens):
+    """Generator and discriminator of a ConvBERT, trained at once."""
+
+    config_class = ConvBertConfig
+    presets: ClassVar[Mapping[str, ConvBertConfig]] = {
+        name: config.replace(generator=GENERATORS[name]) for name, config in MODELS.items()
+    }
+    names: ClassVar[Mapping[Format, NameTable]] = {
+        "huggingface": joint_names((*HF_ROWS, BIAS), HF_HEADS, "convbert."),
+        "paddle": joint_names(PADDLENLP_ROWS, PADDLENLP_HEADS, "convbert."),
+    }
+    generator_class = ConvBertForMaskedLM
+    discriminator_class = ConvBertDiscriminator
+
+    @classmethod
+    def foreign_class_name(cls, format: Format) -> str:
+        """Name of this class in the library that has the format."""
+        return "ConvBertForTotalPretraining" if format == "paddle" else cls.__name__
+
+
+# PaddleNLP's other names.
+ConvBertGenerator = ConvBertForMaskedLM
+ConvBertForPretraining = ConvBertForTotalPretraining = ConvBertForPreTraining

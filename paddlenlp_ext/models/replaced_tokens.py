@@ -1,0 +1,349 @@
+"""What ELECTRA and ConvBERT share: pretraining by replaced tokens, and heads without a pooler.
+
+A small generator fills masked tokens with what it finds likely; a discriminator, the model that is
+kept, tells for every token whether it was replaced (Clark et al., 2020, arXiv 2003.10555).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import paddle
+from paddle import Tensor, nn
+from paddle.nn import functional as F
+
+from paddlenlp_ext.models.base import Model
+from paddlenlp_ext.models.config import ModelConfig
+from paddlenlp_ext.models.heads import ForMaskedLM, HeadModel, sequence_loss
+from paddlenlp_ext.models.outputs import BaseModelOutput, HeadOutput, ModelOutput
+from paddlenlp_ext.nn.encoder import activation
+from paddlenlp_ext.nn.heads import TiedLMHead
+from paddlenlp_ext.weights.names import NameTable, Row
+from paddlenlp_ext.weights.states import LoadReport, require_fit
+
+# The heads of both families, ours beside transformers' and PaddleNLP's.
+HF_HEADS = (
+    ("classifier", "classifier"),
+    ("classifier.dense", "classifier.dense"),
+    ("classifier.out_proj", "classifier.out_proj"),
+    ("qa_outputs", "qa_outputs"),
+    ("lm_head.dense", "generator_predictions.dense"),
+    ("lm_head.layer_norm", "generator_predictions.LayerNorm"),
+    ("lm_head.bias", "generator_lm_head.bias"),
+    ("discriminator_predictions.dense", "discriminator_predictions.dense"),
+    ("discriminator_predictions.dense_prediction", "discriminator_predictions.dense_prediction"),
+)
+# transformers makes these again, so files need not hold them.
+HF_ALIASES = {"generator_lm_head.weight": "encoder.embeddings.word_embeddings.weight"}
+HF_BUFFERS = ("embeddings.position_ids", "embeddings.token_type_ids")
+PADDLENLP_HEADS = (
+    ("classifier", "classifier"),
+    ("classifier.dense", "classifier.dense"),
+    ("classifier.out_proj", "classifier.out_proj"),
+    ("lm_head.dense", "generator_predictions.dense"),
+    ("lm_head.layer_norm", "generator_predictions.layer_norm"),
+    ("lm_head.bias", "generator_lm_head_bias"),
+    ("discriminator_predictions.dense", "discriminator_predictions.dense"),
+    ("discriminator_predictions.dense_prediction", "discriminator_predictions.dense_prediction"),
+)
+
+
+@dataclass(frozen=True)
+class ReplacedTokensConfig(ModelConfig):
+    """Sizes that both families have besides those of all.
+
+    Attributes:
+        embedding_size: Width of words, positions and token types, `E`.
+        type_vocab_size: Kinds of segments.
+        gen_weight: Weight of the generator's loss in the joint pretraining.
+        disc_weight: Weight of the discriminator's.
+        generator: In the joint pretraining: the fields in which the generator differs from the
+            discriminator, whose fields all others are; none if None.
+    """
+
+    embedding_size: int = 768
+    type_vocab_size: int = 2
+    gen_weight: float = 1.0
+    disc_weight: float = 50.0
+    generator: Mapping[str, Any] | None = None
+
+
+class ClassificationHead(nn.Layer):
+    """Two layers on one vector: dropout, dense, activation, dropout, dense.
+
+    Args:
+        config: Widths and dropout.
+        hidden_act: Activation between the layers.
+    """
+
+    def __init__(self, config: ModelConfig, hidden_act: str) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(config.head_dropout)
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.activation = activation(hidden_act)
+        self.out_proj = nn.Linear(config.hidden_size, config.num_labels)
+
+    def forward(self, vector: Tensor) -> Tensor:
+        """[B, H] -> [B, num_labels]."""
+        return self.out_proj(self.dropout(self.activation(self.dense(self.dropout(vector)))))
+
+
+class FirstTokenClassification(HeadModel):
+    """One decision on a whole sequence: two layers on its first token, or on the pooled vector.
+
+    Labels and logits as those of `ForSequenceClassification`.
+    """
+
+    with_pooler = True  # of a family and config that has one
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        self.classifier = ClassificationHead(config, self.classifier_act(config))
+        self.initialize_weights()
+
+    def classifier_act(self, config: ModelConfig) -> str:
+        """Name the activation between the head's layers."""
+        return config.hidden_act
+
+    def decide(self, encoded: BaseModelOutput, labels: Tensor | None) -> HeadOutput:
+        """Classify; see the class."""
+        pooled = encoded.pooler_output
+        logits = self.classifier(encoded.last_hidden_state[:, 0] if pooled is None else pooled)
+        loss = None if labels is None else sequence_loss(logits, labels, self.config)
+        return HeadOutput(loss, logits, encoded.hidden_states, encoded.attentions)
+
+
+class Generator(ForMaskedLM):
+    """What stood in the place of each token.
+
+    Labels: int64 [B, L], -100 where none; logits [B, L, V]. The head is as wide as the embeddings.
+    """
+
+    def make_lm_head(self, config: ReplacedTokensConfig) -> TiedLMHead:  # type: ignore[override]
+        """Make the head."""
+        return generator_head(config)
+
+
+def generator_head(config: ReplacedTokensConfig) -> TiedLMHead:
+    """Hidden to embedding width, always with GELU, then the word embeddings."""
+    return TiedLMHead(
+        config.hidden_size,
+        config.embedding_size,
+        config.vocab_size,
+        hidden_act="gelu",
+        layer_norm_eps=config.layer_norm_eps,
+    )
+
+
+class DiscriminatorHead(nn.Layer):
+    """One score for each token: dense, activation, dense."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.activation = activation(config.hidden_act)
+        self.dense_prediction = nn.Linear(config.hidden_size, 1)
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """[B, L, H] -> [B, L]."""
+        scores = self.dense_prediction(self.activation(self.dense(hidden_states)))
+        return scores.squeeze(-1)
+
+
+class Discriminator(HeadModel):
+    """Which tokens were replaced: logits [B, L], above 0 where one was.
+
+    Labels: int64 [B, L], 1 for a replaced token, 0 for an original one, -100 where none is wanted.
+    The loss is the mean over the labels of real tokens, padding left out.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        self.discriminator_predictions = DiscriminatorHead(config)
+        self.initialize_weights()
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        *args: Any,
+        labels: Tensor | None = None,
+        **inputs: Any,
+    ) -> HeadOutput:
+        """Score each token; arguments as `HeadModel.forward`, labels by name."""
+        if labels is not None:
+            flat = attention_mask is not None and attention_mask.ndim == 2
+            real = self.encoder.attention_mask(attention_mask if flat else None, input_ids, labels)
+            labels = paddle.where(real.astype("bool"), labels, paddle.full_like(labels, -100))
+        masks = (token_type_ids, position_ids, attention_mask)
+        output: HeadOutput = super().forward(input_ids, *masks, *args, labels=labels, **inputs)
+        return output
+
+    def decide(self, encoded: BaseModelOutput, labels: Tensor | None) -> HeadOutput:
+        """Score each token; see the class."""
+        logits = self.discriminator_predictions(encoded.last_hidden_state)
+        loss = None
+        if labels is not None:
+            wanted = (labels != -100).astype("float32")
+            losses = F.binary_cross_entropy_with_logits(
+                logits.astype("float32"), labels.astype("float32"), wanted, reduction="sum"
+            )
+            loss = losses / wanted.sum()
+        return HeadOutput(loss, logits, encoded.hidden_states, encoded.attentions)
+
+
+@dataclass(frozen=True)
+class ReplacedTokensOutput(ModelOutput):
+    """What the joint pretraining answers; `M` masked tokens, in the order of the batch.
+
+    Attributes:
+        loss: The weighted sum of the next two.
+        generator_loss: Mean over the masked tokens; 0 if there are none.
+        discriminator_loss: Mean over all real tokens.
+        generator_logits: float [M, V].
+        generator_labels: What stood there; int64 [M].
+        logits: The discriminator's; float [B, L].
+        discriminator_input_ids: The text with the generator's words; int64 [B, L].
+        discriminator_labels: 1 where the generator's word is not the original; int64 [B, L].
+    """
+
+    loss: Tensor
+    generator_loss: Tensor
+    discriminator_loss: Tensor
+    generator_logits: Tensor
+    generator_labels: Tensor
+    logits: Tensor
+    discriminator_input_ids: Tensor
+    discriminator_labels: Tensor
+
+
+class ForReplacedTokens(Model):
+    """Generator and discriminator, trained at once on one table of word embeddings.
+
+    Args:
+        config: The discriminator's sizes; `config.generator` says in what the generator differs.
+
+    Attributes:
+        generator: Fills masked tokens.
+        discriminator: Finds what was filled in; `discriminator.save_pretrained(folder)` writes the
+            model to fine-tune.
+    """
+
+    generator_class: ClassVar[type[Generator]]
+    discriminator_class: ClassVar[type[Discriminator]]
+    config: ReplacedTokensConfig
+
+    def __init__(self, config: ReplacedTokensConfig) -> None:
+        super().__init__(config)
+        alone = config.replace(generator=None)
+        self.generator = self.generator_class(alone.replace(**(config.generator or {})))
+        self.discriminator = self.discriminator_class(alone)
+        words = self.generator.get_input_embeddings()
+        self.discriminator.encoder.embeddings.word_embeddings = words
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        raw_input_ids: Tensor | None = None,
+        generator_labels: Tensor | None = None,
+    ) -> ReplacedTokensOutput:
+        """Fill, then find what was filled in.
+
+        Args:
+            input_ids: Tokens, some of them masked; int64 [B, L].
+            token_type_ids: Segment of each token; int64 [B, L]; all 0 if absent.
+            position_ids: int64 [B, L]; in order if absent.
+            attention_mask: 1 for a token, 0 for padding; [B, L]; if absent, all but `pad_token_id`.
+            raw_input_ids: The tokens before masking; int64 [B, L]; told from the labels if absent.
+            generator_labels: The original of each masked token, -100 elsewhere; int64 [B, L].
+
+        Raises:
+            ValueError: There are no labels.
+        """
+        if generator_labels is None:
+            raise ValueError("generator_labels are needed: the masked tokens are where they are")
+        context = (token_type_ids, position_ids, attention_mask)
+        labels = generator_labels.flatten()
+        masked = (labels != -100).nonzero().flatten()  # places in [B · L], int64 [M]
+        labels = labels.index_select(masked)
+        encoded = self.generator.encoder(input_ids, *context)
+        states = encoded.last_hidden_state.flatten(0, 1).index_select(masked)
+        scores = self.generator.score(states).astype("float32")  # [M, V]
+        generator_loss = F.cross_entropy(scores, labels, reduction="sum") / max(len(labels), 1)
+        filled = sample(scores.detach())
+        raw = labels if raw_input_ids is None else raw_input_ids.flatten().index_select(masked)
+        shape = input_ids.shape
+        corrupted = input_ids.flatten().scatter(masked, filled).reshape(shape)
+        replaced = paddle.zeros_like(input_ids).flatten()
+        replaced = replaced.scatter(masked, (filled != raw).astype(replaced.dtype)).reshape(shape)
+        found = self.discriminator(corrupted, *context, labels=replaced)
+        return ReplacedTokensOutput(
+            self.config.gen_weight * generator_loss + self.config.disc_weight * found.loss,
+            generator_loss,
+            found.loss,
+            scores,
+            labels,
+            found.logits,
+            corrupted,
+            replaced,
+        )
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        """The word table, one for both."""
+        return self.generator.get_input_embeddings()
+
+    def _resize_vocabulary(self, vocab_size: int) -> None:
+        self.generator._resize_vocabulary(vocab_size)
+
+    def _accept(self, report: LoadReport, source: str) -> None:
+        """Refuse every hole: nothing here is a new head."""
+        require_fit(report, source, lambda _: False)
+        self.load_report = report
+
+
+def sample(scores: Tensor) -> Tensor:
+    """Draw one class for each row by its probability, as the best after adding Gumbel noise.
+
+    Args:
+        scores: float32 [M, V].
+
+    Returns:
+        int64 [M].
+    """
+    noise = -paddle.log(-paddle.log(paddle.rand(scores.shape) + 1e-9) + 1e-9)
+    return (scores + noise).argmax(axis=-1)
+
+
+def joint_names(
+    rows: Sequence[Row | tuple[str, str]],
+    heads: Sequence[Row | tuple[str, str]],
+    prefix: str,
+) -> NameTable:
+    """Make the table of a joint model: under `generator.` and `discriminator.` a model with a head.
+
+    Args:
+        rows: The bare model's, as for `NameTable`.
+        heads: The heads', in full.
+        prefix: What the bare model's names begin with in a model with a head.
+    """
+    one = [_moved(row, "encoder.", prefix) for row in rows] + [_moved(row, "", "") for row in heads]
+    nets = ("generator.", "discriminator.")
+    words = "encoder.embeddings.word_embeddings.weight"
+    their_words = next(row.theirs for row in one if row.ours == words)
+    both = [
+        _moved(row, net, net) for net in nets for row in one if (net, row.ours) != (nets[1], words)
+    ]
+    tied = {nets[1] + their_words: nets[0] + words}
+    return NameTable((), both, prefix=nets[0], tied=tied)
+
+
+def _moved(row: Row | tuple[str, str], ours: str, theirs: str) -> Row:
+    row = row if isinstance(row, Row) else Row(*row)
+    return Row(ours + row.ours, theirs + row.theirs, row.column)

@@ -1,0 +1,182 @@
+"""The blocks of ConvBERT: attention mixed with dynamic convolution, and a grouped linear layer.
+
+Jiang et al., 2020, arXiv 2008.02496, sections 4.1 to 4.3.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import paddle
+from paddle import Tensor, nn
+from paddle.autograd import PyLayer
+from paddle.nn import functional as F
+
+from paddlenlp_ext.nn.attention import KeyValue, attend
+
+
+class MixedAttention(nn.Layer):
+    """Half of the width by attention, half by convolution with a kernel made for each position.
+
+    The kernel comes from the position's query and from a key that has seen the `K` tokens around
+    it, hence "span-based". Heads are half as wide as those of an attention of the whole width.
+
+    Args:
+        hidden_size: Width of the input and output, `H`.
+        num_heads: Heads of each half, `A`; twice as many must divide `hidden_size`.
+        kernel_size: Positions that a kernel covers, `K`; odd.
+        dropout: Dropped share of the attention weights.
+        mask_padding: Keep padding out of the convolution, which otherwise sees it as it sees any
+            token (as the original does).
+    """
+
+    def __init__(
+        self,
+        hidden_size: int,
+        num_heads: int,
+        kernel_size: int,
+        dropout: float,
+        *,
+        mask_padding: bool = False,
+    ) -> None:
+        super().__init__()
+        half = hidden_size // 2
+        self.num_heads = num_heads
+        self.scale = (half // num_heads) ** -0.5
+        self.mask_padding = mask_padding
+        self.q_proj = nn.Linear(hidden_size, half)
+        self.k_proj = nn.Linear(hidden_size, half)
+        self.v_proj = nn.Linear(hidden_size, half)
+        self.key_conv_attn_layer = SeparableConvolution(hidden_size, half, kernel_size)
+        self.conv_kernel_layer = nn.Linear(half, num_heads * kernel_size)
+        self.conv_out_layer = nn.Linear(hidden_size, half)
+        self.out_proj = nn.Linear(hidden_size, hidden_size)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self, hidden_states: Tensor, bias: Tensor | None = None, *, past: KeyValue | None = None
+    ) -> tuple[Tensor, Tensor, KeyValue]:
+        """Attend and convolve.
+
+        Args:
+            hidden_states: float [B, L, H].
+            bias: Added to the attention scores; float32, broadcast to [B, A, L, L].
+            past: Always None: a convolution that looks ahead cannot go on from a cache.
+
+        Returns:
+            Output, float [B, L, H]; attention weights, float32 [B, A, L, L]; keys and values.
+        """
+        query = self.q_proj(hidden_states)
+        key, value = (
+            self._split(self.k_proj(hidden_states)),
+            self._split(self.v_proj(hidden_states)),
+        )
+        context, weights = attend(self._split(query) * self.scale, key, value, bias, self.dropout)
+        convolved = self._convolve(hidden_states, query, bias)
+        mixed = paddle.concat([context.transpose([0, 2, 1, 3]), convolved], axis=2)
+        return self.out_proj(mixed.flatten(2)), weights, (key, value)
+
+    def _convolve(self, hidden_states: Tensor, query: Tensor, bias: Tensor | None) -> Tensor:
+        """[B, L, H] -> [B, L, A, D]."""
+        values = self.conv_out_layer(hidden_states)
+        if self.mask_padding and bias is not None:
+            # Padding is what no position attends to. Zeros stand there as beyond the ends.
+            real = (bias == 0).any(axis=[1, 2]).astype(values.dtype).unsqueeze(2)  # [B, L, 1]
+            hidden_states, values = hidden_states * real, values * real
+        spans = self.key_conv_attn_layer(hidden_states)
+        scores = self.conv_kernel_layer(spans * query).reshape([0, 0, self.num_heads, -1])
+        kernel = F.softmax(scores.astype("float32")).astype(values.dtype)  # [B, L, A, K]
+        return DynamicConvolution.apply(values.reshape([0, 0, self.num_heads, -1]), kernel)
+
+    def _split(self, states: Tensor) -> Tensor:
+        """[B, L, A · D] -> [B, A, L, D]."""
+        return states.reshape([0, 0, self.num_heads, -1]).transpose([0, 2, 1, 3])
+
+
+class SeparableConvolution(nn.Layer):
+    """Convolution of each unit alone, then of all units at each position; zeros beyond the ends.
+
+    Args:
+        width: Units of the input.
+        output_width: Units of the output.
+        kernel_size: Positions that the first part covers, `K`; odd.
+    """
+
+    def __init__(self, width: int, output_width: int, kernel_size: int) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv1D(
+            width,
+            width,
+            kernel_size,
+            padding=kernel_size // 2,
+            groups=width,
+            bias_attr=False,
+            data_format="NLC",
+        )
+        self.pointwise = nn.Conv1D(width, output_width, 1, bias_attr=False, data_format="NLC")
+        self.bias = self.create_parameter([output_width], is_bias=True)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """[B, L, width] -> [B, L, output_width]."""
+        return self.pointwise(self.depthwise(states)) + self.bias
+
+
+class DynamicConvolution(PyLayer):  # type: ignore[misc]  # untyped in Paddle
+    """Sum of the `K` values around each position, each position with weights of its own.
+
+    `out[b, i, a, d]` is the sum over taps `j` of `kernel[b, i, a, j]` times
+    `values[b, i + j - K // 2, a, d]`, which is zero beyond the ends.
+
+    Written out, one tap at a time, because Paddle's own gradient of the same sum keeps a copy of
+    the values for every tap, and is several times slower.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, kernel: Tensor) -> Tensor:
+        """Convolve values, float [B, L, A, D], with kernels, float [B, L, A, K]."""
+        ctx.save_for_backward(values, kernel)
+        length, taps = kernel.shape[1], kernel.shape[3]
+        values = _with_ends(values, taps // 2)
+        return sum(values[:, j : j + length] * kernel[..., j : j + 1] for j in range(taps))
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        """Give the gradients of both inputs for that of the output, float [B, L, A, D]."""
+        values, kernel = ctx.saved_tensor()
+        length, taps = kernel.shape[1], kernel.shape[3]
+        values = _with_ends(values, taps // 2)
+        by_tap = [(values[:, j : j + length] * gradient).sum(-1) for j in range(taps)]
+        # Position i gave its value to i + K // 2 - j by tap j: the taps run backwards.
+        gradient, kernel = _with_ends(gradient, taps // 2), _with_ends(kernel, taps // 2)
+        of_values = sum(
+            gradient[:, j : j + length] * kernel[:, j : j + length, :, taps - 1 - j : taps - j]
+            for j in range(taps)
+        )
+        return of_values, paddle.stack(by_tap, axis=-1)
+
+
+def _with_ends(states: Tensor, side: int) -> Tensor:
+    """[B, L, A, D] -> [B, L + 2 · side, A, D], with zeros at both ends."""
+    return F.pad(states, [0, 0, side, side, 0, 0, 0, 0])
+
+
+class GroupedLinear(nn.Layer):
+    """A linear layer that joins only units of the same group: a `G`-th of the weights.
+
+    Args:
+        width: Units of the input.
+        output_width: Units of the output.
+        groups: Number of groups, `G`; must divide both.
+    """
+
+    def __init__(self, width: int, output_width: int, groups: int) -> None:
+        super().__init__()
+        self.groups = groups
+        self.weight = self.create_parameter([groups, width // groups, output_width // groups])
+        self.bias = self.create_parameter([output_width], is_bias=True)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """[B, L, width] -> [B, L, output_width]."""
+        grouped = states.reshape([0, 0, self.groups, -1]).transpose([2, 0, 1, 3]).flatten(1, 2)
+        output = paddle.matmul(grouped, self.weight)  # [G, B · L, output_width / G]
+        return output.transpose([1, 0, 2]).reshape([*states.shape[:2], -1]) + self.bias
