@@ -4,6 +4,7 @@ import shutil
 import stat
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from typing import IO
 from paddlenlp_ext.errors import DataError
 
 MAX_RATIO = 200  # unpacked bytes per packed byte; text unpacks to some four times its packed size
+
+# What zipfile and tarfile raise on broken, cut or encrypted archives.
+BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, RuntimeError)
 
 
 def extract(archive: Path, members: Mapping[str, Path]) -> None:
@@ -37,7 +41,7 @@ def extract(archive: Path, members: Mapping[str, Path]) -> None:
                 if len(found) != 1:
                     raise DataError(f"{archive}: expected one {wanted} in it, got {len(found)}")
                 _write(found[0], target, archive)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, RuntimeError, OSError) as error:
+    except (*BROKEN, OSError) as error:
         raise DataError(f"{archive}: cannot be unpacked: {error}") from error
 
 

@@ -146,17 +146,19 @@ def _fill(folder: Path, task: Task, tables: Mapping[str, Table]) -> None:
     """Unpack the task's files beside its folder, and move those rows there that can be read."""
     raw = folder.with_name(f".{folder.name}.unpacked")
     shutil.rmtree(raw, ignore_errors=True)  # of a process that was killed
-    if task.name == "MRPC":
-        _split_mrpc(fetch(MRPC_CORPUS), fetch(MRPC_DEV_IDS), raw)
-    else:
-        members = {f"{task.name}/{name}": raw / name for name in tables}
-        extract(fetch(GLUE_ARCHIVES[task.name]), members)
-    bad_rows = [row for name, table in tables.items() for row in _clean(raw / name, task, table)]
-    report = "".join(f"{source}: {reason}\n" for source, reason in bad_rows)
-    (raw / "bad_rows.txt").write_text(report, encoding="utf-8")
-    for name in ("bad_rows.txt", *tables):
-        os.replace(raw / name, folder / name)
-    shutil.rmtree(raw)
+    try:
+        if task.name == "MRPC":
+            _split_mrpc(fetch(MRPC_CORPUS), fetch(MRPC_DEV_IDS), raw)
+        else:
+            members = {f"{task.name}/{name}": raw / name for name in tables}
+            extract(fetch(GLUE_ARCHIVES[task.name]), members)
+        bad_rows = [row for name in tables for row in _clean(raw / name, task, tables[name])]
+        report = "".join(f"{source}: {reason}\n" for source, reason in bad_rows)
+        (raw / "bad_rows.txt").write_text(report, encoding="utf-8")
+        for name in ("bad_rows.txt", *tables):
+            os.replace(raw / name, folder / name)
+    finally:
+        shutil.rmtree(raw, ignore_errors=True)
 
 
 def _clean(path: Path, task: Task, table: Table) -> list[BadRow]:

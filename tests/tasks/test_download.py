@@ -1,0 +1,163 @@
+"""Official archives become a task's folder: unpacked, split, and without their broken rows."""
+
+import hashlib
+import threading
+import zipfile
+
+import pytest
+
+from paddlenlp_ext.errors import DataError
+from paddlenlp_ext.tasks import download as module
+from paddlenlp_ext.tasks.download import (
+    GLUE_ARCHIVES,
+    MRPC_CORPUS,
+    MRPC_DEV_IDS,
+    PAWS_X,
+    XNLI,
+    XNLI_TRANSLATED,
+    Archive,
+    glue_folder,
+)
+from paddlenlp_ext.tasks.glue import GLUE
+from paddlenlp_ext.tasks.rows import read_examples
+
+ALL = [*GLUE_ARCHIVES.values(), MRPC_CORPUS, MRPC_DEV_IDS, XNLI, XNLI_TRANSLATED, PAWS_X]
+HEADER = b"id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate\r\n"
+QQP, MRPC = GLUE["qqp"], GLUE["mrpc"]
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("PADDLENLP_EXT_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def by_hand(cache, url, data):
+    """Put a file into the cache as a user would who has no connection."""
+    archive = Archive(url, len(data), hashlib.sha256(data).hexdigest())
+    (cache / "archives").mkdir(parents=True, exist_ok=True)
+    (cache / "archives" / archive.name).write_bytes(data)
+    return archive
+
+
+def qqp(cache, monkeypatch, train, dev=b"0\t1\t2\tWho?\tWhere?\t0\n"):
+    path = cache.parent / "made.zip"
+    with zipfile.ZipFile(path, "w") as zipped:
+        zipped.writestr("QQP/train.tsv", HEADER + train)
+        zipped.writestr("QQP/dev.tsv", HEADER + dev)
+        zipped.writestr("QQP/original/quora_duplicate_questions.tsv", b"not asked for")
+    archive = by_hand(cache, "https://example.org/glue/QQP-clean.zip", path.read_bytes())
+    monkeypatch.setitem(GLUE_ARCHIVES, "QQP", archive)
+    return archive
+
+
+def test_every_task_has_its_own_archive():
+    # Tables that swap QQP's and STS-B's addresses are in circulation.
+    assert {*GLUE_ARCHIVES} | {"MRPC"} == {task.name for task in GLUE.values()}
+    for name, archive in GLUE_ARCHIVES.items():
+        assert archive.name.startswith(name)
+        assert archive.name.endswith(".zip")
+    assert len({archive.sha256 for archive in ALL}) == len({one.url for one in ALL}) == len(ALL)
+    assert all(len(bytes.fromhex(archive.sha256)) == 32 for archive in ALL)
+    assert all(archive.url.startswith("https://") for archive in ALL)
+
+
+def test_an_archive_becomes_a_folder_without_the_rows_that_are_broken(cache, monkeypatch):
+    good = [b'%d\t1\t2\tWhat is %d?\tIs it "%d?\t%d' % (n, n, n, n % 2) for n in range(6000)]
+    # As in the official file: a question with a line break, and one that is empty.
+    rows = [*good[:100], b"100\t1\t2\tWhat is", b"it?\tWhich?\t0", *good[101:4000]]
+    rows += [b"4000\t1\t2\tHow can I create an app?\t\t0", *good[4001:]]
+    qqp(cache, monkeypatch, b"\r\n".join(rows) + b"\r\n")
+    folder = glue_folder(QQP)
+    assert folder == cache / "data" / "glue" / "QQP"
+    examples = read_examples(QQP, "train", folder)
+    assert len(examples) == 6000 - 2
+    assert examples[-1].text_a == "What is 5999?"
+    assert len(read_examples(QQP, "dev", folder)) == 1
+    assert (folder / "bad_rows.txt").read_text().splitlines() == [
+        "train.tsv:102: expected 6 columns, got 4",
+        "train.tsv:103: expected 6 columns, got 3",
+        "train.tsv:4003: expected a text, got none in column 'question2'",
+    ]
+    assert sorted(one.name for one in folder.iterdir()) == ["bad_rows.txt", "dev.tsv", "train.tsv"]
+    assert [one.name for one in folder.parent.iterdir()] in (
+        ["QQP", "QQP.lock"],
+        ["QQP.lock", "QQP"],
+    )
+
+
+def test_too_many_broken_rows_are_no_accident(cache, monkeypatch):
+    qqp(cache, monkeypatch, b"0\t1\t2\tWho?\tWhere?\t0\n" * 900 + b"broken\n")
+    with pytest.raises(
+        DataError, match=r"QQP: 1 of 901 rows of train.tsv .* train.tsv:902: expected"
+    ):
+        glue_folder(QQP)
+
+
+def test_a_folder_that_is_there_is_taken_and_a_half_one_is_made_whole(cache, monkeypatch):
+    qqp(cache, monkeypatch, b"0\t1\t2\tWho?\tWhere?\t0\n" * 3)
+    folder = glue_folder(QQP)
+    (folder / "train.tsv").unlink()
+    leftover = folder.with_name(".QQP.unpacked") / "old.tsv"  # of a process that was killed
+    leftover.parent.mkdir()
+    leftover.touch()
+    assert len(read_examples(QQP, "train", glue_folder(QQP))) == 3
+    assert not leftover.exists()
+    (cache / "archives" / "QQP-clean.zip").unlink()
+    assert glue_folder(QQP) == folder
+
+
+def test_processes_wait_for_the_one_that_unpacks(cache, monkeypatch):
+    qqp(cache, monkeypatch, b"0\t1\t2\tWho?\tWhere?\t0\n" * 3000)
+    unpacked, folders = [], []
+    extract = module.extract
+    monkeypatch.setattr(module, "extract", lambda *given: (unpacked.append(1), extract(*given)))
+    threads = [threading.Thread(target=lambda: folders.append(glue_folder(QQP))) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(unpacked) == 1
+    assert folders == [cache / "data" / "glue" / "QQP"] * 6
+    assert len(read_examples(QQP, "train", folders[0])) == 3000
+
+
+def test_paraphrases_are_split_by_the_list_of_dev_rows(cache, monkeypatch):
+    header = "\ufeffQuality\t#1 ID\t#2 ID\t#1 String\t#2 String\r\n"
+    rows = [f"{n % 2}\t{n}\t{n + 100}\tIt's \"{n}.\tNumber {n} – so!\r\n" for n in range(9)]
+    corpus = (header + "".join(rows)).encode()
+    ids = b"3\t103\n5\t105\n8\t999\n"
+    monkeypatch.setattr(module, "MRPC_CORPUS", by_hand(cache, MRPC_CORPUS.url, corpus))
+    monkeypatch.setattr(module, "MRPC_DEV_IDS", by_hand(cache, MRPC_DEV_IDS.url, ids))
+    folder = glue_folder(MRPC)
+    numbers = {
+        split: [int(one.text_b.split()[1]) for one in read_examples(MRPC, split, folder)]
+        for split in MRPC.splits
+    }
+    assert numbers == {"train": [0, 1, 2, 4, 6, 7, 8], "dev": [3, 5]}
+
+
+def test_without_connection_the_message_says_what_to_put_where(cache):
+    with pytest.raises(DataError) as told:  # the tests are offline
+        glue_folder(GLUE["rte"])
+    message = str(told.value)
+    assert message.startswith(
+        "https://dl.fbaipublicfiles.com/glue/data/RTE.zip: offline mode is on"
+    )
+    assert f"put it at {cache}/archives/RTE.zip" in message
+    assert "--data_dir" in message
+    assert (cache.stat().st_mode & 0o777) == 0o700
+    assert "\n" not in message
+
+
+def test_another_file_put_there_by_hand_is_refused(cache):
+    by_hand(cache, GLUE_ARCHIVES["RTE"].url, b"<html>please log in</html>")
+    with pytest.raises(DataError, match=r"RTE.zip: expected 697,150 bytes, got 26"):
+        glue_folder(GLUE["rte"])
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("PADDLENLP_EXT_HOME", str(tmp_path / "file" / "cache"))
+    with pytest.raises(DataError, match=r"file/cache.* cannot be written"):
+        glue_folder(QQP)
