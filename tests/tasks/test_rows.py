@@ -100,8 +100,8 @@ BAD = {
     "label quoted": (row(label=b'"1"'), "expected a label of 0, 1, got '\"1\"'"),
     "label and text swapped": (b"1\tfine", "expected a label of 0, 1, got 'fine'"),
     "NUL in the text": (row(b"fi\0ne"), "expected text, got a NUL byte"),
-    "byte of Latin-1": (row(b"caf\xe9 noir"), "expected UTF-8, got byte 0xe9 after 3"),
-    "cut in a character": (row(b"caf\xc3"), "expected UTF-8, got byte 0xc3 after 3"),
+    "byte of Latin-1": (row(b"na\xefve"), "expected UTF-8, got byte 0xef after 2"),
+    "cut in a character": (row(b"na\xc3"), "expected UTF-8, got byte 0xc3 after 2"),
     "surrogate": (row(b"\xed\xa0\x80"), "expected UTF-8, got byte 0xed after 0"),
     "line of a megabyte": (
         row(b"x" * 1_000_000),
