@@ -104,7 +104,7 @@ def train(
     args: argparse.Namespace, on_event: Callable[[Any, nn.Layer], None] = lambda *_: None
 ) -> dict[str, Any]:
     rank, world = distributed.rank(), distributed.world_size()
-    train_loader, dev = loaders(args.train, args.dev, args.batch, rank, world)
+    train_loader, dev = loaders(args.rows, args.dev, args.batch, rank, world)
     model = tiny_model(args.dropout)
     checkpoints = found = position = None
     if args.output_dir:
@@ -172,7 +172,7 @@ def _poison(call: int) -> Callable[..., Output | None]:
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    for name, default in (("train", 37), ("dev", 23), ("batch", 8), ("steps", 9)):
+    for name, default in (("rows", 37), ("dev", 23), ("batch", 8), ("steps", 9)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--evaluate_every", type=int, default=4)
     parser.add_argument("--accumulate", type=int, default=1)
