@@ -15,6 +15,7 @@ import os
 import socket
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -108,6 +109,7 @@ class Checkpoints:
         self.keep = keep
         self.run = uuid.uuid4().hex  # continued runs share it, so that they prune as one
         self._resumed: Path | None = None
+        self._made: list[Path] = []  # folders that were not there before
         self._lock = FileLock(self.output_dir / LOCK)
         self._on_first(self._open)
 
@@ -189,7 +191,13 @@ class Checkpoints:
         return folder
 
     def close(self) -> None:
-        """Let another run use the output folder."""
+        """Let another run use the output folder; one that was made and stayed empty goes again."""
+        if self._made and {path.name for path in self.output_dir.iterdir()} <= {LOCK, OWNER}:
+            with suppress(OSError):
+                for name in (LOCK, OWNER):
+                    (self.output_dir / name).unlink()
+                for folder in self._made:
+                    folder.rmdir()
         self._lock.release()
 
     def __enter__(self) -> "Checkpoints":
@@ -225,6 +233,8 @@ class Checkpoints:
         return cast(Answer, answer)
 
     def _open(self) -> None:
+        above = (self.output_dir, *self.output_dir.parents)
+        self._made = [folder for folder in above if not folder.exists()]
         self.output_dir.mkdir(parents=True, exist_ok=True)
         try:
             self._lock.acquire(timeout=0)

@@ -19,6 +19,23 @@ from paddlenlp_ext import cli, runtime
 from paddlenlp_ext.training.events import Evaluated, Interrupted, StepDone
 
 MODEL_TYPES = ("bert",)
+# Flags that a run must have in common with the one that it continues.
+MUST_STAY = (
+    "model_type",
+    "task_name",
+    "max_seq_length",
+    "batch_size",
+    "gradient_accumulation_steps",
+    "learning_rate",
+    "num_train_epochs",
+    "max_steps",
+    "warmup_steps",
+    "warmup_proportion",
+    "weight_decay",
+    "group_by_length",
+    "max_train_samples",
+    "seed",
+)
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -177,7 +194,7 @@ def train(args: argparse.Namespace) -> dict[str, float]:
                     event.position,
                     model,
                     optimizer,
-                    write,
+                    write=write,
                     precision=settings.precision,
                     score=next(iter(scores.values()), None),
                 )
