@@ -1,0 +1,318 @@
+"""The loop: what it yields and when, how batches add up, and exact evaluation on any ranks."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+import paddle
+import pytest
+from paddle import nn
+
+from paddlenlp_ext.errors import DeviceError, UserError
+from paddlenlp_ext.metrics import accuracy, accuracy_and_f1, pearson_and_spearman
+from paddlenlp_ext.tasks.batches import BatchOrder, EvaluationOrder, Loader
+from paddlenlp_ext.tasks.features import Features
+from paddlenlp_ext.training import distributed
+from paddlenlp_ext.training.events import Evaluated, Position, StepDone
+from paddlenlp_ext.training.finetune import evaluate, finetune
+from paddlenlp_ext.training.losses import cross_entropy, squared_error
+from paddlenlp_ext.training.optimization import adamw, linear_schedule
+from paddlenlp_ext.training.precision import mixed_precision
+from paddlenlp_ext.training.updates import NonFiniteLossError, UpdateSettings
+from tests.training.tiny_run import (
+    Output,
+    TinyClassifier,
+    digest,
+    loaders,
+    parse,
+    tiny_model,
+    train,
+)
+
+
+class Lookup(nn.Layer):
+    """Logits that depend on a row's first token alone, to the bit, whatever the batch is."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.table = nn.Embedding(60, width)
+
+    def forward(self, input_ids, attention_mask):
+        return Output(self.table(input_ids[:, 0]))
+
+
+def rows(labels: list[Any]) -> list[Features]:
+    return [Features(np.array([k + 1, 7], np.int32), None, label) for k, label in enumerate(labels)]
+
+
+def events(steps: int = 9, **options: Any) -> list[Any]:
+    model = tiny_model()
+    train_loader, dev = loaders(37, 23, 8)
+    optimizer = adamw(model, linear_schedule(0.01, steps, warmup_steps=2))
+    defaults: dict[str, Any] = {"evaluate_on": {"dev": dev, "dev_2": dev}, "evaluate_every": 4}
+    return list(
+        finetune(
+            model,
+            train_loader,
+            loss=cross_entropy,
+            metric=accuracy,
+            optimizer=optimizer,
+            max_steps=steps,
+            **(defaults | options),
+        )
+    )
+
+
+def test_yields_every_update_and_evaluation_in_order():
+    yielded = events()
+    order = [(event.step, getattr(event, "split", "")) for event in yielded]
+    after = {4: ["dev", "dev_2"], 8: ["dev", "dev_2"], 9: ["dev", "dev_2"]}
+    expected = [(step, s) for step in range(1, 10) for s in ("", *after.get(step, []))]
+    assert order == expected
+    steps = [event for event in yielded if isinstance(event, StepDone)]
+    assert [(s.epoch, s.batch) for s in steps] == [(k // 5, k % 5) for k in range(9)]
+    assert [s.examples for s in steps] == [8, 8, 8, 8, 5, 8, 8, 8, 8]
+    assert [s.position for s in steps] == [Position(k) for k in range(1, 10)]
+    assert {s.total_steps for s in steps} == {9}
+    # The rate shown is that of the next update: warm-up over 2, decay over 7.
+    assert [s.learning_rate for s in steps[:3]] == pytest.approx([0.005, 0.01, 0.01 * 6 / 7])
+    assert steps[-1].learning_rate == 0
+    evaluations = [event for event in yielded if isinstance(event, Evaluated)]
+    assert [e.position.evaluations for e in evaluations] == [1, 2] * 3
+    assert {e.examples for e in evaluations} == {23}
+
+
+def test_evaluates_at_the_end_only_when_not_told_otherwise():
+    yielded = events(evaluate_every=0)
+    assert [e.step for e in yielded if isinstance(e, Evaluated)] == [9, 9]
+
+
+def test_leaving_the_loop_ends_training():
+    model = tiny_model()
+    train_loader, dev = loaders(37, 23, 8)
+    loop = finetune(
+        model,
+        train_loader,
+        evaluate_on={"dev": dev},
+        loss=cross_entropy,
+        metric=accuracy,
+        optimizer=adamw(model, 0.01),
+        max_steps=1000,
+    )
+    for event in loop:
+        if event.step == 3:
+            break
+    loop.close()
+    assert model.training
+
+
+@pytest.mark.parametrize("split", [("4", "2"), ("2", "4"), ("3", "3"), ("1", "8")])
+def test_accumulated_batches_are_one_batch(split):
+    batch, accumulate = split
+    size = int(batch) * int(accumulate)
+    one = train(parse(["--batch", str(size), "--rows", "29"]))
+    many = train(parse(["--batch", batch, "--accumulate", accumulate, "--rows", "29"]))
+    assert many["losses"] == pytest.approx(one["losses"], abs=1e-5)
+    assert many["examples"] == one["examples"]
+    assert [e[1:] for e in many["evaluations"]] == [e[1:] for e in one["evaluations"]]
+
+
+def test_learns_thirty_two_rows():
+    model = TinyClassifier()
+    data, _ = loaders(32, 1, 32)
+    held_out = Loader(data.features, EvaluationOrder(32, 5), pad_token_id=0)
+    *_, last = finetune(
+        model,
+        data,
+        evaluate_on={"train": held_out},
+        loss=cross_entropy,
+        metric=accuracy,
+        optimizer=adamw(model, 0.05),
+        max_steps=60,
+    )
+    assert last.metrics["acc"] == 1.0
+    assert last.loss < 0.05
+
+
+def test_dropout_follows_from_seed_and_step():
+    first = train(parse(["--dropout", "0.5"]))
+    paddle.seed(999)
+    np.random.seed(999)
+    assert train(parse(["--dropout", "0.5"])) == first
+    assert first["losses"] != train(parse(["--dropout", "0.0"]))["losses"]
+
+
+def test_a_parameter_without_gradient_is_not_decayed():
+    model = tiny_model()
+    before = model.unused.weight.numpy()
+    optimizer = adamw(model, 0.01, weight_decay=0.5)
+    list(
+        finetune(
+            model,
+            loaders(9, 3, 4)[0],
+            evaluate_on={},
+            loss=cross_entropy,
+            metric=accuracy,
+            optimizer=optimizer,
+            max_steps=3,
+        )
+    )
+    assert np.array_equal(model.unused.weight.numpy(), before)
+
+
+def poisoned(**settings: Any) -> tuple[TinyClassifier, Any, list[str]]:
+    model = tiny_model()
+    digests = []
+
+    def spoil(layer: nn.Layer, inputs: Any, output: Output) -> Output | None:
+        digests.append(digest(layer))
+        if len(digests) != 3:
+            return None
+        factor = np.ones(output.logits.shape, np.float32)
+        factor[1] = np.inf
+        return Output(output.logits * paddle.to_tensor(factor))
+
+    model.register_forward_post_hook(spoil)
+    loop = finetune(
+        model,
+        loaders(37, 3, 8)[0],
+        evaluate_on={},
+        loss=cross_entropy,
+        metric=accuracy,
+        optimizer=adamw(model, linear_schedule(0.01, 5)),
+        max_steps=5,
+        settings=UpdateSettings(sources=[f"train.tsv:{k + 2}" for k in range(37)], **settings),
+    )
+    return model, loop, digests
+
+
+def test_a_loss_that_is_not_finite_names_its_row_and_leaves_the_weights():
+    model, loop, digests = poisoned()
+    order = BatchOrder(37, 8, seed=5)
+    row = list(order.rows())[2][1]
+    with pytest.raises(NonFiniteLossError, match=rf"step 3: .*\(rank 0: train.tsv:{row + 2}\)"):
+        list(loop)
+    assert digest(model) == digests[2]
+
+
+def test_an_update_whose_loss_is_not_finite_can_be_skipped():
+    model, loop, digests = poisoned(on_non_finite="skip")
+    steps = list(loop)
+    assert [s.skipped for s in steps] == [False, False, True, False, False]
+    assert digests[2] == digests[3]
+    assert len(set(digests)) == 4
+    assert steps[2].learning_rate == pytest.approx(0.01 * 2 / 5)
+    assert all(np.isfinite(p.numpy()).all() for p in model.parameters())
+
+
+def test_mixed_precision_on_a_cpu_is_refused():
+    model = tiny_model()
+    with pytest.raises(DeviceError, match="--use_amp: PaddlePaddle has no mixed precision on a CP"):
+        mixed_precision(model, adamw(model, 0.1))
+
+
+@pytest.mark.parametrize(
+    ("device", "message"),
+    [
+        ("gpu", "--device gpu: this PaddlePaddle is a CPU build; install the one for GPU, or giv"),
+        ("gpu:1", "--device gpu:1: this PaddlePaddle is a CPU build"),
+        ("xpu", "--device xpu: this PaddlePaddle is a CPU build"),
+        ("npu", "--device npu: this PaddlePaddle is a CPU build"),
+        ("tpu", "--device tpu: unknown device; known are cpu, gpu, xpu, npu"),
+    ],
+)
+def test_a_device_that_is_not_there_is_refused(device, message):
+    with pytest.raises(DeviceError, match=message):
+        distributed.start(device)
+
+
+def test_nothing_to_train_on_or_to_evaluate_on_is_refused():
+    model = Lookup(3)
+    empty = Loader([], BatchOrder(0, 4), pad_token_id=0)
+    with pytest.raises(UserError, match="no training examples"):
+        next(
+            finetune(
+                model,
+                empty,
+                evaluate_on={},
+                loss=cross_entropy,
+                metric=accuracy,
+                optimizer=adamw(model, 0.1),
+                max_steps=1,
+            )
+        )
+    empty = Loader([], EvaluationOrder(0, 4), pad_token_id=0)
+    with pytest.raises(UserError, match="no examples to evaluate on"):
+        evaluate(model, empty, loss=cross_entropy, metric=accuracy)
+
+
+class Ranks:
+    """Processes played by threads, which bring their numbers together in this one."""
+
+    def __init__(self, size: int, monkeypatch: pytest.MonkeyPatch):
+        self.size = size
+        self.own = threading.local()
+        self.barrier = threading.Barrier(size)
+        self.slots: list[Any] = [None] * size
+        monkeypatch.setattr(distributed, "rank", lambda: self.own.rank)
+        monkeypatch.setattr(distributed, "world_size", lambda: size)
+        monkeypatch.setattr(distributed, "gather", self.gather)
+        monkeypatch.setattr(distributed, "all_reduce", self.all_reduce)
+
+    def gather(self, item: Any) -> list[Any]:
+        self.slots[self.own.rank] = item
+        self.barrier.wait(10)
+        items = list(self.slots)
+        self.barrier.wait(10)
+        return items
+
+    def all_reduce(self, values: list[float], operation: str = "sum") -> list[float]:
+        together = np.array(self.gather(values))
+        return (together.max(0) if operation == "max" else together.sum(0)).tolist()
+
+    def run(self, action: Any) -> list[Any]:
+        results: list[Any] = [None] * self.size
+
+        def work(rank: int) -> None:
+            self.own.rank = rank
+            results[rank] = action(rank)
+
+        threads = [threading.Thread(target=work, args=(rank,)) for rank in range(self.size)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return results
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+@pytest.mark.parametrize("batch", [1, 3, 8])
+def test_evaluation_on_any_ranks_is_that_of_one(monkeypatch, world, batch):
+    random = np.random.default_rng(world)
+    classes, scores = Lookup(2), Lookup(1)
+    for count in range(1, 41):
+        gold = random.integers(0, 2, count).tolist()
+        graded = random.random(count).astype(np.float32).tolist()
+        for model, labels, loss, metric in (
+            (classes, gold, cross_entropy, accuracy_and_f1),
+            (scores, graded, squared_error, pearson_and_spearman),
+        ):
+            data = rows(labels)
+            ids = paddle.to_tensor([[one.input_ids[0]] for one in data])
+            logits = model(ids, None).logits.numpy()
+
+            def share(rank: int, data=data, model=model, loss=loss, metric=metric) -> Evaluated:
+                order = EvaluationOrder(len(data), batch, rank=rank, world_size=world)
+                loader = Loader(data, order, pad_token_id=0)
+                return evaluate(model, loader, loss=loss, metric=metric)
+
+            with monkeypatch.context() as patch:
+                results = Ranks(world, patch).run(share)
+            expected = metric(logits, np.array(labels))
+            losses = loss(paddle.to_tensor(logits), paddle.to_tensor(labels)).numpy()
+            for result in results:
+                assert result.metrics == expected
+                assert result.examples == count
+                assert result.loss == np.mean(losses, dtype=np.float64)
