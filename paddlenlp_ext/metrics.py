@@ -1,8 +1,8 @@
 """The metrics of the tasks, on scikit-learn and SciPy.
 
 Each takes all predictions and all labels of a split at once and returns the numbers by the names
-under which the scripts report them. For one prediction that is wrong everywhere or labels that are
-all equal, a correlation is 0.0, as in scikit-learn, and not NaN.
+under which the scripts report them. A correlation that is not defined, of one example or of values
+that are all equal, is 0.0 and not NaN.
 """
 
 from typing import Any
@@ -54,7 +54,10 @@ def matthews(predictions: Array, labels: Array) -> dict[str, float]:
     """
     from sklearn.metrics import matthews_corrcoef
 
-    return {"mcc": float(matthews_corrcoef(labels, _classes(predictions)))}
+    classes = _classes(predictions)
+    if len(np.union1d(labels, classes)) < 2:  # 0.0 too, but with a warning
+        return {"mcc": 0.0}
+    return {"mcc": float(matthews_corrcoef(labels, classes))}
 
 
 def pearson_and_spearman(predictions: Array, labels: Array) -> dict[str, float]:

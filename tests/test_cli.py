@@ -1,0 +1,134 @@
+"""Argument types, the engine's flags, and how a run ends."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+
+import pytest
+
+from paddlenlp_ext.cli import (
+    add_engine_arguments,
+    boolean,
+    device,
+    positive_number,
+    run,
+    whole_number,
+)
+from paddlenlp_ext.errors import DataError
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("3", 3), ("1e5", 100_000), ("-1", -1), ("2.0", 2), (" 7 ", 7), (str(2**60 + 1), 2**60 + 1)],
+)
+def test_whole_numbers(text, value):
+    assert whole_number(text) == value
+
+
+@pytest.mark.parametrize("text", ["1.5", "x", "", "inf", "nan", "1e-3", "1e400"])
+def test_what_is_no_whole_number(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="expected a whole number"):
+        whole_number(text)
+
+
+def test_positive_numbers():
+    assert positive_number("1") == 1
+    with pytest.raises(argparse.ArgumentTypeError, match="at least 1, got '0'"):
+        positive_number("0")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("True", True), ("off", False), ("1", True), ("N", False)]
+)
+def test_booleans(text, value):
+    assert boolean(text) is value
+
+
+@pytest.mark.parametrize("text", ["", "2", "maybe"])
+def test_what_is_no_boolean(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="expected True or False"):
+        boolean(text)
+
+
+def test_devices():
+    assert [device(text) for text in ("cpu", "GPU", "gpu:1", "xpu")] == [
+        "cpu",
+        "gpu",
+        "gpu:1",
+        "xpu",
+    ]
+    for text in ("cuda", "gpu:", "gpu:a", ""):
+        with pytest.raises(argparse.ArgumentTypeError, match="expected one of cpu, gpu, xpu, npu"):
+            device(text)
+
+
+def parser(**options: object) -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser()
+    made.add_argument("--scale_loss", type=float, default=1.0)
+    add_engine_arguments(made, omit=("scale_loss",))
+    return made
+
+
+def test_engine_flags_have_their_own_group_and_leave_the_script_its_own():
+    defaults = vars(parser().parse_args([]))
+    assert defaults["scale_loss"] == 1.0
+    assert defaults["seed"] == 42
+    assert defaults["gradient_accumulation_steps"] == 1
+    assert defaults["use_amp"] is False
+    assert defaults["resume_from_checkpoint"] is None
+    _, _, group = parser().format_help().partition("engine:")
+    assert "--amp_level" in group
+    assert "--scale_loss" not in group
+
+
+def test_switches_take_a_value_or_none():
+    for given, value in ((["--use_amp"], True), (["--use_amp", "False"], False), ([], False)):
+        assert parser().parse_args(given).use_amp is value
+
+
+def outcome(action, capsys) -> tuple[object, str]:
+    with pytest.raises(SystemExit) as ended:
+        run(action)
+    return ended.value.code, capsys.readouterr().err
+
+
+def raising(error: BaseException):
+    def action() -> None:
+        raise error
+
+    return action
+
+
+def test_a_users_mistake_is_one_line_and_exit_code_two(capsys):
+    code, text = outcome(raising(DataError("train.tsv:7: 3 columns")), capsys)
+    assert (code, text) == (2, "error: train.tsv:7: 3 columns\n")
+
+
+def test_too_little_memory_says_what_to_lower(capsys):
+    code, text = outcome(raising(MemoryError("\n\nCannot allocate 3.0GB\n")), capsys)
+    assert code == 2
+    assert text.startswith("error: out of memory (Cannot allocate 3.0GB); lower the batch size")
+    assert text.count("\n") == 1
+
+
+def test_other_ends(capsys):
+    assert outcome(lambda: {"acc": 1.0}, capsys) == (0, "")
+    assert outcome(raising(KeyboardInterrupt()), capsys) == (130, "")
+    assert outcome(raising(SystemExit(143)), capsys) == (143, "")
+    with pytest.raises(ZeroDivisionError):
+        run(lambda: 1 / 0)
+
+
+def test_help_does_not_wait_for_paddle():
+    program = (
+        "import argparse, sys\n"
+        "from paddlenlp_ext import cli, metrics, results, runtime\n"
+        "cli.add_engine_arguments(argparse.ArgumentParser())\n"
+        "heavy = {'paddle', 'sklearn', 'scipy', 'matplotlib'} & set(sys.modules)\n"
+        "sys.exit(', '.join(heavy) or 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], env=os.environ, stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (0, b"")

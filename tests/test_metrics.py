@@ -1,0 +1,79 @@
+"""Metrics by numbers from papers and worked out by hand, with gold and predicted told apart."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from paddlenlp_ext.metrics import accuracy, accuracy_and_f1, matthews, pearson_and_spearman
+
+
+def logits(classes: list[int], width: int = 2) -> np.ndarray:
+    return np.eye(width, dtype=np.float32)[classes] * 3 - 1
+
+
+def test_accuracy():
+    assert accuracy(logits([2, 0, 1, 1], 3), np.array([2, 0, 1, 0])) == {"acc": 0.75}
+    assert accuracy(logits([1]), np.array([1])) == {"acc": 1.0}
+
+
+def test_f1_is_that_of_class_one_and_tells_precision_from_recall():
+    # Predicted 1: four, of which one is; truly 1: two.
+    predicted = [1, 1, 1, 1, 0, 0, 0, 0, 0, 0]
+    gold = np.array([1, 0, 0, 0, 1, 0, 0, 0, 0, 0])
+    scores = accuracy_and_f1(logits(predicted), gold)
+    assert list(scores) == ["acc", "precision", "recall", "f1", "acc and f1"]
+    assert scores == pytest.approx(
+        {"acc": 0.6, "precision": 0.25, "recall": 0.5, "f1": 1 / 3, "acc and f1": (0.6 + 1 / 3) / 2}
+    )
+
+
+def test_f1_without_a_positive_is_zero():
+    assert accuracy_and_f1(logits([0, 0]), np.array([0, 0]))["f1"] == 0.0
+    assert accuracy_and_f1(logits([1]), np.array([1])) == {
+        "acc": 1.0,
+        "precision": 1.0,
+        "recall": 1.0,
+        "f1": 1.0,
+        "acc and f1": 1.0,
+    }
+
+
+def test_matthews_of_a_perfect_and_of_the_opposite_classifier():
+    gold = np.array([1, 0, 0, 1, 1])
+    assert matthews(logits(gold.tolist()), gold) == {"mcc": 1.0}
+    assert matthews(logits((1 - gold).tolist()), gold) == {"mcc": -1.0}
+    assert matthews(logits([1, 1, 1, 1, 1]), gold) == {"mcc": 0.0}
+    assert matthews(logits([1]), np.array([1])) == {"mcc": 0.0}
+
+
+def test_matthews_from_counts():
+    # 6 true positives, 3 true negatives, 1 false positive, 2 false negatives
+    predicted = [1] * 6 + [0] * 3 + [1] + [0] * 2
+    gold = np.array([1] * 6 + [0] * 3 + [0] + [1] * 2)
+    assert matthews(logits(predicted), gold)["mcc"] == pytest.approx(
+        (6 * 3 - 1 * 2) / np.sqrt((6 + 1) * (6 + 2) * (3 + 1) * (3 + 2))
+    )
+
+
+def test_spearman_shares_the_rank_of_ties():
+    scores = np.array([[1.0], [2.0], [2.5], [9.0]])
+    gold = np.array([1.0, 3.0, 3.0, 4.0])
+    result = pearson_and_spearman(scores, gold)
+    # Ranks 1 2 3 4 against 1 2.5 2.5 4: PaddleNLP, which ranks ties by position, says 1.0.
+    assert result["spearman"] == pytest.approx(0.9486833)
+    assert result["pearson"] == pytest.approx(np.corrcoef(scores[:, 0], gold)[0, 1])
+    assert result["pearson and spearman"] == pytest.approx(
+        (result["pearson"] + result["spearman"]) / 2
+    )
+
+
+@pytest.mark.parametrize("scores", [[[0.3]], [0.3], [[0.5], [0.5]]])
+def test_correlations_that_are_not_defined_are_zero(scores):
+    result = pearson_and_spearman(np.array(scores), np.arange(len(scores), dtype=np.float32))
+    assert result == {"pearson": 0.0, "spearman": 0.0, "pearson and spearman": 0.0}
+
+
+def test_equal_gold_scores_are_no_correlation():
+    result = pearson_and_spearman(np.array([0.1, 0.2]), np.array([3.0, 3.0], np.float32))
+    assert result["pearson"] == 0.0

@@ -1,0 +1,112 @@
+"""Results keep what a number depends on; histories survive a resume; curves are drawn."""
+
+from __future__ import annotations
+
+import builtins
+import json
+
+import pytest
+
+from paddlenlp_ext import __version__
+from paddlenlp_ext.results import CURVES, History, append_result, plot_curves, signature
+from paddlenlp_ext.training.events import Evaluated, Position, StepDone
+
+FACTS = {
+    "model": "convbert-small",
+    "task": "glue/SST-2",
+    "split": "dev",
+    "metric": "acc",
+    "batch_size": 256,
+    "learning_rate": 1e-4,
+    "epochs": 3,
+    "max_length": 128,
+    "seed": 42,
+    "device": "gpu:0",
+}
+
+
+def test_signature():
+    text = signature(**FACTS, processes=2)
+    start = "convbert-small|glue/sst-2|dev|acc|bs256|lr1e-4|ep3|len128|seed42|gpu2|paddle"
+    assert text.startswith(start)
+    assert text.removeprefix(start)[0].isdigit()
+    assert text.endswith(f"|ext{__version__}")
+
+
+@pytest.mark.parametrize(
+    ("changed", "part"),
+    [
+        ({"learning_rate": 3.5e-5}, "lr3.5e-5"),
+        ({"epochs": 0.5}, "ep0.5"),
+        ({"model": "/home/me/out/model_500/"}, "model_500"),
+        ({"device": "cpu"}, "cpu1"),
+    ],
+)
+def test_parts_of_a_signature(changed, part):
+    assert part in signature(**(FACTS | changed)).split("|")
+
+
+def test_results_are_lines_that_add_up(tmp_path):
+    for step in (100, 200):
+        path = append_result(tmp_path / "out", "a|b", {"acc": 0.9}, step=step)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["step"] for line in lines] == [100, 200]
+    assert lines[0]["signature"] == "a|b"
+    assert lines[0]["metrics"] == {"acc": 0.9}
+
+
+def step(number: int) -> StepDone:
+    return StepDone(number, 9, 0, number - 1, 1 / number, 1e-4, 32, 0.5)
+
+
+def evaluated(number: int, split: str = "dev", acc: float = 0.5) -> Evaluated:
+    return Evaluated(number, split, 0.4, {"acc": acc}, 100, 1.0)
+
+
+def test_a_history_continues_where_the_run_does(tmp_path):
+    history = History(tmp_path)
+    for event in (step(1), step(2), evaluated(2), evaluated(2, "dev_2"), step(3)):
+        history.add(event)
+    with (tmp_path / "history.jsonl").open("a") as file:
+        file.write('{"step": 4, "lo')  # a killed process's last line
+    for position, kept in (
+        (Position(3), ["1", "2", "2dev", "2dev_2", "3"]),
+        (Position(2, 1), ["1", "2", "2dev"]),
+        (Position(2), ["1", "2"]),
+    ):
+        again = History(tmp_path, position)
+        assert [f"{row['step']}{row.get('split', '')}" for row in again.rows] == kept
+    again.add(evaluated(2))
+    lines = [json.loads(line) for line in again.path.read_text().splitlines()]
+    assert lines == again.rows
+    assert lines[0] == {"step": 1, "loss": 1.0, "learning_rate": 1e-4, "seconds": 0.5}
+    assert History(tmp_path).rows == []
+
+
+def test_curves(tmp_path):
+    history = History(tmp_path)
+    for event in (step(1), step(2), evaluated(2), step(3), evaluated(3, acc=0.7)):
+        history.add(event)
+    path = plot_curves(tmp_path, history)
+    assert path == tmp_path / CURVES
+    content = path.read_bytes()
+    assert content.startswith(b"\x89PNG")
+    history.add(evaluated(3, "dev_2", 0.1))
+    plot_curves(tmp_path, history)
+    assert path.read_bytes() != content
+    assert plot_curves(tmp_path, History(tmp_path)) == path  # nothing to draw is no error
+
+
+def test_curves_without_matplotlib_are_a_line_of_text(tmp_path, monkeypatch, capsys):
+    original = builtins.__import__
+
+    def without(name, *args, **options):
+        if name.startswith("matplotlib"):
+            raise ImportError(name)
+        return original(name, *args, **options)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    assert plot_curves(tmp_path, History(tmp_path)) is None
+    text = capsys.readouterr().out
+    assert text.count("\n") == 1
+    assert "matplotlib" in text

@@ -1,0 +1,155 @@
+"""Decay groups, layer-wise rates, clipping and the schedule, by numbers worked out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import paddle
+import pytest
+from paddle import nn
+
+from paddlenlp_ext.training.losses import IGNORED, count_labels, cross_entropy, squared_error
+from paddlenlp_ext.training.optimization import (
+    adamw,
+    decayed_parameters,
+    layerwise_ratios,
+    learning_rate_of,
+    linear_schedule,
+)
+
+
+def rates(steps: int, **options: float) -> list[float]:
+    """The rate that the log shows at each step: the one after the schedule has moved."""
+    schedule = linear_schedule(1e-4, steps, **options)
+    shown = []
+    for _ in range(steps):
+        schedule.step()
+        shown.append(schedule())
+    return shown
+
+
+def test_schedule_is_that_of_the_published_log():
+    # SST-2 with ConvBERT-small: 792 steps, proportion 0.1, so a warm-up of floor(79.2) = 79.
+    shown = rates(792, warmup_proportion=0.1)
+    assert f"{shown[100 - 1]:.10f}" == "0.0000970547"
+    assert shown[79 - 1] == pytest.approx(1e-4)
+    assert shown[78 - 1] < 1e-4
+    assert shown[80 - 1] < 1e-4
+    assert shown[-1] == 0
+
+
+def test_warmup_steps_win_over_the_proportion():
+    assert rates(10, warmup_steps=2, warmup_proportion=0.5) == rates(10, warmup_steps=2)
+    assert rates(10, warmup_steps=2)[:3] == pytest.approx([5e-5, 1e-4, 1e-4 * 7 / 8])
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_very_short_runs_have_a_schedule(steps):
+    assert all(0 <= rate <= 1e-4 for rate in rates(steps, warmup_proportion=1.0))
+    assert rates(steps)[-1] == 0
+
+
+class Layered(nn.Layer):
+    """Names as models have them, with a normalisation whose weight is not called so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embeddings = nn.Embedding(5, 4)
+        self.layers = nn.LayerList([nn.Linear(4, 4) for _ in range(3)])
+        self.last = nn.LayerNorm(4)
+        self.classifier = nn.Linear(4, 2)
+        self.decoder_bias = self.create_parameter([2], is_bias=True)
+
+    def forward(self, ids: paddle.Tensor) -> paddle.Tensor:
+        hidden = self.embeddings(ids)
+        for layer in self.layers:
+            hidden = layer(hidden)
+        return self.classifier(self.last(hidden)).sum(1) + self.decoder_bias
+
+
+def test_biases_and_normalisations_are_not_decayed():
+    assert decayed_parameters(Layered()) == {
+        "embeddings.weight",
+        "layers.0.weight",
+        "layers.1.weight",
+        "layers.2.weight",
+        "classifier.weight",
+    }
+
+
+def update(model: nn.Layer, gradient: float, **options: float) -> dict[str, np.ndarray]:
+    """Make one update with the same gradient everywhere; return what changed."""
+    before = {name: p.numpy().copy() for name, p in model.named_parameters()}
+    optimizer = adamw(model, 0.1, **options)
+    for parameter in model.parameters():
+        parameter.grad = paddle.full(parameter.shape, gradient)
+    optimizer.step()
+    return {name: p.numpy() - before[name] for name, p in model.named_parameters()}
+
+
+def test_an_update_decays_the_right_weights_by_the_right_amount():
+    model = Layered()
+    weights = {name: p.numpy().copy() for name, p in model.named_parameters()}
+    changes = update(model, 0.0, weight_decay=0.3)
+    decayed = decayed_parameters(model)
+    for name, change in changes.items():
+        expected = -0.1 * 0.3 * weights[name] if name in decayed else np.zeros_like(change)
+        np.testing.assert_allclose(change, expected, atol=1e-7)
+
+
+def test_layers_learn_by_their_ratio():
+    model = Layered()
+    ratios = layerwise_ratios(model, 0.8)
+    assert ratios["layers.2.weight"] == pytest.approx(0.8)
+    assert ratios["layers.0.bias"] == pytest.approx(0.8**3)
+    assert ratios["embeddings.weight"] == pytest.approx(0.8**4)
+    assert ratios["classifier.weight"] == 1
+    assert ratios["last.weight"] == 1
+    # The first step of Adam moves every weight by the learning rate.
+    for name, change in update(model, 0.5, layerwise_decay=0.8).items():
+        np.testing.assert_allclose(change, -0.1 * ratios[name], rtol=1e-4)
+
+
+def test_names_of_head_models_count_as_layers_too():
+    class Head(nn.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.encoder = Layered()
+
+    assert layerwise_ratios(Head(), 0.5)["encoder.layers.1.weight"] == 0.25
+
+
+def test_the_norm_of_all_gradients_together_is_clipped():
+    model = Layered()
+    optimizer = adamw(model, 0.1, max_grad_norm=2.0, epsilon=1e3)
+    count = sum(int(np.prod(p.shape)) for p in model.parameters())
+    before = model.classifier.weight.numpy().copy()
+    for parameter in model.parameters():
+        parameter.grad = paddle.full(parameter.shape, 7.0)
+    optimizer.step()
+    # With such an epsilon the step is rate * gradient / epsilon, so it shows the clipped gradient.
+    change = model.classifier.weight.numpy() - before
+    np.testing.assert_allclose(change, -0.1 * (2.0 / count**0.5) / 1e3, rtol=2e-2)
+
+
+def test_frozen_parameters_are_left_out():
+    model = Layered()
+    model.embeddings.weight.stop_gradient = True
+    optimizer = adamw(model, 0.1, weight_decay=0.5)
+    before = model.embeddings.weight.numpy().copy()
+    model(paddle.to_tensor([[1, 2]])).sum().backward()
+    optimizer.step()
+    assert np.array_equal(model.embeddings.weight.numpy(), before)
+    assert learning_rate_of(optimizer) == 0.1
+
+
+def test_losses_are_one_a_label():
+    logits = paddle.to_tensor([[[0.0, np.log(3.0)], [5.0, 5.0]], [[1.0, 2.0], [np.log(4.0), 0.0]]])
+    labels = paddle.to_tensor([[1, IGNORED], [IGNORED, 1]])
+    losses = cross_entropy(logits.astype("float32"), labels).numpy()
+    np.testing.assert_allclose(losses, [np.log(4 / 3), 0, 0, np.log(5)], rtol=1e-6)
+    assert count_labels(labels) == 2
+    scores = paddle.to_tensor([[1.5], [4.0], [-2.0]])
+    wanted = paddle.to_tensor([1.0, 4.0, 1.0])
+    assert squared_error(scores, wanted).tolist() == [0.25, 0.0, 9.0]
+    assert squared_error(scores[:1], wanted[:1]).tolist() == [0.25]
+    assert count_labels(wanted) == 3
