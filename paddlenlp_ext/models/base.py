@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -135,12 +136,14 @@ class Model(nn.Layer):
 
     def _fill(self, tensors: Mapping[str, Array], layout: Format, source: str) -> None:
         parameters = dict(self.named_parameters())
-        shapes = {name: tuple(parameter.shape) for name, parameter in parameters.items()}
+        stand_ins = self._all_stand_ins(layout)  # a file may hold these, and need not
+        shapes = {name: tuple(value.shape) for name, value in (stand_ins | parameters).items()}
         transposed = self.linear_weights() if layout == "huggingface" else ()
         state, report = load_state(tensors, self.names[layout], shapes, transposed)
-        self._accept(report, source)
-        for name, array in state.items():
-            parameter = parameters[name]
+        missing = tuple(name for name in report.missing if name in parameters)
+        self._accept(replace(report, missing=missing), source)
+        for name in state.keys() & parameters.keys():
+            parameter, array = parameters[name], state[name]
             values = np.ascontiguousarray(array, dtype=np.float32)
             parameter.set_value(paddle.to_tensor(values, dtype=parameter.dtype))
         new = parameters.keys() - state.keys()
@@ -174,7 +177,7 @@ class Model(nn.Layer):
 
     # ---- saving ----------------------------------------------------------------------------
 
-    def save_pretrained(self, folder: str | Path, format: Format = "paddle") -> None:  # noqa: A002
+    def save_pretrained(self, folder: str | Path, format: Format = "paddle") -> None:
         """Write the config and the weights.
 
         Args:
@@ -187,22 +190,27 @@ class Model(nn.Layer):
         """
         transposed = self.linear_weights() if format == "huggingface" else ()
         state = {name: value.astype("float32").numpy() for name, value in self.named_parameters()}
-        for path, layer in self.named_sublayers(include_self=True):
-            if isinstance(layer, Model):
-                found = layer.stand_ins(format).items()
-                state |= {f"{path}.{name}".lstrip("."): value for name, value in found}
+        state |= self._all_stand_ins(format)
         tensors = export_state(state, self.names[format], transposed)
         config = {"architectures": [self.foreign_class_name(format)], **self.config.to_dict()}
         folders.write_model(Path(folder), tensors, config, format)
 
     @classmethod
-    def foreign_class_name(cls, format: Format) -> str:  # noqa: A002, ARG003
+    def foreign_class_name(cls, format: Format) -> str:
         """Name of this class in the library that has the format."""
         return cls.__name__
 
     def stand_ins(self, format: Format) -> dict[str, Array]:
         """Tensors under our names that this model lacks and the library of the format needs."""
         return {}
+
+    def _all_stand_ins(self, format: Format) -> dict[str, Array]:
+        return {
+            f"{path}.{name}".lstrip("."): array
+            for path, layer in self.named_sublayers(include_self=True)
+            if isinstance(layer, Model)
+            for name, array in layer.stand_ins(format).items()
+        }
 
     def linear_weights(self) -> set[str]:
         """Names of the weights that PyTorch keeps as [out, in] and Paddle as [in, out]."""
@@ -260,7 +268,7 @@ class Model(nn.Layer):
 @contextmanager
 def _to_be_filled() -> Iterator[None]:
     """Build models without drawing their weights: those of a file come next."""
-    global _filling  # noqa: PLW0603
+    global _filling
     paddle.nn.initializer.set_global_initializer(paddle.nn.initializer.Constant(0.0))
     _filling = True
     try:

@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from paddle import Tensor, nn
-from paddle.nn import functional as F
+from paddle import nn
 
 from paddlenlp_ext.models.base import Format
 from paddlenlp_ext.models.causal import DecoderModel, ForCausalLM
@@ -22,10 +21,8 @@ from paddlenlp_ext.models.heads import (
     ForQuestionAnswering,
     ForSequenceClassification,
     ForTokenClassification,
-    HeadModel,
 )
-from paddlenlp_ext.models.outputs import BaseModelOutput, HeadOutput
-from paddlenlp_ext.models.pretraining import ForPreTraining
+from paddlenlp_ext.models.pretraining import ForNextSentencePrediction, ForPreTraining
 from paddlenlp_ext.nn.attention import Attention
 from paddlenlp_ext.nn.embeddings import Embeddings
 from paddlenlp_ext.nn.encoder import Encoder, EncoderLayer
@@ -241,32 +238,20 @@ class BertForMaskedLM(ForMaskedLM):
 
 
 class BertForCausalLM(ForCausalLM):
-    """BERT as a decoder: each token is told from the earlier ones (transformers' BertLMHeadModel)."""
+    """BERT as a decoder: each token from the earlier ones (transformers' BertLMHeadModel)."""
 
     encoder_class = BertModel
 
     @classmethod
-    def foreign_class_name(cls, format: Format) -> str:  # noqa: A002
+    def foreign_class_name(cls, format: Format) -> str:
         """Name of this class in the library that has the format."""
         return "BertLMHeadModel" if format == "huggingface" else cls.__name__
 
 
-class BertForNextSentencePrediction(HeadModel):
-    """Whether the second text follows the first. Labels int64 [B], 1 if not; logits [B, 2]."""
+class BertForNextSentencePrediction(ForNextSentencePrediction):
+    """BERT that tells whether the second text follows the first."""
 
     encoder_class = BertModel
-    with_pooler = True
-
-    def __init__(self, config: BertConfig) -> None:
-        super().__init__(config)
-        self.next_sentence = nn.Linear(config.hidden_size, 2)
-        self.initialize_weights()
-
-    def decide(self, encoded: BaseModelOutput, labels: Tensor | None) -> HeadOutput:
-        """Score "follows" and "random"; see the class."""
-        logits = self.next_sentence(encoded.pooler_output)
-        loss = None if labels is None else F.cross_entropy(logits, labels.reshape([-1]))
-        return HeadOutput(loss, logits, encoded.hidden_states, encoded.attentions)
 
 
 class BertForPreTraining(ForPreTraining):
@@ -275,7 +260,7 @@ class BertForPreTraining(ForPreTraining):
     encoder_class = BertModel
 
     @classmethod
-    def foreign_class_name(cls, format: Format) -> str:  # noqa: A002
+    def foreign_class_name(cls, format: Format) -> str:
         """Name of this class in the library that has the format."""
         return "BertForPretraining" if format == "paddle" else cls.__name__
 

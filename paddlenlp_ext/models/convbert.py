@@ -218,8 +218,9 @@ class ConvBertModel(DecoderModel):
             output_width=config.hidden_size,
         )
         self.encoder = Encoder(make_layer(config) for _ in range(config.num_hidden_layers))
-        pooled = with_pooler and config.pool_act is not None
-        self.pooler = Pooler(config.hidden_size, config.pool_act) if pooled else None
+        self.pooler = None
+        if with_pooler and config.pool_act is not None:
+            self.pooler = Pooler(config.hidden_size, config.pool_act)
         self.initialize_weights()
 
     def _initialize_layer(self, layer: nn.Layer) -> None:
@@ -338,8 +339,8 @@ class ConvBertForPreTraining(ForReplacedTokens):
 
     @classmethod
     def foreign_class_name(cls, format: Format) -> str:
-        """Name of this class in the library that has the format."""
-        return "ConvBertForTotalPretraining" if format == "paddle" else cls.__name__
+        """PaddleNLP's name in either format: transformers has no such class."""
+        return "ConvBertForTotalPretraining"
 
 
 # PaddleNLP's other names.

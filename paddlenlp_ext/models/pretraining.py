@@ -1,4 +1,4 @@
-"""BERT's and ERNIE's pretraining pair of heads: masked tokens and next sentence."""
+"""Heads of BERT's and ERNIE's pretraining: next sentence, alone or beside masked tokens."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from paddle.nn import functional as F
 
 from paddlenlp_ext.models.config import ModelConfig
 from paddlenlp_ext.models.heads import HeadModel, make_lm_head
-from paddlenlp_ext.models.outputs import BaseModelOutput, PreTrainingOutput
+from paddlenlp_ext.models.outputs import BaseModelOutput, HeadOutput, PreTrainingOutput
 from paddlenlp_ext.nn.heads import token_loss
 
 
 class ForPreTraining(HeadModel):
     """Masked tokens and next sentence at once; the loss is the sum of the two.
 
-    Labels: int64 [B, L], -100 where none, or [M] with `masked_positions`; and `next_sentence_label`,
-    int64 [B], 1 where the second text is a random one. The loss needs both, as in the reference.
+    Labels: int64 [B, L], -100 where none, or [M] with `masked_positions`; and
+    `next_sentence_label`, int64 [B], 1 where the second text is a random one. The loss needs both,
+    as in the reference.
     """
 
     with_pooler = True
@@ -57,10 +58,27 @@ class ForPreTraining(HeadModel):
             loss = loss + F.cross_entropy(relation, next_sentence_label.reshape([-1]))
         return PreTrainingOutput(loss, scores, relation, encoded.hidden_states, encoded.attentions)
 
-    def decide(self, encoded: BaseModelOutput, labels: Tensor | None) -> BaseModelOutput:  # noqa: ARG002
+    def decide(self, encoded: BaseModelOutput, labels: Tensor | None) -> BaseModelOutput:
         """Leave the encoder's answer to `forward`, which has the masked positions."""
         return encoded
 
     def _resize_vocabulary(self, vocab_size: int) -> None:
         super()._resize_vocabulary(vocab_size)
         self.lm_head.bias = self._resized(self.lm_head.bias, vocab_size)
+
+
+class ForNextSentencePrediction(HeadModel):
+    """Whether the second text follows the first. Labels int64 [B], 1 if not; logits [B, 2]."""
+
+    with_pooler = True
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        self.next_sentence = nn.Linear(config.hidden_size, 2)
+        self.initialize_weights()
+
+    def decide(self, encoded: BaseModelOutput, labels: Tensor | None) -> HeadOutput:
+        """Score "follows" and "random"; see the class."""
+        logits = self.next_sentence(encoded.pooler_output)
+        loss = None if labels is None else F.cross_entropy(logits, labels.reshape([-1]))
+        return HeadOutput(loss, logits, encoded.hidden_states, encoded.attentions)

@@ -19,7 +19,7 @@ from paddlenlp_ext.models.config import ModelConfig
 from paddlenlp_ext.models.heads import ForMaskedLM, HeadModel, sequence_loss
 from paddlenlp_ext.models.outputs import BaseModelOutput, HeadOutput, ModelOutput
 from paddlenlp_ext.nn.encoder import activation
-from paddlenlp_ext.nn.heads import TiedLMHead
+from paddlenlp_ext.nn.heads import IGNORED, TiedLMHead
 from paddlenlp_ext.weights.names import NameTable, Row
 from paddlenlp_ext.weights.states import LoadReport, require_fit
 
@@ -170,17 +170,20 @@ class Discriminator(HeadModel):
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
-        *args: Any,
+        inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
-        **inputs: Any,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+        **encoder_inputs: Tensor,
     ) -> HeadOutput:
-        """Score each token; arguments as `HeadModel.forward`, labels by name."""
+        """Score each token; arguments as `HeadModel.forward`."""
         if labels is not None:
             flat = attention_mask is not None and attention_mask.ndim == 2
             real = self.encoder.attention_mask(attention_mask if flat else None, input_ids, labels)
-            labels = paddle.where(real.astype("bool"), labels, paddle.full_like(labels, -100))
-        masks = (token_type_ids, position_ids, attention_mask)
-        output: HeadOutput = super().forward(input_ids, *masks, *args, labels=labels, **inputs)
+            labels = paddle.where(real.astype("bool"), labels, paddle.full_like(labels, IGNORED))
+        inputs = (input_ids, token_type_ids, position_ids, attention_mask, inputs_embeds)
+        options = (output_hidden_states, output_attentions)
+        output: HeadOutput = super().forward(*inputs, labels, *options, **encoder_inputs)
         return output
 
     def decide(self, encoded: BaseModelOutput, labels: Tensor | None) -> HeadOutput:
@@ -188,7 +191,7 @@ class Discriminator(HeadModel):
         logits = self.discriminator_predictions(encoded.last_hidden_state)
         loss = None
         if labels is not None:
-            wanted = (labels != -100).astype("float32")
+            wanted = (labels != IGNORED).astype("float32")
             losses = F.binary_cross_entropy_with_logits(
                 logits.astype("float32"), labels.astype("float32"), wanted, reduction="sum"
             )
@@ -271,7 +274,7 @@ class ForReplacedTokens(Model):
             raise ValueError("generator_labels are needed: the masked tokens are where they are")
         context = (token_type_ids, position_ids, attention_mask)
         labels = generator_labels.flatten()
-        masked = (labels != -100).nonzero().flatten()  # places in [B · L], int64 [M]
+        masked = (labels != IGNORED).nonzero().flatten()  # places in [B · L], int64 [M]
         labels = labels.index_select(masked)
         encoded = self.generator.encoder(input_ids, *context)
         states = encoded.last_hidden_state.flatten(0, 1).index_select(masked)

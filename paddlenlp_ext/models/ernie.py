@@ -1,0 +1,325 @@
+"""ERNIE 1.0 to 3.0 (Sun et al., 2019 to 2021, arXiv 1904.09223, 1907.12412, 2107.02137).
+
+What differs from BERT: some of the models have a fourth embedding, of the task that an input
+belongs to (`use_task_id`); without `task_type_ids` it is the config's `task_id` for all tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from paddle import Tensor, nn
+
+from paddlenlp_ext.models.base import Format
+from paddlenlp_ext.models.causal import DecoderModel, ForCausalLM
+from paddlenlp_ext.models.config import ModelConfig
+from paddlenlp_ext.models.heads import (
+    ForMaskedLM,
+    ForMultipleChoice,
+    ForQuestionAnswering,
+    ForSequenceClassification,
+    ForTokenClassification,
+)
+from paddlenlp_ext.models.pretraining import ForNextSentencePrediction, ForPreTraining
+from paddlenlp_ext.nn.attention import Attention
+from paddlenlp_ext.nn.embeddings import Embeddings
+from paddlenlp_ext.nn.encoder import Encoder, EncoderLayer
+from paddlenlp_ext.nn.heads import Pooler
+from paddlenlp_ext.weights.names import NameTable
+
+
+@dataclass(frozen=True)
+class ErnieConfig(ModelConfig):
+    """Sizes of an ERNIE.
+
+    Attributes:
+        type_vocab_size: Kinds of segments.
+        task_type_vocab_size: Kinds of tasks.
+        use_task_id: Whether tokens have an embedding of their task.
+        task_id: The task of all tokens, if none is given.
+        pool_act: Activation of the pooled vector (PaddleNLP's field; "" for none).
+    """
+
+    model_type: ClassVar[str] = "ernie"
+
+    type_vocab_size: int = 2
+    task_type_vocab_size: int = 3
+    use_task_id: bool = False
+    task_id: int = 0
+    pool_act: str = "tanh"
+
+
+_LARGE: dict[str, Any] = {
+    "hidden_size": 1024,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 16,
+    "intermediate_size": 4096,
+}
+# ERNIE 1.0 and 2.0, Chinese and English; the first has one position more than usual.
+_CHINESE: dict[str, Any] = {"vocab_size": 18000, "hidden_act": "relu"}
+_ENGLISH = ErnieConfig(type_vocab_size=4)
+_ERNIE_1 = ErnieConfig(max_position_embeddings=513, **_CHINESE)
+
+
+def _ernie_3(layers: int, hidden_size: int, heads: int = 12, **others: Any) -> ErnieConfig:
+    """One of the Chinese models of ERNIE 3.0."""
+    return ErnieConfig(
+        vocab_size=40000,
+        num_hidden_layers=layers,
+        hidden_size=hidden_size,
+        num_attention_heads=heads,
+        intermediate_size=4 * hidden_size,
+        max_position_embeddings=2048,
+        type_vocab_size=4,
+        **{"task_type_vocab_size": 16, "use_task_id": True, **others},
+    )
+
+
+_ERNIE_3: dict[str, ErnieConfig] = {
+    "base": _ernie_3(12, 768, task_type_vocab_size=3),
+    "medium": _ernie_3(6, 768),
+    "mini": _ernie_3(6, 384),
+    "micro": _ernie_3(4, 384),
+    "nano": _ernie_3(4, 312),
+}
+
+PRESETS: dict[str, ErnieConfig] = {
+    "ernie-1.0": _ERNIE_1,
+    "ernie-1.0-base-zh": _ERNIE_1,
+    "ernie-1.0-base-zh-cw": ErnieConfig(vocab_size=40000, type_vocab_size=4, use_task_id=True),
+    "ernie-1.0-large-zh-cw": ErnieConfig(**_CHINESE, **_LARGE | {"intermediate_size": 3072}),
+    "ernie-tiny": ErnieConfig(
+        vocab_size=50006,
+        hidden_act="relu",
+        max_position_embeddings=600,
+        **_LARGE | {"num_hidden_layers": 3},
+    ),
+    "ernie-2.0-base-zh": _ERNIE_1.replace(type_vocab_size=4),
+    "ernie-2.0-large-zh": ErnieConfig(
+        vocab_size=12800, hidden_act="relu", type_vocab_size=4, **_LARGE
+    ),
+    "ernie-2.0-base-en": _ENGLISH,
+    "ernie-2.0-base-en-finetuned-squad": _ENGLISH,
+    "ernie-2.0-large-en": _ENGLISH.replace(**_LARGE),
+    "ernie-3.0-xbase-zh": _ernie_3(20, 1024, 16),
+    **{f"ernie-3.0-{size}-zh": config for size, config in _ERNIE_3.items()},
+    **{f"ernie-3.0-tiny-{size}-v1-zh": config for size, config in _ERNIE_3.items()},
+    **{
+        f"ernie-3.0-tiny-{size}-v2-zh": config.replace(use_task_id=False)
+        for size, config in _ERNIE_3.items()
+    },
+    "ernie-3.0-tiny-pico-v2-zh": _ernie_3(3, 128, 2, use_task_id=False),
+}
+
+# Ours beside transformers'. A decoder with a memory has the `cross_` rows.
+HF_ROWS = (
+    ("embeddings.word_embeddings.weight", "embeddings.word_embeddings.weight"),
+    ("embeddings.position_embeddings.weight", "embeddings.position_embeddings.weight"),
+    ("embeddings.token_type_embeddings.weight", "embeddings.token_type_embeddings.weight"),
+    ("embeddings.task_type_embeddings.weight", "embeddings.task_type_embeddings.weight"),
+    ("embeddings.layer_norm", "embeddings.LayerNorm"),
+    ("encoder.layers.{}.self_attn.q_proj", "encoder.layer.{}.attention.self.query"),
+    ("encoder.layers.{}.self_attn.k_proj", "encoder.layer.{}.attention.self.key"),
+    ("encoder.layers.{}.self_attn.v_proj", "encoder.layer.{}.attention.self.value"),
+    ("encoder.layers.{}.self_attn.out_proj", "encoder.layer.{}.attention.output.dense"),
+    ("encoder.layers.{}.norm1", "encoder.layer.{}.attention.output.LayerNorm"),
+    ("encoder.layers.{}.cross_attn.q_proj", "encoder.layer.{}.crossattention.self.query"),
+    ("encoder.layers.{}.cross_attn.k_proj", "encoder.layer.{}.crossattention.self.key"),
+    ("encoder.layers.{}.cross_attn.v_proj", "encoder.layer.{}.crossattention.self.value"),
+    ("encoder.layers.{}.cross_attn.out_proj", "encoder.layer.{}.crossattention.output.dense"),
+    ("encoder.layers.{}.cross_norm", "encoder.layer.{}.crossattention.output.LayerNorm"),
+    ("encoder.layers.{}.linear1", "encoder.layer.{}.intermediate.dense"),
+    ("encoder.layers.{}.linear2", "encoder.layer.{}.output.dense"),
+    ("encoder.layers.{}.norm2", "encoder.layer.{}.output.LayerNorm"),
+    ("pooler.dense", "pooler.dense"),
+)
+HF_HEADS = (
+    ("classifier", "classifier"),
+    ("qa_outputs", "qa_outputs"),
+    ("lm_head.dense", "cls.predictions.transform.dense"),
+    ("lm_head.layer_norm", "cls.predictions.transform.LayerNorm"),
+    ("lm_head.bias", "cls.predictions.bias"),
+    ("next_sentence", "cls.seq_relationship"),
+)
+HF_ALIASES = {  # transformers makes these again, so files need not hold them
+    "cls.predictions.decoder.weight": "encoder.embeddings.word_embeddings.weight",
+    "cls.predictions.decoder.bias": "lm_head.bias",
+}
+
+# Ours beside PaddleNLP's: the encoder's names are the same.
+PADDLENLP_ROWS = tuple((ours, ours) for ours, _ in HF_ROWS)
+PADDLENLP_HEADS = (
+    ("classifier", "classifier"),
+    ("lm_head.dense", "cls.predictions.transform"),
+    ("lm_head.layer_norm", "cls.predictions.layer_norm"),
+    ("lm_head.bias", "cls.predictions.decoder.bias"),
+    ("next_sentence", "cls.seq_relationship"),
+)
+PADDLENLP_TIED = {
+    "cls.predictions.decoder.weight": "encoder.embeddings.word_embeddings.weight",
+    "cls.predictions.decoder_bias": "lm_head.bias",
+}
+PADDLENLP_OLD = {"cls.predictions.decoder_weight": "encoder.embeddings.word_embeddings.weight"}
+
+NAMES: dict[Format, NameTable] = {
+    "huggingface": NameTable(
+        HF_ROWS,
+        HF_HEADS,
+        prefix="ernie.",
+        aliases=HF_ALIASES,
+        ignored=("embeddings.position_ids", "embeddings.token_type_ids"),
+    ),
+    "paddle": NameTable(
+        PADDLENLP_ROWS,
+        PADDLENLP_HEADS,
+        prefix="ernie.",
+        tied=PADDLENLP_TIED,
+        aliases=PADDLENLP_OLD,
+    ),
+}
+
+
+class ErnieModel(DecoderModel):
+    """Ids to hidden states; `forward` also takes `task_type_ids`, int64 [B, L], by name.
+
+    Args:
+        config: The sizes.
+        with_pooler: Whether to answer a pooled vector too.
+    """
+
+    config_class = ErnieConfig
+    presets = PRESETS
+    names = NAMES
+
+    def __init__(self, config: ErnieConfig, *, with_pooler: bool = True) -> None:
+        super().__init__(config)
+        self.embeddings = ErnieEmbeddings(config)
+        self.encoder = Encoder(make_layer(config) for _ in range(config.num_hidden_layers))
+        self.pooler = Pooler(config.hidden_size, config.pool_act) if with_pooler else None
+        self.initialize_weights()
+
+
+class ErnieEmbeddings(Embeddings):
+    """BERT's embeddings and, in some models, that of the task."""
+
+    def __init__(self, config: ErnieConfig) -> None:
+        super().__init__(
+            config.vocab_size,
+            config.hidden_size,
+            config.max_position_embeddings,
+            config.type_vocab_size,
+            layer_norm_eps=config.layer_norm_eps,
+            dropout=config.hidden_dropout_prob,
+        )
+        self.task_id = config.task_id
+        self.task_type_embeddings = None
+        if config.use_task_id:
+            self.task_type_embeddings = nn.Embedding(
+                config.task_type_vocab_size, config.hidden_size
+            )
+
+    def forward(
+        self,
+        input_ids: Tensor | None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        *,
+        first_position: int = 0,
+        task_type_ids: Tensor | None = None,
+    ) -> Tensor:
+        """Embed tokens; arguments as `Embeddings.forward`, and the task of each, int64 [B, L].
+
+        A model without tasks pays no attention to them, as in both references.
+        """
+        words = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds
+        if self.task_type_embeddings is not None:
+            if task_type_ids is None:
+                words = words + self.task_type_embeddings.weight[self.task_id]
+            else:
+                words = words + self.task_type_embeddings(task_type_ids)
+        return super().forward(
+            None, token_type_ids, position_ids, words, first_position=first_position
+        )
+
+
+def make_layer(config: ErnieConfig) -> EncoderLayer:
+    """One layer, the same as BERT's; with attention to a memory if the config asks for it."""
+
+    def attention() -> Attention:
+        return Attention(
+            config.hidden_size, config.num_attention_heads, config.attention_probs_dropout_prob
+        )
+
+    return EncoderLayer(
+        attention(),
+        nn.Linear(config.hidden_size, config.intermediate_size),
+        nn.Linear(config.intermediate_size, config.hidden_size),
+        hidden_act=config.hidden_act,
+        hidden_size=config.hidden_size,
+        layer_norm_eps=config.layer_norm_eps,
+        dropout=config.hidden_dropout_prob,
+        cross_attn=attention() if config.add_cross_attention else None,
+    )
+
+
+class ErnieForSequenceClassification(ForSequenceClassification):
+    """ERNIE for a decision on one text or a pair."""
+
+    encoder_class = ErnieModel
+
+
+class ErnieForTokenClassification(ForTokenClassification):
+    """ERNIE for a decision on every token."""
+
+    encoder_class = ErnieModel
+
+
+class ErnieForQuestionAnswering(ForQuestionAnswering):
+    """ERNIE that finds an answer in a text."""
+
+    encoder_class = ErnieModel
+    names: ClassVar[Mapping[Format, NameTable]] = {
+        "huggingface": NAMES["huggingface"],
+        "paddle": NAMES["paddle"].with_heads([("qa_outputs", "classifier")]),
+    }
+
+
+class ErnieForMultipleChoice(ForMultipleChoice):
+    """ERNIE that chooses one of several texts."""
+
+    encoder_class = ErnieModel
+
+
+class ErnieForMaskedLM(ForMaskedLM):
+    """ERNIE that fills masked tokens."""
+
+    encoder_class = ErnieModel
+
+
+class ErnieForCausalLM(ForCausalLM):
+    """ERNIE as a decoder: each token is told from the earlier ones."""
+
+    encoder_class = ErnieModel
+
+
+class ErnieForNextSentencePrediction(ForNextSentencePrediction):
+    """ERNIE that tells whether the second text follows the first."""
+
+    encoder_class = ErnieModel
+
+
+class ErnieForPreTraining(ForPreTraining):
+    """ERNIE with two heads of its pretraining: masked tokens and next sentence."""
+
+    encoder_class = ErnieModel
+
+    @classmethod
+    def foreign_class_name(cls, format: Format) -> str:
+        """Name of this class in the library that has the format."""
+        return "ErnieForPretraining" if format == "paddle" else cls.__name__
+
+
+ErnieForPretraining = ErnieForPreTraining  # PaddleNLP's spelling
