@@ -25,6 +25,9 @@ FAMILY_SIZES: dict[str, dict[str, Any]] = {
     "bert": {"type_vocab_size": TYPES},
     "rembert": {"type_vocab_size": TYPES, "input_embedding_size": 11, "output_embedding_size": 31},
     "ernie_m": {"pad_token_id": 1},
+    "convbert": {"type_vocab_size": TYPES, "embedding_size": 11, "conv_kernel_size": 3},
+    "electra": {"type_vocab_size": TYPES, "embedding_size": 11},
+    "ernie": {"type_vocab_size": TYPES, "task_type_vocab_size": 5, "use_task_id": True},
 }
 
 

@@ -16,6 +16,9 @@ FAMILIES = {
     "bert": "Bert",
     "rembert": "RemBert",
     "ernie_m": "ErnieM",
+    "convbert": "ConvBert",
+    "electra": "Electra",
+    "ernie": "Ernie",
 }
 
 
