@@ -1,4 +1,4 @@
-"""The mistakes that a user can make: one line each, naming the place, what was expected and the cure.
+"""The mistakes that a user can make: a line each, with the place, what was expected and the cure.
 
 Scripts print such an error as one line and exit with code 2 (`paddlenlp_ext.cli.run`); a traceback
 is left to mistakes of this project.

@@ -1,6 +1,6 @@
 """The public names, as `paddlenlp.transformers` has them: each is imported when it is asked for.
 
-    from paddlenlp_ext.transformers import BertForSequenceClassification, BertTokenizer
+from paddlenlp_ext.transformers import BertForSequenceClassification, BertTokenizer
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _NAMES = {
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names}
 
-__all__ = sorted(_MODULES)  # noqa: PLE0605  (filled from the table above)
+__all__ = sorted(_MODULES)
 
 
 def __getattr__(name: str) -> Any:

@@ -132,7 +132,7 @@ class ForCausalLM(LanguageModel):
             encoded.cross_attentions,
         )
 
-    @paddle.no_grad()
+    @paddle.no_grad()  # type: ignore[untyped-decorator]
     def generate(
         self,
         input_ids: Tensor,

@@ -23,13 +23,29 @@ from paddlenlp_ext.models.config import ModelConfig
 from paddlenlp_ext.models.outputs import BaseModelOutput, HeadOutput, QuestionAnsweringOutput
 from paddlenlp_ext.nn.heads import IGNORED, TiedLMHead, token_loss
 
+# What `HeadModel.forward` takes after `input_ids`, in PaddleNLP's order.
+FORWARD_ORDER = (
+    "token_type_ids",
+    "position_ids",
+    "attention_mask",
+    "inputs_embeds",
+    "labels",
+    "output_hidden_states",
+    "output_attentions",
+)
 FAMILY = ("config_class", "presets", "names", "optional_modules")  # told by the bare model
 
 
 class BaseModel(Model):
-    """A model without a head: ids to hidden states. Each family has one."""
+    """A model without a head: ids to hidden states. Each family has one.
 
-    pooled: ClassVar[bool] = True  # whether the family has a pooler at all
+    Args:
+        config: The sizes.
+        with_pooler: Whether to answer a pooled vector too, where the family has one.
+    """
+
+    def __init__(self, config: ModelConfig, *, with_pooler: bool = True) -> None:
+        super().__init__(config)
 
     def get_input_embeddings(self) -> nn.Embedding:
         """The word table."""
@@ -93,8 +109,8 @@ class HeadModel(Model):
             input_ids: Token ids; int64 [B, L].
             token_type_ids: Segment of each token; int64 [B, L]; all 0 if absent.
             position_ids: int64 [B, L]; in order if absent.
-            attention_mask: 1 for a token, 0 for padding, int or bool [B, L] or [B, L, L]; if absent,
-                all but `pad_token_id`.
+            attention_mask: 1 for a token, 0 for padding; int or bool [B, L] or [B, L, L]; if
+                absent, all but `pad_token_id`.
             inputs_embeds: Word embeddings in place of `input_ids`; float [B, L, E].
             labels: What the head should have said; the answer then holds the loss. See the class.
             output_hidden_states: Answer the hidden states of every layer.
@@ -147,7 +163,10 @@ class ForSequenceClassification(HeadModel):
 
 
 class ForTokenClassification(HeadModel):
-    """A decision on every token. Labels: int64 [B, L], -100 where none; logits [B, L, num_labels]."""
+    """A decision on every token.
+
+    Labels: int64 [B, L], -100 where none; logits [B, L, num_labels].
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
@@ -209,9 +228,7 @@ class ForMultipleChoice(HeadModel):
 
     def forward(self, input_ids: Tensor | None = None, *args: Any, **inputs: Any) -> HeadOutput:
         """Score each choice; arguments as `HeadModel.forward`, inputs with an axis `C` more."""
-        names = ("token_type_ids", "position_ids", "attention_mask", "inputs_embeds", "labels")
-        names += ("output_hidden_states", "output_attentions")
-        inputs.update(zip(names, args, strict=False), input_ids=input_ids)
+        inputs.update(zip(FORWARD_ORDER, args, strict=False), input_ids=input_ids)
         words = input_ids if input_ids is not None else inputs["inputs_embeds"]
         batch, choices = words.shape[:2]
         for name, value in inputs.items():

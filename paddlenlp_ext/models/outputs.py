@@ -68,8 +68,8 @@ class BaseModelOutput(ModelOutput):
 class HeadOutput(ModelOutput):
     """Output of a model with one head: [B, num_labels], [B, L, num_labels], [B, C] or [B, L, V]."""
 
-    loss: Tensor | None = None
-    logits: Tensor | None = None
+    loss: Tensor | None
+    logits: Tensor
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
 
@@ -78,8 +78,8 @@ class HeadOutput(ModelOutput):
 class CausalLMOutput(ModelOutput):
     """Output of a decoder with a language-model head; `logits` [B, L, V]."""
 
-    loss: Tensor | None = None
-    logits: Tensor | None = None
+    loss: Tensor | None
+    logits: Tensor
     past_key_values: DecoderCache | None = None
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
@@ -90,9 +90,9 @@ class CausalLMOutput(ModelOutput):
 class QuestionAnsweringOutput(ModelOutput):
     """Scores of each token as the first and as the last of the answer; [B, L] each."""
 
-    loss: Tensor | None = None
-    start_logits: Tensor | None = None
-    end_logits: Tensor | None = None
+    loss: Tensor | None
+    start_logits: Tensor
+    end_logits: Tensor
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
 
@@ -101,8 +101,8 @@ class QuestionAnsweringOutput(ModelOutput):
 class PreTrainingOutput(ModelOutput):
     """Scores of masked tokens, [B, L, V] or [M, V], and of the second text being random, [B, 2]."""
 
-    loss: Tensor | None = None
-    prediction_logits: Tensor | None = None
-    seq_relationship_logits: Tensor | None = None
+    loss: Tensor | None
+    prediction_logits: Tensor
+    seq_relationship_logits: Tensor
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None

@@ -21,7 +21,7 @@ def attention_bias(
         query_length: Number of asking positions, the last ones of the `L`; needed if `causal`.
 
     Returns:
-        0 where attention is allowed and the lowest finite value elsewhere; float32 [B, 1, 1 | Lq, L].
+        0 where attention is allowed, the lowest finite value elsewhere; float32 [B, 1, 1 | Lq, L].
 
     Raises:
         ValueError: `attention_mask` has another rank than 2 or 3.

@@ -111,7 +111,8 @@ class EncoderLayer(nn.Layer):
             hidden_states, bias, past=past[0] if past else None
         )
         states = self.norm1(hidden_states + self.dropout(attended))
-        cross_attentions, key_values = None, (key_value,)
+        cross_attentions = None
+        key_values: tuple[KeyValue, ...] = (key_value,)
         if self.cross_attn is not None and memory is not None:
             attended, cross_attentions, memory_key_value = self.cross_attn(
                 states, memory_bias, memory=memory, past=past[1] if past else None
@@ -173,7 +174,7 @@ class Encoder(nn.Layer):
 
     @staticmethod
     def _recomputed(layer: nn.Layer, inputs: tuple[object, ...]) -> LayerOutput:
-        from paddle.distributed.fleet.utils import recompute  # noqa: PLC0415  (slow to import)
+        from paddle.distributed.fleet.utils import recompute
 
         # Only the hidden states leave the layer, or the weights that they came from would be kept.
         states = recompute(lambda *tensors: layer(*tensors).hidden_states, *inputs)

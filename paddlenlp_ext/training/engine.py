@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Sequence
+from typing import Any
 
 import paddle
 from paddle.optimizer import Optimizer
@@ -11,6 +12,7 @@ from paddle.optimizer import Optimizer
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.models.base import Model
 from paddlenlp_ext.tasks.batches import Loader
+from paddlenlp_ext.training import distributed
 from paddlenlp_ext.training.precision import mixed_precision
 from paddlenlp_ext.training.updates import UpdateSettings
 
@@ -46,6 +48,27 @@ def count_steps(train: Loader, *, epochs: int, max_steps: int, accumulate: int) 
     if epochs <= 0:
         raise UserError(f"--num_train_epochs {epochs}: expected at least 1, or --max_steps above 0")
     return epochs * -(-len(train) // accumulate)
+
+
+def signature_facts(args: Namespace, task: str) -> dict[str, Any]:
+    """Collect what all results of a run depend on, for `results.signature`.
+
+    Args:
+        args: A script's arguments.
+        task: With its collection: "glue/SST-2".
+    """
+    processes = distributed.world_size()
+    return {
+        "model": str(args.model_name_or_path),
+        "task": task,
+        "batch_size": args.batch_size * args.gradient_accumulation_steps * processes,
+        "learning_rate": args.learning_rate,
+        "epochs": args.num_train_epochs,
+        "max_length": args.max_seq_length,
+        "seed": args.seed,
+        "device": args.device,
+        "processes": processes,
+    }
 
 
 def update_settings(

@@ -13,7 +13,14 @@ from types import ModuleType
 import pytest
 
 ROOT = Path(__file__).parents[2]
-READMES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/**/*.md"), *ROOT.glob("data/*.md")])
+READMES = sorted(
+    [
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/*.md"),
+        *ROOT.glob("examples/**/*.md"),
+        *ROOT.glob("data/*.md"),
+    ]
+)
 TRANSLATED = [path for path in READMES if path.with_name(f"{path.stem}_zh.md").exists()]
 RECIPES = sorted(ROOT.glob("examples/**/recipes/*.sh"))
 BLOCK = re.compile(r"```(?:shell|bash)\n(.*?)```", re.DOTALL)
@@ -33,8 +40,12 @@ def script_of(path: Path) -> ModuleType:
 def commands(shell: str) -> Iterator[list[str]]:
     """The words of each command of a shell text, with the variables that it exports put in."""
     variables: dict[str, str] = {}
+
+    def put_in(line: str) -> str:
+        return re.sub(r"\$\{?(\w+)\}?", lambda found: variables.get(found[1], found[0]), line)
+
     for line in shell.replace("\\\n", " ").splitlines():
-        words = shlex.split(re.sub(r"\$\{?(\w+)\}?", lambda m: variables.get(m[1], m[0]), line), comments=True)
+        words = shlex.split(put_in(line), comments=True)
         if words[:1] == ["export"]:
             variables |= dict(word.split("=", 1) for word in words[1:])
         elif words:
@@ -56,8 +67,9 @@ def readme_calls() -> list[tuple[str, Path, list[str]]]:
     for readme in READMES:
         for block in BLOCK.findall(readme.read_text(encoding="utf-8")):
             for words in commands(block):
-                if call := script_call(words, readme.parent):
-                    calls.append((f"{readme.relative_to(ROOT)}: {' '.join(words)[:60]}", *call))
+                name = f"{readme.relative_to(ROOT)}: {' '.join(words)[:60]}"
+                call = script_call(words, readme.parent)
+                calls += [(name, *call)] if call else []
     return calls
 
 

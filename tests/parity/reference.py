@@ -65,7 +65,7 @@ def assert_transformers_loads(
     batch: dict[str, np.ndarray],
     tolerance: float,
 ) -> None:
-    """Our Hugging Face folder loads there with nothing missing or left over, and answers the same."""
+    """Our folder loads in transformers with nothing missing or left over, and answers the same."""
     ours.save_pretrained(folder, format="huggingface")
     reference, info = reference_class.from_pretrained(folder, output_loading_info=True)
     assert not info["missing_keys"], info["missing_keys"]

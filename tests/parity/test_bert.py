@@ -42,7 +42,10 @@ def build(name: str, **sizes: Any) -> tuple[Any, Any, type]:
 def inputs(name: str, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     if name != "BertForMultipleChoice":
         return batch
-    return {key: np.stack([np.roll(rows, i, 0) for i in range(CHOICES)], 1) for key, rows in batch.items()}
+    return {
+        key: np.stack([np.roll(rows, i, 0) for i in range(CHOICES)], 1)
+        for key, rows in batch.items()
+    }
 
 
 @pytest.mark.parametrize("name", CLASSES)

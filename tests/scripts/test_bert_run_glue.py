@@ -24,7 +24,9 @@ from tests.docs.test_readmes import script_of
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "examples/language_model/bert/run_glue.py"
 DATA = ROOT / "data/glue"
-STEP = re.compile(r"global step \d+, epoch: \d+, batch: \d+, loss: \d+\.\d{6}, speed: \d+\.\d{2} step/s")
+STEP = re.compile(
+    r"global step \d+, epoch: \d+, batch: \d+, loss: \d+\.\d{6}, speed: \d+\.\d{2} step/s"
+)
 EVALUATION = re.compile(r"eval loss: \d+\.\d{6}, accu: \d\.\d{6}")
 
 
@@ -88,7 +90,9 @@ def losses(folder: Path) -> list[float]:
 
 
 @pytest.mark.parametrize("task", GLUE)
-def test_every_task(task: str, encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_every_task(
+    task: str, encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     scores = main(encoder, tmp_path, task_name=task, max_steps=2, save_steps=2)
     splits = list(GLUE[task].splits)[1:]
     assert {name.split(" ", maxsplit=1)[0] for name in scores} == set(splits)
@@ -100,7 +104,9 @@ def test_log_lines_and_files(encoder: Path, tmp_path: Path, capsys: pytest.Captu
     scores = main(encoder, tmp_path)
     lines = capsys.readouterr().out.splitlines()
     assert [bool(STEP.fullmatch(line)) for line in lines if line.startswith("global")] == [True] * 5
-    assert [bool(EVALUATION.fullmatch(line)) for line in lines if line.startswith("eval")] == [True] * 2
+    assert [bool(EVALUATION.fullmatch(line)) for line in lines if line.startswith("eval")] == [
+        True
+    ] * 2
     assert lines[-1].endswith(f"accu: {scores['dev acc']:f}")
     assert {path.name for path in tmp_path.iterdir() if not path.name.startswith(".")} == {
         "model_3", "model_5", "latest", "history.jsonl", "results.jsonl", "curves.png",
@@ -145,7 +151,13 @@ def test_resumed_run_equals_the_unbroken_one(encoder: Path, tmp_path: Path) -> N
         for path in sorted((tmp_path / "parts" / name).iterdir()):
             path.unlink()
         (tmp_path / "parts" / name).rmdir()
-    main(encoder, tmp_path / "parts", num_train_epochs=2, max_steps=9, resume_from_checkpoint="latest")
+    main(
+        encoder,
+        tmp_path / "parts",
+        num_train_epochs=2,
+        max_steps=9,
+        resume_from_checkpoint="latest",
+    )
     for name in ("model_state.pdparams", "optimizer.safetensors"):
         whole = (tmp_path / "whole/model_9" / name).read_bytes()
         assert (tmp_path / "parts/model_9" / name).read_bytes() == whole
@@ -219,7 +231,7 @@ def test_broken_weights_are_named(encoder: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"model_state\.pdparams"):
         main(broken, tmp_path / "out")
     weights.unlink()
-    with pytest.raises(UserError, match="expected model.safetensors or"):
+    with pytest.raises(UserError, match=r"expected model\.safetensors or"):
         main(broken, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -5,8 +5,8 @@
         --batch_size 32 --learning_rate 2e-5 --num_train_epochs 3 --logging_steps 1 \
         --save_steps 500 --output_dir ./tmp/SST-2/ --n_gpu 1
 
-On several devices: `--n_gpu 2`, or `python -m paddle.distributed.launch --nproc_per_node 2` in place
-of `python`.
+On several devices: `--n_gpu 2`; or `python -m paddle.distributed.launch --nproc_per_node 2` in
+place of `python`.
 """
 
 from __future__ import annotations
@@ -71,16 +71,16 @@ def log_step(event: StepDone, speed: float) -> str:
     )
 
 
-def log_evaluation(event: Evaluated) -> str:
+def log_evaluation(event: Evaluated, is_last: bool) -> str:
     """Write the page's line; a split besides `dev` is named."""
     split = "" if event.split == "dev" else f"{event.split} "
     named = {"accu" if name == "acc" else name: value for name, value in event.metrics.items()}
     numbers = ", ".join(f"{name}: {value:f}" for name, value in named.items())
-    return f"{split}eval loss: {event.loss:f}, {numbers}"
+    return f"{split}eval loss: {event.loss:f}, {numbers}\n"
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, float]:
-    """Fine-tune as the command line says; return the last metrics of this process."""
+    """Fine-tune as the command line says; return the last metrics."""
     args = parse_args(argv)
     runtime.tune(args.verbose)
     # Imported only now: Paddle takes a second, and reads the settings above when it is imported.
@@ -94,26 +94,24 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
 
 
 def train(args: argparse.Namespace) -> dict[str, float]:
-    """Fine-tune in this process, which may be one of several."""
-    from paddlenlp_ext import results
+    """Fine-tune in this process, which may be one of several; return the last metrics."""
     from paddlenlp_ext.models.auto import model_class
     from paddlenlp_ext.tasks.download import glue_folder
     from paddlenlp_ext.tasks.glue import glue_task
     from paddlenlp_ext.tokenizers.auto import AutoTokenizer
     from paddlenlp_ext.training import distributed, engine
     from paddlenlp_ext.training.checkpoint import Checkpoints
-    from paddlenlp_ext.training.events import Evaluated, Interrupted, StepDone
     from paddlenlp_ext.training.finetune import finetune
     from paddlenlp_ext.training.loaders import task_loaders
     from paddlenlp_ext.training.losses import loss_for
     from paddlenlp_ext.training.optimization import adamw, linear_schedule
+    from paddlenlp_ext.training.report import Report
 
     distributed.start(args.device)
     distributed.seed_everything(args.seed)
-    rank, processes = distributed.rank(), distributed.world_size()
     task = glue_task(args.task_name)
-    what = {name: value for name, value in vars(args).items() if name in MUST_STAY}
-    with Checkpoints(args.output_dir, what, keep=args.keep_checkpoints) as checkpoints:
+    settings = {name: vars(args)[name] for name in MUST_STAY}
+    with Checkpoints(args.output_dir, settings, keep=args.keep_checkpoints) as checkpoints:
         found = checkpoints.find(args.resume_from_checkpoint)
         source = found.folder if found else args.model_name_or_path
         tokenizer = AutoTokenizer.from_pretrained(source)
@@ -153,16 +151,22 @@ def train(args: argparse.Namespace) -> dict[str, float]:
             epsilon=args.adam_epsilon,
             max_grad_norm=args.max_grad_norm,
         )
-        settings = engine.update_settings(args, model, optimizer, data.sources)
-        position = found.restore(model, optimizer, settings.precision) if found else None
-        history = results.History(args.output_dir, position) if rank == 0 else None
+        updates = engine.update_settings(args, model, optimizer, data.sources)
+        position = found.restore(model, optimizer, updates.precision) if found else None
+        report = Report(
+            args.output_dir,
+            log_step=log_step,
+            log_evaluation=log_evaluation,
+            logging_steps=args.logging_steps,
+            splits=len(data.evaluate_on),
+            facts=engine.signature_facts(args, f"glue/{task.name}"),
+            resume=position,
+        )
 
         def write(folder: Path) -> None:
             model.save_pretrained(folder)
             tokenizer.save_pretrained(folder)
 
-        scores: dict[str, float] = {}
-        steps, seconds = 0, 0.0  # since the last log line
         for event in finetune(
             model,
             data.train,
@@ -172,63 +176,22 @@ def train(args: argparse.Namespace) -> dict[str, float]:
             optimizer=optimizer,
             max_steps=max_steps,
             evaluate_every=args.save_steps,
-            settings=settings,
+            settings=updates,
             resume=position,
         ):
-            if isinstance(event, StepDone):
-                steps, seconds = steps + 1, seconds + event.seconds
-                if rank == 0 and event.step % args.logging_steps == 0:
-                    print(log_step(event, steps / seconds), flush=True)
-                    steps, seconds = 0, 0.0
-            elif isinstance(event, Evaluated):
-                scores |= {f"{event.split} {name}": v for name, v in event.metrics.items()}
-                if rank == 0:
-                    print(log_evaluation(event), flush=True)
-                if rank == 0 and event.step == max_steps:
-                    record(args, task.name, event, processes)
-            if history and not isinstance(event, Interrupted):
-                history.add(event)
-            if isinstance(event, Interrupted) or event.position.evaluations == len(data.evaluate_on):
+            report.add(event)
+            if report.is_complete(event) or isinstance(event, Interrupted):
                 checkpoints.save(
                     f"model_{event.step}",
                     event.position,
                     model,
                     optimizer,
                     write=write,
-                    precision=settings.precision,
-                    score=next(iter(scores.values()), None),
+                    precision=updates.precision,
+                    score=next(iter(report.scores.values()), None),
                 )
-        if history:
-            results.plot_curves(args.output_dir, history)
-    return scores
-
-
-def record(args: argparse.Namespace, task: str, event: Evaluated, processes: int) -> None:
-    """Add a line to `results.jsonl`, with everything that the numbers depend on."""
-    from paddlenlp_ext import results
-
-    signature = results.signature(
-        model=args.model_name_or_path,
-        task=f"glue/{task}",
-        split=event.split,
-        metric="+".join(event.metrics),
-        batch_size=args.batch_size * args.gradient_accumulation_steps * processes,
-        learning_rate=args.learning_rate,
-        epochs=args.num_train_epochs,
-        max_length=args.max_seq_length,
-        seed=args.seed,
-        device=args.device,
-        processes=processes,
-    )
-    results.append_result(
-        args.output_dir,
-        signature,
-        event.metrics,
-        step=event.step,
-        loss=event.loss,
-        examples=event.examples,
-        seconds=round(event.seconds, 2),
-    )
+        report.draw()
+    return report.scores
 
 
 if __name__ == "__main__":
