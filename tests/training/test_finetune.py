@@ -12,6 +12,7 @@ from paddle import nn
 
 from paddlenlp_ext.errors import DeviceError, UserError
 from paddlenlp_ext.metrics import accuracy, accuracy_and_f1, pearson_and_spearman
+from paddlenlp_ext.models.bert import BertConfig, BertForSequenceClassification
 from paddlenlp_ext.tasks.batches import BatchOrder, EvaluationOrder, Loader
 from paddlenlp_ext.tasks.features import Features
 from paddlenlp_ext.training import distributed
@@ -22,6 +23,8 @@ from paddlenlp_ext.training.optimization import adamw, linear_schedule
 from paddlenlp_ext.training.precision import mixed_precision
 from paddlenlp_ext.training.updates import NonFiniteLossError, UpdateSettings
 from tests.training.tiny_run import (
+    CLASSES,
+    VOCABULARY,
     Output,
     TinyClassifier,
     digest,
@@ -160,6 +163,37 @@ def test_a_parameter_without_gradient_is_not_decayed():
         )
     )
     assert np.array_equal(model.unused.weight.numpy(), before)
+
+
+def bert_losses(recompute: bool) -> list[float]:
+    config = BertConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=24,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        intermediate_size=37,
+        max_position_embeddings=19,
+    ).replace(num_labels=CLASSES)
+    paddle.seed(11)
+    model = BertForSequenceClassification(config)
+    if recompute:
+        model.enable_recompute()
+    loop = finetune(
+        model,
+        loaders(37, 3, 8)[0],
+        evaluate_on={},
+        loss=cross_entropy,
+        metric=accuracy,
+        optimizer=adamw(model, 0.01),
+        max_steps=4,
+    )
+    return [event.loss for event in loop]
+
+
+def test_a_real_model_learns_the_same_with_recomputed_activations():
+    losses = bert_losses(recompute=False)
+    assert len(set(losses)) == 4
+    assert bert_losses(recompute=True) == losses
 
 
 def poisoned(**settings: Any) -> tuple[TinyClassifier, Any, list[str]]:

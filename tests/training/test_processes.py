@@ -70,14 +70,11 @@ def test_two_processes_are_one(tmp_path):
 def test_a_loss_that_is_not_finite_stops_all_processes_before_the_update(tmp_path):
     run = ["--steps", "5", "--batch", "4", "--dev", "3"]
     spawned = start(SCRIPT, *run, "--processes", "2", "--poison", "2", cwd=tmp_path)
-    whole = train(parse(["--steps", "5", "--batch", "8", "--dev", "3"]))
     _, errors = spawned.communicate(timeout=100)
     assert spawned.returncode == 2
-    messages = [line for line in errors.splitlines() if line.startswith("error: ")]
-    assert len(messages) == 2
-    assert len(set(messages)) == 1
-    assert "step 3: the loss is not finite (rank 1: row " in messages[0]
-    assert whole["losses"]
+    # Both say the same, if the second is not ended before it comes to that.
+    (message,) = {line for line in errors.splitlines() if line.startswith("error: ")}
+    assert "step 3: the loss is not finite (rank 1: row " in message
 
 
 def test_a_signal_to_one_program_saves_and_ends_all_processes(tmp_path):
