@@ -1,0 +1,350 @@
+"""XNLI and PAWS-X: one row of data each, and their rows by language.
+
+XNLI: Conneau et al. 2018, https://arxiv.org/abs/1809.05053. PAWS-X: Yang et al. 2019,
+https://arxiv.org/abs/1908.11828. Files may lie as in the unpacked official archives or flat in one
+folder, under the same names. Rules for odd rows, all of them in `read_languages`:
+
+- A header line that comes again is no row: files of several languages may be put together by hand.
+- "contradiction" (XNLI-1.0) and "contradictory" (XNLI-MT-1.0) are the same label.
+- A row whose gold label is "-" (its annotators did not agree, SNLI's and MultiNLI's sign) is no
+  example; it is left out and listed, because nothing in it can be mended.
+- A PAWS-X text that reads "NS" was not translated. Such rows, all labelled 0, stay as they are:
+  published figures count them (2,000 rows a language). `is_untranslated` tells them.
+"""
+
+import difflib
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from filelock import FileLock
+
+from paddlenlp_ext import metrics
+from paddlenlp_ext.errors import DataError
+from paddlenlp_ext.tasks.archives import extract
+from paddlenlp_ext.tasks.download import PAWS_X as PAWS_X_ARCHIVE
+from paddlenlp_ext.tasks.download import XNLI as XNLI_ARCHIVE
+from paddlenlp_ext.tasks.download import XNLI_TRANSLATED, Archive, fetch
+from paddlenlp_ext.tasks.rows import BOM, MAX_LINE, BadRow, read_rows
+from paddlenlp_ext.tasks.task import Table, Task, TextExample
+from paddlenlp_ext.weights.download import cache_folder
+
+# fmt: off
+XNLI_LANGUAGES = (
+    "ar", "bg", "de", "el", "en", "es", "fr", "hi", "ru", "sw", "th", "tr", "ur", "vi", "zh",
+)
+XNLI_TABLE_ORDER = (  # of the papers' tables
+    "en", "fr", "es", "de", "el", "bg", "ru", "tr", "ar", "vi", "th", "zh", "hi", "sw", "ur",
+)
+PAWS_X_LANGUAGES = ("de", "en", "es", "fr", "ja", "ko", "zh")
+# fmt: on
+ALL = "all"  # stands for the language where a file does not tell it
+NO_LABEL = "-"
+UNTRANSLATED = "NS"
+_SAME_LABEL = {"contradiction": "contradictory", "contradictory": "contradiction"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossLingualTask(Task):
+    """A task with the same splits in several languages.
+
+    The `files` of a split are the places where it may lie, the archive's first. "{language}" in a
+    place means a file for each language, "{train}" the name that PAWS-X gives to its training file.
+
+    Attributes:
+        languages: Their codes, in the archive's order.
+        language_column: The column that names a row's language in a file of several languages.
+        folder: Name of the task's folder in `data/` and in the cache.
+        archives: Where the official files of each split are had.
+    """
+
+    languages: tuple[str, ...]
+    language_column: str | None
+    folder: str
+    archives: Mapping[str, Archive]
+
+
+class UnlabelledRow(BadRow):
+    """A row whose annotators did not agree on a label; no fault of the file."""
+
+
+class ExamplesByLanguage(dict[str, list[TextExample]]):
+    """The usable rows of a split for each language, in the caller's order, and the others.
+
+    Attributes:
+        bad_rows: The rows that were left out: those without a gold label, and what else cannot be
+            used where the caller allowed it.
+    """
+
+    def __init__(self, languages: Sequence[str]):
+        super().__init__((language, []) for language in languages)
+        self.bad_rows: list[BadRow] = []
+
+
+def _xnli_tables() -> dict[str, Table]:
+    train = "multinli.train.{language}.tsv"
+    tables = {
+        "train": Table((f"XNLI-MT-1.0/multinli/{train}", train), ("premise", "hypo"), "label")
+    }
+    for split in ("dev", "test"):
+        name = f"xnli.{split}.tsv"
+        tables[split] = Table((f"XNLI-1.0/{name}", name), ("sentence1", "sentence2"), "gold_label")
+    return tables
+
+
+def _paws_x_tables() -> dict[str, Table]:
+    places = {
+        # Flat, training is in English; the other languages' files have another name.
+        "train": ("x-final/{language}/{train}.tsv", "{language}/{train}.tsv", "train.tsv"),
+        "dev": ("x-final/{language}/dev_2k.tsv", "{language}/dev_2k.tsv", "dev_2k.tsv"),
+        "test": ("x-final/{language}/test_2k.tsv", "{language}/test_2k.tsv", "test_2k.tsv"),
+    }
+    return {
+        split: Table(names, ("sentence1", "sentence2"), "label") for split, names in places.items()
+    }
+
+
+XNLI = CrossLingualTask(
+    "XNLI",
+    _xnli_tables(),
+    metrics.accuracy,
+    # ERNIE-M's order, and that of Hugging Face's data set.
+    labels=("entailment", "neutral", "contradiction"),
+    languages=XNLI_LANGUAGES,
+    language_column="language",
+    folder="xnli",
+    archives={"train": XNLI_TRANSLATED, "dev": XNLI_ARCHIVE, "test": XNLI_ARCHIVE},
+)
+# The order of the RemBERT page's script, which decides what its checkpoints' outputs mean.
+XNLI_REMBERT = replace(XNLI, labels=("neutral", "entailment", "contradictory"))
+PAWS_X = CrossLingualTask(
+    "PAWS-X",
+    _paws_x_tables(),
+    metrics.accuracy,
+    labels=("0", "1"),
+    languages=PAWS_X_LANGUAGES,
+    language_column=None,
+    folder="pawsx",
+    archives=dict.fromkeys(("train", "dev", "test"), PAWS_X_ARCHIVE),
+)
+
+
+def read_languages(
+    task: CrossLingualTask,
+    split: str,
+    data_dir: str | Path,
+    languages: Sequence[str] | None = None,
+    *,
+    on_bad_row: Literal["error", "skip"] = "error",
+) -> ExamplesByLanguage:
+    """Read a split of a cross-lingual task, by language.
+
+    Args:
+        task: What to read.
+        split: "train", "dev" or "test".
+        data_dir: Folder of the flat files or of the unpacked archives, or the folder above it.
+        languages: Codes, in the order of the result; all of the task's if absent, or those that
+            are there where one file holds several.
+        on_bad_row: "error" stops at the first row that cannot be used, "skip" leaves such rows out
+            and lists them in `bad_rows` of the result.
+
+    Returns:
+        The examples of each language. A flat PAWS-X file does not tell languages: its rows stand
+        under the one that was asked for, or under `ALL` if there were several.
+
+    Raises:
+        DataError: No such split or language; a file is missing or has another header; a language
+            has no usable row; with "error" also a row that cannot be used.
+    """
+    _check_split(task, split)
+    asked = check_languages(task, languages)
+    files = _locate(task, split, Path(data_dir), asked)
+    rows_tell = files[0][1] is None
+    result = ExamplesByLanguage(asked if rows_tell else [code for _, code in files if code])
+    for path, language in files:
+        for code, row in _rows(path, task, task.splits[split], language):
+            if code and code not in result:
+                continue
+            if isinstance(row, TextExample):
+                result[code].append(row)
+            elif on_bad_row == "skip" or isinstance(row, UnlabelledRow):
+                result.bad_rows.append(row)
+            else:
+                line = row.source.rpartition(":")[2]
+                raise DataError(
+                    f"{path}:{line}: {row.reason}; mend the row, or leave such rows out with "
+                    "--on_bad_row skip"
+                )
+    empty = [code for code, examples in result.items() if not examples]
+    if rows_tell and languages is None and len(empty) < len(result):
+        for code in empty:
+            del result[code]
+    elif empty:
+        path = next(path for path, code in files if code in (None, empty[0]))
+        raise DataError(
+            f"{path}: no usable row of {task.name} {split} in {', '.join(empty)} "
+            f"({len(result.bad_rows)} rows that cannot be used); give a file with such rows, or "
+            "ask for other languages"
+        )
+    return result
+
+
+def check_languages(
+    task: CrossLingualTask, languages: Sequence[str] | None = None
+) -> tuple[str, ...]:
+    """Return the asked languages once each, in their order; all of the task's if None.
+
+    Raises:
+        DataError: The task does not have a language.
+    """
+    if languages is None:
+        return task.languages
+    for language in languages:
+        if language not in task.languages:
+            raise DataError(f"{task.name} has no language {_unknown(language, task)}")
+    if not languages:
+        raise DataError(f"expected a language of {', '.join(task.languages)}, got none")
+    return tuple(dict.fromkeys(languages))
+
+
+def is_untranslated(example: TextExample) -> bool:
+    """Tell whether a text of the example is PAWS-X's sign for "not translated"."""
+    return UNTRANSLATED in (example.text_a, example.text_b)
+
+
+def official_folder(
+    task: CrossLingualTask, split: str, languages: Sequence[str] | None = None
+) -> Path:
+    """Return a folder with the official files of a split, downloaded on the first use.
+
+    Args:
+        task: Whose files.
+        split: "train" of XNLI is an archive of its own, 26 times the size of the other two.
+        languages: Those whose files are unpacked; all if absent.
+
+    Returns:
+        What `read_languages` takes as `data_dir`.
+
+    Raises:
+        DataError: The files cannot be had; the message has the address and the place to put the
+            file by hand.
+    """
+    _check_split(task, split)
+    folder = cache_folder() / "data" / task.folder
+    place = task.splits[split].files[0]
+    names = dict.fromkeys(_fill_in(place, code) for code in check_languages(task, languages))
+    try:
+        # Other users of the machine have no business in a cache that training trusts.
+        cache_folder().mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{folder}.lock"):
+            missing = [name for name in names if not (folder / name).is_file()]
+            if missing:
+                raw = folder.with_name(f".{folder.name}.unpacked")
+                shutil.rmtree(raw, ignore_errors=True)  # of a process that was killed
+                extract(fetch(task.archives[split]), {name: raw / name for name in missing})
+                for name in missing:
+                    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                    os.replace(raw / name, folder / name)
+                shutil.rmtree(raw)
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be written: {error.strerror or error}") from error
+    return folder
+
+
+def _check_split(task: CrossLingualTask, split: str) -> None:
+    if split not in task.splits:
+        raise DataError(f"{task.name} has no split {split!r}; it has {', '.join(task.splits)}")
+
+
+def _locate(
+    task: CrossLingualTask, split: str, data_dir: Path, asked: tuple[str, ...]
+) -> list[tuple[Path, str | None]]:
+    """Return the split's files and the language of each, None where its rows tell it."""
+    places = task.splits[split].files
+    for folder in (data_dir, data_dir / task.folder):
+        for place in places:
+            paths = [folder / _fill_in(place, code) for code in asked]
+            there = [path.is_file() for path in paths]
+            if not any(there):
+                continue
+            if "{language}" not in place:
+                if task.language_column is not None:
+                    return [(paths[0], None)]
+                return [(paths[0], asked[0] if len(asked) == 1 else ALL)]
+            if not all(there):
+                code = asked[there.index(False)]
+                raise DataError(
+                    f"{paths[there.index(False)]}: no such file, while other languages of "
+                    f"{task.name} {split} are there; put it there, or ask for other languages "
+                    f"than {code}"
+                )
+            return list(zip(paths, asked, strict=True))
+    names = dict.fromkeys(_fill_in(place, asked[0]) for place in places)
+    raise DataError(
+        f"{data_dir}: no {task.name} {split} in this folder; expected {' or '.join(names)}: give "
+        "the right one with --data_dir, or leave that flag out to download the official files"
+    )
+
+
+def _fill_in(place: str, language: str) -> str:
+    train = "train" if language == "en" else "translated_train"
+    return place.format(language=language, train=train)
+
+
+def _rows(
+    path: Path, task: CrossLingualTask, table: Table, language: str | None
+) -> Iterator[tuple[str, TextExample | BadRow]]:
+    """Yield each row of one file and its language, which is "" where the row does not tell it."""
+    assert task.labels is not None  # both tasks are classifications
+    labels: dict[str, int | None] = {label: number for number, label in enumerate(task.labels)}
+    labels |= {_SAME_LABEL.get(label, label): number for label, number in labels.items()}
+    labels[NO_LABEL] = None
+    numbers = list(labels.values())  # by what `read_rows` counts a label as
+    header, column = _header(path, task if language is None else None)
+    folder = f"{language}/" if path.parent.name == language else ""  # else no language in the name
+    for line, row in read_rows(path, replace(task, labels=tuple(labels)), table):
+        source = folder + row.source
+        if isinstance(row, BadRow):
+            if line.removeprefix(BOM) != header:
+                yield language or "", BadRow(source, row.reason)
+            continue
+        code = language or line.split(b"\t")[column].decode()
+        number = numbers[int(row.label)]
+        if language is None and code not in task.languages:
+            yield "", BadRow(source, f"expected a language, got {_unknown(code, task)}")
+        elif number is None:
+            reason = f"no gold label ({NO_LABEL!r}): the annotators did not agree"
+            yield code, UnlabelledRow(source, reason)
+        else:
+            yield code, TextExample(row.text_a, row.text_b, number, source)
+
+
+def _header(path: Path, task: CrossLingualTask | None) -> tuple[bytes, int]:
+    """Return a file's first line, and which of its columns has the language (0 without a task)."""
+    try:
+        with path.open("rb") as file:
+            line = file.readline(MAX_LINE)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+    header = line.removeprefix(BOM).removesuffix(b"\n").removesuffix(b"\r")
+    if task is None or task.language_column is None:
+        return header, 0
+    columns = header.decode(errors="replace").split("\t")
+    if task.language_column not in columns:
+        raise DataError(
+            f"{path}:1: expected a header row with the column {task.language_column!r}, got "
+            f"{str(columns)[:80]}; give {task.name} in its official layout (data/README.md)"
+        )
+    return header, columns.index(task.language_column)
+
+
+def _unknown(code: str, task: CrossLingualTask) -> str:
+    """Say which languages there are, and which one may be meant: "jp", "zh-CN"."""
+    bare = code.lower().replace("_", "-").partition("-")[0]
+    near = difflib.get_close_matches(bare, task.languages, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"{code[:40]!r}; {hint}known: {', '.join(task.languages)}"
