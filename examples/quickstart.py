@@ -60,6 +60,7 @@ def command(args: argparse.Namespace, output_dir: Path) -> list[str]:
 def classify(folder: Path) -> None:
     """Load the saved model and print what it says of three sentences."""
     runtime.tune()
+    runtime.import_paddle()
     import paddle
 
     from paddlenlp_ext.transformers import AutoModelForSequenceClassification, AutoTokenizer

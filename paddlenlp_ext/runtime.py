@@ -10,12 +10,17 @@ layers 384 wide takes 1.48 s as installed and 1.15 s with the malloc thresholds.
 from the untuned ones by float32 rounding only: the products are summed in another order.
 """
 
+import contextlib
 import ctypes
+import io
 import math
 import os
 import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+
+from paddlenlp_ext.errors import UserError
 
 SWITCH = "PADDLENLP_EXT_TUNE"
 OWN_THREADS = "PADDLENLP_EXT_THREADS"  # tells child processes that the thread count is ours
@@ -59,6 +64,28 @@ def tune(verbose: bool = False) -> dict[str, str]:
         settings = (f"{name}={value}" for name, value in done.items() if name != OWN_THREADS)
         print("runtime:", " ".join(settings) or "nothing to set", file=sys.stderr)
     return done
+
+
+def import_paddle() -> None:
+    """Import Paddle without what it says about settings that were chosen on purpose.
+
+    It warns of more than one thread, and of a compiler cache that nothing here needs.
+    """
+    if "paddle" in sys.modules:
+        return
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="No ccache found")
+        try:
+            import paddle  # noqa: F401
+        except ImportError as error:
+            raise UserError(
+                f"PaddlePaddle cannot be imported ({error}); install it: pip install paddlepaddle, "
+                "or on a GPU machine paddlepaddle-gpu"
+            ) from error
+    for line in said.getvalue().splitlines(keepends=True):
+        if "OMP_NUM_THREADS" not in line:
+            sys.stderr.write(line)
 
 
 def share_threads(processes: int) -> None:

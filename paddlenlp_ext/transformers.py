@@ -8,37 +8,49 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-_NAMES = {
-    "paddlenlp_ext.models.auto": (
-        "AutoConfig",
-        "AutoModel",
-        "AutoModelForCausalLM",
-        "AutoModelForMaskedLM",
-        "AutoModelForMultipleChoice",
-        "AutoModelForNextSentencePrediction",
-        "AutoModelForPreTraining",
-        "AutoModelForQuestionAnswering",
-        "AutoModelForSequenceClassification",
-        "AutoModelForTokenClassification",
-    ),
-    "paddlenlp_ext.models.bert": (
-        "BertConfig",
-        "BertModel",
-        "BertForCausalLM",
-        "BertForMaskedLM",
-        "BertForMultipleChoice",
-        "BertForNextSentencePrediction",
-        "BertForPreTraining",
-        "BertForPretraining",
-        "BertForQuestionAnswering",
-        "BertForSequenceClassification",
-        "BertForTokenClassification",
-    ),
-    "paddlenlp_ext.tokenizers.auto": ("AutoTokenizer",),
-    "paddlenlp_ext.tokenizers.wordpiece": ("BertTokenizer",),
-    "paddlenlp_ext.training.optimization": ("LinearDecayWithWarmup",),
+_MODELS = "paddlenlp_ext.models."
+_TOKENIZERS = "paddlenlp_ext.tokenizers."
+_EVERY_FAMILY = (
+    "Config",
+    "Model",
+    "ForMaskedLM",
+    "ForMultipleChoice",
+    "ForQuestionAnswering",
+    "ForSequenceClassification",
+    "ForTokenClassification",
+)
+_PAIR = ("ForPreTraining", "ForPretraining", "ForNextSentencePrediction", "ForCausalLM")
+_REPLACED_TOKENS = ("ForPreTraining", "ForPretraining", "Discriminator", "Generator")
+# Module, what its names begin with, how they end.
+_FAMILIES = (
+    ("bert", "Bert", (*_EVERY_FAMILY, *_PAIR)),
+    ("rembert", "RemBert", (*_EVERY_FAMILY, "ForCausalLM")),
+    ("convbert", "ConvBert", (*_EVERY_FAMILY, *_REPLACED_TOKENS)),
+    ("ernie_m", "ErnieM", _EVERY_FAMILY),
+    ("electra", "Electra", (*_EVERY_FAMILY, *_REPLACED_TOKENS, "ForCausalLM")),
+    ("ernie", "Ernie", (*_EVERY_FAMILY, *_PAIR)),
+)
+_AUTO = (
+    "Config",
+    "Model",
+    "ModelForCausalLM",
+    "ModelForMaskedLM",
+    "ModelForMultipleChoice",
+    "ModelForNextSentencePrediction",
+    "ModelForPreTraining",
+    "ModelForQuestionAnswering",
+    "ModelForSequenceClassification",
+    "ModelForTokenClassification",
+)
+_WORDPIECE = ("BertTokenizer", "ConvBertTokenizer", "ElectraTokenizer", "ErnieTokenizer")
+
+_MODULES = {
+    **{prefix + end: _MODELS + family for family, prefix, ends in _FAMILIES for end in ends},
+    **{"Auto" + end: _MODELS + "auto" for end in _AUTO},
+    "UIEM": _MODELS + "ernie_m",
+    **dict.fromkeys(_WORDPIECE, _TOKENIZERS + "wordpiece"),
+    "AutoTokenizer": _TOKENIZERS + "auto",
 }
-_MODULES = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = sorted(_MODULES)
 

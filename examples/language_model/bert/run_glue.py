@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     """Fine-tune as the command line says; return the last metrics."""
     args = parse_args(argv)
     runtime.tune(args.verbose)
-    # Imported only now: Paddle takes a second, and reads the settings above when it is imported.
+    runtime.import_paddle()  # only now: it takes a second, and reads what was tuned
     from paddlenlp_ext.training import distributed, engine
 
     args.device = args.device or ("cpu" if args.n_gpu == 0 else engine.default_device())
