@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from functools import partial
@@ -20,6 +21,12 @@ from paddlenlp_ext.weights.download import (
     launcher_proxies,
 )
 from paddlenlp_ext.weights.hosting import HOSTED, Hosted
+
+PROBE_TIMEOUT = 10.0  # seconds that the hub has for a first answer
+PROBE_AGAIN = 60.0  # seconds that its answer counts
+
+# When each endpoint was asked last, and what its trouble was.
+_probed: dict[str, tuple[float, str]] = {}
 
 _OFFLINE = "offline mode is on, and the file is not in the cache"
 _NO_FILE = "it has no such file"
@@ -77,10 +84,10 @@ def is_preset(name: str) -> bool:
 def _search(source: str, candidates: tuple[str, ...]) -> tuple[Path | None, list[str], bool]:
     """Return the file, else why no place gave it, and whether one of them answered."""
     folder = Path(source)
-    if folder.is_dir():
+    if source and folder.is_dir():
         there = (folder / name for name in candidates)
         return next((path for path in there if path.is_file()), None), [], True
-    if folder.exists():
+    if source and folder.exists():
         raise WeightsError(f"{source}: is a file; expected the folder that it lies in")
     hosted = HOSTED.get(source)
     if hosted is None and not _REPOSITORY.fullmatch(source):
@@ -114,15 +121,13 @@ def _places(source: str, hosted: Hosted | None) -> Iterator[tuple[str, Look]]:
 def _from_hub(repository: str, candidates: Iterable[str]) -> _Answer:
     answers: list[_Answer] = []
     for name in candidates:
-        # After one failure only the cache is asked, so that nobody waits for each candidate.
-        lost = [answer for answer in answers if not answer.known]
-        answers.append(_ask_hub(repository, name, local=bool(lost)))
+        answers.append(_ask_hub(repository, name))
         if answers[-1].path or answers[-1].problem == _NO_REPOSITORY:
             return answers[-1]
     return min(answers, key=lambda answer: answer.known)  # the first that says most
 
 
-def _ask_hub(repository: str, name: str, *, local: bool) -> _Answer:
+def _ask_hub(repository: str, name: str) -> _Answer:
     # Imported late: it takes a good part of a second, which `--help` does not have.
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import (
@@ -133,19 +138,46 @@ def _ask_hub(repository: str, name: str, *, local: bool) -> _Answer:
     )
 
     offline = is_offline()
+    trouble = "" if offline else _trouble()
     try:
         with launcher_proxies():
-            path = hf_hub_download(repository, name, local_files_only=local or offline)
+            path = hf_hub_download(repository, name, local_files_only=offline or bool(trouble))
             return _Answer(Path(path))
     except LocalEntryNotFoundError as error:  # a kind of the next one, so it stands before it
-        reason = f"no connection: {_first_line(error.__cause__ or error)}"
-        return _Answer(None, _OFFLINE) if offline else _Answer(None, reason, known=False)
+        if offline:
+            return _Answer(None, _OFFLINE)
+        return _Answer(None, trouble or _note_trouble(error.__cause__ or error), known=False)
     except EntryNotFoundError:
         return _Answer(None, _NO_FILE)
     except (RepositoryNotFoundError, HFValidationError):
         return _Answer(None, _NO_REPOSITORY)
     except Exception as error:  # of requests or of httpx, by the hub's version; or a full disk
         return _Answer(None, _first_line(error), known=False)
+
+
+def _trouble() -> str:
+    """Say why the hub does not answer; empty if it does.
+
+    The hub's library would find out for each file anew, and try for half a minute each time.
+    """
+    from huggingface_hub.utils import get_session  # type: ignore[attr-defined]
+
+    when, trouble = _probed.get(_endpoint(), (-PROBE_AGAIN, ""))
+    if time.monotonic() - when < PROBE_AGAIN:
+        return trouble
+    _probed[_endpoint()] = time.monotonic(), ""
+    try:
+        with launcher_proxies():
+            status = get_session().head(_endpoint(), timeout=PROBE_TIMEOUT).status_code
+    except Exception as error:  # of requests or of httpx
+        return _note_trouble(error)
+    return _note_trouble(f"the server answers {status}") if status >= 500 else ""
+
+
+def _note_trouble(error: object) -> str:
+    trouble = f"no connection: {_first_line(error)}"
+    _probed[_endpoint()] = time.monotonic(), trouble
+    return trouble
 
 
 def _endpoint() -> str:
@@ -207,5 +239,5 @@ def _unknown(source: str) -> WeightsError:
     )
 
 
-def _first_line(error: BaseException) -> str:
+def _first_line(error: object) -> str:
     return (str(error).splitlines() or [""])[0][:200] or type(error).__name__
