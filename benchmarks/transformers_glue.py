@@ -3,8 +3,9 @@
     python benchmarks/transformers_glue.py --model_name_or_path FOLDER --task_name RTE \
         --data_dir data/glue --learning_rate 5e-5 --num_train_epochs 3 --seed 42
 
-Same rows, same settings and the same metrics as `examples/language_model/bert/run_glue.py`; model,
-tokenizer, optimizer and schedule are theirs. Prints one JSON line.
+Same rows in the same batches, same settings and metrics as `examples/language_model/bert/run_glue.py`
+with `--group_by_length true`; model, tokenizer, optimizer and schedule are theirs. Prints one JSON
+line.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
 import transformers
 
+from paddlenlp_ext.tasks.batches import BatchOrder, EvaluationOrder
 from paddlenlp_ext.tasks.glue import glue_task, read_examples
 from paddlenlp_ext.tasks.task import TextExample
 
@@ -38,11 +40,20 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def encode(tokenizer: object, rows: list[TextExample], args: argparse.Namespace) -> list[list[int]]:
+    second = [row.text_b for row in rows] if rows[0].text_b is not None else None
+    first = [row.text_a for row in rows]
+    return tokenizer(first, second, truncation=True, max_length=args.max_seq_length).input_ids
+
+
 def batches(
-    examples: list[TextExample], args: argparse.Namespace, tokenizer: object, order: np.ndarray
+    examples: list[TextExample],
+    args: argparse.Namespace,
+    tokenizer: object,
+    order: Iterable[np.ndarray],
 ) -> Iterator[tuple[dict[str, torch.Tensor], torch.Tensor]]:
-    for start in range(0, len(order), args.batch_size):
-        rows = [examples[row] for row in order[start : start + args.batch_size]]
+    for chosen in order:
+        rows = [examples[row] for row in chosen]
         second = [row.text_b for row in rows] if rows[0].text_b is not None else None
         encoded = tokenizer(
             [row.text_a for row in rows],
@@ -73,10 +84,12 @@ def main() -> None:
     schedule = transformers.get_linear_schedule_with_warmup(
         optimizer, int(steps * args.warmup_proportion), steps
     )
-    random, started = np.random.RandomState(args.seed), time.perf_counter()
+    lengths = [len(ids) for ids in encode(tokenizer, train, args)]
+    order = BatchOrder(len(train), args.batch_size, args.seed, lengths=lengths)
+    started = time.perf_counter()
     model.train()
-    for _ in range(args.num_train_epochs):
-        for inputs, labels in batches(train, args, tokenizer, random.permutation(len(train))):
+    for epoch in range(args.num_train_epochs):
+        for inputs, labels in batches(train, args, tokenizer, order.rows(epoch)):
             loss = model(**inputs, labels=labels).loss
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -88,10 +101,11 @@ def main() -> None:
     results = {}
     for split in list(task.splits)[1:]:
         dev = read_examples(task, split, args.data_dir)
+        in_order = EvaluationOrder(len(dev), args.batch_size).rows()
         with torch.no_grad():
             logits = [
                 model(**inputs).logits.numpy()
-                for inputs, _ in batches(dev, args, tokenizer, np.arange(len(dev)))
+                for inputs, _ in batches(dev, args, tokenizer, in_order)
             ]
         predictions = np.concatenate(logits)
         predictions = predictions[:, 0] if task.labels is None else predictions
