@@ -3,9 +3,9 @@
     python benchmarks/transformers_glue.py --model_name_or_path FOLDER --task_name RTE \
         --data_dir data/glue --learning_rate 5e-5 --num_train_epochs 3 --seed 42
 
-Same rows in the same batches, same settings and metrics as `examples/language_model/bert/run_glue.py`
-with `--group_by_length true`; model, tokenizer, optimizer and schedule are theirs. Prints one JSON
-line.
+Same rows in the same batches, same settings and metrics as the script of the BERT folder
+(`run_glue.py --group_by_length true`); model, tokenizer, optimizer and schedule are theirs. Prints
+one JSON line.
 """
 
 from __future__ import annotations
