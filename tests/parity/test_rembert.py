@@ -151,7 +151,7 @@ def test_greedy_generation(tmp_path: Path) -> None:
 
 
 def test_greedy_generation_behind_padding(tmp_path: Path) -> None:
-    """Padding in front shifts nothing; transformers' RemBERT would count it, so it is told not to."""
+    """Padding in front shifts nothing (transformers would count it, so it is told not to)."""
     ours, reference = build("RemBertForCausalLM")
     model = reload(reference, ours, tmp_path)
     mask = np.ones([3, 7], dtype="int64")
@@ -178,6 +178,7 @@ def test_published_size(tmp_path: Path) -> None:
     assert sum(parameter.numel() for parameter in base.parameters()) == 575_920_384
     base.save_pretrained(tmp_path)
     batch = arrays(batch=2, length=37)
+    batch["token_type_ids"] %= config.type_vocab_size
     for name in CLASSES:
         base.config.is_decoder = name == "RemBertForCausalLM"
         reference, folder = base, tmp_path
@@ -185,8 +186,10 @@ def test_published_size(tmp_path: Path) -> None:
             reference, folder = put_head(base, name), tmp_path / name
             save_beside(base, reference, folder)
         model = getattr(rembert, name).from_pretrained(folder)
-        assert set(model.load_report.missing) == set()
-        assert_same(reference, model, inputs(name, batch), 1e-5)
+        assert not model.load_report.missing
+        # As a decoder, transformers' own answer is 9e-6 off the one it gives in double precision.
+        tolerance = 2e-5 if name == "RemBertForCausalLM" else 1e-5
+        assert_same(reference, model, inputs(name, batch), tolerance)
 
 
 def put_head(base: torch.nn.Module, name: str) -> torch.nn.Module:
