@@ -27,6 +27,7 @@ from paddlenlp_ext.errors import DeviceError
 Item = TypeVar("Item")
 
 BUCKET = 1 << 24  # elements that are reduced together: 64 MB of float32
+ENDED = (0, 128 + signal.SIGINT, 128 + signal.SIGTERM)  # exit codes of what was asked to end
 GRACE = 30  # seconds that processes have to end after another failed, as under Paddle's launcher
 
 
@@ -190,8 +191,8 @@ def spawn(main: Callable[..., object], processes: int, *args: object, device: st
     runtime.share_threads(processes)
     options = {"backend": "gloo"} if kind == "cpu" else {}
     context = dist.spawn(_child, (main, args), nprocs=processes, join=False, **options)
-    if failed := _wait(context.processes):
-        sys.exit(failed if failed > 0 else 128 - failed)  # negative: ended by a signal
+    if code := _wait(context.processes):
+        sys.exit(code)
 
 
 def _child(main: Callable[..., object], args: tuple[object, ...]) -> None:
@@ -203,14 +204,15 @@ def _child(main: Callable[..., object], args: tuple[object, ...]) -> None:
 
 
 def _wait(children: Sequence[Any]) -> int:
-    """Wait for processes and pass signals on; return the first exit code that is not 0."""
+    """Wait for processes and pass signals on; return the exit code of the run."""
+    received = 0
 
-    def forward(number: int, frame: FrameType | None = None) -> None:
-        for child in children:
-            if child.is_alive():
-                os.kill(child.pid, number)
+    def end(number: int, frame: FrameType | None = None) -> None:
+        nonlocal received
+        received = number
+        _send(children, signal.SIGTERM)  # of Ctrl-C they got their own, and two end them at once
 
-    previous = [signal.signal(number, forward) for number in (signal.SIGTERM, signal.SIGINT)]
+    previous = [signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)]
     failed = 0
     deadline = float("inf")
     while any(child.is_alive() for child in children):
@@ -219,9 +221,17 @@ def _wait(children: Sequence[Any]) -> int:
             if child.exitcode and not failed:
                 failed = child.exitcode
                 deadline = time.monotonic() + GRACE
-                forward(signal.SIGTERM)
+                _send(children, signal.SIGTERM)
         if time.monotonic() > deadline:
-            forward(signal.SIGKILL)
+            _send(children, signal.SIGKILL)
     for number, handler in zip((signal.SIGTERM, signal.SIGINT), previous, strict=True):
         signal.signal(number, handler or signal.SIG_DFL)
-    return failed or next((child.exitcode for child in children if child.exitcode), 0)
+    failed = failed or next((child.exitcode for child in children if child.exitcode), 0)
+    code = failed if failed >= 0 else 128 - failed  # negative: ended by a signal
+    return 128 + received if received and code in ENDED else code
+
+
+def _send(children: Sequence[Any], number: int) -> None:
+    for child in children:
+        if child.is_alive():
+            os.kill(child.pid, number)

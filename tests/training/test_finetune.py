@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -239,6 +240,34 @@ def test_an_update_whose_loss_is_not_finite_can_be_skipped():
     assert len(set(digests)) == 4
     assert steps[2].learning_rate == pytest.approx(0.01 * 2 / 5)
     assert all(np.isfinite(p.numpy()).all() for p in model.parameters())
+
+
+class Scaled:
+    """A stand-in for mixed precision, which a CPU does not have: it only scales, by powers of 2."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+
+    def autocast(self) -> nullcontext[None]:
+        return nullcontext()
+
+    def scale(self, loss: paddle.Tensor) -> paddle.Tensor:
+        return loss * 2.0**10
+
+    def step(self, optimizer: Any) -> None:
+        self.steps += 1
+        for parameter in optimizer._parameter_list:
+            if parameter.grad is not None:
+                parameter.grad = parameter.grad / 2.0**10
+        optimizer.step()
+
+
+def test_a_loss_scale_goes_around_the_gradients_alone():
+    scaled = Scaled()
+    plain = events()
+    precise = events(settings=UpdateSettings(precision=scaled))
+    assert [e.loss for e in precise] == [e.loss for e in plain]
+    assert scaled.steps == 9
 
 
 def test_mixed_precision_on_a_cpu_is_refused():

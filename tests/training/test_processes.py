@@ -28,6 +28,7 @@ def start(*args: str, cwd: Path) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
 
 
@@ -77,7 +78,7 @@ def test_a_loss_that_is_not_finite_stops_all_processes_before_the_update(tmp_pat
     assert "step 3: the loss is not finite (rank 1: row " in message
 
 
-def test_a_signal_to_one_program_saves_and_ends_all_processes(tmp_path):
+def test_ctrl_c_saves_and_ends_all_processes(tmp_path):
     endless = ["--steps", "100000", "--batch", "4", "--save_every", "100000"]
     run = [*endless, "--evaluate_every", "0", "--output_dir", str(tmp_path / "out")]
     spawned = start(SCRIPT, *run, "--processes", "2", cwd=tmp_path)
@@ -86,9 +87,9 @@ def test_a_signal_to_one_program_saves_and_ends_all_processes(tmp_path):
         time.sleep(0.1)
     time.sleep(1)
     children = Path(f"/proc/{spawned.pid}/task/{spawned.pid}/children").read_text().split()
-    spawned.send_signal(signal.SIGTERM)
+    os.killpg(spawned.pid, signal.SIGINT)  # a terminal tells every process of a program
     _, errors = spawned.communicate(timeout=30)
-    assert spawned.returncode == 128 + signal.SIGTERM, errors
+    assert spawned.returncode == 128 + signal.SIGINT, errors
     (saved,) = [path for path in (tmp_path / "out").iterdir() if path.is_dir()]
     step = json.loads((saved / "manifest.json").read_text())["step"]
     assert saved.name == f"model_{step}"
