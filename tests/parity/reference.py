@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 import paddle
-import torch
+import pytest
 
 from tests.tiny import CHOICES
+
+torch = pytest.importorskip("torch")  # also skips the test modules that import this one
 
 
 def randomize(model: torch.nn.Module, seed: int = 11, std: float = 0.1) -> torch.nn.Module:
