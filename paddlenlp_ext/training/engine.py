@@ -12,7 +12,9 @@ from paddle.optimizer import Optimizer
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.models.base import Model
 from paddlenlp_ext.tasks.batches import Loader
+from paddlenlp_ext.tokenizers.base import Tokenizer
 from paddlenlp_ext.training import distributed
+from paddlenlp_ext.training.loaders import Batching
 from paddlenlp_ext.training.precision import mixed_precision
 from paddlenlp_ext.training.updates import UpdateSettings
 
@@ -69,6 +71,24 @@ def signature_facts(args: Namespace, task: str) -> dict[str, Any]:
         "device": args.device,
         "processes": processes,
     }
+
+
+def batching(args: Namespace, tokenizer: Tokenizer) -> Batching:
+    """Say how examples become batches, as a script's flags ask.
+
+    Args:
+        args: A script's arguments, the engine's among them.
+        tokenizer: The model's.
+    """
+    return Batching(
+        tokenizer,
+        args.max_seq_length,
+        args.batch_size,
+        eval_batch_size=args.eval_batch_size,
+        seed=args.seed,
+        group_by_length=args.group_by_length,
+        pad_to_multiple_of=padding_multiple(args.device),
+    )
 
 
 def update_settings(

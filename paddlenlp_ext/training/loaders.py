@@ -2,17 +2,79 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from paddlenlp_ext.tasks.batches import BatchOrder, EvaluationOrder, Loader
-from paddlenlp_ext.tasks.features import make_features
-from paddlenlp_ext.tasks.rows import read_examples
+from paddlenlp_ext.tasks.batches import BatchOrder, EvaluationOrder, Loader, Order
+from paddlenlp_ext.tasks.features import Features, make_features
+from paddlenlp_ext.tasks.rows import BadRow, read_examples
 from paddlenlp_ext.tasks.task import Task, TextExample
 from paddlenlp_ext.tokenizers.base import Tokenizer
 from paddlenlp_ext.training import distributed
+
+
+@dataclass(frozen=True, slots=True)
+class Batching:
+    """How examples become the batches of this process.
+
+    Attributes:
+        tokenizer: The model's.
+        max_length: Most tokens of an example.
+        batch_size: Training examples of a batch on each process.
+        eval_batch_size: The same of an evaluation; `batch_size` if absent.
+        seed: Of the order of training.
+        group_by_length: Whether training examples of similar length share a batch.
+        pad_to_multiple_of: Lengths of batches are rounded up to a multiple of it.
+    """
+
+    tokenizer: Tokenizer
+    max_length: int
+    batch_size: int
+    eval_batch_size: int | None = None
+    seed: int = 42
+    group_by_length: bool = False
+    pad_to_multiple_of: int = 1
+
+    def training(self, examples: Sequence[TextExample]) -> Loader:
+        """Tokenize examples to train on: shuffled anew each epoch, shared out batch by batch."""
+        features = make_features(examples, self.tokenizer, self.max_length)
+        order = BatchOrder(
+            len(features),
+            self.batch_size,
+            self.seed,
+            distributed.rank(),
+            distributed.world_size(),
+            lengths=[len(one) for one in features] if self.group_by_length else None,
+        )
+        return self._loader(features, order)
+
+    def evaluation(self, examples: Sequence[TextExample]) -> Loader:
+        """Tokenize examples to evaluate on: each process has its share, longest first."""
+        features = make_features(examples, self.tokenizer, self.max_length)
+        order = EvaluationOrder(
+            len(features),
+            self.eval_batch_size or self.batch_size,
+            distributed.rank(),
+            distributed.world_size(),
+            lengths=[len(one) for one in features],
+        )
+        return self._loader(features, order)
+
+    def _loader(self, features: Sequence[Features], order: Order) -> Loader:
+        return Loader(
+            features,
+            order,
+            pad_token_id=self.tokenizer.pad_token_id,
+            pad_to_multiple_of=self.pad_to_multiple_of,
+        )
+
+
+def tell_left_out(bad_rows: Iterable[BadRow]) -> None:
+    """Print each row that is left out, on the first process."""
+    for bad in bad_rows if distributed.rank() == 0 else ():
+        print(f"left out {bad.source}: {bad.reason}")
 
 
 @dataclass(frozen=True)
@@ -66,47 +128,31 @@ def task_loaders(
     Raises:
         DataError: A file is missing or holds rows that cannot be used.
     """
-    rank, world_size = distributed.rank(), distributed.world_size()
     bad_rows = 0
 
     def read(split: str, limit: int | None) -> list[TextExample]:
         nonlocal bad_rows
         examples = read_examples(task, split, data_dir, on_bad_row=on_bad_row)
         bad_rows += len(examples.bad_rows)
-        for bad in examples.bad_rows if rank == 0 else ():
-            print(f"left out {bad.source}: {bad.reason}")
+        tell_left_out(examples.bad_rows)
         return examples[:limit]
 
-    def loader(examples: Sequence[TextExample], training: bool) -> Loader:
-        features = make_features(examples, tokenizer, max_length)
-        lengths = [len(one) for one in features]
-        order: BatchOrder | EvaluationOrder
-        if training:
-            order = BatchOrder(
-                len(features),
-                batch_size,
-                seed,
-                rank,
-                world_size,
-                lengths=lengths if group_by_length else None,
-            )
-        else:
-            size = eval_batch_size or batch_size
-            order = EvaluationOrder(len(features), size, rank, world_size, lengths)
-        return Loader(
-            features,
-            order,
-            pad_token_id=tokenizer.pad_token_id,
-            pad_to_multiple_of=pad_to_multiple_of,
-        )
-
+    batching = Batching(
+        tokenizer,
+        max_length,
+        batch_size,
+        eval_batch_size=eval_batch_size,
+        seed=seed,
+        group_by_length=group_by_length,
+        pad_to_multiple_of=pad_to_multiple_of,
+    )
     first, *others = task.splits
     # All files are read before the first is tokenized, so that a bad row is told at once.
     train = read(first, max_train_samples)
     held_out = {split: read(split, max_eval_samples) for split in others}
     return TaskLoaders(
-        loader(train, training=True),
-        {split: loader(examples, training=False) for split, examples in held_out.items()},
+        batching.training(train),
+        {split: batching.evaluation(examples) for split, examples in held_out.items()},
         [example.source for example in train],
         bad_rows,
     )

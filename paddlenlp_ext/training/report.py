@@ -54,11 +54,11 @@ class Report:
             self._total = event.total_steps
             self._steps, self._seconds = self._steps + 1, self._seconds + event.seconds
             if event.step % self.logging_steps == 0 or event.step == event.total_steps:
-                self._print(self.log_step(event, self._steps / self._seconds) + "\n")
+                self.say(self.log_step(event, self._steps / self._seconds) + "\n")
                 self._steps, self._seconds = 0, 0.0
         elif isinstance(event, Evaluated):
             self.scores |= {f"{event.split} {name}": v for name, v in event.metrics.items()}
-            self._print(self.log_evaluation(event, self.is_complete(event)))
+            self.say(self.log_evaluation(event, self.is_complete(event)))
             if self._first and event.step == self._total:
                 self._record(event)
         if self._history is not None and isinstance(event, (StepDone, Evaluated)):
@@ -68,14 +68,36 @@ class Report:
         """Whether this event is the evaluation of a step's last split."""
         return isinstance(event, Evaluated) and event.position.evaluations == self.splits
 
+    def score(self, step: int) -> float | None:
+        """Average the first metric over a step's splits, whichever process measured them.
+
+        None while splits are missing, and on other processes than the first.
+        """
+        return self._scores().get(step)
+
+    def is_best(self, step: int) -> bool:
+        """Whether no step of the run so far has a higher score; the first of equal ones is best."""
+        scores = self._scores()
+        return bool(scores) and max(scores, key=scores.__getitem__) == step
+
     def draw(self) -> None:
         """Draw the curves of the run, `curves.png`."""
         if self._history is not None:
             results.plot_curves(self.output_dir, self._history)
 
-    def _print(self, text: str) -> None:
+    def say(self, text: str) -> None:
+        """Print on the first process."""
         if self._first:
             print(text, end="", flush=True)
+
+    def _scores(self) -> dict[int, float]:
+        """Read the scores from the history, which knows what was measured before a resume."""
+        values: dict[int, list[float]] = {}
+        for row in self._history.rows if self._history is not None else ():
+            if "split" in row:
+                values.setdefault(row["step"], []).append(next(iter(row["metrics"].values())))
+        complete = (one for one in values.items() if len(one[1]) == self.splits)
+        return {step: sum(found) / len(found) for step, found in complete}
 
     def _record(self, event: Evaluated) -> None:
         signature = results.signature(

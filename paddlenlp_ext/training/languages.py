@@ -1,0 +1,154 @@
+"""A task in several languages: read its splits, evaluate language by language, make the table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from paddle import nn
+
+from paddlenlp_ext.results import append_result, signature
+from paddlenlp_ext.tasks.cross_lingual import (
+    CrossLingualTask,
+    ExamplesByLanguage,
+    official_folder,
+    read_languages,
+)
+from paddlenlp_ext.tasks.task import TextExample
+from paddlenlp_ext.training.events import Evaluated
+from paddlenlp_ext.training.finetune import evaluate
+from paddlenlp_ext.training.loaders import Batching, tell_left_out
+from paddlenlp_ext.training.losses import Loss
+
+Languages = Sequence[str] | None  # None stands for all that there are
+
+
+def read_splits(
+    task: CrossLingualTask,
+    languages: Mapping[str, Languages],
+    data_dir: str | None,
+    *,
+    max_samples: Mapping[str, int | None] | None = None,
+    on_bad_row: Literal["error", "skip"] = "error",
+) -> dict[str, ExamplesByLanguage]:
+    """Read whole splits before anything is tokenized or trained: a bad row is told at once.
+
+    Args:
+        task: What to read.
+        languages: Those of each split that is wanted.
+        data_dir: Folder of the files; None downloads the official ones on the first use.
+        max_samples: Rows of each language to use, the first ones, by split; None uses all.
+        on_bad_row: Stop at a row that cannot be used, or leave it out and say so.
+
+    Raises:
+        DataError: A language is unknown, a file is missing or holds rows that cannot be used.
+    """
+    splits = {}
+    for split, codes in languages.items():
+        folder = data_dir or official_folder(task, split, codes)
+        examples = read_languages(task, split, folder, codes, on_bad_row=on_bad_row)
+        tell_left_out(examples.bad_rows)
+        limit = (max_samples or {}).get(split)
+        for language in examples:
+            del examples[language][limit or len(examples[language]) :]
+        splits[split] = examples
+    return splits
+
+
+def all_languages(examples: ExamplesByLanguage) -> list[TextExample]:
+    """Put the examples of all languages one behind the other, to train on."""
+    return [example for rows in examples.values() for example in rows]
+
+
+def evaluate_languages(
+    model: nn.Layer,
+    examples: Mapping[str, Sequence[TextExample]],
+    batching: Batching,
+    task: CrossLingualTask,
+    *,
+    loss: Loss,
+    split: str = "test",
+) -> Iterator[Evaluated]:
+    """Evaluate on each language in turn; all processes iterate, and each gets all results.
+
+    Args:
+        model: Called with a batch's inputs; its output has `.logits`.
+        examples: Of the split, by language.
+        batching: How they become batches.
+        task: Its metric is computed.
+        loss: Of `training.losses`.
+        split: Of `Evaluated.split`, which is "test_ar" for Arabic.
+
+    Yields:
+        One event a language.
+    """
+    for language, rows in examples.items():
+        name = split_name(split, language)
+        loader = batching.evaluation(rows)
+        yield evaluate(model, loader, loss=loss, metric=task.metric, split=name)
+
+
+def split_name(split: str, language: str) -> str:
+    """Name a language's part of a split: "dev_ar"."""
+    return f"{split}_{language}"
+
+
+def language_of(event: Evaluated) -> str:
+    """Tell which language was evaluated: "ar"."""
+    return event.split.partition("_")[2]
+
+
+def summarize(events: Iterable[Evaluated]) -> dict[str, float]:
+    """Bring the accuracies of several languages together.
+
+    Returns:
+        "acc" of all examples, "average" over the languages, and that of each language by its code.
+    """
+    found = list(events)
+    by_language = {language_of(event): event.metrics["acc"] for event in found}
+    right = sum(event.metrics["acc"] * event.examples for event in found)
+    return {
+        "acc": right / sum(event.examples for event in found),
+        "average": sum(by_language.values()) / len(by_language),
+        **by_language,
+    }
+
+
+def record(folder: str | Path, facts: Mapping[str, Any], events: Sequence[Evaluated]) -> None:
+    """Add a line with the accuracies of all languages to a folder's results.
+
+    Args:
+        folder: The run's output folder.
+        facts: Of the signature, but for split and metric.
+        events: One a language, of one split.
+    """
+    split = events[0].split.partition("_")[0]
+    examples = sum(event.examples for event in events)
+    append_result(
+        folder,
+        signature(split=split, metric="acc", **facts),
+        summarize(events),
+        loss=sum(event.loss * event.examples for event in events) / examples,
+        examples=examples,
+        seconds=round(sum(event.seconds for event in events), 2),
+    )
+
+
+def table(model: str, summary: Mapping[str, float], order: Sequence[str]) -> str:
+    """Write accuracies as a Markdown table, in per cent, like those of the papers.
+
+    Args:
+        model: What the row is called.
+        summary: Of `summarize`.
+        order: Languages in the order of the columns; those without a number are left out.
+    """
+    languages = [code for code in order if code in summary]
+    languages += [code for code in summary if code not in ("acc", "average", *languages)]
+    values = [summary[code] for code in (*languages, "average")]
+    rows = (
+        ["Model", *languages, "Avg"],
+        ["---"] * (len(languages) + 2),
+        [model, *(f"{100 * value:.1f}" for value in values)],
+    )
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
