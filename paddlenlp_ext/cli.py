@@ -36,6 +36,16 @@ def positive_number(text: str) -> int:
     return value
 
 
+def share(text: str) -> float:
+    """Parse a part of a whole, from 0 to 1."""
+    try:
+        if 0 <= (value := float(text)) <= 1:
+            return value
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, got {text!r}")
+
+
 def boolean(text: str) -> bool:
     """Parse what `distutils.util.strtobool` took: yes/no, true/false, on/off, 1/0."""
     match text.strip().lower():

@@ -1,0 +1,161 @@
+"""Choose the tokens that a masked language model has to tell, and hide them.
+
+BERT (Devlin et al., 2018, arXiv 1810.04805, section 3.1): 15 % of the tokens of a sequence are
+chosen; of these, 80 % are replaced by the mask token, 10 % by a random token, and 10 % stay. With
+whole-word masking the pieces of a word are chosen together (google-research/bert, README). All
+functions work on many sequences at once.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from paddlenlp_ext.tokenizers.base import Tokenizer
+
+Ids = npt.NDArray[np.integer[Any]]
+Numbers = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+
+CONTINUATION = "##"  # begins a piece that continues a word
+SHARE_MASKED = 0.8  # of the chosen tokens
+SHARE_RANDOM = 0.1
+NO_WORD = -1
+
+
+@dataclass(frozen=True)
+class MaskingVocabulary:
+    """What masking needs to know of a vocabulary.
+
+    Attributes:
+        mask_id: The mask token.
+        special: Whether each id is a special token, padding and the unknown token among them:
+            never chosen, and never a replacement; bool [V].
+        continues: Whether each id is a piece that continues a word; bool [V].
+    """
+
+    mask_id: int
+    special: Flags
+    continues: Flags
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer) -> "MaskingVocabulary":
+        """Ask a tokenizer of the WordPiece kind."""
+        size = len(tokenizer)
+        special = np.zeros(size, bool)
+        special[list(tokenizer.all_special_ids)] = True
+        tokens = tokenizer.convert_ids_to_tokens(list(range(size)))
+        continues = np.array([token.startswith(CONTINUATION) for token in tokens])
+        return cls(tokenizer.mask_token_id, special, continues & ~special)
+
+
+def mask_tokens(
+    input_ids: Ids,
+    lengths: Numbers,
+    vocabulary: MaskingVocabulary,
+    random: np.random.RandomState,
+    *,
+    probability: float,
+    max_predictions: int,
+    whole_words: bool = False,
+) -> tuple[Ids, Flags]:
+    """Choose tokens and hide them.
+
+    Args:
+        input_ids: Sequences with their special tokens and padding; int32 [N, L].
+        lengths: Tokens of each without padding; int64 [N].
+        vocabulary: Of the ids.
+        random: Source of all choices.
+        probability: Share of the tokens of a sequence to choose, special ones counted in; at least
+            one is.
+        max_predictions: Most chosen tokens of a sequence.
+        whole_words: Whether the pieces of a word are chosen together or not at all.
+
+    Returns:
+        The sequences with hidden tokens, int32 [N, L]; and which were chosen, bool [N, L].
+    """
+    continues = vocabulary.continues[input_ids] if whole_words else np.zeros(input_ids.shape, bool)
+    words = word_numbers(vocabulary.special[input_ids], continues)
+    # As `min(max_predictions, max(1, round(length * probability)))` in create_pretraining_data.py.
+    wanted = np.clip(np.rint(lengths * probability), 1, max_predictions).astype(np.int64)
+    chosen = choose(words, wanted, random)
+    return hide(input_ids, chosen, vocabulary, random), chosen
+
+
+def word_numbers(closed: Flags, continues: Flags) -> Numbers:
+    """Number the words of each sequence from 0.
+
+    Args:
+        closed: Tokens that belong to no word; bool [N, L].
+        continues: Tokens that belong to the word of the token before; bool [N, L].
+
+    Returns:
+        The word of each token, or `NO_WORD`; int64 [N, L].
+    """
+    after_closed = np.ones_like(closed)
+    after_closed[:, 1:] = closed[:, :-1]
+    begins = ~closed & (~continues | after_closed)
+    return np.where(closed, NO_WORD, np.cumsum(begins, axis=1) - 1)
+
+
+def choose(words: Numbers, wanted: Numbers, random: np.random.RandomState) -> Flags:
+    """Choose words in random order until the wanted number of tokens is reached.
+
+    A word with more tokens than are still wanted is passed over, as in Google's script.
+
+    Args:
+        words: The word of each token, or `NO_WORD`; int64 [N, L].
+        wanted: Tokens to choose of each sequence, at most; int64 [N].
+        random: Source of the order.
+
+    Returns:
+        The chosen tokens; bool [N, L].
+    """
+    rows, length = words.shape
+    row = np.arange(rows)
+    # The last column is for `NO_WORD`, of which nothing is chosen.
+    places = row[:, None] * (length + 1) + np.where(words == NO_WORD, length, words)
+    sizes = np.bincount(places.ravel(), minlength=rows * (length + 1)).reshape(rows, length + 1)
+    sizes[:, NO_WORD] = 0
+    count = (sizes > 0).sum(1)
+    keys = random.random_sample((rows, length))
+    keys[np.arange(length) >= count[:, None]] = 1.0  # above all others: there is no such word
+    order = np.argsort(keys, axis=1, kind="stable")
+    is_chosen = np.zeros((rows, length + 1), bool)
+    room = np.minimum(wanted, sizes.sum(1))
+    for turn in range(int(count.max(initial=0))):
+        word = order[:, turn]
+        size = sizes[row, word]
+        fits = (size > 0) & (size <= room)
+        is_chosen[row, word] = fits
+        room = room - size * fits
+        if not room.any():
+            break
+    return np.take_along_axis(is_chosen, words, axis=1)
+
+
+def hide(
+    input_ids: Ids, chosen: Flags, vocabulary: MaskingVocabulary, random: np.random.RandomState
+) -> Ids:
+    """Replace chosen tokens: 80 % by the mask token, 10 % by a random one, and 10 % stay.
+
+    Args:
+        input_ids: int32 [N, L].
+        chosen: bool [N, L].
+        vocabulary: Of the ids; no special token is a replacement.
+        random: Source of the replacements.
+
+    Returns:
+        int32 [N, L].
+    """
+    ordinary = np.flatnonzero(~vocabulary.special).astype(input_ids.dtype)
+    count = int(chosen.sum())
+    lot = random.random_sample(count)
+    drawn = ordinary[random.randint(0, len(ordinary), count)]
+    hidden: Ids = input_ids.copy()
+    kept = input_ids[chosen]
+    hidden[chosen] = np.select(
+        [lot < SHARE_MASKED, lot < SHARE_MASKED + SHARE_RANDOM], [vocabulary.mask_id, drawn], kept
+    )
+    return hidden

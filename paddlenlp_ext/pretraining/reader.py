@@ -1,0 +1,111 @@
+"""Read shards in an order that the seed and the epoch decide, a window of rows at a time.
+
+All shards are cut into slices, the slices are shuffled, and as many of them as fit into a window
+are read and their rows shuffled together. The order is the same for every number of processes and
+every batch size, so any process can continue at any row. Each process reads all windows and uses
+its part of every batch: reading is cheap and goes on in the background, and there is no sharing-out
+of files that could lose a row or repeat one.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+
+from paddlenlp_ext.pretraining.shard_set import Rows, ShardSet, Slice, join_rows
+
+WINDOW_BYTES = 1 << 24  # rows that are shuffled together; two windows are in memory
+SLICES = 8  # that a window is made of, if the shards are that large
+
+
+class ShardReader:
+    """The rows of all shards, epoch by epoch.
+
+    Args:
+        shards: What is read.
+        seed: Of the order; at least 0.
+        shuffle: Whether each epoch has its own order, or always that of the files.
+        window_bytes: Size of a window in memory.
+    """
+
+    def __init__(
+        self,
+        shards: ShardSet,
+        *,
+        seed: int = 0,
+        shuffle: bool = True,
+        window_bytes: int = WINDOW_BYTES,
+    ):
+        self.shards = shards
+        self.seed = seed
+        self.shuffle = shuffle
+        self.window_rows = max(1, window_bytes // shards.row_bytes)
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of an epoch."""
+        return self.shards.num_rows
+
+    def batches(self, size: int, epoch: int = 0, row: int = 0) -> Iterator[Rows]:
+        """Yield the rows of an epoch in its order, `size` at a time; the last may be fewer.
+
+        Args:
+            size: Rows of a batch, of all processes together.
+            epoch: From 0.
+            row: Rows of this epoch to leave out, because they were used before.
+
+        Raises:
+            DataError: A shard is damaged, or one of its rows cannot be used.
+        """
+        rest: list[Rows] = []
+        for window in self._windows(epoch, row):
+            rows = join_rows([*rest, window])
+            full = len(rows.numbers) // size * size
+            for start in range(0, full, size):
+                yield rows.take(slice(start, start + size))
+            # A copy: a view would keep the whole window in memory.
+            rest = [rows.take(np.arange(full, len(rows.numbers)))][: len(rows.numbers) - full]
+        yield from rest
+
+    def _windows(self, epoch: int, row: int) -> Iterator[Rows]:
+        """Read the windows from `row` on, each in the background while the one before is used."""
+        plans = self._plan(epoch)
+        first = 0
+        while plans and (rows := sum(piece.rows for piece in plans[0][1])) <= row - first:
+            first += rows
+            del plans[0]
+        with ThreadPoolExecutor(1, thread_name_prefix="shards") as reader:
+            coming: Future[Rows] | None = None
+            for at, plan in enumerate(plans):
+                window = (coming or reader.submit(self._read, epoch, *plan)).result()
+                coming = (
+                    reader.submit(self._read, epoch, *plans[at + 1]) if plans[at + 1 :] else None
+                )
+                yield window.take(slice(row - first, None)) if at == 0 else window
+
+    def _plan(self, epoch: int) -> list[tuple[int, list[Slice]]]:
+        """Say which slices make up each window, and number the windows."""
+        slices = list(self.shards.slices(max(1, self.window_rows // SLICES)))
+        if self.shuffle:
+            random = self._random(epoch, 0)
+            slices = [slices[at] for at in random.permutation(len(slices))]
+        windows: list[tuple[int, list[Slice]]] = []
+        room = 0
+        for piece in slices:
+            if piece.rows > room:
+                windows.append((len(windows), []))
+                room = self.window_rows
+            windows[-1][1].append(piece)
+            room -= piece.rows
+        return windows
+
+    def _read(self, epoch: int, number: int, slices: list[Slice]) -> Rows:
+        rows = join_rows([self.shards.read(piece) for piece in slices])
+        if not self.shuffle:
+            return rows
+        return rows.take(self._random(epoch, number + 1).permutation(len(rows.numbers)))
+
+    def _random(self, epoch: int, number: int) -> np.random.RandomState:
+        # RandomState promises the same numbers in every release of NumPy.
+        sequence = np.random.SeedSequence((self.seed, epoch, number))
+        return np.random.RandomState(np.random.MT19937(sequence))

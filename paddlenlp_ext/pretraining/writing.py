@@ -1,0 +1,120 @@
+"""Write shards: rows are dealt out to the files in turn, and each file appears when it is whole."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import h5py
+import numpy as np
+
+from paddlenlp_ext.errors import DataError
+from paddlenlp_ext.pretraining.shards import Array, Columns, Layout
+
+CHUNK_ROWS = 256  # that are compressed, and so read, together
+
+
+class ShardWriter:
+    """Writes the rows that it is given to several files; a context manager.
+
+    Row `n` goes to file `n` modulo the number of files, so every file is a sample of the corpus.
+    The files are written under temporary names and renamed at the end; after an error there are
+    none.
+
+    Args:
+        paths: The files.
+        layout: Their columns.
+        widths: Of each named axis.
+        attributes: What the files say of themselves.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        layout: Layout,
+        widths: Mapping[str, int],
+        attributes: Mapping[str, Any],
+    ):
+        self.layout = layout
+        self.rows = 0
+        self._paths = {path: path.with_name(f".{path.name}.tmp-{os.getpid()}") for path in paths}
+        # What does not fill a chunk waits, so that no chunk is compressed twice.
+        self._waiting: list[list[Columns]] = [[] for _ in paths]
+        for path in self._paths:
+            with self._opened(path, "w") as file:
+                file.attrs.update(attributes)
+                for name, (dtype, axis) in layout.items():
+                    tail = () if axis is None else (widths[axis],)
+                    file.create_dataset(
+                        name,
+                        shape=(0, *tail),
+                        maxshape=(None, *tail),
+                        chunks=(CHUNK_ROWS, *tail),
+                        dtype=dtype,
+                        compression="gzip",
+                    )
+
+    def write(self, columns: Columns) -> None:
+        """Add rows.
+
+        Raises:
+            DataError: The disk is full, or a file cannot be written.
+        """
+        count, files = len(next(iter(columns.values()))), len(self._paths)
+        for number, path in enumerate(self._paths):
+            mine = slice((number - self.rows) % files, None, files)
+            self._waiting[number].append({name: values[mine] for name, values in columns.items()})
+            self._flush(number, path, CHUNK_ROWS)
+        self.rows += count
+
+    def _flush(self, number: int, path: Path, least: int) -> None:
+        """Write the waiting rows of a file that fill blocks of `least` rows."""
+        waiting = {name: _joined(self._waiting[number], name) for name in self.layout}
+        count = len(next(iter(waiting.values()))) // least * least
+        if count:
+            with self._opened(path, "r+") as file:
+                for name, values in waiting.items():
+                    data = file[name]
+                    data.resize(len(data) + count, axis=0)
+                    data[-count:] = values[:count]
+        # Copies: views would keep all that was ever given.
+        self._waiting[number] = [{name: values[count:].copy() for name, values in waiting.items()}]
+
+    def __enter__(self) -> "ShardWriter":
+        """Return itself; the files are begun already."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Complete the files, or remove them after an error."""
+        try:
+            if error is None:
+                for number, path in enumerate(self._paths):
+                    self._flush(number, path, 1)
+                for path, temporary in self._paths.items():
+                    os.replace(temporary, path)
+        finally:
+            for temporary in self._paths.values():
+                with suppress(OSError):
+                    temporary.unlink()
+
+    @contextmanager
+    def _opened(self, path: Path, mode: str) -> Iterator[h5py.File]:
+        try:
+            with h5py.File(self._paths[path], mode) as file:
+                yield file
+        except (OSError, RuntimeError) as error:
+            raise DataError(
+                f"{path}: cannot be written ({error}); free some space, or choose another "
+                "--output_file"
+            ) from error
+
+
+def _joined(parts: Sequence[Columns], name: str) -> Array:
+    return np.concatenate([part[name] for part in parts])
