@@ -42,6 +42,7 @@ class MixedAttention(nn.Layer):
         super().__init__()
         half = hidden_size // 2
         self.num_heads = num_heads
+        self.kernel_size = kernel_size
         self.scale = (half // num_heads) ** -0.5
         self.mask_padding = mask_padding
         self.q_proj = nn.Linear(hidden_size, half)
@@ -84,7 +85,8 @@ class MixedAttention(nn.Layer):
             real = (bias == 0).any(axis=[1, 2]).astype(values.dtype).unsqueeze(2)  # [B, L, 1]
             hidden_states, values = hidden_states * real, values * real
         spans = self.key_conv_attn_layer(hidden_states)
-        scores = self.conv_kernel_layer(spans * query).reshape([0, 0, self.num_heads, -1])
+        scores = self.conv_kernel_layer(spans * query)
+        scores = scores.reshape([0, 0, self.num_heads, self.kernel_size])
         kernel = F.softmax(scores.astype("float32")).astype(values.dtype)  # [B, L, A, K]
         return DynamicConvolution.apply(values.reshape([0, 0, self.num_heads, -1]), kernel)
 
@@ -135,24 +137,29 @@ class DynamicConvolution(PyLayer):  # type: ignore[misc]  # untyped in Paddle
     def forward(ctx: Any, values: Tensor, kernel: Tensor) -> Tensor:
         """Convolve values, float [B, L, A, D], with kernels, float [B, L, A, K]."""
         ctx.save_for_backward(values, kernel)
+        ctx.needed = (not values.stop_gradient, not kernel.stop_gradient)
         length, taps = kernel.shape[1], kernel.shape[3]
         values = _with_ends(values, taps // 2)
         return sum(values[:, j : j + length] * kernel[..., j : j + 1] for j in range(taps))
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        """Give the gradients of both inputs for that of the output, float [B, L, A, D]."""
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """Give the gradients of both inputs for that of the output, float [B, L, A, D].
+
+        Paddle demands None for an input that is frozen.
+        """
         values, kernel = ctx.saved_tensor()
         length, taps = kernel.shape[1], kernel.shape[3]
         values = _with_ends(values, taps // 2)
         by_tap = [(values[:, j : j + length] * gradient).sum(-1) for j in range(taps)]
+        of_kernel = paddle.stack(by_tap, axis=-1)
         # Position i gave its value to i + K // 2 - j by tap j: the taps run backwards.
         gradient, kernel = _with_ends(gradient, taps // 2), _with_ends(kernel, taps // 2)
         of_values = sum(
             gradient[:, j : j + length] * kernel[:, j : j + length, :, taps - 1 - j : taps - j]
             for j in range(taps)
         )
-        return of_values, paddle.stack(by_tap, axis=-1)
+        return of_values if ctx.needed[0] else None, of_kernel if ctx.needed[1] else None
 
 
 def _with_ends(states: Tensor, side: int) -> Tensor:
