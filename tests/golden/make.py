@@ -81,10 +81,39 @@ def ernie_m() -> Iterator[Golden]:
     yield Golden("UIEM", extractor.reference, extractor.inputs, probabilities)
 
 
+def convbert() -> Iterator[Golden]:
+    """ConvBERT, with the padding token of the published models instead of transformers' default."""
+    config = transformers.ConvBertConfig(**SIZES, **FAMILY_SIZES["convbert"], pad_token_id=0)
+    for task in TASKS:
+        yield ask(f"ConvBert{task}", getattr(transformers, f"ConvBert{task}")(config))
+
+
+def electra() -> Iterator[Golden]:
+    """ELECTRA; its discriminator has another name there."""
+    config = transformers.ElectraConfig(**SIZES, **FAMILY_SIZES["electra"])
+    for task in TASKS:
+        yield ask(f"Electra{task}", getattr(transformers, f"Electra{task}")(config))
+    yield ask("ElectraDiscriminator", transformers.ElectraForPreTraining(config))
+    config.is_decoder = True
+    yield ask("ElectraForCausalLM", transformers.ElectraForCausalLM(config))
+
+
+def ernie() -> Iterator[Golden]:
+    """ERNIE."""
+    config = transformers.ErnieConfig(**SIZES, **FAMILY_SIZES["ernie"])
+    for task in (*TASKS, "ForPreTraining", "ForNextSentencePrediction"):
+        yield ask(f"Ernie{task}", getattr(transformers, f"Ernie{task}")(config))
+    config.is_decoder = True
+    yield ask("ErnieForCausalLM", transformers.ErnieForCausalLM(config))
+
+
 FAMILIES: dict[str, Callable[[], Iterator[Golden]]] = {
     "bert": bert,
     "rembert": rembert,
     "ernie_m": ernie_m,
+    "convbert": convbert,
+    "electra": electra,
+    "ernie": ernie,
 }
 
 

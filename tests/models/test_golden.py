@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 from tests.tiny import tensors
 
 FOLDER = Path(__file__).parents[1] / "golden"
-FAMILIES = ("bert", "ernie_m", "rembert")
+FAMILIES = ("bert", "convbert", "electra", "ernie", "ernie_m", "rembert")
 LARGEST = 200_000  # bytes
 
 
