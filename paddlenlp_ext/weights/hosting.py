@@ -106,14 +106,23 @@ _ELECTRA = {
 }
 
 _CONVBERT = {
-    f"convbert-{size}": Hosted(
-        f"YituTech/conv-bert-{size}",
-        _files(
-            f"{_M}convbert/convbert-{size}/model_state.pdparams",
-            f"{_M}convbert/convbert-{size}/vocab.txt",
-        ),
-    )
-    for size in ("base", "medium-small", "small")
+    **{
+        f"convbert-{size}": Hosted(
+            f"YituTech/conv-bert-{size}",
+            _files(
+                f"{_M}convbert/convbert-{size}/model_state.pdparams",
+                f"{_M}convbert/convbert-{size}/vocab.txt",
+            ),
+        )
+        for size in ("base", "medium-small", "small")
+    },
+    **{  # names of sizes to begin a pretraining with: nobody has weights
+        f"convbert-{size}-{role}": Hosted(
+            None, {VOCABULARY: f"{_M}convbert/convbert-{size}/vocab.txt"}
+        )
+        for size in ("base", "medium-small", "small")
+        for role in ("generator", "discriminator")
+    },
 }
 
 _REMBERT = {
@@ -143,38 +152,72 @@ _ERNIE_M = {
 }
 
 _ERNIE = {
-    name: Hosted(repository, _files(f"{_M}{weights}.pdparams", f"{_M}{vocabulary}"))
-    for name, repository, weights, vocabulary in (
-        ("ernie-1.0", "nghuyong/ernie-1.0-base-zh", "ernie/ernie_v1_chn_base", "ernie/vocab.txt"),
-        (
-            "ernie-1.0-base-zh",
+    name: Hosted(repository, _files(f"{_M}{weights}.pdparams", f"{_M}{vocabulary}.txt"))
+    for name, (repository, weights, vocabulary) in {
+        "ernie-1.0": ("nghuyong/ernie-1.0-base-zh", "ernie/ernie_v1_chn_base", "ernie/vocab"),
+        "ernie-1.0-base-zh": (
             "nghuyong/ernie-1.0-base-zh",
             "ernie/ernie_v1_chn_base",
-            "ernie/vocab.txt",
+            "ernie/vocab",
         ),
-        (
-            "ernie-2.0-base-en",
+        "ernie-1.0-base-zh-cw": (
+            None,
+            "ernie/ernie_1.0_base_zh_cw",
+            "ernie/ernie_1.0_base_zh_cw_vocab",
+        ),
+        "ernie-1.0-large-zh-cw": (None, "ernie/ernie_1.0_large_zh_cw", "ernie/vocab"),
+        "ernie-tiny": (None, "ernie_tiny/ernie_tiny", "ernie_tiny/vocab"),
+        "ernie-2.0-base-zh": (
+            None,
+            "ernie_2.0/ernie_2.0_base_zh",
+            "ernie_2.0/ernie_2.0_base_zh_vocab",
+        ),
+        "ernie-2.0-large-zh": (
+            None,
+            "ernie_2.0/ernie_2.0_large_zh",
+            "ernie_2.0/ernie_2.0_large_zh_vocab",
+        ),
+        "ernie-2.0-base-en": (
             "nghuyong/ernie-2.0-base-en",
             "ernie_v2_base/ernie_v2_eng_base",
-            "ernie_v2_base/vocab.txt",
+            "ernie_v2_base/vocab",
         ),
-        (
-            "ernie-2.0-large-en",
+        "ernie-2.0-base-en-finetuned-squad": (
+            None,
+            "ernie_v2_base/ernie_v2_eng_base_finetuned_squad",
+            "ernie_v2_base/vocab",
+        ),
+        "ernie-2.0-large-en": (
             "nghuyong/ernie-2.0-large-en",
             "ernie_v2_large/ernie_v2_eng_large",
-            "ernie_v2_large/vocab.txt",
+            "ernie_v2_large/vocab",
         ),
-        ("ernie-tiny", None, "ernie_tiny/ernie_tiny", "ernie_tiny/vocab.txt"),
-    )
-} | {
-    f"ernie-3.0-{size}-zh": Hosted(
-        f"nghuyong/ernie-3.0-{size}-zh",
-        _files(
-            f"{_M}ernie_3.0/ernie_3.0_{size}_zh.pdparams",
-            f"{_M}ernie_3.0/ernie_3.0_{size}_zh_vocab.txt",
-        ),
-    )
-    for size in ("base", "xbase", "medium", "mini", "micro", "nano")
+    }.items()
+}
+
+_ERNIE_3 = {
+    **{
+        f"ernie-3.0-{name}-zh": Hosted(
+            f"nghuyong/ernie-3.0-{size}-zh",
+            _files(
+                f"{_M}ernie_3.0/ernie_3.0_{size}_zh.pdparams",
+                f"{_M}ernie_3.0/ernie_3.0_{size}_zh_vocab.txt",
+            ),
+        )
+        for size in ("base", "xbase", "medium", "mini", "micro", "nano")
+        for name in (size, f"tiny-{size}-v1")  # the same files under two names
+        if name != "tiny-xbase-v1"
+    },
+    **{
+        f"ernie-3.0-tiny-{size}-v2-zh": Hosted(
+            None,
+            _files(
+                f"{_M}ernie_3.0/ernie_3.0_tiny_{size}_v2.pdparams",
+                f"{_M}ernie_3.0/ernie_3.0_tiny_{size}_v2_vocab.txt",
+            ),
+        )
+        for size in ("base", "medium", "mini", "micro", "nano", "pico")
+    },
 }
 
 HOSTED: Mapping[str, Hosted] = {
@@ -185,4 +228,5 @@ HOSTED: Mapping[str, Hosted] = {
     **_ERNIE_M,
     **_ELECTRA,
     **_ERNIE,
+    **_ERNIE_3,
 }

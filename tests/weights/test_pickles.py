@@ -69,6 +69,11 @@ def test_python2_text() -> None:
     assert load(b"\x80\x02U\x03a\xe9b.") == "a\xe9b"
 
 
+def test_newer_protocols_are_named() -> None:
+    with pytest.raises(WeightsError, match="is a pickle of protocol 5, expected at most 4"):
+        load(pickle.dumps([], 5))
+
+
 def test_several_pickles_follow_each_other() -> None:
     data = pickle.dumps([1], 2) + pickle.dumps({"a": 2}, 4) + b"rest"
     unpickler = Unpickler(memoryview(data), "some.bin", {})

@@ -139,6 +139,28 @@ def test_storages_shorter_than_they_say(tmp_path: Path) -> None:
         read_torch(path)
 
 
+@pytest.mark.parametrize(
+    ("shape", "strides", "offset", "said"),
+    [
+        ((10**9,), (0,), 0, r"of shape \[1000000000\] does not fit its 24 numbers"),
+        ((25,), (1,), 0, "does not fit its 24 numbers"),
+        ((24,), (1,), 1, "does not fit its 24 numbers"),
+        ((2, 3), (22, 1), 0, "does not fit its 24 numbers"),
+        ((2, 3), (-3, 1), 9, "tensor of no whole numbers"),
+        ((-2, -3), (3, 1), 0, "tensor of no whole numbers"),
+        ((2, 3), (1,), 0, "'weight'"),
+        ((1,) * 70, (1,) * 70, 0, "'weight'"),
+    ],
+)
+def test_tensors_beyond_their_storage(
+    shape: tuple[int, ...], strides: tuple[int, ...], offset: int, said: str, tmp_path: Path
+) -> None:
+    state = mapping(weight=torch_tensor("0", "f4", 24, shape, strides, offset))
+    path = write_zip(tmp_path / "pytorch_model.bin", pickled(state), STORAGES)
+    with pytest.raises(WeightsError, match=said):
+        read_torch(path)
+
+
 def test_big_endian_files_are_refused(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "a.bin", pickled(state()), STORAGES, byteorder=b"big")
     with pytest.raises(WeightsError, match="big-endian"):
