@@ -1,0 +1,139 @@
+"""Convert a model folder between PaddleNLP's format and that of Hugging Face transformers.
+
+    python examples/language_model/convbert/convert.py --input_dir ./conv-bert-base \
+        --output_dir ./convbert-base --to paddle
+
+Any of the six families, either direction; neither PyTorch nor transformers is needed.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from paddlenlp_ext import cli, runtime
+from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.weights import files, folders, hub
+
+if TYPE_CHECKING:
+    from paddlenlp_ext.models.base import Model
+
+WRITTEN = {"paddle": "model_state.pdparams", "huggingface": "model.safetensors"}
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Convert a model folder to the other format.")
+    add = parser.add_argument
+    add("--input_dir", help="folder with a model, a preset, or a repository of the Hub")
+    add("--output_dir", help="where the converted model goes")
+    add("--to", choices=tuple(WRITTEN), help="format to write; default: the other one")
+    add("--model_class", help="class to load with (BertForPreTraining); default: as config.json")
+    page = parser.add_argument_group("the original's flags, for files in model folders")
+    page.add_argument("--pytorch_checkpoint_path", type=Path, help="…/pytorch_model.bin")
+    page.add_argument("--paddle_dump_path", type=Path, help="…/model_state.pdparams")
+    args = parser.parse_args(argv)
+    if args.pytorch_checkpoint_path and args.paddle_dump_path:
+        args.input_dir = args.input_dir or str(args.pytorch_checkpoint_path.parent)
+        args.output_dir = args.output_dir or str(args.paddle_dump_path.parent)
+        args.to = args.to or "paddle"
+    if not args.input_dir or not args.output_dir:
+        parser.error(
+            "give --input_dir and --output_dir, or --pytorch_checkpoint_path and --paddle_dump_path"
+        )
+    return args
+
+
+def main(argv: Sequence[str] | None = None) -> Path:
+    """Convert as the command line says; return the file that was written."""
+    args = parse_args(argv)
+    runtime.tune()
+    runtime.import_paddle()
+    source, output = args.input_dir, Path(args.output_dir)
+    weights = hub.fetch(source, *files.WEIGHT_FILES)
+    to = args.to or ("paddle" if files.layout_of(weights) == "huggingface" else "huggingface")
+    check_paths(args, weights, output / WRITTEN[to])
+    model = choose_class(source, files.layout_of(weights), args.model_class).from_pretrained(source)
+    report = model.load_report
+    assert report is not None
+    if report.missing or report.mismatched:
+        raise UserError(
+            f"{source}: {report.describe()}; {type(model).__name__} does not fit, choose another "
+            "--model_class"
+        )
+    model.save_pretrained(output, format=to)
+    print(f"{weights} -> {output / WRITTEN[to]}")
+    print(f"{type(model).__name__}, {sum(p.size for p in model.parameters()):,} parameters")
+    if report.unexpected:
+        print(f"left out, since {type(model).__name__} has no place for it: {report.describe()}")
+    print(convert_tokenizer(source, output))
+    return output / WRITTEN[to]
+
+
+def convert_tokenizer(source: str, output: Path) -> str:
+    """Write the tokenizer's files, which both formats share; return what to say about it."""
+    from paddlenlp_ext.tokenizers import auto
+
+    try:
+        tokenizer = auto.family_of(source)
+    except UserError as error:
+        return f"no tokenizer: {error}"
+    if not all(hub.find(source, name) for name in tokenizer.vocab_files):
+        return f"no tokenizer: {source} has no {' and '.join(tokenizer.vocab_files)}"
+    written = tokenizer.from_pretrained(source).save_pretrained(output)
+    return f"{tokenizer.__name__}: {', '.join(path.name for path in written)}"
+
+
+def check_paths(args: argparse.Namespace, weights: Path, written: Path) -> None:
+    """Refuse to read or write other files than those that were asked for.
+
+    Raises:
+        UserError: The folder's weights are in another file, or both folders are one.
+    """
+    for flag, asked, used in (
+        ("--pytorch_checkpoint_path", args.pytorch_checkpoint_path, weights),
+        ("--paddle_dump_path", args.paddle_dump_path, written),
+    ):
+        if asked is not None and asked.resolve() != used.resolve():
+            raise UserError(
+                f"{flag} {asked}: expected {used}; rename the file, or leave {flag} out"
+            )
+    if weights.parent.resolve() == written.parent.resolve():
+        raise UserError(f"--output_dir {written.parent}: is the input's folder; give another one")
+
+
+def choose_class(source: str, layout: files.Layout, wanted: str | None) -> type[Model]:
+    """Find the class of ours that a model folder was saved from.
+
+    Args:
+        source: Folder, preset or repository.
+        layout: Whose class names its config has.
+        wanted: Name of a class of ours, in place of what the config says.
+
+    Raises:
+        UserError: Its family has no such class.
+    """
+    from paddlenlp_ext.models import auto
+    from paddlenlp_ext.models.base import Model
+
+    family = auto.family_of(source)
+    module = import_module(f"paddlenlp_ext.models.{family}")
+    named = {name: cls for name, cls in vars(module).items() if isinstance(cls, type)}
+    ours = {name: cls for name, cls in named.items() if issubclass(cls, Model) and cls.names}
+    theirs = {cls.foreign_class_name(layout): cls for cls in ours.values()}
+    if wanted is None:
+        saved = folders.read_config(source).get("architectures") or ()
+        return next(
+            (known[name] for name in saved for known in (theirs, ours) if name in known),
+            auto.base_class(family),
+        )
+    if wanted not in ours:
+        raise UserError(f"--model_class {wanted}: {family} has {', '.join(sorted(ours))}")
+    return ours[wanted]
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,209 @@
+"""Fine-tune ConvBERT, ELECTRA, ERNIE or BERT on a GLUE task.
+
+    python -u examples/language_model/convbert/run_glue.py --model_type convbert \
+        --model_name_or_path convbert-small --task_name SST-2 --max_seq_length 128 \
+        --batch_size 256 --learning_rate 1e-4 --num_train_epochs 3 --logging_steps 100 \
+        --save_steps 100 --output_dir ./glue/SST-2/ --device gpu
+
+On several GPUs: name them in `CUDA_VISIBLE_DEVICES`; or, on a CPU too,
+`python -m paddle.distributed.launch --nproc_per_node 2` in place of `python`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from paddlenlp_ext import cli, runtime
+from paddlenlp_ext.training.events import Evaluated, Interrupted, StepDone
+
+MODEL_TYPES = ("bert", "electra", "ernie", "convbert")
+# Flags that a run must have in common with the one that it continues.
+MUST_STAY = (
+    "model_type",
+    "task_name",
+    "max_seq_length",
+    "batch_size",
+    "gradient_accumulation_steps",
+    "learning_rate",
+    "num_train_epochs",
+    "max_steps",
+    "warmup_steps",
+    "warmup_proportion",
+    "weight_decay",
+    "group_by_length",
+    "max_train_samples",
+    "seed",
+)
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line; the flags of the page first, in its order."""
+    parser = argparse.ArgumentParser(description="Fine-tune on a GLUE task.")
+    add = parser.add_argument
+    add("--model_type", required=True, type=str.lower, choices=MODEL_TYPES, help="model family")
+    add("--model_name_or_path", required=True, help="a preset, or a folder with a model")
+    add("--task_name", required=True, help="CoLA, SST-2, MRPC, STS-B, QQP, MNLI, QNLI or RTE")
+    add("--max_seq_length", type=cli.positive_number, default=128, help="longer texts are cut")
+    add("--batch_size", type=cli.positive_number, default=32, help="examples a step, each device")
+    add("--learning_rate", type=float, default=1e-4, help="the highest of the run")
+    add("--num_train_epochs", type=cli.positive_number, default=3, help="passes over the data")
+    add("--logging_steps", type=cli.positive_number, default=100, help="steps between log lines")
+    add("--save_steps", type=cli.positive_number, default=100, help="steps between checkpoints")
+    add("--output_dir", required=True, help="where checkpoints and results go")
+    add("--device", type=cli.device, help="cpu, gpu or xpu; default: a GPU if there is one")
+    add("--weight_decay", type=float, default=0.0, help="of all but biases and LayerNorm")
+    add("--warmup_steps", type=cli.whole_number, default=0, help="above 0, wins over the share")
+    add("--warmup_proportion", type=float, default=0.1, help="share of the steps that warm up")
+    add("--adam_epsilon", type=float, default=1e-6, help="AdamW's")
+    add("--max_steps", type=cli.whole_number, default=-1, help="above 0, wins over the epochs")
+    cli.add_engine_arguments(parser)
+    return parser.parse_args(argv)
+
+
+def log_step(event: StepDone, speed: float) -> str:
+    """Write the page's line; only the first process prints, so the rank is its own."""
+    return (
+        f"global step {event.step}/{event.total_steps}, epoch: {event.epoch}, "
+        f"batch: {event.batch}, rank_id: 0, loss: {event.loss:f}, "
+        f"lr: {event.learning_rate:.10f}, speed: {speed:.4f} step/s"
+    )
+
+
+class EvaluationLog:
+    """Writes the page's line: each split of a step in its turn, then what all of them took."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self, event: Evaluated, is_last: bool) -> str:
+        """Write the part of one split."""
+        self.seconds += event.seconds
+        numbers = "".join(f"{name}: {value}, " for name, value in event.metrics.items())
+        text = f"eval loss: {event.loss:f}, {numbers}"
+        if is_last:
+            text += f"eval done total : {self.seconds} s\n"
+            self.seconds = 0.0
+        return text
+
+
+def main(argv: Sequence[str] | None = None) -> dict[str, float]:
+    """Fine-tune as the command line says; return the last metrics."""
+    args = parse_args(argv)
+    runtime.tune(args.verbose)
+    runtime.import_paddle()  # only now: it takes a second, and reads what was tuned
+    from paddlenlp_ext.training import distributed, engine
+
+    args.device = args.device or engine.default_device()
+    visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    if args.device == "gpu" and len(visible) > 1 and distributed.world_size() == 1:
+        distributed.spawn(train, len(visible), args, device=args.device)
+        return {}
+    return train(args)
+
+
+def train(args: argparse.Namespace) -> dict[str, float]:
+    """Fine-tune in this process, which may be one of several; return the last metrics."""
+    from paddlenlp_ext.models.auto import model_class
+    from paddlenlp_ext.tasks.download import glue_folder
+    from paddlenlp_ext.tasks.glue import glue_task
+    from paddlenlp_ext.tokenizers.auto import AutoTokenizer
+    from paddlenlp_ext.training import distributed, engine
+    from paddlenlp_ext.training.checkpoint import Checkpoints
+    from paddlenlp_ext.training.finetune import finetune
+    from paddlenlp_ext.training.loaders import task_loaders
+    from paddlenlp_ext.training.losses import loss_for
+    from paddlenlp_ext.training.optimization import adamw, linear_schedule
+    from paddlenlp_ext.training.report import Report
+
+    distributed.start(args.device)
+    distributed.seed_everything(args.seed)
+    task = glue_task(args.task_name)
+    settings = {name: vars(args)[name] for name in MUST_STAY}
+    with Checkpoints(args.output_dir, settings, keep=args.keep_checkpoints) as checkpoints:
+        found = checkpoints.find(args.resume_from_checkpoint)
+        source = found.folder if found else args.model_name_or_path
+        tokenizer = AutoTokenizer.from_pretrained(source)
+        data = task_loaders(
+            task,
+            tokenizer,
+            args.data_dir or glue_folder(task),
+            max_length=args.max_seq_length,
+            batch_size=args.batch_size,
+            eval_batch_size=args.eval_batch_size,
+            seed=args.seed,
+            group_by_length=args.group_by_length,
+            max_train_samples=args.max_train_samples,
+            max_eval_samples=args.max_eval_samples,
+            on_bad_row=args.on_bad_row,
+            pad_to_multiple_of=engine.padding_multiple(args.device),
+        )
+        model = model_class(args.model_type, "ForSequenceClassification").from_pretrained(
+            source, num_labels=task.num_labels, id2label=dict(enumerate(task.labels or ())) or None
+        )
+        max_steps = engine.count_steps(
+            data.train,
+            epochs=args.num_train_epochs,
+            max_steps=args.max_steps,
+            accumulate=args.gradient_accumulation_steps,
+        )
+        schedule = linear_schedule(
+            args.learning_rate,
+            max_steps,
+            warmup_steps=args.warmup_steps,
+            warmup_proportion=args.warmup_proportion,
+        )
+        optimizer = adamw(
+            model,
+            schedule,
+            weight_decay=args.weight_decay,
+            epsilon=args.adam_epsilon,
+            max_grad_norm=args.max_grad_norm,
+        )
+        updates = engine.update_settings(args, model, optimizer, data.sources)
+        position = found.restore(model, optimizer, updates.precision) if found else None
+        report = Report(
+            args.output_dir,
+            log_step=log_step,
+            log_evaluation=EvaluationLog(),
+            logging_steps=args.logging_steps,
+            splits=len(data.evaluate_on),
+            facts=engine.signature_facts(args, f"glue/{task.name}"),
+            resume=position,
+        )
+
+        def write(folder: Path) -> None:
+            model.save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+
+        for event in finetune(
+            model,
+            data.train,
+            evaluate_on=data.evaluate_on,
+            loss=loss_for(task.num_labels),
+            metric=task.metric,
+            optimizer=optimizer,
+            max_steps=max_steps,
+            evaluate_every=args.save_steps,
+            settings=updates,
+            resume=position,
+        ):
+            report.add(event)
+            if report.is_complete(event) or isinstance(event, Interrupted):
+                checkpoints.save(
+                    f"{task.name.lower()}_ft_model_{event.step}.pdparams",
+                    event.position,
+                    model,
+                    optimizer,
+                    write=write,
+                    precision=updates.precision,
+                    score=next(iter(report.scores.values()), None),
+                )
+        report.draw()
+    return report.scores
+
+
+if __name__ == "__main__":
+    cli.run(main)
