@@ -18,7 +18,7 @@ from pathlib import Path
 from paddlenlp_ext import cli, runtime
 from paddlenlp_ext.training.events import Evaluated, Interrupted, StepDone
 
-MODEL_TYPES = ("bert",)
+MODEL_TYPES = ("bert", "electra", "ernie", "convbert")
 # Flags that a run must have in common with the one that it continues.
 MUST_STAY = (
     "model_type",
