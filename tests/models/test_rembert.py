@@ -119,6 +119,8 @@ def test_buffer_of_positions_is_paddlenlps_alone(tmp_path: Path) -> None:
     assert positions.dtype == np.int64
     np.testing.assert_array_equal(positions, np.arange(19)[None])
     assert {"dense.weight", "dense.bias"} < theirs.keys()
+    model.encoder.save_pretrained(tmp_path / "bare")
+    assert "embeddings.position_ids" in read_model(str(tmp_path / "bare"))[0]
     theirs, _ = read_model(str(tmp_path / "huggingface"))
     assert not any("position_ids" in name for name in theirs)
     assert {"classifier.weight", "classifier.bias"} < theirs.keys()
