@@ -20,7 +20,6 @@ from paddle import Tensor, nn
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.models.base import Format
 from paddlenlp_ext.models.causal import DecoderModel, ForCausalLM
-from paddlenlp_ext.models.config import ModelConfig
 from paddlenlp_ext.models.heads import (
     ForMultipleChoice,
     ForQuestionAnswering,
@@ -197,10 +196,7 @@ class ElectraForSequenceClassification(FirstTokenClassification):
     """ELECTRA for a decision on one text or a pair."""
 
     encoder_class = ElectraModel
-
-    def classifier_act(self, config: ModelConfig) -> str:
-        """Name the activation between the head's layers: always the same."""
-        return "gelu"
+    head_act = "gelu"
 
 
 class ElectraForTokenClassification(ForTokenClassification):

@@ -19,34 +19,33 @@ from paddlenlp_ext.models.config import ModelConfig
 from paddlenlp_ext.models.heads import ForMaskedLM, HeadModel, sequence_loss
 from paddlenlp_ext.models.outputs import BaseModelOutput, HeadOutput, ModelOutput
 from paddlenlp_ext.nn.encoder import activation
-from paddlenlp_ext.nn.heads import IGNORED, TiedLMHead
+from paddlenlp_ext.nn.heads import IGNORED, TiedLMHead, token_loss
 from paddlenlp_ext.weights.names import NameTable, Row
 from paddlenlp_ext.weights.states import LoadReport, require_fit
 
 # The heads of both families, ours beside transformers' and PaddleNLP's.
-HF_HEADS = (
+_SAME = (
     ("classifier", "classifier"),
     ("classifier.dense", "classifier.dense"),
     ("classifier.out_proj", "classifier.out_proj"),
+    ("discriminator_predictions.dense", "discriminator_predictions.dense"),
+    ("discriminator_predictions.dense_prediction", "discriminator_predictions.dense_prediction"),
+)
+HF_HEADS = (
+    *_SAME,
     ("qa_outputs", "qa_outputs"),
     ("lm_head.dense", "generator_predictions.dense"),
     ("lm_head.layer_norm", "generator_predictions.LayerNorm"),
     ("lm_head.bias", "generator_lm_head.bias"),
-    ("discriminator_predictions.dense", "discriminator_predictions.dense"),
-    ("discriminator_predictions.dense_prediction", "discriminator_predictions.dense_prediction"),
 )
 # transformers makes these again, so files need not hold them.
 HF_ALIASES = {"generator_lm_head.weight": "encoder.embeddings.word_embeddings.weight"}
 HF_BUFFERS = ("embeddings.position_ids", "embeddings.token_type_ids")
 PADDLENLP_HEADS = (
-    ("classifier", "classifier"),
-    ("classifier.dense", "classifier.dense"),
-    ("classifier.out_proj", "classifier.out_proj"),
+    *_SAME,
     ("lm_head.dense", "generator_predictions.dense"),
     ("lm_head.layer_norm", "generator_predictions.layer_norm"),
     ("lm_head.bias", "generator_lm_head_bias"),
-    ("discriminator_predictions.dense", "discriminator_predictions.dense"),
-    ("discriminator_predictions.dense_prediction", "discriminator_predictions.dense_prediction"),
 )
 
 
@@ -97,15 +96,12 @@ class FirstTokenClassification(HeadModel):
     """
 
     with_pooler = True  # of a family and config that has one
+    head_act: ClassVar[str | None] = None  # between the layers; the config's `hidden_act` if None
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
-        self.classifier = ClassificationHead(config, self.classifier_act(config))
+        self.classifier = ClassificationHead(config, self.head_act or config.hidden_act)
         self.initialize_weights()
-
-    def classifier_act(self, config: ModelConfig) -> str:
-        """Name the activation between the head's layers."""
-        return config.hidden_act
 
     def decide(self, encoded: BaseModelOutput, labels: Tensor | None) -> HeadOutput:
         """Classify; see the class."""
@@ -201,14 +197,14 @@ class Discriminator(HeadModel):
 
 @dataclass(frozen=True)
 class ReplacedTokensOutput(ModelOutput):
-    """What the joint pretraining answers; `M` masked tokens, in the order of the batch.
+    """What the joint pretraining answers; `M` masked tokens in the batch's order, one at least.
 
     Attributes:
         loss: The weighted sum of the next two.
         generator_loss: Mean over the masked tokens; 0 if there are none.
         discriminator_loss: Mean over all real tokens.
         generator_logits: float [M, V].
-        generator_labels: What stood there; int64 [M].
+        generator_labels: What stood there, -100 if nothing is masked; int64 [M].
         logits: The discriminator's; float [B, L].
         discriminator_input_ids: The text with the generator's words; int64 [B, L].
         discriminator_labels: 1 where the generator's word is not the original; int64 [B, L].
@@ -264,7 +260,7 @@ class ForReplacedTokens(Model):
             token_type_ids: Segment of each token; int64 [B, L]; all 0 if absent.
             position_ids: int64 [B, L]; in order if absent.
             attention_mask: 1 for a token, 0 for padding; [B, L]; if absent, all but `pad_token_id`.
-            raw_input_ids: The tokens before masking; int64 [B, L]; told from the labels if absent.
+            raw_input_ids: As PaddleNLP's callers give them; not read: the labels say the same.
             generator_labels: The original of each masked token, -100 elsewhere; int64 [B, L].
 
         Raises:
@@ -275,17 +271,19 @@ class ForReplacedTokens(Model):
         context = (token_type_ids, position_ids, attention_mask)
         labels = generator_labels.flatten()
         masked = (labels != IGNORED).nonzero().flatten()  # places in [B · L], int64 [M]
+        if masked.shape[0] == 0:  # Paddle 2.6 cannot select nothing: take a place without a label
+            masked = paddle.zeros([1], dtype="int64")
         labels = labels.index_select(masked)
         encoded = self.generator.encoder(input_ids, *context)
         states = encoded.last_hidden_state.flatten(0, 1).index_select(masked)
         scores = self.generator.score(states).astype("float32")  # [M, V]
-        generator_loss = F.cross_entropy(scores, labels, reduction="sum") / max(len(labels), 1)
-        filled = sample(scores.detach())
-        raw = labels if raw_input_ids is None else raw_input_ids.flatten().index_select(masked)
-        shape = input_ids.shape
-        corrupted = input_ids.flatten().scatter(masked, filled).reshape(shape)
-        replaced = paddle.zeros_like(input_ids).flatten()
-        replaced = replaced.scatter(masked, (filled != raw).astype(replaced.dtype)).reshape(shape)
+        generator_loss = token_loss(scores, labels)
+        given = input_ids.flatten()
+        filled = sample(scores.detach()).astype(given.dtype)
+        filled = paddle.where(labels == IGNORED, given.index_select(masked), filled)
+        wrong = paddle.logical_and(filled != labels, labels != IGNORED).astype(given.dtype)
+        corrupted = given.scatter(masked, filled).reshape(input_ids.shape)
+        replaced = paddle.zeros_like(given).scatter(masked, wrong).reshape(input_ids.shape)
         found = self.discriminator(corrupted, *context, labels=replaced)
         return ReplacedTokensOutput(
             self.config.gen_weight * generator_loss + self.config.disc_weight * found.loss,
