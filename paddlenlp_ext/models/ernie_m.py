@@ -19,6 +19,7 @@ import paddle
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
+from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.models.base import Format
 from paddlenlp_ext.models.config import ModelConfig
 from paddlenlp_ext.models.heads import (
@@ -59,6 +60,11 @@ class ErnieMConfig(ModelConfig):
     pad_token_id: int = 1
     act_dropout: float = 0.0
     paddlenlp_default_mask: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.is_decoder:
+            raise UserError("ERNIE-M is an encoder only; is_decoder must be false")
 
     def fitted_to(self, shapes: Mapping[str, tuple[int, ...]]) -> ErnieMConfig:
         """Take the feed-forward width from the weights.

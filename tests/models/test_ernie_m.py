@@ -178,6 +178,11 @@ def test_language_model_scores_by_the_word_table() -> None:
     )
 
 
+def test_there_is_no_decoder() -> None:
+    with pytest.raises(UserError, match="encoder only"):
+        config(is_decoder=True)
+
+
 def test_dropout_of_activations() -> None:
     still = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     ids, _ = ids_and_mask()
