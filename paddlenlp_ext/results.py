@@ -6,7 +6,7 @@ compared, or not: `convbert-small|glue/sst-2|dev|acc|bs256|lr1e-4|ep3|len128|see
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -95,6 +95,8 @@ def append_result(
 class History:
     """The losses and evaluations of a run, in `history.jsonl` of its output folder.
 
+    They are kept in the file only: a run may have a million updates.
+
     Args:
         folder: The run's output folder.
         position: Where the run continues: what a run that was stopped later wrote about the time
@@ -104,10 +106,16 @@ class History:
     def __init__(self, folder: str | Path, position: Position | None = None):
         self.path = Path(folder) / HISTORY
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.rows = [] if position is None else _until(position, _read(self.path))
         rewritten = self.path.with_name(f".{HISTORY}-{os.getpid()}")
-        rewritten.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
+        with rewritten.open("w", encoding="utf-8") as file:
+            for row in () if position is None else _until(position, _read(self.path)):
+                file.write(json.dumps(row) + "\n")
         os.replace(rewritten, self.path)
+
+    @property
+    def rows(self) -> list[Row]:
+        """All that was written down."""
+        return list(_read(self.path))
 
     def add(self, event: StepDone | Evaluated) -> None:
         """Write down an update or an evaluation."""
@@ -116,7 +124,6 @@ class History:
             row |= {"learning_rate": event.learning_rate, "seconds": round(event.seconds, 4)}
         else:
             row |= {"split": event.split, "metrics": dict(event.metrics)}
-        self.rows.append(row)
         _append(self.path, row)
 
 
@@ -139,10 +146,11 @@ def plot_curves(folder: str | Path, history: History) -> Path | None:
     figure = Figure(figsize=(10, 4), layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
-    trained = [row for row in history.rows if "split" not in row]
+    history_rows = history.rows
+    trained = [row for row in history_rows if "split" not in row]
     left.plot(*_points(trained, "loss"), linewidth=0.8, label="train")
-    for split in dict.fromkeys(row["split"] for row in history.rows if "split" in row):
-        rows = [row for row in history.rows if row.get("split") == split]
+    for split in dict.fromkeys(row["split"] for row in history_rows if "split" in row):
+        rows = [row for row in history_rows if row.get("split") == split]
         left.plot(*_points(rows, "loss"), marker=".", label=split)
         for name in rows[-1]["metrics"]:
             values = [row["metrics"][name] for row in rows]
@@ -161,11 +169,15 @@ def _points(rows: Sequence[Row], name: str) -> tuple[list[int], list[float]]:
     return [row["step"] for row in rows], [row[name] for row in rows]
 
 
-def _until(position: Position, rows: Sequence[Row]) -> list[Row]:
-    here = [row for row in rows if row["step"] == position.step]
-    updates = [row for row in here if "split" not in row][-1:]
-    evaluations = [row for row in here if "split" in row][: position.evaluations]
-    return [row for row in rows if row["step"] < position.step] + updates + evaluations
+def _until(position: Position, rows: Iterable[Row]) -> Iterator[Row]:
+    here = []
+    for row in rows:
+        if row["step"] < position.step:
+            yield row
+        elif row["step"] == position.step:
+            here.append(row)
+    yield from [row for row in here if "split" not in row][-1:]
+    yield from [row for row in here if "split" in row][: position.evaluations]
 
 
 def _append(path: Path, row: Row) -> None:
@@ -174,12 +186,11 @@ def _append(path: Path, row: Row) -> None:
         file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
-def _read(path: Path) -> list[Row]:
+def _read(path: Path) -> Iterator[Row]:
     """Read the whole lines of a file; a process that was killed may leave half a line."""
-    if not path.exists():
-        return []
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    if path.exists():
+        with path.open(encoding="utf-8") as file:
+            yield from (json.loads(line) for line in file if line.endswith("\n"))
 
 
 def _paddle_version() -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from typing import Any
 
 import paddle
@@ -11,7 +11,6 @@ from paddle.optimizer import Optimizer
 
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.models.base import Model
-from paddlenlp_ext.tasks.batches import Loader
 from paddlenlp_ext.tokenizers.base import Tokenizer
 from paddlenlp_ext.training import distributed
 from paddlenlp_ext.training.loaders import Batching
@@ -33,7 +32,7 @@ def padding_multiple(device: str) -> int:
     return 1 if device.startswith("cpu") else GPU_PADDING
 
 
-def count_steps(train: Loader, *, epochs: int, max_steps: int, accumulate: int) -> int:
+def count_steps(train: Sized, *, epochs: int, max_steps: int, accumulate: int) -> int:
     """Count the updates of a run.
 
     Args:

@@ -8,16 +8,21 @@ from dataclasses import dataclass, field
 class Position:
     """Where in a run something happened; what it takes to continue from there.
 
-    The order of the data follows from the seed and the epoch, and the epoch from the step, so two
-    numbers are enough.
+    The order of the data follows from the seed and the epoch. When a task is trained, the epoch
+    and the place in it follow from the step; pretraining counts rows, so that a run continues at
+    the right one with another number of processes too.
 
     Attributes:
         step: Updates done.
         evaluations: Splits that were evaluated after this step.
+        epoch: Epochs that were gone through, when rows are counted.
+        row: Rows of the epoch that were used, by all processes together.
     """
 
     step: int = 0
     evaluations: int = 0
+    epoch: int = 0
+    row: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,7 @@ class StepDone:
         learning_rate: That of the next update, as the pages' log lines show it.
         examples: Examples of the update, of all processes.
         seconds: What the update took, reading its batches included.
+        reading_seconds: What of it was waiting for the batches.
         skipped: Whether the weights stayed as they were, because a loss was not finite or a
             float16 gradient overflowed.
         position: To continue from here.
@@ -46,6 +52,7 @@ class StepDone:
     learning_rate: float
     examples: int
     seconds: float
+    reading_seconds: float = 0.0
     skipped: bool = False
     position: Position = field(default_factory=Position)
 

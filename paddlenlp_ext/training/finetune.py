@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +15,10 @@ from paddle.optimizer import Optimizer
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.tasks.batches import Batch, Loader
 from paddlenlp_ext.tasks.task import Metric
-from paddlenlp_ext.training import distributed
-from paddlenlp_ext.training.events import Evaluated, Event, Interrupted, Position, StepDone
+from paddlenlp_ext.training import distributed, loop
+from paddlenlp_ext.training.events import Evaluated, Event, Position
+from paddlenlp_ext.training.loop import Evaluation, Scores, Share
 from paddlenlp_ext.training.losses import Loss, count_labels
-from paddlenlp_ext.training.optimization import learning_rate_of
 from paddlenlp_ext.training.precision import MixedPrecision
 from paddlenlp_ext.training.signals import StopRequest
 from paddlenlp_ext.training.updates import Updater, UpdateSettings
@@ -68,41 +67,19 @@ def finetune(
     """
     if len(train) == 0:
         raise UserError("there are no training examples")
-    updater = Updater(model, optimizer, _TaskObjective(loss), settings)
     position = resume or Position()
-    updates = _updates(train, settings.accumulate, first=position.step)
-    with StopRequest() as stop:
-        while True:
-            step = position.step
-            if step and (step == max_steps or (evaluate_every and step % evaluate_every == 0)):
-                for split, loader in list(evaluate_on.items())[position.evaluations :]:
-                    scores = _score(model, loader, metric, loss, settings.precision, stop)
-                    if scores is None:
-                        yield from _end(stop.agreed(), position)
-                        return
-                    position = Position(step, position.evaluations + 1)
-                    yield Evaluated(step, split, *scores, position=position)
-            if step >= max_steps:
-                return
-            began = time.perf_counter()
-            epoch, number, batches = next(updates)
-            totals = distributed.all_reduce([*stop.flags, *updater.count(batches)])
-            if signal := stop.signal_of(totals[:2]):
-                yield from _end(signal, position)
-            outcome = updater.update(step + 1, batches, totals[2:])
-            position = Position(step + 1)
-            yield StepDone(
-                step=step + 1,
-                total_steps=max_steps,
-                epoch=epoch,
-                batch=number,
-                loss=outcome.loss,
-                learning_rate=learning_rate_of(optimizer),
-                examples=outcome.examples,
-                seconds=time.perf_counter() - began,
-                skipped=outcome.skipped,
-                position=position,
-            )
+
+    def evaluation(loader: Loader) -> Evaluation:
+        return lambda stop: _score(model, loader, metric, loss, settings.precision, stop)
+
+    yield from loop.train(
+        Updater(model, optimizer, _TaskObjective(loss), settings),
+        _shares(train, settings.accumulate, first=position.step),
+        {split: evaluation(loader) for split, loader in evaluate_on.items()},
+        max_steps=max_steps,
+        evaluate_every=evaluate_every,
+        position=position,
+    )
 
 
 def evaluate(
@@ -145,29 +122,17 @@ class _TaskObjective:
         return [self.loss(model(**batch.inputs).logits, batch["labels"])]
 
 
-class _Scores(NamedTuple):
-    loss: float
-    metrics: dict[str, float]
-    examples: int
-    seconds: float
-
-
-def _updates(train: Loader, accumulate: int, first: int) -> Iterator[tuple[int, int, list[Batch]]]:
-    """Yield epoch, number in the epoch and batches of each update from `first` on, forever."""
-    epoch, start = divmod(first, -(-len(train) // accumulate))
+def _shares(train: Loader, accumulate: int, first: int) -> Iterator[Share]:
+    """Yield what each update takes, from the one after `first` updates on, forever."""
+    step = first
+    epoch, number = divmod(first, -(-len(train) // accumulate))
     while True:
-        batches = train.batches(epoch, start * accumulate)
-        number = start
+        batches = train.batches(epoch, number * accumulate)
         while parts := list(islice(batches, accumulate)):
-            yield epoch, number, parts
+            step += 1
+            yield Share(epoch, number, parts, after=Position(step))
             number += 1
-        epoch, start = epoch + 1, 0
-
-
-def _end(signal: int, position: Position) -> Iterator[Interrupted]:
-    """Let the caller save, then end the process as a signal ends one."""
-    yield Interrupted(position.step, signal, position)
-    raise SystemExit(128 + signal)
+        epoch, number = epoch + 1, 0
 
 
 def _score(
@@ -177,7 +142,7 @@ def _score(
     loss: Loss,
     precision: MixedPrecision | None,
     stop: StopRequest | None,
-) -> _Scores | None:
+) -> Scores | None:
     """Evaluate on a split; None when a signal came in between."""
     began = time.perf_counter()
     model.eval()
@@ -204,7 +169,7 @@ def _score(
         raise RuntimeError("the processes' shares do not make up the split, each row once")
     by_row: npt.NDArray[np.int64] = np.argsort(order)
     predictions, gold, losses_by_row = (array[by_row] for array in arrays)
-    return _Scores(
+    return Scores(
         loss=float(np.mean(losses_by_row, dtype=np.float64)),
         metrics=metric(predictions, gold),
         examples=len(order),
