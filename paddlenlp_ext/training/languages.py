@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Literal
 
 from paddle import nn
@@ -110,7 +111,7 @@ def summarize(events: Iterable[Evaluated]) -> dict[str, float]:
     right = sum(event.metrics["acc"] * event.examples for event in found)
     return {
         "acc": right / sum(event.examples for event in found),
-        "average": sum(by_language.values()) / len(by_language),
+        "average": fmean(by_language.values()),
         **by_language,
     }
 
