@@ -20,7 +20,13 @@ _EVERY_FAMILY = (
     "ForTokenClassification",
 )
 _PAIR = ("ForPreTraining", "ForPretraining", "ForNextSentencePrediction", "ForCausalLM")
-_REPLACED_TOKENS = ("ForPreTraining", "ForPretraining", "Discriminator", "Generator")
+_REPLACED_TOKENS = (
+    "ForPreTraining",
+    "ForPretraining",
+    "ForTotalPretraining",
+    "Discriminator",
+    "Generator",
+)
 # Module, what its names begin with, how they end.
 _FAMILIES = (
     ("bert", "Bert", (*_EVERY_FAMILY, *_PAIR)),
