@@ -63,8 +63,8 @@ class Model(nn.Layer):
     def initialize_weights(self) -> None:
         """Draw new weights; every class calls this at the end of its `__init__`.
 
-        Linear and embedding weights are normal with `initializer_range`, the padding token's
-        row and biases zero. The weights of an inner model were drawn by that model.
+        Linear and embedding weights are normal with `initializer_range`, biases zero. The weights
+        of an inner model were drawn by that model.
         """
         if not _filling:
             for layer in self._own_layers():
