@@ -13,8 +13,13 @@ import numpy as np
 
 from paddlenlp_ext.errors import DataError, UserError
 from paddlenlp_ext.pretraining.corpus import Block, read_blocks
-from paddlenlp_ext.pretraining.instances import InstanceMaker, InstanceSettings, vocabulary_digest
-from paddlenlp_ext.pretraining.masked_lm import HAS_PAIRS, LAYOUT, VOCABULARY
+from paddlenlp_ext.pretraining.instances import InstanceMaker, InstanceSettings
+from paddlenlp_ext.pretraining.masked_lm import (
+    HAS_PAIRS,
+    LAYOUT,
+    VOCABULARY,
+    vocabulary_digest,
+)
 from paddlenlp_ext.pretraining.shards import Columns
 from paddlenlp_ext.pretraining.writing import ShardWriter
 from paddlenlp_ext.tokenizers.base import Tokenizer

@@ -1,6 +1,5 @@
 """Make training examples of a block of documents: pairs, packed into rows, with masked tokens."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -164,9 +163,3 @@ def positions(chosen: Flags, width: int) -> Ids:
     listed = np.zeros((len(chosen), width), np.int64)
     listed[rows, np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)] = places
     return listed
-
-
-def vocabulary_digest(tokenizer: Tokenizer) -> str:
-    """A digest of a vocabulary's tokens in the order of their ids."""
-    tokens = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
-    return hashlib.sha256("\n".join(tokens).encode()).hexdigest()

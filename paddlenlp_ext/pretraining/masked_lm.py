@@ -5,12 +5,15 @@ Names, types and meaning are those of NVIDIA DeepLearningExamples
 three. Foreign names end here: batches have the names that models take.
 """
 
+import hashlib
 from collections.abc import Iterator
 
 import numpy as np
 
-from paddlenlp_ext.pretraining.shard_set import Check
+from paddlenlp_ext.errors import DataError
+from paddlenlp_ext.pretraining.shard_set import Check, ShardSet
 from paddlenlp_ext.pretraining.shards import Array, Column, Columns, Layout
+from paddlenlp_ext.tokenizers.base import Tokenizer
 
 LAYOUT: Layout = {
     "input_ids": Column("int32", "tokens"),
@@ -25,6 +28,52 @@ HAS_PAIRS = "next_sentence_prediction"  # False: single texts, whose labels all 
 VOCABULARY = "vocabulary_sha256"
 
 NO_LABEL = -1  # in `next_sentence_labels`
+
+
+def vocabulary_digest(tokenizer: Tokenizer) -> str:
+    """Digest a vocabulary's tokens in the order of their ids."""
+    tokens = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+    return hashlib.sha256("\n".join(tokens).encode()).hexdigest()
+
+
+def has_pairs(shards: ShardSet) -> bool:
+    """Whether rows are pairs of texts.
+
+    Raises:
+        DataError: Some files have pairs and others do not.
+    """
+    kinds = {bool(shard.attributes.get(HAS_PAIRS, True)): shard.path for shard in shards.shards}
+    if len(kinds) > 1:
+        raise DataError(
+            f"{kinds[True]} has pairs of texts and {kinds[False]} single ones; put them into "
+            "different folders"
+        )
+    return True in kinds
+
+
+def require_fit(shards: ShardSet, tokenizer: Tokenizer, max_positions: int) -> None:
+    """Refuse shards that are not for a model.
+
+    Args:
+        shards: To train on.
+        tokenizer: The model's.
+        max_positions: Tokens that the model has positions for.
+
+    Raises:
+        DataError: Rows are too long, or were made with another vocabulary, if the file tells.
+    """
+    own = vocabulary_digest(tokenizer)
+    for shard in shards.shards:
+        if (length := shard.widths["tokens"]) > max_positions:
+            raise DataError(
+                f"{shard.path}: has rows of {length} tokens, and the model takes {max_positions}; "
+                f"make the file again with --max_seq_length {max_positions}"
+            )
+        if shard.attributes.get(VOCABULARY, own) != own:
+            raise DataError(
+                f"{shard.path}: was made with another vocabulary than the model's; make it again "
+                "with this one (--vocab_file or --bert_model)"
+            )
 
 
 def check_rows(vocab_size: int, type_vocab_size: int) -> Check:

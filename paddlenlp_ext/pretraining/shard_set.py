@@ -1,6 +1,5 @@
 """Many shards as one list of rows."""
 
-import hashlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
@@ -138,11 +137,6 @@ class ShardSet:
                 columns[name] = np.pad(columns[name], ((0, 0), (0, missing)))
         first = self._ends[piece.shard] - shard.rows
         return Rows(np.arange(first + piece.start, first + piece.stop), columns)
-
-    def digest(self) -> str:
-        """A digest of names, sizes and rows of the files: tells whether a run has the same data."""
-        files = [(shard.path.name, shard.path.stat().st_size, shard.rows) for shard in self.shards]
-        return hashlib.sha256(repr((files, self.num_rows)).encode()).hexdigest()[:16]
 
 
 class _Sources(Sequence[str]):

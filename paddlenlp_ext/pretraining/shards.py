@@ -4,6 +4,7 @@ A layout says which columns a kind of shard has; those of BERT's are in `masked_
 kind of pretraining brings its own. `shard_set.py` makes one list of rows of many shards.
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ Columns = Mapping[str, Array]
 
 SUFFIXES = (".hdf5", ".h5")
 TRAINING = "train"  # in the names of files that are trained on
+DIGESTED = 1 << 16  # bytes of a file that its digest reads: its head, and the first rows
 
 
 class Column(NamedTuple):
@@ -81,6 +83,23 @@ def find_shards(path: str | Path, *, held_out: bool = False, flag: str) -> list[
             f"in their names, and found {names}; create_pretraining_data.py makes such files"
         )
     return found
+
+
+def digest(paths: Sequence[Path]) -> str:
+    """Digest the names, sizes and beginnings of files: tells whether a run has the data it had.
+
+    Raises:
+        DataError: A file cannot be read.
+    """
+    found = hashlib.sha256()
+    try:
+        for path in paths:
+            found.update(repr((path.name, path.stat().st_size)).encode())
+            with path.open("rb") as file:
+                found.update(file.read(DIGESTED))
+    except OSError as error:
+        raise DataError(f"{error.filename}: cannot be read: {error.strerror}") from error
+    return found.hexdigest()[:16]
 
 
 def open_shard(path: Path, layout: Layout) -> Shard:
