@@ -199,7 +199,7 @@ def train(args: argparse.Namespace) -> dict[str, float]:
                     optimizer,
                     write=write,
                     precision=updates.precision,
-                    score=next(iter(report.scores.values()), None),
+                    score=report.score(event.step),
                 )
         report.draw()
     return report.scores

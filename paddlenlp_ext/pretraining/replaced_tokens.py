@@ -1,0 +1,241 @@
+"""Text for pretraining by replaced tokens: shards of plain ids, which are masked anew each epoch.
+
+A line of the corpus is a row, `[CLS] … [SEP]`, or several rows if it is longer than one. Which
+tokens are masked follows from the seed, the epoch and the number of the row, so that it does not
+depend on batches and processes, and nothing needs to be saved to continue a run.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from paddlenlp_ext.errors import DataError
+from paddlenlp_ext.pretraining.corpus import read_blocks
+from paddlenlp_ext.pretraining.masked_lm import vocabulary_digest
+from paddlenlp_ext.pretraining.masking import (
+    SHARE_MASKED,
+    SHARE_RANDOM,
+    Flags,
+    Ids,
+    MaskingVocabulary,
+    Numbers,
+)
+from paddlenlp_ext.pretraining.shard_set import Check
+from paddlenlp_ext.pretraining.shards import Column, Columns, Layout
+from paddlenlp_ext.pretraining.writing import ShardWriter
+from paddlenlp_ext.tokenizers.base import Tokenizer
+
+LAYOUT: Layout = {
+    "input_ids": Column("int32", "tokens"),  # with special tokens, then zeros
+    "length": Column("int32"),  # tokens of the row
+}
+CORPUS = "train.data"  # in the input folder, as the original script has it
+HELD_OUT = "dev.data"
+BLOCK_BYTES = 1 << 21
+
+
+@dataclass(frozen=True)
+class TextSettings:
+    """How rows are made of a corpus.
+
+    Attributes:
+        max_seq_length: Tokens of a row at most, special ones included.
+        pack_lines: Join lines that follow one another, for as long as they fit into a row; an empty
+            line parts documents, which are not joined.
+    """
+
+    max_seq_length: int = 128
+    pack_lines: bool = False
+
+
+def find_corpus(path: str | Path, *, flag: str = "--input_dir") -> dict[str, list[Path]]:
+    """List the text files of each split.
+
+    Args:
+        path: A text file; or a folder with `train.data`, or else with `*.txt`. A `dev.data` beside
+            them is held out.
+        flag: What the user gave the path with, for the message.
+
+    Raises:
+        DataError: There is nothing to train on.
+    """
+    path = Path(path)
+    if path.is_file():
+        return {"train": [path]}
+    named = path / CORPUS
+    train = [named] if named.is_file() else sorted(path.glob("*.txt"))
+    if not train:
+        raise DataError(f"{flag} {path}: expected {CORPUS}, or *.txt, with a sentence on each line")
+    held_out = path / HELD_OUT
+    return {"train": train, "dev": [held_out]} if held_out.is_file() else {"train": train}
+
+
+def corpus_digest(files: Sequence[Path]) -> str:
+    """Compute the SHA-256 of a corpus: of the names and the bytes of its files.
+
+    Raises:
+        DataError: A file cannot be read.
+    """
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(f"{path.name}\n".encode())
+        try:
+            with path.open("rb") as file:
+                while block := file.read(1 << 20):
+                    digest.update(block)
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+    return digest.hexdigest()
+
+
+def make_shard(
+    files: Sequence[Path],
+    tokenizer: Tokenizer,
+    path: Path,
+    settings: TextSettings,
+    *,
+    on_progress: Callable[[int], object] = lambda size: None,
+) -> bool:
+    """Tokenize a corpus into a shard, a block at a time; keep one that was made of the same.
+
+    Args:
+        files: The corpus.
+        tokenizer: The model's.
+        path: The shard.
+        settings: How rows are made.
+        on_progress: Told how many bytes of the corpus are done since it was called last.
+
+    Returns:
+        Whether it was made, and not there before.
+
+    Raises:
+        DataError: The corpus cannot be used, or the shard cannot be written.
+    """
+    attributes = {
+        **asdict(settings),
+        "vocabulary_sha256": vocabulary_digest(tokenizer),
+        "corpus_sha256": corpus_digest(files),
+    }
+    if _attributes(path) == attributes:
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with ShardWriter([path], LAYOUT, {"tokens": settings.max_seq_length}, attributes) as writer:
+        for block in read_blocks(files, BLOCK_BYTES):
+            rows: list[list[int]] = []
+            for document in block.documents:
+                lines = tokenizer(document, add_special_tokens=False)["input_ids"]
+                rows += _rows(lines, settings)
+            if rows:
+                writer.write(_columns(rows, tokenizer, settings.max_seq_length))
+            on_progress(block.size)
+        if not writer.rows:
+            raise DataError(f"{files[0]}: no line of the corpus has a token of the vocabulary")
+    return True
+
+
+def check_rows(vocab_size: int) -> Check:
+    """Make the check of rows for a model with so many tokens."""
+
+    def check(columns: Columns) -> tuple[int, str] | None:
+        ids, length = columns["input_ids"], columns["length"]
+        faults = {
+            f"input_ids must be from 0 to {vocab_size - 1}, the model's vocabulary": (
+                (ids < 0) | (ids >= vocab_size)
+            ).any(1),
+            f"length must be from 1 to {ids.shape[1]}": (length < 1) | (length > ids.shape[1]),
+        }
+        found = [(int(bad.argmax()), problem) for problem, bad in faults.items() if bad.any()]
+        return min(found, default=None)
+
+    return check
+
+
+def mask_anew(
+    input_ids: Ids,
+    rows: Numbers,
+    vocabulary: MaskingVocabulary,
+    *,
+    probability: float,
+    seed: int,
+    epoch: int,
+) -> tuple[Ids, Flags]:
+    """Choose each ordinary token with one probability, and hide the chosen ones.
+
+    Of them 80 % become the mask token, 10 % a random ordinary one, and 10 % stay (Devlin et al.,
+    2018, section 3.1), as in the original script's collator.
+
+    Args:
+        input_ids: Rows with special tokens, and padding, which is one; int [N, L].
+        rows: Their numbers in the data; int64 [N].
+        vocabulary: Of the ids.
+        probability: To be chosen.
+        seed: Decides, together with the epoch and the number of the row.
+        epoch: From 0.
+
+    Returns:
+        The rows with hidden tokens, int [N, L]; and which were chosen, bool [N, L].
+    """
+    draws = np.stack([_draws(seed, epoch, int(row), input_ids.shape[1]) for row in rows])
+    chosen = ~vocabulary.special[input_ids] & (draws[..., 0] < probability)
+    lot = draws[..., 1]
+    ordinary = np.flatnonzero(~vocabulary.special).astype(input_ids.dtype)
+    drawn = ordinary[(draws[..., 2] * len(ordinary)).astype(np.int64)]
+    mask_id = input_ids.dtype.type(vocabulary.mask_id)
+    hidden = np.select(
+        [lot < SHARE_MASKED, lot < SHARE_MASKED + SHARE_RANDOM], [mask_id, drawn], input_ids
+    )
+    return np.where(chosen, hidden, input_ids), chosen
+
+
+def _draws(seed: int, epoch: int, row: int, length: int) -> Any:
+    """Three numbers from 0 to 1 for each token of a row; float64 [L, 3].
+
+    The first tokens get the same ones whatever the length, so padding changes nothing.
+    """
+    sequence = np.random.SeedSequence((seed, epoch, row))
+    # RandomState promises the same numbers in every release of NumPy; Philox is quick to seed.
+    return np.random.RandomState(np.random.Philox(sequence)).random_sample((length, 3))
+
+
+def _rows(lines: Sequence[list[int]], settings: TextSettings) -> Iterator[list[int]]:
+    """Cut the lines of a document into rows, special tokens not yet in."""
+    room = settings.max_seq_length - 2
+    waiting: list[int] = []
+    for line in lines:
+        if waiting and (not settings.pack_lines or len(waiting) + len(line) > room):
+            yield from _pieces(waiting, room)
+            waiting = []
+        waiting += line
+    yield from _pieces(waiting, room)
+
+
+def _pieces(tokens: list[int], room: int) -> Iterator[list[int]]:
+    return (tokens[start : start + room] for start in range(0, len(tokens), room))
+
+
+def _columns(rows: Sequence[list[int]], tokenizer: Tokenizer, width: int) -> Columns:
+    cls, sep = tokenizer.cls_token_id, tokenizer.sep_token_id
+    input_ids = np.zeros((len(rows), width), np.int32)
+    for number, tokens in enumerate(rows):
+        input_ids[number, : len(tokens) + 2] = [cls, *tokens, sep]
+    return {
+        "input_ids": input_ids,
+        "length": np.array([len(tokens) + 2 for tokens in rows], np.int32),
+    }
+
+
+def _attributes(path: Path) -> dict[str, Any] | None:
+    """Read what a shard says of itself; None where there is none that can be opened."""
+    try:
+        with h5py.File(path, "r") as file:
+            return {
+                name: value.item() if isinstance(value, np.generic) else value
+                for name, value in file.attrs.items()
+            }
+    except OSError:
+        return None
