@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from paddle import nn
-
 from paddlenlp_ext.models.base import Format
 from paddlenlp_ext.models.causal import DecoderModel, ForCausalLM
 from paddlenlp_ext.models.config import ModelConfig
@@ -22,10 +20,10 @@ from paddlenlp_ext.models.heads import (
     ForSequenceClassification,
     ForTokenClassification,
 )
+from paddlenlp_ext.models.layers import make_layer
 from paddlenlp_ext.models.pretraining import ForNextSentencePrediction, ForPreTraining
-from paddlenlp_ext.nn.attention import Attention
 from paddlenlp_ext.nn.embeddings import Embeddings
-from paddlenlp_ext.nn.encoder import Encoder, EncoderLayer
+from paddlenlp_ext.nn.encoder import Encoder
 from paddlenlp_ext.nn.heads import Pooler
 from paddlenlp_ext.weights.names import NameTable
 
@@ -181,26 +179,6 @@ class BertModel(DecoderModel):
         self.encoder = Encoder(make_layer(config) for _ in range(config.num_hidden_layers))
         self.pooler = Pooler(config.hidden_size, config.pool_act) if with_pooler else None
         self.initialize_weights()
-
-
-def make_layer(config: BertConfig) -> EncoderLayer:
-    """One layer of a BERT; with attention to a memory if the config asks for it."""
-
-    def attention() -> Attention:
-        return Attention(
-            config.hidden_size, config.num_attention_heads, config.attention_probs_dropout_prob
-        )
-
-    return EncoderLayer(
-        attention(),
-        nn.Linear(config.hidden_size, config.intermediate_size),
-        nn.Linear(config.intermediate_size, config.hidden_size),
-        hidden_act=config.hidden_act,
-        hidden_size=config.hidden_size,
-        layer_norm_eps=config.layer_norm_eps,
-        dropout=config.hidden_dropout_prob,
-        cross_attn=attention() if config.add_cross_attention else None,
-    )
 
 
 class BertForSequenceClassification(ForSequenceClassification):

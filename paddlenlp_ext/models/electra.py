@@ -25,6 +25,7 @@ from paddlenlp_ext.models.heads import (
     ForQuestionAnswering,
     ForTokenClassification,
 )
+from paddlenlp_ext.models.layers import make_layer
 from paddlenlp_ext.models.outputs import BaseModelOutput, HeadOutput
 from paddlenlp_ext.models.replaced_tokens import (
     HF_ALIASES,
@@ -39,9 +40,8 @@ from paddlenlp_ext.models.replaced_tokens import (
     generator_head,
     joint_names,
 )
-from paddlenlp_ext.nn.attention import Attention
 from paddlenlp_ext.nn.embeddings import Embeddings
-from paddlenlp_ext.nn.encoder import Encoder, EncoderLayer, activation
+from paddlenlp_ext.nn.encoder import Encoder, activation
 from paddlenlp_ext.nn.heads import TiedLMHead
 from paddlenlp_ext.weights.names import NameTable
 
@@ -170,26 +170,6 @@ class ElectraModel(DecoderModel):
         self.encoder = Encoder(make_layer(config) for _ in range(config.num_hidden_layers))
         self.pooler = None
         self.initialize_weights()
-
-
-def make_layer(config: ElectraConfig) -> EncoderLayer:
-    """One layer, the same as BERT's; with attention to a memory if the config asks for it."""
-
-    def attention() -> Attention:
-        return Attention(
-            config.hidden_size, config.num_attention_heads, config.attention_probs_dropout_prob
-        )
-
-    return EncoderLayer(
-        attention(),
-        nn.Linear(config.hidden_size, config.intermediate_size),
-        nn.Linear(config.intermediate_size, config.hidden_size),
-        hidden_act=config.hidden_act,
-        hidden_size=config.hidden_size,
-        layer_norm_eps=config.layer_norm_eps,
-        dropout=config.hidden_dropout_prob,
-        cross_attn=attention() if config.add_cross_attention else None,
-    )
 
 
 class ElectraForSequenceClassification(FirstTokenClassification):

@@ -22,10 +22,10 @@ from paddlenlp_ext.models.heads import (
     ForSequenceClassification,
     ForTokenClassification,
 )
+from paddlenlp_ext.models.layers import make_layer
 from paddlenlp_ext.models.pretraining import ForNextSentencePrediction, ForPreTraining
-from paddlenlp_ext.nn.attention import Attention
 from paddlenlp_ext.nn.embeddings import Embeddings
-from paddlenlp_ext.nn.encoder import Encoder, EncoderLayer
+from paddlenlp_ext.nn.encoder import Encoder
 from paddlenlp_ext.nn.heads import Pooler
 from paddlenlp_ext.weights.names import NameTable
 
@@ -243,26 +243,6 @@ class ErnieEmbeddings(Embeddings):
         return super().forward(
             None, token_type_ids, position_ids, words, first_position=first_position
         )
-
-
-def make_layer(config: ErnieConfig) -> EncoderLayer:
-    """One layer, the same as BERT's; with attention to a memory if the config asks for it."""
-
-    def attention() -> Attention:
-        return Attention(
-            config.hidden_size, config.num_attention_heads, config.attention_probs_dropout_prob
-        )
-
-    return EncoderLayer(
-        attention(),
-        nn.Linear(config.hidden_size, config.intermediate_size),
-        nn.Linear(config.intermediate_size, config.hidden_size),
-        hidden_act=config.hidden_act,
-        hidden_size=config.hidden_size,
-        layer_norm_eps=config.layer_norm_eps,
-        dropout=config.hidden_dropout_prob,
-        cross_attn=attention() if config.add_cross_attention else None,
-    )
 
 
 class ErnieForSequenceClassification(ForSequenceClassification):

@@ -31,10 +31,11 @@ from paddlenlp_ext.models.heads import (
     ForTokenClassification,
     HeadModel,
 )
+from paddlenlp_ext.models.layers import make_layer
 from paddlenlp_ext.models.outputs import BaseModelOutput, ModelOutput
-from paddlenlp_ext.nn.attention import Attention, attention_bias
+from paddlenlp_ext.nn.attention import attention_bias
 from paddlenlp_ext.nn.embeddings import Embeddings
-from paddlenlp_ext.nn.encoder import Encoder, EncoderLayer
+from paddlenlp_ext.nn.encoder import Encoder
 from paddlenlp_ext.nn.heads import Pooler
 from paddlenlp_ext.weights.names import NameTable
 
@@ -163,7 +164,10 @@ class ErnieMModel(BaseModel):
             dropout=config.hidden_dropout_prob,
             position_offset=FIRST_POSITION,
         )
-        self.encoder = Encoder(make_layer(config) for _ in range(config.num_hidden_layers))
+        self.encoder = Encoder(
+            make_layer(config, activation_dropout=config.act_dropout)
+            for _ in range(config.num_hidden_layers)
+        )
         self.pooler = Pooler(config.hidden_size) if with_pooler else None
         self.initialize_weights()
 
@@ -207,22 +211,6 @@ class ErnieMModel(BaseModel):
         if self.config.paddlenlp_default_mask and attention_mask is None and input_ids is not None:
             return (input_ids != 0).astype("int64")
         return super().attention_mask(attention_mask, input_ids, embedded)
-
-
-def make_layer(config: ErnieMConfig) -> EncoderLayer:
-    """One layer of an ERNIE-M."""
-    return EncoderLayer(
-        Attention(
-            config.hidden_size, config.num_attention_heads, config.attention_probs_dropout_prob
-        ),
-        nn.Linear(config.hidden_size, config.intermediate_size),
-        nn.Linear(config.intermediate_size, config.hidden_size),
-        hidden_act=config.hidden_act,
-        hidden_size=config.hidden_size,
-        layer_norm_eps=config.layer_norm_eps,
-        dropout=config.hidden_dropout_prob,
-        activation_dropout=config.act_dropout,
-    )
 
 
 class WithoutTokenTypes(HeadModel):

@@ -26,9 +26,9 @@ from paddlenlp_ext.models.heads import (
     ForSequenceClassification,
     ForTokenClassification,
 )
-from paddlenlp_ext.nn.attention import Attention
+from paddlenlp_ext.models.layers import make_layer
 from paddlenlp_ext.nn.embeddings import Embeddings
-from paddlenlp_ext.nn.encoder import Encoder, EncoderLayer, EncoderOutput
+from paddlenlp_ext.nn.encoder import Encoder, EncoderOutput
 from paddlenlp_ext.nn.heads import Pooler, TiedLMHead
 from paddlenlp_ext.weights.names import NameTable
 
@@ -171,26 +171,6 @@ class ProjectingEncoder(Encoder):
     def forward(self, hidden_states: Tensor, bias: Tensor | None, **memory: Any) -> EncoderOutput:
         """Run all layers on embedded tokens, float [B, L, E]; the rest as `Encoder.forward`."""
         return super().forward(self.projection(hidden_states), bias, **memory)
-
-
-def make_layer(config: RemBertConfig) -> EncoderLayer:
-    """One layer, the same as BERT's; with attention to a memory if the config asks for it."""
-
-    def attention() -> Attention:
-        return Attention(
-            config.hidden_size, config.num_attention_heads, config.attention_probs_dropout_prob
-        )
-
-    return EncoderLayer(
-        attention(),
-        nn.Linear(config.hidden_size, config.intermediate_size),
-        nn.Linear(config.intermediate_size, config.hidden_size),
-        hidden_act=config.hidden_act,
-        hidden_size=config.hidden_size,
-        layer_norm_eps=config.layer_norm_eps,
-        dropout=config.hidden_dropout_prob,
-        cross_attn=attention() if config.add_cross_attention else None,
-    )
 
 
 class RemBertLMHead(TiedLMHead):
