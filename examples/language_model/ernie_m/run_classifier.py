@@ -163,6 +163,7 @@ def train(args: argparse.Namespace, data: Mapping[str, ExamplesByLanguage]) -> P
         )
         updates = engine.update_settings(args, model, optimizer, [row.source for row in rows])
         position = found.restore(model, optimizer, updates.precision) if found else None
+        last = found.folder if found else Path(args.output_dir)
         report = Report(
             args.output_dir,
             log_step=log_step,
@@ -191,8 +192,9 @@ def train(args: argparse.Namespace, data: Mapping[str, ExamplesByLanguage]) -> P
         ):
             report.add(event)
             if report.is_complete(event) or isinstance(event, Interrupted):
-                checkpoints.save(
-                    checkpoint_name(event.step, max_steps),
+                kind = "final" if event.step == max_steps else "ft"
+                last = checkpoints.save(
+                    f"ernie_m_{kind}_model_{event.step}.pdparams",
                     event.position,
                     model,
                     optimizer,
@@ -201,12 +203,7 @@ def train(args: argparse.Namespace, data: Mapping[str, ExamplesByLanguage]) -> P
                     score=report.score(event.step),
                 )
         report.draw()
-    return Path(args.output_dir) / checkpoint_name(max_steps, max_steps)
-
-
-def checkpoint_name(step: int, max_steps: int) -> str:
-    """Name a checkpoint's folder as the original script does."""
-    return f"ernie_m_{'final' if step == max_steps else 'ft'}_model_{step}.pdparams"
+    return last
 
 
 def test(args: argparse.Namespace, folder: Path, examples: ExamplesByLanguage) -> dict[str, float]:
