@@ -6,6 +6,11 @@ from typing import Any
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.tokenizers import saving
 from paddlenlp_ext.tokenizers.base import Tokenizer
+from paddlenlp_ext.tokenizers.sentencepiece import (
+    ErnieMTokenizer,
+    RemBertTokenizer,
+    RemBertTokenizerFast,
+)
 from paddlenlp_ext.tokenizers.wordpiece import (
     BertTokenizer,
     ConvBertTokenizer,
@@ -20,6 +25,8 @@ FAMILIES: dict[str, type[Tokenizer]] = {
     "convbert": ConvBertTokenizer,
     "electra": ElectraTokenizer,
     "ernie": ErnieTokenizer,
+    "ernie_m": ErnieMTokenizer,
+    "rembert": RemBertTokenizer,
 }
 
 
@@ -51,7 +58,8 @@ def family_of(source: str) -> type[Tokenizer]:
         for family in FAMILIES.values():
             if source in family.presets:
                 return family
-    names = {family.__name__: family for family in FAMILIES.values()}
+    classes: list[type[Tokenizer]] = [*FAMILIES.values(), RemBertTokenizerFast]
+    names = {family.__name__: family for family in classes}
     saved = saving.read_settings(source).get("tokenizer_class")
     if saved is not None:
         # transformers calls the same tokenizer "...Fast" when it runs on the `tokenizers` library.

@@ -16,9 +16,9 @@ from tokenizers import AddedToken
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.tokenizers import saving
 from paddlenlp_ext.tokenizers.encoding import Alignment, BatchEncoding
+from paddlenlp_ext.tokenizers.inputs import Inputs
 from paddlenlp_ext.tokenizers.options import (
     UNLIMITED,
-    Inputs,
     Options,
     padding_strategy,
     side,

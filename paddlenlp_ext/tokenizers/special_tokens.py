@@ -35,6 +35,10 @@ def describe(token: AddedToken) -> dict[str, Any]:
     return {name: getattr(token, name) for name in names}
 
 
+def _prefer(saved: Mapping[str, AddedToken], token: AddedToken) -> AddedToken:
+    return special_token(saved.get(token.content, token))
+
+
 class _Token:
     """The text of the token that plays a role; may be assigned."""
 
@@ -88,17 +92,12 @@ class SpecialTokens(ABC):
         added: Mapping[int, AddedToken] | None = None,
     ) -> None:
         added = dict(sorted((added or {}).items()))
-        # A role names its token by text only; how to find it in a text stands in `added`.
-        saved: dict[Any, AddedToken] = {token.content: token for token in added.values()}
+        # Where a role and a saved token have the same text, the saved one knows more of it.
+        saved = {token.content: token for token in added.values()}
         self.roles = {
-            role: special_token(saved.get(token, token) if isinstance(token, str) else token)
-            for role, token in roles.items()
-            if token
+            role: _prefer(saved, special_token(token)) for role, token in roles.items() if token
         }
-        self.additional = [
-            special_token(saved.get(token, token) if isinstance(token, str) else token)
-            for token in additional
-        ]
+        self.additional = [_prefer(saved, special_token(token)) for token in additional]
         self.added_tokens_decoder: dict[int, AddedToken] = {}
         self.added_tokens_encoder: dict[str, int] = {}
         self._grown = 0

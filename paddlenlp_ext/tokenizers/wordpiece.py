@@ -14,8 +14,8 @@ from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
 
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.tokenizers.base import Presets, Tokenizer
+from paddlenlp_ext.tokenizers.inputs import printable
 from paddlenlp_ext.tokenizers.rows import Segments
-from paddlenlp_ext.tokenizers.rust import segment
 from paddlenlp_ext.tokenizers.special_tokens import special_token
 from paddlenlp_ext.tokenizers.vocabulary import Vocabulary
 
@@ -138,7 +138,21 @@ class BertTokenizer(Tokenizer):
         self._backend.add_tokens(tokens)
 
     def _segment(self, texts: list[Any], pre_split: bool, spans: bool) -> Segments:
-        return segment(self._backend, texts, pre_split, spans)
+        # Without offsets the library is faster.
+        encode = self._backend.encode_batch if spans else self._backend.encode_batch_fast
+        try:
+            encodings = encode(texts, is_pretokenized=pre_split, add_special_tokens=False)
+        except TypeError:  # a text is no text, or cannot be written in UTF-8
+            texts = [printable(text, number) for number, text in enumerate(texts)]
+            encodings = encode(texts, is_pretokenized=pre_split, add_special_tokens=False)
+        ids = [encoding.ids for encoding in encodings]
+        if not spans:
+            return Segments(ids)
+        return Segments(
+            ids,
+            [encoding.offsets for encoding in encodings],
+            [encoding.word_ids for encoding in encodings],
+        )
 
     def convert_tokens_to_string(self, tokens: list[str]) -> str:
         """Join word pieces, and drop the space before punctuation and English contractions."""
