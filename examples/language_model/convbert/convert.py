@@ -20,6 +20,7 @@ from paddlenlp_ext.weights import files, folders, hub
 
 if TYPE_CHECKING:
     from paddlenlp_ext.models.base import Model
+    from paddlenlp_ext.tokenizers.base import Tokenizer
 
 WRITTEN = {"paddle": "model_state.pdparams", "huggingface": "model.safetensors"}
 
@@ -56,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
     weights = hub.fetch(source, *files.WEIGHT_FILES)
     to = args.to or ("paddle" if files.layout_of(weights) == "huggingface" else "huggingface")
     check_paths(args, weights, output / WRITTEN[to])
+    tokenizer = load_tokenizer(source)
     model = choose_class(source, files.layout_of(weights), args.model_class).from_pretrained(source)
     report = model.load_report
     assert report is not None
@@ -69,22 +71,22 @@ def main(argv: Sequence[str] | None = None) -> Path:
     print(f"{type(model).__name__}, {sum(p.size for p in model.parameters()):,} parameters")
     if report.unexpected:
         print(f"left out, since {type(model).__name__} has no place for it: {report.describe()}")
-    print(convert_tokenizer(source, output))
+    if tokenizer is not None:
+        written = tokenizer.save_pretrained(output)
+        print(f"{type(tokenizer).__name__}: {', '.join(path.name for path in written)}")
+    else:
+        print(f"no tokenizer: {source} has no vocabulary")
     return output / WRITTEN[to]
 
 
-def convert_tokenizer(source: str, output: Path) -> str:
-    """Write the tokenizer's files, which both formats share; return what to say about it."""
+def load_tokenizer(source: str) -> Tokenizer | None:
+    """Load the tokenizer, whose files both formats share; none if the model comes without one."""
     from paddlenlp_ext.tokenizers import auto
 
-    try:
-        tokenizer = auto.family_of(source)
-    except UserError as error:
-        return f"no tokenizer: {error}"
-    if not all(hub.find(source, name) for name in tokenizer.vocab_files):
-        return f"no tokenizer: {source} has no {' and '.join(tokenizer.vocab_files)}"
-    written = tokenizer.from_pretrained(source).save_pretrained(output)
-    return f"{tokenizer.__name__}: {', '.join(path.name for path in written)}"
+    family = auto.family_of(source)
+    if all(hub.find(source, name) for name in family.vocab_files):
+        return family.from_pretrained(source)
+    return None
 
 
 def check_paths(args: argparse.Namespace, weights: Path, written: Path) -> None:
