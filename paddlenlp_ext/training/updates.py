@@ -19,6 +19,7 @@ from paddle.optimizer import Optimizer
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.tasks.batches import Batch
 from paddlenlp_ext.training import distributed
+from paddlenlp_ext.training.memory import memory_explained
 from paddlenlp_ext.training.optimization import schedule_of
 from paddlenlp_ext.training.precision import MixedPrecision
 
@@ -104,11 +105,12 @@ class Updater:
 
         Raises:
             NonFiniteLossError: On all processes, when a loss of any of them is not finite.
+            OutOfMemoryError: Memory does not suffice for a batch.
         """
         examples, *labels = totals
         self.model.train()
         distributed.seed_everything(self.settings.seed, step, distributed.rank())
-        loss, bad_rows = self._backward(batches, labels)
+        loss, bad_rows = self._backward(step, batches, labels)
         parameters = [p for p in self.model.parameters() if not p.stop_gradient]
         has_gradient = [p.grad is not None for p in parameters]
         loss, bad, *has_anywhere = distributed.all_reduce([loss, bool(bad_rows), *has_gradient])
@@ -127,7 +129,7 @@ class Updater:
         return Outcome(float(loss), int(examples), skipped=bool(bad))
 
     def _backward(
-        self, batches: Sequence[Batch], labels: Sequence[float]
+        self, step: int, batches: Sequence[Batch], labels: Sequence[float]
     ) -> tuple[float, list[int]]:
         """Add up the gradients of this process; return its loss and the rows that spoil it."""
         precision = self.settings.precision
@@ -135,11 +137,12 @@ class Updater:
         for batch in batches:
             if not len(batch.rows):
                 continue
-            with precision.autocast() if precision else nullcontext():
-                terms = self.objective.losses(self.model, batch)
-            means = [t.sum() / max(1.0, n) for t, n in zip(terms, labels, strict=True)]
-            loss = paddle.add_n(means)
-            (precision.scale(loss) if precision else loss).backward()
+            with memory_explained(batch, f"step {step}", is_training=True):
+                with precision.autocast() if precision else nullcontext():
+                    terms = self.objective.losses(self.model, batch)
+                means = [t.sum() / max(1.0, n) for t, n in zip(terms, labels, strict=True)]
+                loss = paddle.add_n(means)
+                (precision.scale(loss) if precision else loss).backward()
             done.append((batch, [term.detach() for term in terms], loss.detach()))
         # Read only now: on a GPU, reading waits for all that was computed.
         losses = [float(loss) for _, _, loss in done]
@@ -169,6 +172,6 @@ def _bad_rows(batch: Batch, terms: Sequence[Tensor]) -> list[int]:
     finite = np.ones(len(batch.rows), bool)
     for term in terms:
         values = np.isfinite(term.numpy())
-        if not values.all():
-            finite &= values if len(values) == len(finite) else False
+        if len(values) == len(finite):
+            finite &= values
     return [int(row) for row in batch.rows[~finite]] or [int(row) for row in batch.rows]
