@@ -6,16 +6,21 @@ Paddle, so `--help` answers at once.
 """
 
 import argparse
+import signal
 import sys
+import threading
 from collections.abc import Callable
+from types import FrameType
 from typing import NoReturn
 
+from paddlenlp_ext import launcher
 from paddlenlp_ext.errors import UserError
 
 DEVICES = ("cpu", "gpu", "xpu", "npu")
 
 USER_ERROR = 2  # exit codes; argparse takes 2 as well
 INTERRUPTED = 130  # what a shell shows for a program that Ctrl-C ended
+TERMINATED = 143  # and for one that SIGTERM ended
 
 
 def whole_number(text: str) -> int:
@@ -133,21 +138,54 @@ def add_engine_arguments(parser: argparse.ArgumentParser, *, omit: tuple[str, ..
 
 
 def run(main: Callable[[], object]) -> NoReturn:
-    """Run a script's `main` and end the process: a user's mistake is one line and exit code 2."""
+    """Run a script's `main` and end the process: a user's mistake is one line and exit code 2.
+
+    SIGTERM ends it as Ctrl-C does: what is open is closed and child processes end. (The training
+    loop catches both for itself, and saves first.) What ends a process of the launcher is written
+    into `FAILED.json` of its log folder.
+    """
+    launcher.begin()
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminate)
     try:
         main()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(USER_ERROR)
+        _fail(error, str(error))
     except MemoryError as error:
         lines = [line for line in str(error).splitlines() if line.strip()]
-        print(
-            f"error: out of memory ({lines[-1].strip() if lines else 'no detail given'}); lower "
+        _fail(
+            error,
+            f"out of memory ({lines[-1].strip() if lines else 'no detail given'}); lower "
             "the batch size (--gradient_accumulation_steps makes up for it), lower "
             "--max_seq_length, or set --recompute",
-            file=sys.stderr,
         )
-        sys.exit(USER_ERROR)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    except Exception as error:
+        launcher.report_failure(error)
+        raise
+    except SystemExit as error:
+        if error.code not in (None, 0, USER_ERROR, INTERRUPTED, TERMINATED):
+            launcher.report_failure(error)
+        raise
     sys.exit(0)
+
+
+def catch_sigterm_again() -> None:
+    """Take SIGTERM back from Paddle, whose import puts a handler of its own in place of `run`'s.
+
+    Paddle's ends the process at once. While processes look for each other that is right: a handler
+    in Python would wait until they have found each other.
+    """
+    if signal.getsignal(signal.SIGTERM) is _terminate:
+        signal.signal(signal.SIGTERM, _terminate)
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    sys.exit(TERMINATED)
+
+
+def _fail(error: BaseException, text: str) -> NoReturn:
+    print(f"error: {text}", file=sys.stderr)
+    launcher.report_failure(error)
+    sys.exit(USER_ERROR)

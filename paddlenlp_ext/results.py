@@ -7,6 +7,7 @@ compared, or not: `convbert-small|glue/sst-2|dev|acc|bs256|lr1e-4|ep3|len128|see
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -15,7 +16,9 @@ from typing import Any
 import numpy as np
 
 from paddlenlp_ext import __version__
+from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.training.events import Evaluated, Position, StepDone
+from paddlenlp_ext.weights import disk
 
 RESULTS = "results.jsonl"
 HISTORY = "history.jsonl"
@@ -105,12 +108,12 @@ class History:
 
     def __init__(self, folder: str | Path, position: Position | None = None):
         self.path = Path(folder) / HISTORY
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         rewritten = self.path.with_name(f".{HISTORY}-{os.getpid()}")
-        with rewritten.open("w", encoding="utf-8") as file:
-            for row in () if position is None else _until(position, _read(self.path)):
-                file.write(json.dumps(row) + "\n")
-        os.replace(rewritten, self.path)
+        with _writing(self.path):
+            with rewritten.open("w", encoding="utf-8") as file:
+                for row in () if position is None else _until(position, _read(self.path)):
+                    file.write(json.dumps(row) + "\n")
+            os.replace(rewritten, self.path)
 
     @property
     def rows(self) -> list[Row]:
@@ -161,7 +164,8 @@ def plot_curves(folder: str | Path, history: History) -> Path | None:
         if axes.lines:
             axes.legend()
     path = Path(folder) / CURVES
-    figure.savefig(path, dpi=120)
+    with _writing(path):
+        figure.savefig(path, dpi=120)
     return path
 
 
@@ -181,9 +185,20 @@ def _until(position: Position, rows: Iterable[Row]) -> Iterator[Row]:
 
 
 def _append(path: Path, row: Row) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
+    with _writing(path), path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{disk.unwritten(error, path)}; checkpoints saved before are whole; free some space, "
+            "or choose another --output_dir"
+        ) from error
 
 
 def _read(path: Path) -> Iterator[Row]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 
@@ -120,6 +121,22 @@ def test_other_ends(capsys):
     assert outcome(raising(SystemExit(143)), capsys) == (143, "")
     with pytest.raises(ZeroDivisionError):
         run(lambda: 1 / 0)
+
+
+def test_sigterm_ends_as_an_exception_does(capsys):
+    closed = []
+
+    def terminated() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        finally:
+            closed.append(True)
+
+    try:
+        assert outcome(terminated, capsys) == (143, "")
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    assert closed
 
 
 def test_help_does_not_wait_for_paddle():

@@ -8,7 +8,6 @@ and the step, so no random state is kept, and continuing is bit for bit what the
 does.
 """
 
-import hashlib
 import json
 import logging
 import os
@@ -31,23 +30,21 @@ from paddlenlp_ext import __version__
 from paddlenlp_ext.errors import UserError, WeightsError
 from paddlenlp_ext.training import distributed, folders
 from paddlenlp_ext.training.events import Position
-from paddlenlp_ext.training.optimization import schedule_of
-from paddlenlp_ext.training.optimizer_state import export_optimizer, restore_optimizer
 from paddlenlp_ext.training.precision import MixedPrecision
-from paddlenlp_ext.weights.safe_tensors import read_safetensors, write_safetensors
+from paddlenlp_ext.training.run_state import restore_state, size_of, write_state
+from paddlenlp_ext.weights import disk
 
 Answer = TypeVar("Answer")
 
 logger = logging.getLogger(__name__)
 
 FORMAT = "paddlenlp_ext checkpoint 1"  # of the manifest and the files below
-OPTIMIZER = "optimizer.safetensors"
-STATE = "trainer_state.json"
 LATEST = "latest"  # a file with the name of the newest checkpoint
 LOCK = ".lock"
 OWNER = ".lock-owner"  # who holds the lock, for the message of who does not
 
 FLAG = "--resume_from_checkpoint"
+KEPT = "checkpoints saved before are whole; free some space, or choose another --output_dir"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +72,7 @@ class Checkpoint:
         Raises:
             WeightsError: The model or the optimizer is not the one that was saved.
         """
-        state = json.loads((self.folder / STATE).read_text(encoding="utf-8"))
-        if _digest(model) != state["weights_sha256"]:
-            raise WeightsError(
-                f"{self.folder}: the model's weights are not those of this checkpoint; load the "
-                "model from this folder before the rest is restored"
-            )
-        path = self.folder / OPTIMIZER
-        restore_optimizer(model, optimizer, read_safetensors(path), str(path))
-        if (schedule := schedule_of(optimizer)) is not None:
-            schedule.set_state_dict(state["schedule"])
-        if precision is not None:
-            precision.restore(state["scaler"])
+        restore_state(self.folder, model, optimizer, precision)
         return self.position
 
 
@@ -173,17 +159,16 @@ class Checkpoints:
 
         def write_all(temporary: Path) -> None:
             write(temporary)
-            write_safetensors(temporary / OPTIMIZER, export_optimizer(model, optimizer))
-            schedule = schedule_of(optimizer)
-            state = {
-                "weights_sha256": _digest(model),
-                "schedule": schedule.state_dict() if schedule is not None else {},
-                "scaler": precision.state() if precision is not None else {},
-            }
-            folders.write_text(temporary / STATE, json.dumps(state, indent=1) + "\n")
+            write_state(temporary, model, optimizer, precision)
 
         def save() -> None:
-            folders.publish(folder, write_all, self._facts(position, score))
+            try:
+                folders.publish(folder, write_all, self._facts(position, score))
+            except (OSError, WeightsError) as error:
+                raise UserError(
+                    f"{_unsaved(error, folder)}; a checkpoint takes about {size_of(model):,} "
+                    f"bytes; {KEPT}"
+                ) from error
             folders.write_text(self.output_dir / LATEST, name + "\n")
             self._prune()
 
@@ -221,10 +206,7 @@ class Checkpoints:
             try:
                 answer = action()
             except OSError as error:
-                message = (
-                    f"{error.filename or self.output_dir}: {error.strerror or error}; checkpoints "
-                    "saved before are whole; free some space, or choose another --output_dir"
-                )
+                message = f"{_unsaved(error, self.output_dir)}; {KEPT}"
             except UserError as error:
                 message = str(error)
         answer, message = distributed.gather((answer, message))[0]
@@ -338,10 +320,8 @@ def _read(path: Path) -> str:
         return ""
 
 
-def _digest(model: nn.Layer) -> str:
-    """Compute the SHA-256 of all weights, as they are computed with."""
-    digest = hashlib.sha256()
-    for name, parameter in sorted(model.named_parameters()):
-        digest.update(name.encode())
-        digest.update(parameter.numpy().tobytes())
-    return digest.hexdigest()
+def _unsaved(error: OSError | WeightsError, path: Path) -> str:
+    """Say what could not be written, and why; of a weight file the error says it already."""
+    if isinstance(error, OSError):
+        return disk.unwritten(error, Path(error.filename or path))
+    return str(error)

@@ -45,6 +45,7 @@ def start(device: str, *, flag: str = "--device") -> None:
     paddle.set_device(device)
     if int(os.environ.get("PADDLE_TRAINERS_NUM", "1")) > 1:
         dist.init_parallel_env()
+    cli.catch_sigterm_again()
 
 
 def check_device(device: str, *, flag: str = "--device") -> None:
@@ -220,6 +221,9 @@ def _wait(children: Sequence[Any]) -> int:
             child.join(0.05)
             if child.exitcode and not failed:
                 failed = child.exitcode
+                if failed < 0 and not received:  # it could not say so itself
+                    name = signal.Signals(-failed).name
+                    print(f"error: a process of this run was ended by {name}", file=sys.stderr)
                 deadline = time.monotonic() + GRACE
                 _send(children, signal.SIGTERM)
         if time.monotonic() > deadline:

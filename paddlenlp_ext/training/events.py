@@ -17,12 +17,14 @@ class Position:
         evaluations: Splits that were evaluated after this step.
         epoch: Epochs that were gone through, when rows are counted.
         row: Rows of the epoch that were used, by all processes together.
+        data: Digest of the data that the run trains on, where the loop knows them as a whole.
     """
 
     step: int = 0
     evaluations: int = 0
     epoch: int = 0
     row: int = 0
+    data: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

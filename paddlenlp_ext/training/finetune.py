@@ -1,9 +1,10 @@
 """Train a classifier or a regression on a task, as a sequence of events; and evaluate it."""
 
+import hashlib
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
@@ -19,6 +20,7 @@ from paddlenlp_ext.training import distributed, loop
 from paddlenlp_ext.training.events import Evaluated, Event, Position
 from paddlenlp_ext.training.loop import Evaluation, Scores, Share
 from paddlenlp_ext.training.losses import Loss, count_labels
+from paddlenlp_ext.training.memory import memory_explained
 from paddlenlp_ext.training.precision import MixedPrecision
 from paddlenlp_ext.training.signals import StopRequest
 from paddlenlp_ext.training.updates import Updater, UpdateSettings
@@ -63,18 +65,25 @@ def finetune(
         `StepDone` after every update, `Evaluated` for every split, `Interrupted` at last.
 
     Raises:
-        UserError: There is nothing to train on, or a loss is not finite.
+        UserError: There is nothing to train on, the data are not those of the run that is
+            continued, or a loss is not finite.
     """
     if len(train) == 0:
         raise UserError("there are no training examples")
-    position = resume or Position()
+    data = _digest(train)
+    position = resume or Position(data=data)
+    if position.data not in ("", data):  # empty: saved by the first version, which did not know it
+        raise UserError(
+            f"--resume_from_checkpoint: the run trained on other data (digest {position.data}, now "
+            f"{data}); give the same data, or begin anew in another --output_dir"
+        )
 
     def evaluation(loader: Loader) -> Evaluation:
         return lambda stop: _score(model, loader, metric, loss, settings.precision, stop)
 
     yield from loop.train(
         Updater(model, optimizer, _TaskObjective(loss), settings),
-        _shares(train, settings.accumulate, first=position.step),
+        _shares(train, settings.accumulate, replace(position, data=data)),
         {split: evaluation(loader) for split, loader in evaluate_on.items()},
         max_steps=max_steps,
         evaluate_every=evaluate_every,
@@ -122,15 +131,24 @@ class _TaskObjective:
         return [self.loss(model(**batch.inputs).logits, batch["labels"])]
 
 
-def _shares(train: Loader, accumulate: int, first: int) -> Iterator[Share]:
-    """Yield what each update takes, from the one after `first` updates on, forever."""
-    step = first
-    epoch, number = divmod(first, -(-len(train) // accumulate))
+def _digest(train: Loader) -> str:
+    """Digest what a model reads of the training examples, and their labels."""
+    digest = hashlib.sha256()
+    for one in train.features:
+        digest.update(one.input_ids.tobytes())
+        digest.update(repr(one.label).encode())
+    return digest.hexdigest()[:16]
+
+
+def _shares(train: Loader, accumulate: int, first: Position) -> Iterator[Share]:
+    """Yield what each update takes, from the one after `first` on, forever."""
+    step = first.step
+    epoch, number = divmod(step, -(-len(train) // accumulate))
     while True:
         batches = train.batches(epoch, number * accumulate)
         while parts := list(islice(batches, accumulate)):
             step += 1
-            yield Share(epoch, number, parts, after=Position(step))
+            yield Share(epoch, number, parts, after=replace(first, step=step, evaluations=0))
             number += 1
         epoch, number = epoch + 1, 0
 
@@ -153,7 +171,11 @@ def _score(
             return None
         if batch is None or not len(batch.rows):
             continue
-        with paddle.no_grad(), precision.autocast() if precision else nullcontext():
+        with (
+            memory_explained(batch, "evaluation", is_training=False),
+            paddle.no_grad(),
+            precision.autocast() if precision else nullcontext(),
+        ):
             output = model(**batch.inputs).logits
             losses.append(loss(output, batch["labels"]).numpy())
         rows.append(batch.rows)

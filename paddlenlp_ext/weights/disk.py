@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -44,12 +46,20 @@ def replace_file(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
-        raise WeightsError(
-            f"{path}: cannot be written: {error.strerror or error}; what was there before is whole"
-        ) from error
+        raise WeightsError(f"{unwritten(error, path)}; what was there before is whole") from error
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def unwritten(error: OSError, path: Path) -> str:
+    """Say why a file could not be written; of a full disk also how much it has left."""
+    said = f"{path}: cannot be written: {error.strerror or error}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        with suppress(OSError):
+            folder = next(one for one in path.absolute().parents if one.is_dir())
+            said += f" ({shutil.disk_usage(folder).free:,} bytes are free)"
+    return said
 
 
 def _sync_folder(folder: Path) -> None:

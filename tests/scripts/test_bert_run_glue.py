@@ -32,8 +32,11 @@ EVALUATION = re.compile(r"eval loss: \d+\.\d{6}, accu: \d\.\d{6}")
 
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny BERT with a vocabulary of the sample rows' words; no dropout."""
-    folder = tmp_path_factory.mktemp("encoder")
+    return tiny_bert(tmp_path_factory.mktemp("encoder"))
+
+
+def tiny_bert(folder: Path, dropout: float = 0.0) -> Path:
+    """A tiny BERT with a vocabulary of the sample rows' words."""
     text = "".join(path.read_text(encoding="utf-8") for path in sorted(DATA.rglob("dev*.tsv")))
     words = sorted(set(re.findall(r"[a-z]+|[^\w\s]", text.lower())))[:2000]
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]
@@ -47,8 +50,8 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             num_attention_heads=4,
             intermediate_size=37,
             max_position_embeddings=48,
-            hidden_dropout_prob=0.0,
-            attention_probs_dropout_prob=0.0,
+            hidden_dropout_prob=dropout,
+            attention_probs_dropout_prob=dropout,
         )
     ).save_pretrained(folder)
     return folder

@@ -15,9 +15,10 @@ import paddle
 import pytest
 
 from paddlenlp_ext.errors import UserError, WeightsError
-from paddlenlp_ext.training.checkpoint import LATEST, OPTIMIZER, Checkpoints
+from paddlenlp_ext.training.checkpoint import LATEST, Checkpoints
 from paddlenlp_ext.training.events import Interrupted, Position, StepDone
 from paddlenlp_ext.training.optimization import adamw
+from paddlenlp_ext.training.run_state import OPTIMIZER
 from tests.training.tiny_run import digest, load, parse, save, tiny_model, train
 
 RUN = ["--dropout", "0.3", "--steps", "11", "--accumulate", "2", "--batch", "4"]
@@ -143,6 +144,14 @@ def test_other_settings_are_refused_with_both_values(tmp_path):
             checkpoints.find(LATEST)
 
 
+def test_other_data_are_refused_with_both_digests(tmp_path):
+    with pytest.raises(Stop):
+        train(args(tmp_path), stop_at(4))
+    expected = r"trained on other data \(digest [0-9a-f]{16}, now [0-9a-f]{16}\)"
+    with pytest.raises(UserError, match=expected):
+        train(args(tmp_path, "--resume", LATEST, "--rows", "36"))
+
+
 def test_another_number_of_processes_is_a_warning(tmp_path, caplog, monkeypatch):
     saved(tmp_path, 100)
     with Checkpoints(tmp_path, {"seed": 3, "batch_size": 16}) as checkpoints:
@@ -183,7 +192,10 @@ def test_a_failing_save_leaves_the_earlier_checkpoint(tmp_path, monkeypatch):
 
     model = tiny_model()
     with Checkpoints(tmp_path, {"seed": 3, "batch_size": 16}) as checkpoints:
-        with pytest.raises(UserError, match=r"model.safetensors: No space left.*are whole"):
+        with pytest.raises(
+            UserError,
+            match=r"model.safetensors: cannot be written: No space left.*bytes are free.*are whole",
+        ):
             checkpoints.save("model_200", Position(200), model, adamw(model, 0.1), write=full)
         found = checkpoints.find(LATEST)
         assert found is not None

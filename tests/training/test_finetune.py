@@ -225,6 +225,30 @@ def test_an_update_whose_loss_is_not_finite_can_be_skipped():
     assert all(np.isfinite(p.numpy()).all() for p in model.parameters())
 
 
+@pytest.mark.parametrize("is_training", [True, False])
+def test_too_little_memory_names_the_batch_and_what_to_lower(is_training):
+    def fail(layer: nn.Layer, inputs: Any) -> None:
+        if layer.training == is_training:
+            raise MemoryError("\n\nCannot allocate 3.0GB memory\n")
+
+    model = tiny_model()
+    model.register_forward_pre_hook(fail)
+    train_loader, dev = loaders(37, 23, 8)
+    loop = finetune(
+        model,
+        train_loader,
+        evaluate_on={"dev": dev},
+        loss=cross_entropy,
+        metric=accuracy,
+        optimizer=adamw(model, 0.01),
+        max_steps=2,
+    )
+    when, flag = ("step 1", "--batch_size") if is_training else ("evaluation", "--eval_batch_size")
+    expected = rf"{when}: .* 8 rows of \d tokens \(Cannot allocate 3.0GB memory\); lower {flag}"
+    with pytest.raises(UserError, match=expected):
+        list(loop)
+
+
 class Scaled:
     """A stand-in for mixed precision, which a CPU does not have: it only scales, by powers of 2."""
 

@@ -1,0 +1,92 @@
+"""The launcher's files hold no secrets once a process has started; one file says what failed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from paddlenlp_ext import launcher
+
+TOKEN = 'hf_MARKER"é\\'
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    variables = {"LOG_DIR": str(tmp_path), "TRAINER_ID": "5", "LOCAL_RANK": "1", "LOCAL_SIZE": "2"}
+    for name, value in variables.items():
+        monkeypatch.setenv(f"PADDLE_{name}", value)
+    return tmp_path
+
+
+def report(folder: Path) -> dict[str, object]:
+    return json.loads((folder / launcher.FAILED).read_text())
+
+
+def test_secrets_are_overwritten_in_place_wherever_they_stand(folder, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", TOKEN[:9])  # a part of the other
+    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")
+    environment = {"HF_TOKEN": TOKEN, "HOME": "/root", "x": "false"}
+    texts = {
+        "backup_env.0.json": json.dumps(environment),
+        "envlog.1": str(environment),
+        "default.abc.log": f"HF_TOKEN {TOKEN}",
+        "workerlog.0": TOKEN,  # a script's own output is its own affair
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    with (folder / "default.abc.log").open("a") as still_open:
+        launcher.begin()
+        still_open.write(" and more")
+    for name in ("backup_env.0.json", "envlog.1", "default.abc.log"):
+        path = folder / name
+        assert "MARKER" not in path.read_text(encoding="utf-8")
+        assert path.stat().st_mode & 0o777 == 0o600
+    found = json.loads((folder / "backup_env.0.json").read_text())
+    assert (found["HOME"], found["x"]) == ("/root", "false")
+    assert (folder / "default.abc.log").read_text().endswith("* and more")
+    assert (folder / "workerlog.0").read_text(encoding="utf-8") == TOKEN
+
+
+def test_the_first_report_stays_and_that_of_an_earlier_launch_goes(folder):
+    launcher.report_failure(ValueError("first"))
+    launcher.report_failure(ValueError("second"))
+    found = report(folder)
+    assert found["reported_by"] == {"rank": 5, "process": os.getpid()}
+    assert "ValueError: first" in found["traceback"][-1]
+    launcher.begin()
+    assert report(folder) == found
+    (folder / launcher.FAILED).write_text(json.dumps(found | {"launch": os.getppid() + 1}))
+    launcher.begin()
+    assert sorted(os.listdir(folder)) == []
+
+
+def test_without_the_launcher_nothing_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PADDLE_LOG_DIR", str(tmp_path))
+    launcher.begin()
+    launcher.report_failure(ValueError())
+    assert os.listdir(tmp_path) == []
+
+
+PARENT = """
+import os, subprocess, sys
+lost, said = (dict(os.environ, PADDLE_TRAINER_ID=rank) for rank in ("4", "5"))
+subprocess.Popen([sys.executable, "-c", "import os; os._exit(9)"], env=lost).wait()
+code = "from paddlenlp_ext import launcher; launcher.report_failure(RuntimeError('reset by peer'))"
+subprocess.run([sys.executable, "-c", code], env=said, check=True)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux's /proc")
+def test_a_process_that_is_gone_is_named_by_one_that_misses_it(folder):
+    subprocess.run([sys.executable, "-c", PARENT], check=True)
+    found = report(folder)
+    assert (found["rank"], found["reported_by"]["rank"]) == (4, 5)
+    assert "workerlog.4" in found["reason"]
+    assert "reset by peer" in found["traceback"][-1]
