@@ -48,6 +48,7 @@ _AUTO = (
     "ModelForSequenceClassification",
     "ModelForTokenClassification",
 )
+_SENTENCEPIECE = ("RemBertTokenizer", "RemBertTokenizerFast", "ErnieMTokenizer")
 _WORDPIECE = ("BertTokenizer", "ConvBertTokenizer", "ElectraTokenizer", "ErnieTokenizer")
 
 _MODULES = {
@@ -55,6 +56,7 @@ _MODULES = {
     **{"Auto" + end: _MODELS + "auto" for end in _AUTO},
     "UIEM": _MODELS + "ernie_m",
     **dict.fromkeys(_WORDPIECE, _TOKENIZERS + "wordpiece"),
+    **dict.fromkeys(_SENTENCEPIECE, _TOKENIZERS + "sentencepiece"),
     "AutoTokenizer": _TOKENIZERS + "auto",
 }
 
