@@ -14,7 +14,7 @@ import numpy as np
 
 from paddlenlp_ext.pretraining.shard_set import Rows, ShardSet, Slice, join_rows
 
-WINDOW_BYTES = 1 << 24  # rows that are shuffled together; two windows are in memory
+WINDOW_BYTES = 1 << 23  # rows that are shuffled together; two windows are in memory
 SLICES = 8  # that a window is made of, if the shards are that large
 
 
@@ -57,15 +57,21 @@ class ShardReader:
         Raises:
             DataError: A shard is damaged, or one of its rows cannot be used.
         """
-        rest: list[Rows] = []
+        rest: list[Rows] = []  # of the windows before, fewer rows than a batch
+        held = 0
         for window in self._windows(epoch, row):
-            rows = join_rows([*rest, window])
-            full = len(rows.numbers) // size * size
-            for start in range(0, full, size):
-                yield rows.take(slice(start, start + size))
-            # A copy: a view would keep the whole window in memory.
-            rest = [rows.take(np.arange(full, len(rows.numbers)))][: len(rows.numbers) - full]
-        yield from rest
+            at, count = 0, len(window.numbers)
+            while held + count - at >= size:
+                part = window.take(slice(at, at + size - held))
+                yield join_rows([*rest, part])
+                at += size - held
+                rest, held = [], 0
+            if at < count:
+                # A copy: a view would keep the whole window in memory.
+                rest.append(window.take(np.arange(at, count)))
+                held += count - at
+        if rest:
+            yield join_rows(rest)
 
     def _windows(self, epoch: int, row: int) -> Iterator[Rows]:
         """Read the windows from `row` on, each in the background while the one before is used."""
@@ -100,10 +106,17 @@ class ShardReader:
         return windows
 
     def _read(self, epoch: int, number: int, slices: list[Slice]) -> Rows:
-        rows = join_rows([self.shards.read(piece) for piece in slices])
-        if not self.shuffle:
-            return rows
-        return rows.take(self._random(epoch, number + 1).permutation(len(rows.numbers)))
+        """Read a window, each slice into the places that its rows have in the shuffled order."""
+        count = sum(piece.rows for piece in slices)
+        places = np.arange(count)
+        if self.shuffle:
+            places = self._random(epoch, number + 1).permutation(count)
+        window = self.shards.empty(count)
+        start = 0
+        for piece in slices:
+            window.put(places[start : start + piece.rows], self.shards.read(piece))
+            start += piece.rows
+        return window
 
     def _random(self, epoch: int, number: int) -> np.random.RandomState:
         # RandomState promises the same numbers in every release of NumPy.

@@ -1,5 +1,6 @@
 """Many shards as one list of rows."""
 
+import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 from paddlenlp_ext.errors import DataError
 from paddlenlp_ext.pretraining.shards import (
+    Column,
     Columns,
     Layout,
     Shard,
@@ -50,6 +52,12 @@ class Rows(NamedTuple):
     def take(self, which: slice | npt.NDArray[np.int64]) -> "Rows":
         """Choose some of them."""
         return Rows(self.numbers[which], {name: c[which] for name, c in self.columns.items()})
+
+    def put(self, places: npt.NDArray[np.int64], rows: "Rows") -> None:
+        """Overwrite the rows in some places."""
+        self.numbers[places] = rows.numbers
+        for name, values in rows.columns.items():
+            self.columns[name][places] = values
 
 
 def join_rows(parts: Sequence[Rows]) -> Rows:
@@ -99,8 +107,7 @@ class ShardSet:
     def row_bytes(self) -> int:
         """Memory of a row."""
         return sum(
-            np.dtype(column.dtype).itemsize
-            * (1 if column.axis is None else self.widths[column.axis])
+            np.dtype(column.dtype).itemsize * math.prod(self._tail(column))
             for column in self.layout.values()
         )
 
@@ -117,6 +124,17 @@ class ShardSet:
             left -= rows
             for start in range(0, rows, length):
                 yield Slice(number, start, min(rows, start + length))
+
+    def empty(self, count: int) -> Rows:
+        """Make room for rows of any of the shards."""
+        columns = {
+            name: np.zeros((count, *self._tail(column)), column.dtype)
+            for name, column in self.layout.items()
+        }
+        return Rows(np.zeros(count, np.int64), columns)
+
+    def _tail(self, column: Column) -> tuple[int, ...]:
+        return () if column.axis is None else (self.widths[column.axis],)
 
     def read(self, piece: Slice) -> Rows:
         """Read the rows of a slice; the file is open no longer than that.
