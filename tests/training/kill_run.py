@@ -15,13 +15,16 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from paddlenlp_ext.training import distributed
 from paddlenlp_ext.training.events import StepDone
 from tests.training.tiny_run import parse, train
 
+Body = Callable[[int, Path], dict[str, Any]]
 RUN = ["--steps", "30", "--dropout", "0.2", "--evaluate_every", "7", "--save_every", "2"]
 
 
@@ -35,8 +38,8 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def start(processes: int, folder: Path, name: str) -> list[int]:
-    """Fork the processes of a run."""
+def start(body: Body, processes: int, folder: Path, name: str) -> list[int]:
+    """Fork the processes of a run; what they print goes to a file beside its output folder."""
     ports = free_ports(processes)
     children = []
     for rank in range(processes):
@@ -50,8 +53,14 @@ def start(processes: int, folder: Path, name: str) -> list[int]:
                 PADDLE_DISTRI_BACKEND="gloo",
                 PADDLE_MASTER=f"127.0.0.1:{ports[0]}",
             )
+            log = os.open(
+                folder / f"{name}-{rank}.log", os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600
+            )
+            os.dup2(log, 1)
+            os.dup2(log, 2)
             try:
-                run(processes, folder / name, folder / f"{name}-{rank}")
+                result = body(processes, folder / name)
+                (folder / f"{name}-{rank}.json").write_text(json.dumps(result))
                 os._exit(0)
             finally:
                 os._exit(1)
@@ -59,20 +68,16 @@ def start(processes: int, folder: Path, name: str) -> list[int]:
     return children
 
 
-def run(processes: int, output_dir: Path, notes: Path) -> None:
-    """Train, or continue, writing each step's loss and the result beside the output folder."""
-    log = os.open(notes.with_suffix(".log"), os.O_CREAT | os.O_WRONLY | os.O_APPEND)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
+def tiny(processes: int, output_dir: Path) -> dict[str, Any]:
+    """Train, or continue."""
 
     def note(event: object, model: object) -> None:
         if isinstance(event, StepDone):
-            os.write(log, f"STEP {event.step} {event.loss!r}\n".encode())
+            os.write(1, f"STEP {event.step} {event.loss!r}\n".encode())
 
     distributed.start("cpu")
     args = [*RUN, "--batch", str(8 // processes), "--output_dir", str(output_dir)]
-    result = train(parse([*args, "--resume", "latest"]), note)
-    notes.with_suffix(".json").write_text(json.dumps(result))
+    return train(parse([*args, "--resume", "latest"]), note)
 
 
 def wait(children: list[int]) -> list[int]:
@@ -87,15 +92,23 @@ def wait(children: list[int]) -> list[int]:
     return [codes[child] for child in children]
 
 
-def main() -> None:
-    processes, kills, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
+def kill(body: Body, processes: int, kills: int, folder: Path) -> dict[str, Any]:
+    """Kill runs until there were so many kills; each is resumed until it has finished.
+
+    Args:
+        body: Trains, or continues, in an output folder; prints a line `STEP number loss` of each
+            step, and returns what holds a digest of the result as "digest".
+        processes: Of each run.
+        kills: How many.
+        folder: For the output folders and what the processes print and return.
+    """
     began = time.monotonic()
-    assert set(wait(start(processes, folder, "whole"))) == {0}
+    assert set(wait(start(body, processes, folder, "whole"))) == {0}
     duration = time.monotonic() - began
     moment = random.Random(processes)
     done = finished = 0
     while done < kills:
-        children = start(processes, folder, f"killed{finished}")
+        children = start(body, processes, folder, f"killed{finished}")
         time.sleep(moment.uniform(0.02, 0.6) * duration)
         with suppress(ProcessLookupError):  # it ended first
             os.kill(moment.choice(children), signal.SIGKILL)
@@ -104,7 +117,7 @@ def main() -> None:
         done += any(codes)
         finished += not any(codes)
     if any(codes):
-        assert set(wait(start(processes, folder, f"killed{finished}"))) == {0}
+        assert set(wait(start(body, processes, folder, f"killed{finished}"))) == {0}
         finished += 1
     losses: dict[str, set[str]] = {}
     for path in folder.glob("*-0.log"):
@@ -113,7 +126,7 @@ def main() -> None:
                 _, step, loss = line.split()
                 losses.setdefault(step, set()).add(loss)
     results = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
-    report = {
+    return {
         "kills": done,
         "finished": finished,
         "digests": sorted({result["digest"] for result in results}),
@@ -121,8 +134,7 @@ def main() -> None:
         "steps": len(losses),
         "seconds": duration,
     }
-    print(json.dumps(report))
 
 
 if __name__ == "__main__":
-    main()
+    print(json.dumps(kill(tiny, int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))))
