@@ -14,11 +14,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.faults import kills, processes, resources
+from tests.faults import inputs, kills, processes, resources, steadiness, suites
 from tests.faults.table import Fault, Measured, Result, Scale, markdown
 
+MODULES = (kills, suites, processes, resources, inputs, steadiness)
 FAULTS = sorted(
-    (*kills.FAULTS, *processes.FAULTS, *resources.FAULTS), key=lambda fault: fault.number
+    (fault for module in MODULES for fault in module.FAULTS), key=lambda fault: fault.number
 )
 
 

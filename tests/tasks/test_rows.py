@@ -127,7 +127,8 @@ def test_each_kind_of_bad_row_is_named_and_stops(tmp_path, kind):
     assert reason in read.bad_rows[0].reason
 
 
-def test_of_a_thousand_bad_rows_each_is_named_and_the_counts_add_up(tmp_path):
+def test_of_a_thousand_bad_rows_each_is_named_and_the_counts_add_up(tmp_path, record_property):
+    record_property("injections", 1000)
     random.seed(0)
     kinds = [*BAD] * 50
     kinds = [kind for kind in kinds if "megabyte" not in kind][:998] + ["line of a megabyte"] * 2

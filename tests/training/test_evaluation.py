@@ -76,7 +76,8 @@ class Ranks:
 
 @pytest.mark.parametrize("world", [1, 2, 3])
 @pytest.mark.parametrize("batch", [1, 3, 8])
-def test_evaluation_on_any_ranks_is_that_of_one(monkeypatch, world, batch):
+def test_evaluation_on_any_ranks_is_that_of_one(monkeypatch, record_property, world, batch):
+    record_property("injections", 80)
     random = np.random.default_rng(world)
     classes, scores = Lookup(2), Lookup(1)
     for count in range(1, 41):

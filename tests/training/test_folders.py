@@ -95,8 +95,10 @@ def prepared(tmp_path: Path, name: str, replacing: bool) -> Path:
 
 
 @pytest.mark.parametrize("replacing", [False, True])
-def test_killed_at_any_operation(tmp_path, monkeypatch, replacing):
-    for number in range(operations(tmp_path, monkeypatch, replacing)):
+def test_killed_at_any_operation(tmp_path, monkeypatch, record_property, replacing):
+    count = operations(tmp_path, monkeypatch, replacing)
+    record_property("injections", count)
+    for number in range(count):
         folder = prepared(tmp_path, str(number), replacing)
 
         def kill(current: int, number: int = number) -> None:
@@ -117,9 +119,11 @@ def test_killed_at_any_operation(tmp_path, monkeypatch, replacing):
 
 @pytest.mark.parametrize("replacing", [False, True])
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
-def test_failing_at_any_operation(tmp_path, monkeypatch, replacing, code):
+def test_failing_at_any_operation(tmp_path, monkeypatch, record_property, replacing, code):
     refused = 0
-    for number in range(operations(tmp_path, monkeypatch, replacing)):
+    count = operations(tmp_path, monkeypatch, replacing)
+    record_property("injections", count)
+    for number in range(count):
         folder = prepared(tmp_path, str(number), replacing)
 
         def fail(current: int, number: int = number) -> None:
@@ -169,13 +173,20 @@ def test_says_what_was_written(tmp_path):
     assert damage(folder) is None
 
 
-def test_finds_every_truncation_deletion_and_addition(tmp_path):
+def cuts(size: int) -> list[int]:
+    """Eleven places to cut a file, or as many as it has."""
+    return sorted({size * k // 11 for k in range(11)})
+
+
+def test_finds_every_truncation_deletion_and_addition(tmp_path, record_property):
     folder = tmp_path / "model_3"
     publish(folder, write, {"step": 3})
+    injections = 0
     for name in (*FILES, MANIFEST):
         path = folder / name
         content = path.read_bytes()
-        for size in sorted({len(content) * k // 11 for k in range(11)} - {len(content)}):
+        injections += len(cuts(len(content))) + 2
+        for size in cuts(len(content)):
             path.write_bytes(content[:size])
             assert name in (damage(folder) or "")
         path.write_bytes(content + b"x")
@@ -183,12 +194,14 @@ def test_finds_every_truncation_deletion_and_addition(tmp_path):
         path.unlink()
         assert name in (damage(folder) or "")
         path.write_bytes(content)
+    record_property("injections", injections)
     assert damage(folder) is None
     assert "no such folder" in (damage(tmp_path / "model_4") or "")
 
 
 @pytest.mark.parametrize("name", [*FILES, MANIFEST])
-def test_finds_every_bit_flip(tmp_path, name):
+def test_finds_every_bit_flip(tmp_path, record_property, name):
+    record_property("injections", 200)
     folder = tmp_path / "model_3"
     publish(folder, write, {"step": 3})
     path = folder / name

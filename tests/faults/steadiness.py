@@ -1,0 +1,130 @@
+"""What must not change or grow: results, open files, memory; and what must not be told."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from paddlenlp_ext.training import folders
+from tests.faults.injected import SCRIPT
+from tests.faults.runs import flags, result, run
+from tests.faults.table import Fault, Measured, Scale, all_of, joined
+from tests.scripts.test_bert_run_glue import ROOT
+
+TOKEN = "hf_MARKERMARKERMARKER"
+KEPT = 3
+
+
+def secrets(scale: Scale) -> Measured:
+    """Look for a token in everything that runs leave, one of which fails."""
+    holding = readable = count = 0
+    fault = {"phase": "step", "calls": 5, "rank": 1, "action": "exception"}
+    for name, processes, given in (("one", 1, None), ("two", 2, None), ("failed", 2, fault)):
+        place = scale.folder / name
+        output = place / "log"  # one folder for both, as on ERNIE-M's page
+        ended = run(
+            flags(scale.folder, output, processes),
+            place,
+            processes=processes,
+            fault=given,
+            HF_TOKEN=TOKEN,
+        )
+        holding += TOKEN in ended.output
+        for path in (one for one in place.rglob("*") if one.is_file()):
+            count += 1
+            holding += TOKEN.encode() in path.read_bytes()
+            dump = path.name.startswith(("backup_env", "envlog", "default."))
+            readable += dump and bool(path.stat().st_mode & 0o077)
+    return joined(
+        Measured(f"in {holding} of {count} files", holding == 0),
+        Measured(f"{readable} of the launcher's dumps readable by others", readable == 0),
+    )
+
+
+def determinism(scale: Scale) -> Measured:
+    """Train the same again, with other hash seeds, with one process and with two."""
+    found = []
+    for processes in (1, 2):
+        results = set()
+        seeds = ("0", "1", "random")
+        for seed in seeds:
+            place = scale.folder / f"{processes}-{seed}"
+            given = flags(scale.folder, place / "out", processes)
+            run(given, place, processes=processes, PYTHONHASHSEED=seed)
+            results.add(str(result(place / "out")))
+        same = len(seeds) if len(results) == 1 else 0
+        found.append(all_of(same, len(seeds), f"identical ({processes} processes)"))
+    return joined(*found)
+
+
+def soak(scale: Scale) -> Measured:
+    """Train for long, and look at memory, open files and checkpoints meanwhile."""
+    saves = scale.of(50, 8)
+    steps = saves * scale.of(100, 25)
+    output = scale.folder / "out"
+    given = flags(
+        scale.folder,
+        output,
+        max_steps=steps,
+        save_steps=steps // saves,
+        logging_steps=steps,
+        keep_checkpoints=KEPT,
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    seen: dict[str, tuple[int, int]] = {}  # checkpoint to kB and open files when it was made
+    with subprocess.Popen(
+        [sys.executable, str(SCRIPT), *given], env=environment, stdout=-3, stderr=-3
+    ) as process:
+        while process.poll() is None:
+            latest = output / "latest"
+            with suppress(OSError, StopIteration):  # it has just ended
+                if latest.exists():
+                    seen.setdefault(latest.read_text(), _usage(process.pid))
+            time.sleep(0.05)
+    # Memory is taken as it is needed at first; a tenth of the run shows what that is.
+    _, *later = list(seen.values())[saves // 10 :]
+    first = list(seen.values())[saves // 10]
+    grown = (max(memory for memory, _ in later) - first[0]) / 1024
+    files = {files for _, files in (first, *later)}
+    left = sorted(folders.read_manifest(path)["step"] for path in output.glob("model_*"))
+    newest = [steps - steps // saves * back for back in reversed(range(KEPT))]
+    exact = left[-KEPT:] == newest and len(left) in (KEPT, KEPT + 1)
+    return joined(
+        Measured(f"{steps:,} steps, {saves} checkpoints", process.returncode == 0),
+        Measured(f"{grown:+.1f} MB", grown < 50),
+        Measured(f"{min(files)} to {max(files)} open files", max(files) - min(files) <= 1),
+        Measured(f"the newest {KEPT} and the best kept", exact),
+    )
+
+
+def _usage(pid: int) -> tuple[int, int]:
+    status = Path(f"/proc/{pid}/status").read_text()
+    memory = next(line for line in status.splitlines() if line.startswith("VmRSS"))
+    return int(memory.split()[1]), len(os.listdir(f"/proc/{pid}/fd"))
+
+
+FAULTS = (
+    Fault(
+        21,
+        "runs with HF_TOKEN set, one process, two, and two of which one fails; one folder for "
+        "logs and checkpoints",
+        "the token in no file and no log line; the launcher's dumps readable by the owner only",
+        secrets,
+    ),
+    Fault(
+        22,
+        "the same run three times with other seeds of Python's hashes, by one process and by two",
+        "the same losses, weights and optimizer state",
+        determinism,
+    ),
+    Fault(
+        25,
+        "5,000 steps with 50 checkpoints",
+        "memory grows by less than 50 MB; open files constant; the newest N and the best kept",
+        soak,
+    ),
+)

@@ -1,0 +1,202 @@
+"""Injections that the project's tests make: they are run, and what they inject is counted."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from xml.etree import ElementTree
+
+from tests.faults.table import Fault, Measured, Scale, all_of
+from tests.scripts.test_bert_run_glue import ROOT
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Tests that inject a kind of fault; all must pass.
+
+    A test counts as one injection, or as many as it has recorded.
+    """
+
+    tests: tuple[str, ...]
+    what: str  # becomes of an injection if all is well
+
+    def __call__(self, scale: Scale) -> Measured:
+        """Run the tests."""
+        report = scale.folder / "report.xml"
+        command = [sys.executable, "-m", "pytest", "-q", "-x", f"--junitxml={report}"]
+        done = subprocess.run(
+            [*command, *(f"tests/{one}" for one in self.tests)],
+            cwd=ROOT,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=900,
+        )
+        if not report.exists():
+            return Measured(done.stdout[-300:], False)
+        passed = total = 0
+        for case in ElementTree.parse(report).iter("testcase"):
+            recorded = [p.get("value", "1") for p in case.iter("property")]
+            count = int(recorded[0]) if recorded else 1
+            total += count
+            passed += count * (not list(case.iter("failure")) and not list(case.iter("error")))
+        measured = all_of(passed, total, self.what)
+        return measured._replace(met=bool(measured.met) and done.returncode == 0)
+
+
+FOLDERS, CHECKPOINT, FINETUNE, PROCESSES, DOWNLOAD, HUB, SHARDS = (
+    "training/test_folders.py::test",
+    "training/test_checkpoint.py::test",
+    "training/test_finetune.py::test",
+    "training/test_processes.py::test",
+    "weights/test_download.py::test",
+    "weights/test_hub.py::test",
+    "pretraining/test_shards.py::test",
+)
+
+FAULTS = (
+    Fault(
+        2,
+        "a kill, ENOSPC and EIO at each operation on files of a save",
+        "the previous or the new checkpoint is whole, never none",
+        Suite(
+            (f"{FOLDERS}_killed_at_any_operation", f"{FOLDERS}_failing_at_any_operation"),
+            "operations left a whole checkpoint",
+        ),
+    ),
+    Fault(
+        3,
+        "each file of a checkpoint cut at eleven places, deleted, and with a byte too many",
+        "detected, the file named, the previous checkpoint taken with one warning line",
+        Suite(
+            (
+                f"{FOLDERS}_finds_every_truncation_deletion_and_addition",
+                f"{CHECKPOINT}_a_damaged_checkpoint_is_named_and_an_earlier_one_is_taken",
+            ),
+            "detected and named",
+        ),
+    ),
+    Fault(
+        4,
+        "200 random bit flips in each file of a checkpoint",
+        "all detected",
+        Suite((f"{FOLDERS}_finds_every_bit_flip",), "detected and named"),
+    ),
+    Fault(
+        5,
+        "continuing with another batch size, other data, other weights, another number of "
+        "processes or version",
+        "settings, data and weights are refused with both values; the environment is a warning",
+        Suite(
+            (
+                f"{CHECKPOINT}_other_settings_are_refused_with_both_values",
+                f"{CHECKPOINT}_other_data_are_refused_with_both_digests",
+                f"{CHECKPOINT}_refuses_weights_and_states_of_another_model",
+                f"{CHECKPOINT}_another_number_of_processes_is_a_warning",
+            ),
+            "by the rule",
+        ),
+    ),
+    Fault(
+        9,
+        "a loss that is not finite, on one process of two and on one alone",
+        "all stop, or skip, before the update; weights as they were; step, rank and row named",
+        Suite(
+            (
+                f"{FINETUNE}_a_loss_that_is_not_finite_names_its_row_and_leaves_the_weights",
+                f"{FINETUNE}_an_update_whose_loss_is_not_finite_can_be_skipped",
+                f"{PROCESSES}_a_loss_that_is_not_finite_stops_all_processes_before_the_update",
+            ),
+            "as told",
+        ),
+    ),
+    Fault(
+        11,
+        "1,000 malformed rows of 20 kinds among good ones; each kind alone",
+        "each named by file, line and reason; counts add up",
+        Suite(("tasks/test_rows.py",), "named"),
+    ),
+    Fault(
+        12,
+        "malformed HDF5 shards: columns missing or of other types, ids outside the vocabulary, "
+        "cut files, damaged contents",
+        "all named by file, or file and row",
+        Suite(
+            (
+                f"{SHARDS}_bad_rows_are_named",
+                f"{SHARDS}_a_masked_place_in_the_padding_is_named",
+                f"{SHARDS}_other_layouts_are_refused",
+                f"{SHARDS}_truncated_files_are_named",
+                f"{SHARDS}_damage_within_is_named_when_it_is_read",
+                f"{SHARDS}_a_file_that_shrinks_meanwhile_is_named",
+                f"{SHARDS}_empty_folders_are_named",
+                f"{SHARDS}_shards_must_fit_the_model",
+            ),
+            "named",
+        ),
+    ),
+    Fault(
+        14,
+        "1 to 40 rows evaluated by 1, 2 and 3 ranks in batches of 1, 3 and 8, classes and scores",
+        "metrics and loss equal those of one process to the bit",
+        Suite(("training/test_evaluation.py",), "exact"),
+    ),
+    Fault(
+        15,
+        "the same rows as one batch, accumulated, and on two processes, some with empty shares",
+        "one and the same run, to rounding",
+        Suite(
+            (f"{FINETUNE}_accumulated_batches_are_one_batch", f"{PROCESSES}_two_processes_are_one"),
+            "the same",
+        ),
+    ),
+    Fault(
+        17,
+        "archives with paths that lead out, links, devices, bombs, doubled and damaged members",
+        "nothing written but what was asked for; each named",
+        Suite(("tasks/test_archives.py",), "refused or left alone"),
+    ),
+    Fault(
+        18,
+        "downloads that are cut, stalled, wrong, refused, endless, redirected; full disks",
+        "never a wrong file in the cache; transfers go on where they were; the cure is told",
+        Suite(("weights/test_download.py", "tasks/test_download.py"), "as told"),
+    ),
+    Fault(
+        19,
+        "offline, with files in the cache and without",
+        "no connection; it works, or says what is missing and where it may be put",
+        Suite(
+            (
+                f"{DOWNLOAD}_offline_nothing_is_asked_for",
+                f"{HUB}_offline_says_what_was_looked_for_and_where_to_put_it",
+                f"{HUB}_files_put_into_the_cache_by_hand_are_found",
+                f"{HUB}_a_repository_of_the_hub",
+                "tasks/test_download.py::test_without_connection_the_message_says_what_to_put_where",
+            ),
+            "without a connection",
+        ),
+    ),
+    Fault(
+        20,
+        "8 processes on one empty cache; the one that downloads is killed",
+        "one download, all succeed, the lock is free again",
+        Suite(
+            (
+                f"{DOWNLOAD}_eight_processes_download_once",
+                f"{HUB}_eight_processes_download_once",
+                f"{DOWNLOAD}_the_lock_of_a_killed_process_is_free_and_its_part_is_used",
+            ),
+            "with one download",
+        ),
+    ),
+    Fault(
+        26,
+        "two runs in one output folder",
+        "the second is refused with the first's process and machine",
+        Suite((f"{CHECKPOINT}_a_second_run_in_the_folder_is_refused",), "refused"),
+    ),
+)
