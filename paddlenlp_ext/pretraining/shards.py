@@ -152,7 +152,8 @@ def read_slice(shard: Shard, layout: Layout, start: int, stop: int) -> Columns:
 def _opened(path: Path) -> Iterator[h5py.File]:
     """Open a shard; what the library says of a broken one becomes an error with its name."""
     try:
-        with h5py.File(path, "r") as file:
+        # Without a lock: nothing is written, and some network file systems have none.
+        with h5py.File(path, "r", locking=False) as file:
             yield file
     except (OSError, RuntimeError) as error:
         reason = str(error).partition("(")[2].rstrip(")") or str(error)

@@ -117,15 +117,29 @@ def test_the_model_goes_on_from_a_folder_and_into_fine_tuning(folder, tmp_path):
     )
 
 
-def test_a_preset_begins_at_random_with_its_shape(folder, tmp_path):
-    changes = {"model_name_or_path": "uer/chinese-roberta-tiny", "tokenizer_name": folder / "model"}
-    argv = arguments(folder, tmp_path, max_steps=1, **changes)
+@pytest.mark.parametrize(
+    ("family", "preset", "shape"),
+    [
+        ("bert", "uer/chinese-roberta-tiny", (21128, 128)),
+        ("ernie", "ernie-3.0-nano-zh", (40000, 312)),
+    ],
+)
+def test_a_preset_begins_at_random_with_its_shape(folder, tmp_path, family, preset, shape):
+    changes = {"model_name_or_path": preset, "tokenizer_name": folder / "model"}
+    argv = arguments(folder, tmp_path, model_type=family, max_steps=1, **changes)
     argv.remove("--from_scratch")
     script_of(PRETRAIN).main(argv)
     saved = pdparams.read_pdparams(tmp_path / "model_1/model_state.pdparams")
-    words = saved["bert.embeddings.word_embeddings.weight"]
-    assert words.shape == (21128, 128)
+    words = saved[f"{family}.embeddings.word_embeddings.weight"]
+    assert words.shape == shape
     assert 0.019 < words.std() < 0.021
+
+
+def test_recomputing_changes_nothing(folder, tmp_path):
+    """The model has dropout."""
+    main(folder, tmp_path / "plain", max_steps=4)
+    main(folder, tmp_path / "again", max_steps=4, recompute="true")
+    assert losses(tmp_path / "again") == losses(tmp_path / "plain")
 
 
 def test_the_ready_shards_are_read_and_fit_in_the_repository(folder, tmp_path):
