@@ -61,7 +61,7 @@ def restore_state(
 
 def size_of(model: nn.Layer) -> int:
     """Estimate the bytes of a checkpoint: the weights, and the two averages of AdamW."""
-    return 3 * sum(int(p.numel()) * p.element_size() for p in model.parameters())
+    return int(3 * sum(int(p.numel()) * p.element_size() for p in model.parameters()))
 
 
 def _digest(model: nn.Layer) -> str:

@@ -160,7 +160,7 @@ def test_untranslated_rows_stay_and_can_be_told(tmp_path):
         ("en\tneutral\tA.\tB.", "expected 19 columns, got 4"),
         (xnli_row("en", "neutral").rpartition("\t")[0], "expected 19 columns, got 18"),
         (xnli_row("en", "neutral", hypothesis=" "), "expected a text, got none in column 'sent"),
-        (xnli_row("en", "netural"), "expected a label of entailment, neutral, contradiction,"),
+        (xnli_row("en", "neutrl"), "expected a label of entailment, neutral, contradiction,"),
         (xnli_row("en", ""), "expected a label of .* got ''"),
         (xnli_row("jp", "neutral"), "expected a language, got 'jp'; known: ar, bg"),
         (xnli_row("zh-CN", "neutral"), "expected a language, got 'zh-CN'; did you mean 'zh'[?]"),
