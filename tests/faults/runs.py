@@ -7,9 +7,10 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -71,6 +72,8 @@ def run(
     processes: int = 1,
     prefix: Sequence[str] = (),
     fault: Mapping[str, Any] | None = None,
+    script: Path = SCRIPT,
+    meanwhile: Callable[[list[int]], None] | None = None,
     limit: float = 120,
     **variables: str,
 ) -> Ended:
@@ -82,6 +85,8 @@ def run(
         processes: That the launcher starts; 1 takes no launcher.
         prefix: What stands before the interpreter.
         fault: What `injected` reads: phase, rank, calls, action.
+        script: If it is another one.
+        meanwhile: Called every now and then with the processes of the run, the first one first.
         limit: Seconds after which it is killed.
         variables: Of the environment.
     """
@@ -92,8 +97,8 @@ def run(
     if fault is not None:
         environment["FAULT"] = json.dumps({"calls": 1, "rank": 0, **fault, "mark": str(mark)})
     launcher = [*LAUNCHER, str(processes), "--log_dir", str(folder / "log")]
-    script = str(SCRIPT if fault is None else INJECTED)
-    command = [*prefix, sys.executable, *(launcher if processes > 1 else []), script, *given]
+    program = str(script if fault is None else INJECTED)
+    command = [*prefix, sys.executable, *(launcher if processes > 1 else []), program, *given]
     began = time.time()
     with subprocess.Popen(
         command,
@@ -104,17 +109,30 @@ def run(
         text=True,
         errors="replace",
     ) as process:
+        watched = threading.Thread(target=_watch, args=(process, name, meanwhile), daemon=True)
+        watched.start()
         try:
             output, _ = process.communicate(timeout=limit)
         except subprocess.TimeoutExpired:
             process.kill()
             output = ""
         ended = time.time()
+        watched.join()
     since = float(mark.read_text()) if mark.exists() else began
     left = [pid for pid in _processes_of(name) if _soon_running(pid)]
     for pid in left:
         os.kill(pid, 9)
     return Ended(process.returncode, ended - since, len(left), output)
+
+
+def _watch(
+    process: subprocess.Popen[str], name: str, meanwhile: Callable[[list[int]], None] | None
+) -> None:
+    while meanwhile is not None and process.poll() is None:
+        others = set(_processes_of(name)) - {process.pid}
+        with suppress(OSError):  # it has just ended
+            meanwhile([process.pid, *sorted(others)])
+        time.sleep(0.2)
 
 
 def result(output: Path) -> tuple[str, list[float]]:

@@ -1,0 +1,75 @@
+"""Processes that prepare data: lost, and told to end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from tests.faults.runs import Ended, encoder, run
+from tests.faults.table import Fault, Measured, Scale, all_of, joined
+from tests.scripts.test_bert_run_glue import ROOT
+
+SCRIPT = ROOT / "examples/language_model/bert/create_pretraining_data.py"
+SAMPLE = ROOT / "data/pretraining/sample_text.txt"
+CORPUS = 400  # times the sample: a minute of work, of which seconds are done
+WORKING = 2.0  # seconds of a processor: imported, and at work
+
+
+def workers(scale: Scale) -> Measured:
+    """Kill a process that makes pretraining data; tell the whole run to end."""
+    corpus = scale.folder / "corpus.txt"
+    corpus.write_text((SAMPLE.read_text(encoding="utf-8") + "\n\n") * CORPUS, encoding="utf-8")
+    cases = {"killed": (signal.SIGKILL, -1, 2), "SIGTERM": (signal.SIGTERM, 0, 143)}
+    cases |= {"Ctrl-C": (signal.SIGINT, 0, 130)}
+    good = orphans = 0
+    slowest = 0.0
+    for name, (number, which, code) in cases.items():
+        ended, seconds = _disturbed(scale, corpus, name, number, which)
+        told = "a process that made examples was ended" in ended.error or which == 0
+        left = list((scale.folder / name).glob("*.hdf5"))
+        good += ended.code == code and told and not left and "Traceback" not in ended.output
+        orphans += ended.orphans
+        slowest = max(slowest, seconds)
+    return joined(
+        all_of(good, len(cases), "with one line or none, and no half file"),
+        Measured(f"slowest end {slowest:.1f} s", slowest <= 10),
+        Measured(f"{orphans} orphans", not orphans),
+    )
+
+
+def _disturbed(
+    scale: Scale, corpus: Path, name: str, number: int, which: int
+) -> tuple[Ended, float]:
+    place = scale.folder / name
+    vocabulary = encoder(scale.folder) / "vocab.txt"
+    words = ["--input_file", corpus, "--output_file", place / "train.hdf5", "--processes", "2"]
+    sent: list[float] = []
+
+    def disturb(processes: list[int]) -> None:
+        at_work = [pid for pid in processes[1:] if _seconds_of(pid) > WORKING]
+        if at_work and not sent:
+            sent.append(time.time())
+            os.kill(at_work[0] if which else processes[0], number)
+
+    given = [*map(str, words), "--vocab_file", str(vocabulary)]
+    began = time.time()
+    ended = run(given, place, script=SCRIPT, meanwhile=disturb)
+    return ended, began + ended.seconds - sent[0] if sent else float("inf")
+
+
+def _seconds_of(pid: int) -> float:
+    """Processor time of a process."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+FAULTS = (
+    Fault(
+        23,
+        "a process that prepares pretraining data is killed; the whole run gets SIGTERM and SIGINT",
+        "it stops within 10 s with one line, no half file, no orphan",
+        workers,
+    ),
+)
