@@ -1,5 +1,6 @@
 """Write shards: rows are dealt out to the files in turn, and each file appears when it is whole."""
 
+import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -106,14 +107,58 @@ class ShardWriter:
 
     @contextmanager
     def _opened(self, path: Path, mode: str) -> Iterator[h5py.File]:
+        temporary = self._paths[path]
         try:
-            with h5py.File(self._paths[path], mode) as file:
-                yield file
-        except (OSError, RuntimeError) as error:
+            with _CarefulFile(temporary, "w+" if mode == "w" else mode) as raw:
+                with h5py.File(raw, mode) as file:
+                    yield file
+                raw.end()
+        except OSError as error:
             raise DataError(
-                f"{path}: cannot be written ({error}); free some space, or choose another "
-                "--output_file"
+                f"{path}: cannot be written: {error.strerror or error}; free some space, or choose "
+                "another --output_file"
             ) from error
+
+
+class _CarefulFile(io.FileIO):
+    """A file whose writes never seem to fail; `end` raises what went wrong.
+
+    The HDF5 library cannot close a file that it could not write to, and crashes at exit.
+    """
+
+    def __init__(self, path: Path, mode: str):
+        super().__init__(path, mode)
+        self._error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """Write all of the data, unless an earlier write failed."""
+        view = memoryview(data).cast("B")
+        written = 0
+        try:
+            while written < len(view) and self._error is None:
+                written += super().write(view[written:])
+        except OSError as error:
+            self._error = error
+        return len(view)
+
+    def truncate(self, size: int | None = None) -> int:
+        """Cut the file off, or make it longer, unless an earlier write failed."""
+        try:
+            if self._error is None:
+                super().truncate(size)
+        except OSError as error:
+            self._error = error
+        return size or 0
+
+    def end(self) -> None:
+        """Bring what was written to the disk.
+
+        Raises:
+            OSError: Something could not be written.
+        """
+        if self._error is not None:
+            raise self._error
+        os.fsync(self.fileno())
 
 
 def _joined(parts: Sequence[Columns], name: str) -> Array:
