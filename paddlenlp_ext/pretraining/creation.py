@@ -93,7 +93,6 @@ def create_shards(
         UserError: The corpus cannot be used, or the shards cannot be written.
     """
     paths = shard_paths(output_file, num_shards)
-    paths[0].parent.mkdir(parents=True, exist_ok=True)
     widths = {"tokens": settings.max_seq_length, "predictions": settings.max_predictions_per_seq}
     attributes = {HAS_PAIRS: settings.next_sentence, VOCABULARY: vocabulary_digest(tokenizer)}
     tokens = masked = random_next = 0

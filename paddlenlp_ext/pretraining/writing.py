@@ -13,6 +13,7 @@ import numpy as np
 
 from paddlenlp_ext.errors import DataError
 from paddlenlp_ext.pretraining.shards import Array, Columns, Layout
+from paddlenlp_ext.weights.disk import unwritten
 
 CHUNK_ROWS = 256  # that are compressed, and so read, together
 
@@ -25,7 +26,7 @@ class ShardWriter:
     none.
 
     Args:
-        paths: The files.
+        paths: The files; their folder is made if it is not there.
         layout: Their columns.
         widths: Of each named axis.
         attributes: What the files say of themselves.
@@ -43,19 +44,28 @@ class ShardWriter:
         self._paths = {path: path.with_name(f".{path.name}.tmp-{os.getpid()}") for path in paths}
         # What does not fill a chunk waits, so that no chunk is compressed twice.
         self._waiting: list[list[Columns]] = [[] for _ in paths]
-        for path in self._paths:
-            with self._opened(path, "w") as file:
-                file.attrs.update(attributes)
-                for name, (dtype, axis) in layout.items():
-                    tail = () if axis is None else (widths[axis],)
-                    file.create_dataset(
-                        name,
-                        shape=(0, *tail),
-                        maxshape=(None, *tail),
-                        chunks=(CHUNK_ROWS, *tail),
-                        dtype=dtype,
-                        compression="gzip",
-                    )
+        try:
+            for path in self._paths:
+                with _writing(path):
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                self._begin(path, widths, attributes)
+        except DataError:
+            self._remove()
+            raise
+
+    def _begin(self, path: Path, widths: Mapping[str, int], attributes: Mapping[str, Any]) -> None:
+        with self._opened(path, "w") as file:
+            file.attrs.update(attributes)
+            for name, (dtype, axis) in self.layout.items():
+                tail = () if axis is None else (widths[axis],)
+                file.create_dataset(
+                    name,
+                    shape=(0, *tail),
+                    maxshape=(None, *tail),
+                    chunks=(CHUNK_ROWS, *tail),
+                    dtype=dtype,
+                    compression="gzip",
+                )
 
     def write(self, columns: Columns) -> None:
         """Add rows.
@@ -99,25 +109,33 @@ class ShardWriter:
                 for number, path in enumerate(self._paths):
                     self._flush(number, path, 1)
                 for path, temporary in self._paths.items():
-                    os.replace(temporary, path)
+                    with _writing(path):
+                        os.replace(temporary, path)
         finally:
-            for temporary in self._paths.values():
-                with suppress(OSError):
-                    temporary.unlink()
+            self._remove()
+
+    def _remove(self) -> None:
+        for temporary in self._paths.values():
+            with suppress(OSError):
+                temporary.unlink()
 
     @contextmanager
     def _opened(self, path: Path, mode: str) -> Iterator[h5py.File]:
-        temporary = self._paths[path]
-        try:
-            with _CarefulFile(temporary, "w+" if mode == "w" else mode) as raw:
-                with h5py.File(raw, mode) as file:
-                    yield file
-                raw.end()
-        except OSError as error:
-            raise DataError(
-                f"{path}: cannot be written: {error.strerror or error}; free some space, or choose "
-                "another --output_file"
-            ) from error
+        raw_mode = "w+" if mode == "w" else mode
+        with _writing(path), _CarefulFile(self._paths[path], raw_mode) as raw:
+            with h5py.File(raw, mode) as file:
+                yield file
+            raw.end()
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"{unwritten(error, path)}; free some space, or choose another --output_file"
+        ) from error
 
 
 class _CarefulFile(io.FileIO):

@@ -239,6 +239,14 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path, size):
     assert [path.name for path in tmp_path.iterdir() if "train" in path.name] == ["train.hdf5"]
 
 
+@pytest.mark.parametrize("name", ["folder", "text.txt/train.hdf5"])
+def test_places_that_cannot_be_written_are_named(tmp_path, name):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(DataError, match=f"{name}: cannot be written: .*--output_file"):
+        create(tmp_path, name=name)
+    assert not list(tmp_path.glob(".*"))
+
+
 def test_layouts_agree():
     assert {name: column.dtype for name, column in LAYOUT.items()} == {
         name: dtype for name, (dtype, _) in NVIDIA.items()
