@@ -9,7 +9,6 @@ from paddlenlp_ext.tokenizers.base import Tokenizer
 from paddlenlp_ext.tokenizers.sentencepiece import (
     ErnieMTokenizer,
     RemBertTokenizer,
-    RemBertTokenizerFast,
 )
 from paddlenlp_ext.tokenizers.wordpiece import (
     BertTokenizer,
@@ -58,8 +57,7 @@ def family_of(source: str) -> type[Tokenizer]:
         for family in FAMILIES.values():
             if source in family.presets:
                 return family
-    classes: list[type[Tokenizer]] = [*FAMILIES.values(), RemBertTokenizerFast]
-    names = {family.__name__: family for family in classes}
+    names = {family.__name__: family for family in FAMILIES.values()}
     saved = saving.read_settings(source).get("tokenizer_class")
     if saved is not None:
         # transformers calls the same tokenizer "...Fast" when it runs on the `tokenizers` library.

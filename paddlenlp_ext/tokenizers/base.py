@@ -145,7 +145,7 @@ class Tokenizer(SequenceBuilding):
         folder = Path(save_directory)
         folder.mkdir(parents=True, exist_ok=True)
         settings = {
-            "tokenizer_class": type(self).__name__,
+            "tokenizer_class": type(self).__name__.removesuffix("Fast"),  # unknown to PaddleNLP
             "model_max_length": self.model_max_length,
             "padding_side": self.padding_side,
             "truncation_side": self.truncation_side,

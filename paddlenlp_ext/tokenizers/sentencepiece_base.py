@@ -94,9 +94,10 @@ class SentencePieceTokenizer(Tokenizer):
 
     def _protect(self, tokens: list[AddedToken]) -> None:
         added = sorted(self.added_tokens_decoder.items(), key=lambda item: -len(item[1].content))
-        # Most texts hold none of them, and plain alternatives are found out quickly.
-        self._any_added = re.compile("|".join(re.escape(token.content) for _, token in added))
-        self._added = re.compile("|".join(f"({_pattern(token)})" for _, token in added))
+        patterns = [_pattern(token, self.do_lower_case) for _, token in added]
+        # Most texts hold none of them; where not to look for spaces too, that is found out quickly.
+        self._any_added = re.compile("|".join(inner for _, inner, _ in patterns))
+        self._added = re.compile("|".join(f"{a}({inner}){b}" for a, inner, b in patterns))
         self._added_ids = [number for number, _ in added]
 
     def _segment(self, texts: list[Any], pre_split: bool, spans: bool) -> Segments:
@@ -138,8 +139,9 @@ class SentencePieceTokenizer(Tokenizer):
         for match in self._added.finditer(text):
             if match.start() > start:
                 parts.append(self._plain_part(text, start, match.start()))
-            number = self._added_ids[(match.lastindex or 1) - 1]
-            parts.append(Part(match.group(), range(match.start(), match.end() + 1), number))
+            group = match.lastindex or 1
+            first, last = match.span(group)  # without the spaces that the token takes in
+            parts.append(Part(text[first:last], range(first, last + 1), self._added_ids[group - 1]))
             start = match.end()
         if start < len(text):
             parts.append(self._plain_part(text, start, len(text)))
@@ -205,10 +207,21 @@ def utf8_length(first: int) -> int:
     return 2 if first < 0xE0 else 3 if first < 0xF0 else 4
 
 
-def _pattern(token: AddedToken) -> str:
-    """Write how a token is found in a text, with the spaces that it takes in."""
-    pattern = re.escape(token.content)
+def _pattern(token: AddedToken, lower: bool) -> tuple[str, str, str]:
+    """Write how a token is found: spaces that it takes in, itself, spaces again."""
+    if lower and token.normalized and not token.special:
+        # Not re.IGNORECASE, for which "İ" is an "i" too.
+        inner = "".join(_caseless(letter) for letter in token.content)
+    else:
+        inner = re.escape(token.content)
     if token.single_word:
-        pattern = rf"(?<!\w){pattern}(?!\w)"
+        inner = rf"(?<!\w){inner}(?!\w)"
     before, after = (r"\s*" if strip else "" for strip in (token.lstrip, token.rstrip))
-    return f"{before}{pattern}{after}"
+    return before, inner, after
+
+
+def _caseless(letter: str) -> str:
+    """Write a letter so that it is found in upper and lower case."""
+    forms = {letter, letter.lower(), letter.upper()}
+    same = sorted(form for form in forms if form.lower() == letter.lower())
+    return f"(?:{'|'.join(map(re.escape, same))})"

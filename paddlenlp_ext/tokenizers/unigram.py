@@ -1,92 +1,96 @@
-"""Segmentation of normalized text by the Unigram model of the `tokenizers` library."""
+"""A sentencepiece model of the Unigram kind as a tokenizer of the `tokenizers` library.
 
-import re
-import sys
-from itertools import chain
+The steps are those of sentencepiece: its table of character replacements (NFKC and more), single
+spaces, "▁" before every word, the best pieces by the sum of their scores. Two things cannot be
+carried over: replacements of long sequences of combining characters, and which of two equally good
+ways to cut a text is taken ("....." as "..." and "..", or the other way round).
+"""
+
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import tokenizers
-from tokenizers import models
+from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers
+from tokenizers.processors import TemplateProcessing
 
 from paddlenlp_ext.errors import UserError
-from paddlenlp_ext.tokenizers.model_proto import NORMAL, UNIGRAM, USER_DEFINED, read_kinds
-from paddlenlp_ext.tokenizers.spans import SPACE, Piece
+from paddlenlp_ext.tokenizers.special_tokens import describe
 
-REMEMBERED_WORDS = 1 << 18  # some 80 MB
-# No text has eight of these noncharacters before the number of a piece.
-_UNSPELLABLE = "\ufdd0" * 8
-_WORD = re.compile(f"{SPACE}?[^{SPACE}]+|{SPACE}")
+UNIGRAM = 1  # TrainerSpec.ModelType in sentencepiece_model.proto
 
 
-class UnigramWords:
-    """Cuts normalized text into words at its spaces, and words into pieces.
-
-    The best pieces of a text are those of its words, because a piece has a space at its beginning
-    or none; models where that is not so get whole texts. Words are remembered.
+def convert(
+    model: Any, added: Mapping[int, AddedToken], opening: str, closing: str
+) -> tokenizers.Tokenizer:
+    """Convert a loaded model.
 
     Args:
-        model: The loaded sentencepiece model.
+        model: The sentencepiece model.
+        added: Tokens that are kept whole, by id.
+        opening: The token that begins a row.
+        closing: The token that ends a segment.
 
     Raises:
-        UserError: It is not a Unigram model.
+        UserError: It is a model of another kind than Unigram.
     """
-
-    def __init__(self, model: Any) -> None:
-        kinds = read_kinds(model.serialized_model_proto())
-        if kinds.model != UNIGRAM:
-            raise UserError(
-                f"expected a Unigram model, got one of type {kinds.model}; "
-                f"use the tokenizer class without 'Fast'"
-            )
-        size = model.get_piece_size()
-        texts = list(map(model.id_to_piece, range(size)))
-        scores = list(map(model.get_score, range(size)))
-        normal = [score for i, score in enumerate(scores) if kinds.pieces.get(i, NORMAL) == NORMAL]
-        # As in sentencepiece: a piece that the user defined beats all others on its text.
-        best = max([sys.float_info.min, *normal])
-        for number, kind in kinds.pieces.items():
-            if kind == USER_DEFINED:
-                scores[number] = len(texts[number].encode()) * best - 0.1
-            else:  # control symbols and the like are never found in a text
-                texts[number], scores[number] = f"{_UNSPELLABLE}{number}", 0.0
-        self._unknown: int = model.unk_id()
-        self._bytes = [model.piece_to_id(f"<0x{byte:02X}>") for byte in range(256)]
-        if not model.is_byte(self._bytes[0]):
-            self._bytes = []
-        self._by_words = SPACE in texts and not any(SPACE in text[1:] for text in texts)
-        vocabulary = list(zip(texts, scores, strict=True))
-        self._backend = tokenizers.Tokenizer(models.Unigram(vocabulary, unk_id=self._unknown))
-        self._known: dict[str, list[int]] = {}
-
-    def encode(self, normals: list[str]) -> list[list[int]]:
-        """Give the ids of normalized texts."""
-        rows = [_WORD.findall(text) for text in normals] if self._by_words else [*zip(normals)]
-        known = self._known
-        if len(known) > REMEMBERED_WORDS:
-            known.clear()
-        new = [word for word in {*chain.from_iterable(rows)} if word not in known]
-        for word, encoding in zip(new, self._backend.encode_batch_fast(new), strict=True):
-            known[word] = encoding.ids
-            if self._bytes and self._unknown in known[word]:
-                known[word] = [piece.id for piece in self.pieces(word) if piece.id is not None]
-        return [[*chain.from_iterable(map(known.__getitem__, row))] for row in rows]
-
-    def pieces(self, normal: str) -> list[Piece]:
-        """Give the pieces of one normalized text."""
-        words = _WORD.findall(normal) if self._by_words else [normal]
-        return [
-            piece
-            for word, encoding in zip(words, self._backend.encode_batch(words), strict=True)
-            for number, span in zip(encoding.ids, encoding.offsets, strict=True)
-            for piece in self._spelled(word[slice(*span)], number)
+    # The library tells everything about a model but its kind and its table of replacements.
+    parts = dict(_fields(model.serialized_model_proto()))
+    trainer, normalizer = dict(_fields(parts[2])), dict(_fields(parts[3]))
+    if trainer.get(3, UNIGRAM) != UNIGRAM:
+        raise UserError(
+            f"expected a sentencepiece model of type {UNIGRAM} (Unigram), got one of type "
+            f"{trainer[3]}; use the tokenizer class without 'Fast'"
+        )
+    numbers = range(model.get_piece_size())
+    pieces = [(model.id_to_piece(number), model.get_score(number)) for number in numbers]
+    in_bytes = any(map(model.is_byte, numbers))
+    converted = tokenizers.Tokenizer(models.Unigram(pieces, model.unk_id(), in_bytes))
+    table = [normalizers.Precompiled(normalizer[2])] if normalizer.get(2) else []
+    converted.normalizer = normalizers.Sequence(
+        [*table, normalizers.Replace(Regex(" {2,}"), " "), normalizers.Strip()]
+    )
+    converted.pre_tokenizer = pre_tokenizers.Metaspace("▁", prepend_scheme="always")
+    converted.decoder = decoders.Metaspace("▁", prepend_scheme="always")
+    # Found before normalization, as in sentencepiece's own way: what lies between is stripped.
+    converted.add_tokens(
+        [
+            AddedToken(**{**describe(token), "normalized": False})
+            for _, token in sorted(added.items())
         ]
+    )
+    converted.post_processor = TemplateProcessing(
+        single=f"{opening}:0 $A:0 {closing}:0",
+        pair=f"{opening}:0 $A:0 {closing}:0 $B:1 {closing}:1",
+        special_tokens=[(token, converted.token_to_id(token)) for token in (opening, closing)],
+    )
+    return converted
 
-    def _spelled(self, text: str, number: int) -> list[Piece]:
-        """Spell an unknown piece in bytes, if the model has them."""
-        if number != self._unknown or not self._bytes:
-            return [Piece(number, len(text))]
-        return [
-            Piece(self._bytes[byte], int(last == len(letter)))
-            for letter in map(str.encode, text)
-            for last, byte in enumerate(letter, start=1)
-        ]
+
+def _fields(message: Any) -> Iterator[tuple[int, Any]]:
+    """List the fields of a protocol buffer: their numbers, and numbers or bytes as values."""
+    place = 0
+    while place < len(message):
+        key, place = _varint(message, place)
+        wire_type = key & 7
+        if wire_type == 0:
+            value, place = _varint(message, place)
+        else:
+            # 1 and 5 are numbers of eight and four bytes; 2 begins with its length.
+            length, place = (4 if wire_type == 5 else 8, place)
+            if wire_type == 2:
+                length, place = _varint(message, place)
+            value = message[place : place + length]
+            place += length
+        yield key >> 3, value
+
+
+def _varint(message: bytes, place: int) -> tuple[int, int]:
+    """Read a number of seven bits a byte; give it and the place behind it."""
+    number = shift = 0
+    while True:
+        byte = message[place]
+        place += 1
+        number |= (byte & 127) << shift
+        if byte < 128:
+            return number, place
+        shift += 7
