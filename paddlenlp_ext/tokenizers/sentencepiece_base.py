@@ -22,6 +22,9 @@ from paddlenlp_ext.tokenizers.rows import Segments
 from paddlenlp_ext.tokenizers.spans import Piece, piece_spans
 
 
+FEW = 32  # texts for which it does not pay to start the library's threads
+
+
 class Part(NamedTuple):
     """A stretch of a text.
 
@@ -67,6 +70,8 @@ class SentencePieceTokenizer(Tokenizer):
 
     def _encode(self, texts: list[str]) -> list[list[int]]:
         """Turn stretches of text into ids."""
+        if len(texts) < FEW:
+            return [self._model.encode(text, out_type=int) for text in texts]
         ids: list[list[int]] = self._model.encode(texts, out_type=int)
         return ids
 
