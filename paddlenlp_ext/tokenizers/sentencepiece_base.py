@@ -21,7 +21,6 @@ from paddlenlp_ext.tokenizers.inputs import encodable
 from paddlenlp_ext.tokenizers.rows import Segments
 from paddlenlp_ext.tokenizers.spans import Piece, piece_spans
 
-
 FEW = 32  # texts for which it does not pay to start the library's threads
 
 

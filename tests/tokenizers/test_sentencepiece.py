@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import sentencepiece
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken
 
@@ -247,7 +247,7 @@ mixed = st.lists(
 ).map("".join)
 
 
-@settings(deadline=None)
+@settings(suppress_health_check=list(HealthCheck), deadline=None, derandomize=True)
 @given(text=mixed, pair=anything, lower=st.booleans())
 @example(text="\ud800 ▁▁a\x00", pair="\u200b", lower=True)
 def test_any_text_has_rows_and_true_offsets(
