@@ -7,7 +7,7 @@ OLDEST_VENV ?= .venv-oldest
 MINILM = $(VENV)/minilm
 OUTPUT ?= outputs/quickstart
 
-.PHONY: quickstart test check fix parity oldest clean
+.PHONY: quickstart test check fix parity oldest faults faults-short clean
 
 quickstart: $(VENV)/.installed $(VENV)/.minilm
 	$(BIN)/python examples/quickstart.py --encoder $$(cat $(VENV)/.minilm) --output_dir $(OUTPUT)
@@ -35,6 +35,14 @@ parity: $(VENV)/.parity $(VENV)/.minilm $(PADDLENLP_VENV)/.installed
 oldest: $(OLDEST_VENV)/.installed
 	$(OLDEST_VENV)/bin/python -m pytest -q -m "not parity and not paddlenlp and not slow" \
 		tests/nn tests/models tests/training tests/scripts/test_bert_run_glue.py
+
+# Kills, full disks, hostile files ...: the table of docs/reliability.md. An hour on two cores.
+faults: $(VENV)/.developed
+	$(BIN)/python -m tests.faults
+
+# Fewer of each kind, under five minutes.
+faults-short: $(VENV)/.developed
+	$(BIN)/python -m tests.faults --short
 
 clean:
 	rm -rf $(VENV) $(PADDLENLP_VENV) $(OLDEST_VENV) outputs

@@ -202,6 +202,12 @@ FAULTS = (
         ),
     ),
     Fault(
+        24,
+        "exported programs run by paddle.jit.load and Paddle Inference, with inputs of three sizes",
+        "within 1e-5 of the model; nothing installed or downloaded meanwhile",
+        Suite(("test_export.py",), "programs agree"),
+    ),
+    Fault(
         26,
         "two runs in one output folder",
         "the second is refused with the first's process and machine",
