@@ -324,42 +324,6 @@ def test_other_data_and_settings_are_refused_on_resume(folder, tmp_path):
             main(folder, tmp_path / "out", **change)
 
 
-def test_creating_data(folder, tmp_path, capsys):
-    create = script_of(CREATE).main
-    words = ["--input_file", str(SAMPLE / "sample_text_held_out.txt"), "--dupe_factor", "2"]
-    words += ["--output_file", str(tmp_path / "out/train.hdf5"), "--max_seq_length", "40"]
-    made = create([*words, "--bert_model", str(folder / "model")])
-    line = capsys.readouterr().out
-    assert re.fullmatch(
-        r"\S+train\.hdf5: \d+ instances, \d+ tokens, \d+ masked \(1[45]\.\d\d%\), \d+ random next "
-        r"sentences\n",
-        line,
-    )
-    lower = (tmp_path / "out/train.hdf5").read_bytes()
-    with h5py.File(tmp_path / "out/train.hdf5") as file:
-        assert len(file["input_ids"]) == made.instances
-    # The flags of the vocabulary lead to the same, and without lower-casing to another.
-    vocabulary = ["--vocab_file", str(folder / "model/vocab.txt")]
-    create([*words, *vocabulary])
-    assert (tmp_path / "out/train.hdf5").read_bytes() == lower
-    create([*words, *vocabulary, "--no_lower_case"])
-    assert (tmp_path / "out/train.hdf5").read_bytes() != lower
-
-
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        (["--max_seq_length", "4"], "expected at least 5"),
-        (["--masked_lm_prob", "15"], "expected a number from 0 to 1, got '15'"),
-        (["--random_seed", "-1"], "expected at least 0"),
-    ],
-)
-def test_bad_flags_of_creating_data(flags, message, capsys):
-    with pytest.raises(SystemExit):
-        script_of(CREATE).parse_args(["--input_file", "x", "--output_file", "y", *flags])
-    assert message in capsys.readouterr().err
-
-
 def test_help_is_quick():
     for script in (PRETRAIN, CREATE):
         seconds = []
