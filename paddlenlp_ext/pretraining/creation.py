@@ -120,21 +120,28 @@ def _made(
     # A spawned process is the same on every system, and inherits no locks.
     context = multiprocessing.get_context("spawn")
     waiting: deque[tuple[int, Future[Columns]]] = deque()
+    earlier = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(processes, context, _begin, (maker,))
     try:
-        with ProcessPoolExecutor(processes, context, _begin, (maker,)) as pool:
-            for block in blocks:
-                waiting.append((block.size, pool.submit(_make, block)))
-                if len(waiting) > processes:  # one more than are worked on, so that none waits
-                    size, made = waiting.popleft()
-                    yield size, made.result()
-            while waiting:
+        for block in blocks:
+            waiting.append((block.size, pool.submit(_make, block)))
+            if len(waiting) > processes:  # one more than are worked on, so that none waits
                 size, made = waiting.popleft()
                 yield size, made.result()
+        while waiting:
+            size, made = waiting.popleft()
+            yield size, made.result()
     except BrokenProcessPool:
         raise UserError(
             "a process that made examples was ended, probably for lack of memory; give fewer "
             "--processes, or a smaller --block_bytes"
         ) from None
+    except BaseException:  # the run is told to end, and nobody waits for what is in work
+        for process in set(multiprocessing.active_children()) - earlier:
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 _maker: InstanceMaker  # of a worker process
