@@ -40,7 +40,7 @@ def kills(scale: Scale) -> Measured:
             return Measured(done.stderr.splitlines()[-1], False)
         report = json.loads(done.stdout.splitlines()[-1])
         same = len(report["digests"]) == 1 and report["losses"] == [1]
-        parts.append(all_of(report["kills"] * same, count, f"identical ({processes} processes)"))
+        parts.append(all_of(report["kills"] * same, count, f"identical (processes: {processes})"))
     return joined(*parts)
 
 

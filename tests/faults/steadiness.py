@@ -57,7 +57,7 @@ def determinism(scale: Scale) -> Measured:
             run(given, place, processes=processes, PYTHONHASHSEED=seed)
             results.add(str(result(place / "out")))
         same = len(seeds) if len(results) == 1 else 0
-        found.append(all_of(same, len(seeds), f"identical ({processes} processes)"))
+        found.append(all_of(same, len(seeds), f"identical (processes: {processes})"))
     return joined(*found)
 
 
