@@ -344,3 +344,20 @@ def test_another_corpus_is_not_continued_with(
     changes = {"max_steps": 1, "resume_from_checkpoint": "latest"}
     with pytest.raises(UserError, match="corpus_sha256"):
         main(models["convbert"], other, tmp_path / "run", **changes)
+
+
+def test_shards_are_made_once(
+    models: dict[str, Path], corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Beforehand, if asked for; and anew when they would be others."""
+    flags = arguments(models["convbert"], corpus, tmp_path, max_steps=1)
+    script = script_of(SCRIPT)
+    assert script.main([*flags, "--prepare_only"]) == {}
+    assert "start train" not in capsys.readouterr().out
+    shard = tmp_path / "shards/train.hdf5"
+    made = shard.stat().st_mtime_ns
+    script.main(flags)
+    assert shard.stat().st_mtime_ns == made
+    assert (tmp_path / "model_1.pdparams").is_dir()
+    script.main([*flags, "--pack_lines"])
+    assert shard.stat().st_mtime_ns != made
