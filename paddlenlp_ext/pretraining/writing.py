@@ -134,7 +134,7 @@ def _writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise DataError(
-            f"{unwritten(error, path)}; free some space, or choose another --output_file"
+            f"{unwritten(error, path)}; free some space, or write elsewhere"
         ) from error
 
 
