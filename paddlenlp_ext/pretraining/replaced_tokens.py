@@ -126,10 +126,10 @@ def make_shard(
     path.parent.mkdir(parents=True, exist_ok=True)
     with ShardWriter([path], LAYOUT, {"tokens": settings.max_seq_length}, attributes) as writer:
         for block in read_blocks(files, BLOCK_BYTES):
-            rows: list[list[int]] = []
-            for document in block.documents:
-                lines = tokenizer(document, add_special_tokens=False)["input_ids"]
-                rows += _rows(lines, settings)
+            lines = [line for document in block.documents for line in document]
+            ids = iter(tokenizer(lines, add_special_tokens=False)["input_ids"])
+            documents = ([next(ids) for _ in document] for document in block.documents)
+            rows = [row for document in documents for row in _rows(document, settings)]
             if rows:
                 writer.write(_columns(rows, tokenizer, settings.max_seq_length))
             on_progress(block.size)
