@@ -13,18 +13,20 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-import transformers
 
 from paddlenlp_ext.tasks.batches import BatchOrder, EvaluationOrder
 from paddlenlp_ext.tasks.glue import glue_task, read_examples
 from paddlenlp_ext.tasks.task import TextExample
 
+if TYPE_CHECKING:
+    import torch
 
-def parse_args() -> argparse.Namespace:
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model_name_or_path", required=True)
     parser.add_argument("--task_name", required=True)
@@ -37,7 +39,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--num_train_epochs", type=int, default=3)
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--threads", type=int, default=2)
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 def encode(tokenizer: object, rows: list[TextExample], args: argparse.Namespace) -> list[list[int]]:
@@ -52,6 +54,8 @@ def batches(
     tokenizer: object,
     order: Iterable[np.ndarray],
 ) -> Iterator[tuple[dict[str, torch.Tensor], torch.Tensor]]:
+    import torch
+
     for chosen in order:
         rows = [examples[row] for row in chosen]
         second = [row.text_b for row in rows] if rows[0].text_b is not None else None
@@ -68,6 +72,9 @@ def batches(
 
 def main() -> None:
     args = parse_args()
+    import torch
+    import transformers
+
     torch.set_num_threads(args.threads)
     transformers.set_seed(args.seed)
     task = glue_task(args.task_name)
