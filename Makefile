@@ -36,10 +36,11 @@ parity-full: $(VENV)/.parity $(VENV)/.minilm $(PADDLENLP_VENV)/.installed
 	PADDLENLP_PYTHON=$(PADDLENLP_VENV)/bin/python \
 		$(BIN)/python -m pytest -q -m "parity or paddlenlp or slow"
 
-# The oldest PaddlePaddle that works, which is also the newest GPU package on PyPI.
+# The oldest PaddlePaddle that works, which is also the newest GPU package on PyPI. Several processes
+# apart: Paddle 2.6.2 was seen to crash in one of two that `spawn` had started.
 oldest: $(OLDEST_VENV)/.installed
 	$(OLDEST_VENV)/bin/python -m pytest -q -m "not parity and not paddlenlp and not slow" \
-		tests/nn tests/models tests/training tests/scripts/test_bert_run_glue.py
+		-k "not processes" tests/nn tests/models tests/training tests/scripts/test_bert_run_glue.py
 
 # Kills, full disks, hostile files ...: the table of docs/reliability.md. An hour on two cores.
 faults: $(VENV)/.developed
