@@ -133,9 +133,7 @@ def _writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise DataError(
-            f"{unwritten(error, path)}; free some space, or write elsewhere"
-        ) from error
+        raise DataError(f"{unwritten(error, path)}; free some space, or write elsewhere") from error
 
 
 class _CarefulFile(io.FileIO):

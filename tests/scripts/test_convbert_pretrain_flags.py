@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from tests.docs.test_readmes import script_of
-from tests.scripts.test_convbert_run_pretrain import SCRIPT
+from tests.scripts.test_convbert_run_pretrain import (
+    SCRIPT,
+    arguments,
+    corpus,  # noqa: F401  (fixtures)
+    models,  # noqa: F401
+)
 
 
 def test_defaults_are_the_original_s(tmp_path: Path) -> None:
@@ -18,3 +24,25 @@ def test_defaults_are_the_original_s(tmp_path: Path) -> None:
         "use_amp": False, "scale_loss": 1024, "seed": 42, "eager_run": True, "max_grad_norm": 1.0,
     }.items():  # fmt: skip
         assert getattr(args, name) == value, name
+
+
+def test_new_weights_follow_from_the_seed(
+    models: dict[str, Path],  # noqa: F811
+    corpus: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    """`--from_scratch` takes the shape of a folder and nothing else."""
+    (tmp_path / "shape").mkdir()
+    shutil.copy(models["convbert"] / "config.json", tmp_path / "shape")
+    for name, seed in {"one": 1, "again": 1, "other": 2}.items():
+        flags = arguments(
+            tmp_path / "shape", corpus, tmp_path / name,
+            tokenizer_name=models["convbert"], max_steps=1, seed=seed,
+        )  # fmt: skip
+        script_of(SCRIPT).main([*flags, "--from_scratch"])
+    one, again, other = (
+        (tmp_path / name / "model_1.pdparams/model_state.pdparams").read_bytes()
+        for name in ("one", "again", "other")
+    )
+    assert one == again
+    assert one != other

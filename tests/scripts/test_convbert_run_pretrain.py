@@ -295,26 +295,6 @@ def test_processes_and_accumulation_change_nothing(
     assert "global step" not in (tmp_path / "log/workerlog.1").read_text()
 
 
-def test_new_weights_follow_from_the_seed(
-    models: dict[str, Path], corpus: Path, tmp_path: Path
-) -> None:
-    """`--from_scratch` takes the shape of a folder and nothing else."""
-    (tmp_path / "shape").mkdir()
-    shutil.copy(models["convbert"] / "config.json", tmp_path / "shape")
-    for name, seed in {"one": 1, "again": 1, "other": 2}.items():
-        flags = arguments(
-            tmp_path / "shape", corpus, tmp_path / name,
-            tokenizer_name=models["convbert"], max_steps=1, seed=seed,
-        )  # fmt: skip
-        script_of(SCRIPT).main([*flags, "--from_scratch"])
-    one, again, other = (
-        (tmp_path / name / "model_1.pdparams/model_state.pdparams").read_bytes()
-        for name in ("one", "again", "other")
-    )
-    assert one == again
-    assert one != other
-
-
 BAD = {
     "corpus": ({"input_dir": "nowhere"}, r"--input_dir nowhere: expected train\.data"),
     "length": ({"max_seq_length": 33}, r"--max_seq_length 33: the model takes 32"),
