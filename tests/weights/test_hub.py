@@ -101,7 +101,7 @@ def test_a_folder_wins_and_the_order_of_candidates_counts(
         ("bert-base-uncasd", "did you mean 'bert-base-uncased'"),
         ("convbert-smal", "did you mean 'convbert-small'"),
         ("qqqqqqqq", "known: bert-base-uncased, bert-large-uncased"),
-        ("./outputs", "there is no such folder"),
+        ("./nowhere", "there is no such folder"),
         ("/outputs/model", "there is no such folder"),
         ("a/b/c", "there is no such folder"),
         ("", "known: "),
