@@ -159,26 +159,21 @@ def run(main: Callable[[], object]) -> NoReturn:
             "the batch size (--gradient_accumulation_steps makes up for it), lower "
             "--max_seq_length, or set --recompute",
         )
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
+        launcher.report_loss(error)
         sys.exit(INTERRUPTED)
     except Exception as error:
         launcher.report_failure(error)
         raise
     except SystemExit as error:
-        if error.code not in (None, 0, USER_ERROR, INTERRUPTED, TERMINATED):
+        if error.code in (INTERRUPTED, TERMINATED):
+            launcher.report_loss(error)
+        elif error.code not in (None, 0, USER_ERROR):
             launcher.report_failure(error)
         raise
+    finally:
+        launcher.end()
     sys.exit(0)
-
-
-def catch_sigterm_again() -> None:
-    """Take SIGTERM back from Paddle, whose import puts a handler of its own in place of `run`'s.
-
-    Paddle's ends the process at once. While processes look for each other that is right: a handler
-    in Python would wait until they have found each other.
-    """
-    if signal.getsignal(signal.SIGTERM) is _terminate:
-        signal.signal(signal.SIGTERM, _terminate)
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:

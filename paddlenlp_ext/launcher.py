@@ -3,24 +3,40 @@
 `python -m paddle.distributed.launch` writes the whole environment, tokens included, into its log
 folder, readable by everyone; and when a process is lost it says so in as many files as there are
 processes. `begin` makes the secrets illegible, `report_failure` writes one file, `FAILED.json`,
-about what happened first. Without the launcher both do nothing. Paddle is not imported here.
+about what happened first, and `joining` notices who is lost while the processes look for each
+other. Without the launcher all three do nothing. Paddle is not imported here.
 """
 
 import json
 import os
 import re
+import signal
 import socket
 import sys
+import threading
+import time
 import traceback
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
+
+from paddlenlp_ext.errors import UserError
 
 FAILED = "FAILED.json"
 DUMPS = ("backup_env.*.json", "envlog.*", "default.*.log")  # what holds the environment
 # Parts of the names of variables whose values nobody else may know.
 SECRET = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|_KEY$|^KEY$|_PAT$|AUTH|PROXY", re.IGNORECASE)
 SHORTEST = 6  # letters; a shorter value is no secret, and would be found everywhere
+# Empty files by which a process says that it is ready to join the others, that it ends by itself.
+HERE, ENDED = ".here-{launch}-{rank}", ".ended-{launch}-{rank}"
+LOOKS = 0.05  # seconds between two looks for the others
+SURE = 1.0  # seconds that one must be gone: the launcher may have yet to start it
+PATIENCE = 900  # seconds to wait for them: as long as Paddle's own search goes on
+
+
+class LostProcessError(UserError):
+    """Another process of this launch has ended before all had found each other."""
 
 
 def begin() -> None:
@@ -32,6 +48,27 @@ def begin() -> None:
         report = json.loads((folder / FAILED).read_text(encoding="utf-8"))
         if report["launch"] != os.getppid():
             (folder / FAILED).unlink()
+    for kind in (HERE, ENDED):
+        marks = set(folder.glob(kind.format(launch="*", rank="*")))
+        for left in marks - set(folder.glob(kind.format(launch=os.getppid(), rank="*"))):
+            left.unlink(missing_ok=True)
+
+
+def end() -> None:
+    """Say that this process ends by itself, for others that miss it."""
+    if (folder := _log_folder()) is not None:
+        with suppress(OSError):
+            _mark(folder, ENDED).touch()
+
+
+def report_loss(error: BaseException) -> None:
+    """Write `FAILED.json` if another process is lost, and this one was told to end for that.
+
+    Args:
+        error: What ends this process.
+    """
+    if (folder := _log_folder()) is not None and _lost_rank(folder) is not None:
+        report_failure(error)
 
 
 def report_failure(error: BaseException) -> None:
@@ -45,7 +82,7 @@ def report_failure(error: BaseException) -> None:
     if (folder := _log_folder()) is None:
         return
     rank, reason = int(os.environ["PADDLE_TRAINER_ID"]), f"{type(error).__name__}: {error}"
-    lost = _lost_rank()
+    lost = _lost_rank(folder)
     if lost is not None:
         rank = lost
         reason = (
@@ -73,6 +110,59 @@ def report_failure(error: BaseException) -> None:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def joining() -> Iterator[None]:
+    """Bring the processes of this machine together; inside, Paddle connects them.
+
+    Paddle's search for the others is one long call that answers nothing, and that the launcher ends
+    without a word when one of them is lost. So all wait here first, until each is ready.
+
+    Raises:
+        LostProcessError: One of them has ended meanwhile.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    told: list[int] = []
+    # SIGTERM is held back, for the launcher sends it as soon as it knows of the loss, too.
+    previous = signal.signal(signal.SIGTERM, lambda number, frame: told.append(number))
+    if (folder := _log_folder()) is not None:
+        with suppress(OSError):  # a folder that cannot be written to: go on without
+            _wait_for_others(folder, told)
+    if told:
+        sys.exit(128 + signal.SIGTERM)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # nothing else ends Paddle's call
+    yield
+    signal.signal(signal.SIGTERM, previous or signal.SIG_DFL)
+    if folder is not None:
+        with suppress(OSError):
+            _mark(folder, HERE).unlink()
+
+
+def _wait_for_others(folder: Path, told: list[int]) -> None:
+    """Say that this process is here, and wait until the others are, or this one is told to end."""
+    _mark(folder, HERE).touch()
+    others = [_mark(folder, HERE, rank) for rank in _local_ranks()]
+    began = seen = time.monotonic()
+    while (lost := _lost_rank(folder)) is not None or not all(one.exists() for one in others):
+        now = time.monotonic()
+        seen = seen if lost is not None else now
+        if lost is not None and (told or now > seen + SURE):
+            raise LostProcessError(
+                f"process {lost} has ended before all processes had found each other; look at "
+                f"{folder / f'workerlog.{lost}'}"
+            )
+        if told or now > began + PATIENCE:
+            return
+        time.sleep(LOOKS)
+
+
+def _mark(folder: Path, kind: str, rank: int | None = None) -> Path:
+    """The file of a process; this one's without a rank."""
+    own = os.environ["PADDLE_TRAINER_ID"]
+    return folder / kind.format(launch=os.getppid(), rank=own if rank is None else rank)
+
+
 def _log_folder() -> Path | None:
     """The launcher's log folder; None where this process was not started by it."""
     folder = os.environ.get("PADDLE_LOG_DIR")
@@ -96,20 +186,29 @@ def _redact(folder: Path) -> None:
             file.write(text)
 
 
-def _lost_rank() -> int | None:
-    """The first process of this launch and machine that is gone, by its rank; None if none is.
+def _lost_rank(folder: Path) -> int | None:
+    """The first process of this launch and machine that is lost, by its rank; None if none is.
 
     Told by /proc: the launcher's children, of which those that ended have no environment any more.
     """
     try:
-        local, count = (int(os.environ[f"PADDLE_LOCAL_{name}"]) for name in ("RANK", "SIZE"))
         launcher = os.getppid()
         children = Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()
-        living = {_rank_of(child) for child in children}
-    except (OSError, KeyError, ValueError):
+    except OSError:
         return None
-    first = int(os.environ["PADDLE_TRAINER_ID"]) - local
-    return next((rank for rank in range(first, first + count) if rank not in living), None)
+    living = {_rank_of(child) for child in children}
+    gone = (rank for rank in _local_ranks() if rank not in living)
+    return next((rank for rank in gone if not _mark(folder, ENDED, rank).exists()), None)
+
+
+def _local_ranks() -> range:
+    """The processes of this launch and machine; none if that is not known."""
+    try:
+        local, count = (int(os.environ[f"PADDLE_LOCAL_{name}"]) for name in ("RANK", "SIZE"))
+        first = int(os.environ["PADDLE_TRAINER_ID"]) - local
+    except (KeyError, ValueError):
+        return range(0)
+    return range(first, first + count)
 
 
 def _rank_of(process: str) -> int | None:

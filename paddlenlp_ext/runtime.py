@@ -15,7 +15,9 @@ import ctypes
 import io
 import math
 import os
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -69,10 +71,12 @@ def tune(verbose: bool = False) -> dict[str, str]:
 def import_paddle() -> None:
     """Import Paddle without what it says about settings that were chosen on purpose.
 
-    It warns of more than one thread, and of a compiler cache that nothing here needs.
+    It warns of more than one thread, and of a compiler cache that nothing here needs; and it puts a
+    handler of its own, which ends the process at once, in place of that for SIGTERM.
     """
     if "paddle" in sys.modules:
         return
+    handler = signal.getsignal(signal.SIGTERM)
     said = io.StringIO()
     with contextlib.redirect_stderr(said), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="No ccache found")
@@ -86,6 +90,8 @@ def import_paddle() -> None:
     for line in said.getvalue().splitlines(keepends=True):
         if "OMP_NUM_THREADS" not in line:
             sys.stderr.write(line)
+    if callable(handler) and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)
 
 
 def share_threads(processes: int) -> None:

@@ -76,17 +76,63 @@ def test_without_the_launcher_nothing_is_written(tmp_path, monkeypatch):
 
 PARENT = """
 import os, subprocess, sys
-lost, said = (dict(os.environ, PADDLE_TRAINER_ID=rank) for rank in ("4", "5"))
-subprocess.Popen([sys.executable, "-c", "import os; os._exit(9)"], env=lost).wait()
-code = "from paddlenlp_ext import launcher; launcher.report_failure(RuntimeError('reset by peer'))"
-subprocess.run([sys.executable, "-c", code], env=said, check=True)
+ranks = [dict(os.environ, PADDLE_TRAINER_ID=str(4 + n), PADDLE_LOCAL_RANK=str(n)) for n in (0, 1)]
+waiting = "import sys; sys.stdin.read()" + sys.argv[2]
+second = subprocess.Popen([sys.executable, "-c", waiting], env=ranks[1], stdin=subprocess.PIPE)
+subprocess.Popen([sys.executable, "-c", sys.argv[1]], env=ranks[0]).wait()
+second.communicate()
+sys.exit(second.returncode)
 """
+FAIL = """
+from paddlenlp_ext import launcher
+launcher.report_failure(RuntimeError("reset by peer"))
+"""
+JOIN = """
+from paddlenlp_ext import cli, launcher
+def main():
+    with launcher.joining():
+        raise AssertionError("both were there")
+cli.run(main)
+"""
+TOLD = """
+import os
+from paddlenlp_ext import cli
+cli.run(lambda: os.kill(os.getpid(), 15))
+"""
+linux_only = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux's /proc")
 
 
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux's /proc")
+def launch(first: str, second: str) -> int:
+    """Start two processes, as a launcher does; the second acts when the first has ended."""
+    return subprocess.run([sys.executable, "-c", PARENT, first, second], check=False).returncode
+
+
+@linux_only
 def test_a_process_that_is_gone_is_named_by_one_that_misses_it(folder):
-    subprocess.run([sys.executable, "-c", PARENT], check=True)
+    assert launch("import os; os._exit(9)", FAIL) == 0
     found = report(folder)
     assert (found["rank"], found["reported_by"]["rank"]) == (4, 5)
     assert "workerlog.4" in found["reason"]
     assert "reset by peer" in found["traceback"][-1]
+
+
+@linux_only
+def test_a_process_that_is_gone_before_all_have_met_is_named(folder):
+    assert launch("import os; os.kill(os.getpid(), 9)", JOIN) == 2
+    found = report(folder)
+    assert (found["rank"], found["reported_by"]["rank"]) == (4, 5)
+    assert "process 4 has ended before all processes" in found["traceback"][-1]
+
+
+@linux_only
+def test_who_is_told_to_end_because_another_is_gone_says_so(folder):
+    assert launch("import os; os._exit(7)", TOLD) == 143
+    assert report(folder)["rank"] == 4
+
+
+@linux_only
+def test_who_is_told_to_end_is_not_missed(folder):
+    assert launch(TOLD, TOLD) == 143
+    assert not (folder / launcher.FAILED).exists()
+    launcher.begin()  # of another launch
+    assert os.listdir(folder) == []

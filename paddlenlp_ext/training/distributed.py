@@ -21,7 +21,7 @@ import paddle
 from paddle import Tensor
 from paddle import distributed as dist
 
-from paddlenlp_ext import cli, runtime
+from paddlenlp_ext import cli, launcher, runtime
 from paddlenlp_ext.errors import DeviceError
 
 Item = TypeVar("Item")
@@ -40,12 +40,13 @@ def start(device: str, *, flag: str = "--device") -> None:
 
     Raises:
         DeviceError: This machine, or this build of PaddlePaddle, does not have the device.
+        LostProcessError: One of the launcher's processes has ended before all had met.
     """
     check_device(device, flag=flag)
     paddle.set_device(device)
     if int(os.environ.get("PADDLE_TRAINERS_NUM", "1")) > 1:
-        dist.init_parallel_env()
-    cli.catch_sigterm_again()
+        with launcher.joining():
+            dist.init_parallel_env()
 
 
 def check_device(device: str, *, flag: str = "--device") -> None:
