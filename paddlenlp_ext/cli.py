@@ -70,12 +70,15 @@ def device(text: str) -> str:
     return kind + colon + number
 
 
-def add_engine_arguments(parser: argparse.ArgumentParser, *, omit: tuple[str, ...] = ()) -> None:
+def add_engine_arguments(
+    parser: argparse.ArgumentParser, *, omit: tuple[str, ...] = (), trims_vocabulary: bool = False
+) -> None:
     """Add the flags of the training engine, in their own group of `--help`.
 
     Args:
         parser: A script's parser, which has the flags of the script's page already.
         omit: Names of flags that the script's page has itself, with its own default ("seed").
+        trims_vocabulary: Whether the script knows multilingual models, and so `--trim_vocab`.
     """
     group = parser.add_argument_group(
         "engine", "what the training engine adds to the script's page"
@@ -121,6 +124,13 @@ def add_engine_arguments(parser: argparse.ArgumentParser, *, omit: tuple[str, ..
     add("amp_dtype", choices=("float16", "bfloat16"), default="float16", help="of mixed precision")
     add("scale_loss", type=float, default=2.0**15, help="first loss scale, for float16")
     add("recompute", **switch, help="save memory: compute activations again in the backward pass")
+    if trims_vocabulary:
+        add(
+            "trim_vocab",
+            **switch,
+            help="save memory: train only the word embeddings of tokens that occur in the data; "
+            "checkpoints are whole and the same",
+        )
     add("group_by_length", **switch, help="put rows of similar length together, to pad less")
     add(
         "on_bad_row",

@@ -16,8 +16,11 @@ from paddle import Tensor, nn
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.models.config import ModelConfig
 from paddlenlp_ext.nn.encoder import Encoder
+from paddlenlp_ext.nn.trimmed_embedding import whole_parameters
 from paddlenlp_ext.weights import folders
+from paddlenlp_ext.weights.disk import forget
 from paddlenlp_ext.weights.names import NameTable
+from paddlenlp_ext.weights.pdparams import widen_bfloat16
 from paddlenlp_ext.weights.states import (
     Array,
     LoadReport,
@@ -112,7 +115,7 @@ class Model(nn.Layer):
         config = config.fitted_to({name: array.shape for name, array in tensors.items()})
         with _to_be_filled():
             model = cls(config.replace(**config_overrides))
-        model._fill(tensors, layout, source)
+        model._fill(tensors, layout, source)  # empties `tensors`
         model.eval()
         return model
 
@@ -134,7 +137,7 @@ class Model(nn.Layer):
             )
         return cls.config_class.from_dict(values, origin=f"{source}/config.json")
 
-    def _fill(self, tensors: Mapping[str, Array], layout: Format, source: str) -> None:
+    def _fill(self, tensors: dict[str, Array], layout: Format, source: str) -> None:
         parameters = dict(self.named_parameters())
         stand_ins = self._all_stand_ins(layout)  # a file may hold these, and need not
         shapes = {name: tuple(value.shape) for name, value in (stand_ins | parameters).items()}
@@ -142,11 +145,12 @@ class Model(nn.Layer):
         state, report = load_state(tensors, self.names[layout], shapes, transposed)
         missing = tuple(name for name in report.missing if name in parameters)
         self._accept(replace(report, missing=missing), source)
-        for name in state.keys() & parameters.keys():
-            parameter, array = parameters[name], state[name]
-            values = np.ascontiguousarray(array, dtype=np.float32)
-            parameter.set_value(paddle.to_tensor(values, dtype=parameter.dtype))
         new = parameters.keys() - state.keys()
+        tensors.clear()  # from here on, what has been copied is let go
+        for name in parameters.keys() - new:
+            array = state.pop(name)
+            _set(parameters[name], np.ascontiguousarray(array, dtype=np.float32))
+            forget(array)
         for path, layer in self.named_sublayers():
             if any(f"{path}.{name}" in new for name, _ in layer.named_parameters("", False)):
                 self._initialize_layer(layer)
@@ -189,7 +193,7 @@ class Model(nn.Layer):
             WeightsError: The format has no name for some of the weights.
         """
         transposed = self.linear_weights() if format == "huggingface" else ()
-        state = {name: value.astype("float32").numpy() for name, value in self.named_parameters()}
+        state = {name: _as_float32(array) for name, array in whole_parameters(self).items()}
         state |= self._all_stand_ins(format)
         tensors = export_state(state, self.names[format], transposed)
         config = {"architectures": [self.foreign_class_name(format)], **self.config.to_dict()}
@@ -263,6 +267,19 @@ class Model(nn.Layer):
 
     def _parameter_names(self) -> list[str]:
         return [name for name, _ in self.named_parameters()]
+
+
+def _set(parameter: Tensor, values: Array) -> None:
+    """Copy numbers into a parameter; where no cast is needed, without a tensor in between."""
+    is_float32 = parameter.dtype == paddle.float32
+    parameter.set_value(values if is_float32 else paddle.to_tensor(values, dtype=parameter.dtype))
+
+
+def _as_float32(array: Array) -> Array:
+    """Widen the numbers of a model that computes in float16 or bfloat16."""
+    return (
+        widen_bfloat16(array) if array.dtype == np.uint16 else array.astype(np.float32, copy=False)
+    )
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Sequence, Sized
+from collections.abc import Iterable, Sequence, Sized
 from typing import Any
 
 import paddle
@@ -11,11 +11,13 @@ from paddle.optimizer import Optimizer
 
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.models.base import Model
+from paddlenlp_ext.tasks.batches import Loader
 from paddlenlp_ext.tokenizers.base import Tokenizer
 from paddlenlp_ext.training import distributed
 from paddlenlp_ext.training.loaders import Batching
 from paddlenlp_ext.training.precision import mixed_precision
 from paddlenlp_ext.training.updates import UpdateSettings
+from paddlenlp_ext.training.vocabulary_trimming import FLAG, trim_vocabulary
 
 GPU_PADDING = 8  # lengths are rounded up to it: tensor cores compute in blocks of eight
 
@@ -88,6 +90,29 @@ def batching(args: Namespace, tokenizer: Tokenizer) -> Batching:
         group_by_length=args.group_by_length,
         pad_to_multiple_of=padding_multiple(args.device),
     )
+
+
+def trim_if_asked(
+    args: Namespace, model: Model, tokenizer: Tokenizer, loaders: Iterable[Loader]
+) -> None:
+    """Train only the word embeddings that occur in the data, with `--trim_vocab`.
+
+    Args:
+        args: A script's arguments, the engine's among them.
+        model: Just loaded; its optimizer comes later.
+        tokenizer: The model's.
+        loaders: All that the run trains and evaluates on.
+
+    Raises:
+        UserError: The model, or its precision, is not for that.
+    """
+    if not args.trim_vocab:
+        return
+    if args.use_amp and args.amp_level == "O2":
+        raise UserError(
+            f"{FLAG}: keeps float32 tables, and --amp_level O2 casts them; give --amp_level O1"
+        )
+    trim_vocabulary(model, tokenizer, loaders)
 
 
 def update_settings(

@@ -2,12 +2,14 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import paddle
 from paddle import nn
 from paddle.optimizer import AdamW
 from paddle.optimizer.lr import LambdaDecay, LRScheduler
+
+from paddlenlp_ext.nn.trimmed_embedding import TrimmedEmbedding, trimmed_tables
 
 NORMALISATIONS = (nn.LayerNorm, nn.BatchNorm, nn.GroupNorm)
 LAYER_NUMBER = re.compile(r"(?:^|\.)layers\.(\d+)\.")
@@ -68,7 +70,7 @@ def adamw(
         # Paddle's own `lr_ratio` argument is not implemented on a CPU.
         parameter.optimize_attr["learning_rate"] = ratios[name]
     decayed_tensors = {trained[name].name for name in decayed if name in trained}
-    return AdamW(
+    optimizer = TableAdamW(
         learning_rate=learning_rate,
         beta1=beta1,
         beta2=beta2,
@@ -78,6 +80,29 @@ def adamw(
         apply_decay_param_fun=decayed_tensors.__contains__,
         grad_clip=nn.ClipGradByGlobalNorm(max_grad_norm) if max_grad_norm > 0 else None,
     )
+    optimizer.tables = [
+        (table, ratios[name] * weight_decay if name in decayed else 0.0)
+        for name, table in trimmed_tables(model).items()
+    ]
+    return optimizer
+
+
+class TableAdamW(AdamW):
+    """AdamW that also decays those rows of trimmed tables that are not trained.
+
+    Attributes:
+        tables: Trimmed tables, with the decay that an update of learning rate 1 would apply.
+    """
+
+    tables: Sequence[tuple[TrimmedEmbedding, float]] = ()
+
+    def step(self) -> None:
+        """Make an update; as for any parameter, no gradient means no decay."""
+        rate = learning_rate_of(self)
+        for table, decay in self.tables:
+            if table.weight.grad is not None:
+                table.decay(1.0 - rate * decay)
+        super().step()
 
 
 def decayed_parameters(model: nn.Layer) -> set[str]:

@@ -6,7 +6,7 @@ called `moment1/encoder.layers.0.self_attn.q_proj.weight`, and nothing depends o
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,10 @@ from paddle import Tensor, nn
 from paddle.optimizer import Optimizer
 
 from paddlenlp_ext.errors import WeightsError
+from paddlenlp_ext.nn.arrays import as_array
+from paddlenlp_ext.nn.trimmed_embedding import TrimmedEmbedding, trimmed_tables
+from paddlenlp_ext.training.optimization import TableAdamW
+from paddlenlp_ext.weights.disk import forget
 
 Array = npt.NDArray[Any]
 
@@ -24,8 +28,19 @@ MASTER = "master"  # float32 weights of a model that computes in float16 or bflo
 
 
 def export_optimizer(model: nn.Layer, optimizer: Optimizer) -> dict[str, Array]:
-    """Copy the state of an optimizer: `kind/parameter` to array."""
-    return {name: np.asarray(tensor.numpy()) for name, tensor in _tensors(model, optimizer).items()}
+    """Read the state of an optimizer: `kind/parameter` to array.
+
+    Arrays are views where possible (`nn.arrays.as_array`): to be written before the next update.
+    The averages of a trimmed table are as those of the whole one: of its other rows they are zero.
+    """
+    tables = trimmed_tables(model)
+
+    def whole(name: str, tensor: Tensor) -> Array:
+        table = tables.get(_parameter(name))
+        is_of_rows = table is not None and tensor.shape == table.weight.shape
+        return table.spread(as_array(tensor)) if table and is_of_rows else as_array(tensor)
+
+    return {name: whole(name, tensor) for name, tensor in _tensors(model, optimizer).items()}
 
 
 def restore_optimizer(
@@ -42,7 +57,9 @@ def restore_optimizer(
     Raises:
         WeightsError: The state is that of other parameters or of another optimizer.
     """
-    _begin(optimizer, [p for name, p in _trained(model).items() if name in _parameters(state)])
+    tables = trimmed_tables(model)
+    parameters = {_parameter(name) for name in state}
+    _begin(optimizer, [p for name, p in _trained(model).items() if name in parameters])
     tensors = _tensors(model, optimizer)
     if strange := sorted(tensors.keys() ^ state.keys()):
         raise WeightsError(
@@ -50,25 +67,42 @@ def restore_optimizer(
             f"({len(strange)} such names); resume with the same model and optimizer flags"
         )
     for name, tensor in tensors.items():
-        if tuple(tensor.shape) != state[name].shape:
+        array = state[name]
+        table = tables.get(_parameter(name))
+        if table is not None and array.shape == table.shape:
+            try:
+                array = table.pick(array)
+            except ValueError as error:
+                raise WeightsError(
+                    f"{origin}: {name}: {error}; the run that saved it used other words: resume "
+                    "without --trim_vocab"
+                ) from error
+        if tuple(tensor.shape) != array.shape:
             raise WeightsError(
-                f"{origin}: {name} has shape {list(state[name].shape)}, expected {tensor.shape}"
+                f"{origin}: {name} has shape {list(array.shape)}, expected {tensor.shape}"
             )
-        tensor.set_value(np.array(state[name]))
+        tensor.set_value(np.array(array))
+        forget(state[name])
 
 
 def _begin(optimizer: Optimizer, parameters: Sequence[Tensor]) -> None:
     """Let an optimizer create its state, which it does in its first update only.
 
-    The update is made with gradients of zero, and the weights that it decays are put back.
+    The update is made with gradients of zero, and the weights that it decays are put back; one
+    parameter at a time, so that no copy of all of them is needed. What trimmed tables leave aside
+    is not decayed.
     """
-    weights = [parameter.clone() for parameter in parameters]
+    tables: Sequence[tuple[TrimmedEmbedding, float]] = ()
+    if isinstance(optimizer, TableAdamW):
+        tables, optimizer.tables = optimizer.tables, tables
     for parameter in parameters:
+        weight = parameter.clone()
         parameter.grad = paddle.zeros_like(parameter)
-    optimizer.step()
-    optimizer.clear_grad(set_to_zero=False)
-    for parameter, weight in zip(parameters, weights, strict=True):
+        optimizer.step()
+        optimizer.clear_grad(set_to_zero=False)
         parameter.set_value(weight)
+    if isinstance(optimizer, TableAdamW):
+        optimizer.tables = tables
 
 
 def _tensors(model: nn.Layer, optimizer: Optimizer) -> dict[str, Tensor]:
@@ -90,5 +124,6 @@ def _trained(model: nn.Layer) -> dict[str, Tensor]:
     return {name: p for name, p in model.named_parameters() if not p.stop_gradient}
 
 
-def _parameters(state: Iterable[str]) -> set[str]:
-    return {name.partition("/")[2] for name in state}
+def _parameter(name: str) -> str:
+    """Return the parameter that a tensor of the state belongs to."""
+    return name.partition("/")[2]

@@ -4,10 +4,12 @@ import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
 from paddle import nn
 from paddle.optimizer import Optimizer
 
 from paddlenlp_ext.errors import WeightsError
+from paddlenlp_ext.nn.trimmed_embedding import whole_parameters
 from paddlenlp_ext.training import folders
 from paddlenlp_ext.training.optimization import schedule_of
 from paddlenlp_ext.training.optimizer_state import export_optimizer, restore_optimizer
@@ -61,13 +63,13 @@ def restore_state(
 
 def size_of(model: nn.Layer) -> int:
     """Estimate the bytes of a checkpoint: the weights, and the two averages of AdamW."""
-    return int(3 * sum(int(p.numel()) * p.element_size() for p in model.parameters()))
+    return 3 * sum(array.nbytes for array in whole_parameters(model).values())
 
 
 def _digest(model: nn.Layer) -> str:
     """Compute the SHA-256 of all weights, as they are computed with."""
     digest = hashlib.sha256()
-    for name, parameter in sorted(model.named_parameters()):
+    for name, array in sorted(whole_parameters(model).items()):
         digest.update(name.encode())
-        digest.update(parameter.numpy().tobytes())
+        digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

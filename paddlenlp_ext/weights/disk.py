@@ -9,6 +9,10 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from paddlenlp_ext.errors import WeightsError
 
@@ -26,6 +30,20 @@ def map_file(path: Path) -> memoryview:
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def forget(array: NDArray[Any]) -> None:
+    """Free the memory of the file that an array is a view of; it is read again where needed.
+
+    What was read of a mapped file counts as this process's memory until then. An array of another
+    origin is left as it is.
+    """
+    origin: Any = array
+    while isinstance(origin, np.ndarray):
+        origin = origin.base
+    file = origin.obj if isinstance(origin, memoryview) else None
+    if isinstance(file, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):  # Windows has none
+        file.madvise(mmap.MADV_DONTNEED)
 
 
 @contextmanager

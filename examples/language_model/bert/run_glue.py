@@ -59,7 +59,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--adam_epsilon", type=float, default=1e-8, help="AdamW's")
     add("--warmup_steps", type=cli.whole_number, default=0, help="above 0, wins over the share")
     add("--warmup_proportion", type=float, default=0.0, help="share of the steps that warm up")
-    cli.add_engine_arguments(parser)
+    cli.add_engine_arguments(parser, trims_vocabulary=True)
     return parser.parse_args(argv)
 
 
@@ -132,6 +132,7 @@ def train(args: argparse.Namespace) -> dict[str, float]:
         model = model_class(args.model_type, "ForSequenceClassification").from_pretrained(
             source, num_labels=task.num_labels, id2label=dict(enumerate(task.labels or ())) or None
         )
+        engine.trim_if_asked(args, model, tokenizer, [data.train, *data.evaluate_on.values()])
         max_steps = engine.count_steps(
             data.train,
             epochs=args.num_train_epochs,

@@ -67,7 +67,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--use_amp", **switch, metavar="BOOL", help="train in mixed precision (GPU and XPU)")
     add("--scale_loss", type=float, default=2.0**15, help="first loss scale, for float16")
     add("--languages", nargs="+", help="of dev and test, and of translate-train-all; default: all")
-    cli.add_engine_arguments(parser, omit=("seed", "use_amp", "scale_loss"))
+    cli.add_engine_arguments(parser, omit=("seed", "use_amp", "scale_loss"), trims_vocabulary=True)
     return parser.parse_args(argv)
 
 
@@ -141,6 +141,7 @@ def train(args: argparse.Namespace, data: Mapping[str, ExamplesByLanguage]) -> P
         model = AutoModelForSequenceClassification.from_pretrained(
             source, num_labels=XNLI.num_labels, id2label=dict(enumerate(XNLI.labels or ()))
         )
+        engine.trim_if_asked(args, model, tokenizer, [loader, *dev.values()])
         max_steps = engine.count_steps(
             loader,
             epochs=args.num_train_epochs,

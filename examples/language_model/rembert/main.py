@@ -82,7 +82,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--max_steps", type=cli.whole_number, default=-1, help="above 0, wins over the epochs")
     add("--logging_steps", type=cli.positive_number, default=100, help="steps between log lines")
     spelled_out = ("data_dir", "eval_batch_size", "gradient_accumulation_steps", "seed")
-    cli.add_engine_arguments(parser, omit=spelled_out)
+    cli.add_engine_arguments(parser, omit=spelled_out, trims_vocabulary=True)
     parser.set_defaults(keep_checkpoints=1)  # besides the best one
     args = parser.parse_args(argv)
     if not (args.do_train or args.do_eval):
@@ -153,6 +153,7 @@ def train(
         model = model_class(args.model_type, "ForSequenceClassification").from_pretrained(
             source, num_labels=task.num_labels, id2label=dict(enumerate(task.labels or ()))
         )
+        engine.trim_if_asked(args, model, tokenizer, [loader, *dev.values()])
         max_steps = engine.count_steps(
             loader,
             epochs=args.num_train_epochs,
