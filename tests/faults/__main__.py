@@ -14,10 +14,19 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.faults import creation, inputs, kills, processes, resources, steadiness, suites
+from tests.faults import (
+    checkpoints,
+    creation,
+    inputs,
+    kills,
+    processes,
+    resources,
+    steadiness,
+    suites,
+)
 from tests.faults.table import Fault, Measured, Result, Scale, markdown
 
-MODULES = (kills, suites, creation, processes, resources, inputs, steadiness)
+MODULES = (kills, checkpoints, suites, creation, processes, resources, inputs, steadiness)
 FAULTS = sorted(
     (fault for module in MODULES for fault in module.FAULTS), key=lambda fault: fault.number
 )

@@ -47,8 +47,7 @@ class Suite:
         return measured._replace(met=bool(measured.met) and done.returncode == 0)
 
 
-FOLDERS, CHECKPOINT, FINETUNE, PROCESSES, DOWNLOAD, HUB, SHARDS, ROWS = (
-    "training/test_folders.py::test",
+CHECKPOINT, FINETUNE, PROCESSES, DOWNLOAD, HUB, SHARDS, ROWS = (
     "training/test_checkpoint.py::test",
     "training/test_finetune.py::test",
     "training/test_processes.py::test",
@@ -59,33 +58,6 @@ FOLDERS, CHECKPOINT, FINETUNE, PROCESSES, DOWNLOAD, HUB, SHARDS, ROWS = (
 )
 
 FAULTS = (
-    Fault(
-        2,
-        "a kill, ENOSPC and EIO at each operation on files of a save",
-        "the previous or the new checkpoint is whole, never none",
-        Suite(
-            (f"{FOLDERS}_killed_at_any_operation", f"{FOLDERS}_failing_at_any_operation"),
-            "operations left a whole checkpoint",
-        ),
-    ),
-    Fault(
-        3,
-        "each file of a checkpoint cut at eleven places, deleted, and with a byte too many",
-        "detected, the file named, the previous checkpoint taken with one warning line",
-        Suite(
-            (
-                f"{FOLDERS}_finds_every_truncation_deletion_and_addition",
-                f"{CHECKPOINT}_a_damaged_checkpoint_is_named_and_an_earlier_one_is_taken",
-            ),
-            "detected and named",
-        ),
-    ),
-    Fault(
-        4,
-        "200 random bit flips in each file of a checkpoint",
-        "all detected",
-        Suite((f"{FOLDERS}_finds_every_bit_flip",), "detected and named"),
-    ),
     Fault(
         5,
         "continuing with another batch size, other data, other weights, another number of "
