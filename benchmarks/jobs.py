@@ -1,0 +1,151 @@
+"""One measurement: what a process computes, and what it answers."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+ROOT = Path(__file__).parents[1]
+Library = Literal["ours", "transformers", "paddlenlp"]
+MARK = "RESULT "  # begins the line of a worker's answer; libraries print lines of their own
+TEXTS = "texts.json"  # the samples that `prepare` writes: a list of lists
+# What a shell may have set and would reach all sides, or one only.
+SETTINGS = ("OMP_", "KMP_", "GOMP_", "MKL_", "MALLOC_", "GLIBC_TUNABLES", "FLAGS_", "PADDLE")
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Which batches a model is given.
+
+    Attributes:
+        kind: `full`: random ids without padding. The others are sentences of SST-2: `grouped`
+            by length, `shuffled` and padded to the longest, or shuffled and `padded` to `length`.
+        size: Rows of a batch.
+        length: Tokens of a row; the most of them for SST-2.
+        count: How many different batches.
+        distinct: Ids of the vocabulary that occur in the data; 0 is all of them.
+    """
+
+    kind: Literal["full", "grouped", "shuffled", "padded"] = "full"
+    size: int = 16
+    length: int = 128
+    count: int = 1
+    distinct: int = 0
+
+    @property
+    def file_name(self) -> str:
+        """Of the SST-2 batches that `prepare` writes."""
+        return f"sst2-{self.kind}-{self.size}x{self.length}-{self.count}.json"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one process measures.
+
+    Attributes:
+        work: Training steps, evaluation, tokenization, matrix products, or how long a `command`
+            takes.
+        library: On which side.
+        shape: Of the model, a key of `shapes.SHAPES`; of a tokenizer, its family.
+        batches: What it is given.
+        warmup: Steps before those that count.
+        passes: How often all batches are measured; for each the median counts.
+        tuned: Whether the process is tuned as our scripts tune theirs.
+        trimmed: Whether only the embedding rows that occur in the data are trained.
+        compiled: Whether `torch.compile` compiles the model.
+        processes: That share each batch.
+        pairs: Whether two texts are tokenized together.
+        command: Arguments of Python, for the work `command`.
+    """
+
+    work: Literal["train", "evaluate", "tokenize", "product", "command"] = "train"
+    library: Library = "ours"
+    shape: str = ""
+    batches: Batches = field(default_factory=Batches)
+    warmup: int = 1
+    passes: int = 4
+    tuned: bool = True
+    trimmed: bool = False
+    compiled: bool = False
+    processes: int = 1
+    pairs: bool = False
+    command: tuple[str, ...] = ()
+
+    @classmethod
+    def from_json(cls, text: str) -> Job:
+        """Read what `to_json` wrote."""
+        values = json.loads(text)
+        batches, command = Batches(**values.pop("batches")), tuple(values.pop("command"))
+        return cls(**values, batches=batches, command=command)
+
+    def to_json(self) -> str:
+        """Write all fields, in one line."""
+        return json.dumps(asdict(self))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a process answered.
+
+    Attributes:
+        passes: Seconds of each batch, for each pass over the batches.
+        peak_mb: Most memory that the process held; 0 where it was not asked.
+        rows: Examples of a pass; 0 where there are none.
+        versions: Of what it computed with.
+    """
+
+    passes: list[list[float]]
+    peak_mb: float = 0.0
+    rows: int = 0
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def seconds(self) -> float:
+        """Time of one pass: the sum of each batch's median."""
+        return sum(statistics.median(batch) for batch in zip(*self.passes, strict=True))
+
+
+class JobFailedError(Exception):
+    """A process ended without an answer."""
+
+
+def run(job: Job, python: str, folder: Path) -> Outcome:
+    """Run a job in a process of its own.
+
+    Args:
+        job: What to measure.
+        python: Of the environment of its library.
+        folder: With the prepared weights and batches.
+
+    Raises:
+        JobFailedError: With the end of what the process said.
+    """
+    if job.work == "command":
+        began = time.perf_counter()
+        _call([python, *job.command])
+        return Outcome([[time.perf_counter() - began]])
+    said = _call([python, "-m", "benchmarks.worker", job.to_json(), str(folder)])
+    answers = [line for line in said.splitlines() if line.startswith(MARK)]
+    if not answers:
+        raise JobFailedError(f"{job.library}: no answer in {said[-500:]!r}")
+    return Outcome(**json.loads(answers[-1].removeprefix(MARK)))
+
+
+def _call(command: Sequence[str]) -> str:
+    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True)
+    if done.returncode:
+        raise JobFailedError(f"{' '.join(command)[:200]}: {done.stderr[-1500:]}")
+    return done.stdout
+
+
+def environment() -> dict[str, Any]:
+    """This process's environment without settings of threads, memory or libraries."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)}
+    return kept | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}

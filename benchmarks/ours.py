@@ -1,0 +1,188 @@
+"""Our side: the training loop and the evaluation of the package, as its scripts call them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmarks import worker
+from benchmarks.inputs import Inputs, load, occurring_ids
+from benchmarks.jobs import Job, Outcome
+from paddlenlp_ext import runtime
+
+if TYPE_CHECKING:
+    from paddlenlp_ext.models.base import Model
+    from paddlenlp_ext.tasks.batches import Loader
+
+PACKAGES = ("paddlenlp-ext", "paddlepaddle")
+
+
+@dataclass(frozen=True)
+class GivenOrder:
+    """Batches in a given order; a rank takes its part of each."""
+
+    batches: list[np.ndarray]
+    rank: int = 0
+    world_size: int = 1
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def rows(self, epoch: int = 0, start: int = 0) -> Iterator[np.ndarray]:
+        """Yield the rows of each batch."""
+        for batch in self.batches[start:]:
+            yield np.array_split(batch, self.world_size)[self.rank]
+
+
+def loader(inputs: Inputs, numbers: list[int], pad_token_id: int, *, has_types: bool) -> Loader:
+    """Make a loader of batches by their numbers, which may repeat."""
+    from paddlenlp_ext.tasks.batches import Loader
+    from paddlenlp_ext.tasks.features import Features
+    from paddlenlp_ext.training import distributed
+
+    features: list[Features] = []
+    rows: dict[int, np.ndarray] = {}
+    for number in dict.fromkeys(numbers):
+        batch = inputs.batches[number]
+        rows[number] = np.arange(len(features), len(features) + len(batch))
+        for ids, label in zip(batch, inputs.labels(number), strict=True):
+            features.append(Features(ids, np.zeros_like(ids) if has_types else None, int(label)))
+    order = GivenOrder(
+        [rows[number] for number in numbers], distributed.rank(), distributed.world_size()
+    )
+    return Loader(features, order, pad_token_id=pad_token_id, pad_to_multiple_of=inputs.pad_to or 1)
+
+
+def load_model(job: Job, folder: Path) -> Model:
+    """Load the prepared weights, and trim the word table if asked to."""
+    from paddlenlp_ext.models.auto import AutoModelForSequenceClassification
+
+    model = AutoModelForSequenceClassification.from_pretrained(folder / job.shape)
+    if job.trimmed:
+        trim(model, occurring_ids(job.batches, model.config.vocab_size))
+    return model
+
+
+def trim(model: Model, ids: np.ndarray) -> None:
+    """Trim the word table as for data in which these ids occur."""
+    from paddlenlp_ext.tasks.batches import Loader
+    from paddlenlp_ext.tasks.features import Features
+    from paddlenlp_ext.training.vocabulary_trimming import trim_vocabulary
+
+    pad = model.config.pad_token_id
+    data = Loader([Features(ids, None, 0)], GivenOrder([np.arange(1)]), pad_token_id=pad)
+    tokenizer = SimpleNamespace(all_special_ids=[], pad_token_id=pad)
+    trim_vocabulary(model, tokenizer, [data])
+
+
+def loader_options(model: Model) -> dict[str, Any]:
+    """What the batches of a model need."""
+    config = model.config
+    return {
+        "pad_token_id": config.pad_token_id,
+        "has_types": bool(getattr(config, "type_vocab_size", 0)),
+    }
+
+
+def train(job: Job, folder: Path) -> Outcome:
+    """Time updates of `finetune`."""
+    from paddlenlp_ext.metrics import accuracy
+    from paddlenlp_ext.training.events import StepDone
+    from paddlenlp_ext.training.finetune import finetune
+    from paddlenlp_ext.training.losses import cross_entropy
+    from paddlenlp_ext.training.optimization import adamw, linear_schedule
+
+    model = load_model(job, folder)
+    inputs = load(job.batches, model.config.vocab_size, folder)
+    count = len(inputs.batches)
+    numbers = [0] * job.warmup + list(range(count)) * job.passes
+    data = loader(inputs, numbers, **loader_options(model))
+    schedule = linear_schedule(5e-5, 10 * len(numbers), warmup_proportion=0.1)
+    optimizer = adamw(model, schedule, weight_decay=0.01, max_grad_norm=1.0)
+    events = finetune(
+        model,
+        data,
+        evaluate_on={},
+        loss=cross_entropy,
+        metric=accuracy,
+        optimizer=optimizer,
+        max_steps=len(numbers),
+    )
+    seconds = [event.seconds for event in events if isinstance(event, StepDone)][job.warmup :]
+    passes = [seconds[start : start + count] for start in range(0, len(seconds), count)]
+    return Outcome(passes, worker.peak_mb(), inputs.rows, worker.versions(*PACKAGES))
+
+
+def evaluate(job: Job, folder: Path) -> Outcome:
+    """Time `evaluate` on all batches together."""
+    from paddlenlp_ext.metrics import accuracy
+    from paddlenlp_ext.training.finetune import evaluate as evaluate_on
+    from paddlenlp_ext.training.losses import cross_entropy
+
+    model = load_model(job, folder)
+    inputs = load(job.batches, model.config.vocab_size, folder)
+    options = loader_options(model)
+
+    def seconds(numbers: list[int]) -> float:
+        data = loader(inputs, numbers, **options)
+        return evaluate_on(model, data, loss=cross_entropy, metric=accuracy).seconds
+
+    for _ in range(job.warmup):
+        seconds([0])
+    passes = [[seconds(list(range(len(inputs.batches))))] for _ in range(job.passes)]
+    return Outcome(passes, worker.peak_mb(), inputs.rows, worker.versions(*PACKAGES))
+
+
+def tokenize(job: Job, folder: Path) -> Outcome:
+    """Time calls of a tokenizer."""
+    from paddlenlp_ext.tokenizers.sentencepiece import ErnieMTokenizer, RemBertTokenizer
+    from paddlenlp_ext.tokenizers.wordpiece import BertTokenizer
+
+    tokenizers: dict[str, Callable[[], Any]] = {
+        "bert": lambda: BertTokenizer(folder / "bert/vocab.txt"),
+        "rembert": lambda: RemBertTokenizer(folder / "multilingual/sentencepiece.model"),
+        "ernie_m": lambda: ErnieMTokenizer(
+            folder / "multilingual/vocab.txt", folder / "multilingual/sentencepiece.model"
+        ),
+    }
+    outcome = worker.time_tokenizer(tokenizers[job.shape](), job, folder)
+    versions = worker.versions("paddlenlp-ext", "tokenizers", "sentencepiece")
+    return replace(outcome, versions=versions)
+
+
+def product(job: Job, folder: Path) -> Outcome:
+    """Time a product of matrices."""
+    import paddle
+
+    left, right = (paddle.to_tensor(array) for array in worker.product_operands())
+    return worker.time_product(lambda: paddle.matmul(left, right), job)
+
+
+WORKS = {"train": train, "evaluate": evaluate, "tokenize": tokenize, "product": product}
+
+
+def measure(job: Job, folder: Path) -> Outcome | None:
+    """Measure a job in this process, or in several, of which the first answers."""
+    if job.work != "tokenize":
+        runtime.import_paddle()
+    if job.processes > 1:
+        from paddlenlp_ext.training import distributed
+
+        distributed.spawn(take_part, job.processes, job, folder, device="cpu")
+        return None
+    return WORKS[job.work](job, folder)
+
+
+def take_part(job: Job, folder: Path) -> None:
+    """Measure a job as one of several processes."""
+    from paddlenlp_ext.training import distributed
+
+    distributed.start("cpu")
+    outcome = WORKS[job.work](job, folder)
+    if distributed.rank() == 0:
+        worker.answer(outcome)

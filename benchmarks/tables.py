@@ -1,0 +1,171 @@
+"""Make tables of records: every figure as a ratio with its spread."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from benchmarks.cases import SECTIONS, Case, Section
+from benchmarks.measure import Record, fields_of
+from benchmarks.shapes import product_flops
+from benchmarks.worker import PRODUCT
+
+Rounds = dict[int, Record]
+
+
+class Ratio(NamedTuple):
+    """The other side's figure over ours, pair by pair."""
+
+    median: float
+    low: float
+    high: float
+    pairs: int
+
+    def __str__(self) -> str:
+        spread = f"{self.low:.2f} to {self.high:.2f}"
+        return f"**{self.median:.2f}x** ({spread}, {self.pairs} pairs)"
+
+
+def ratio(ours: Rounds, theirs: Rounds, figure: Callable[[Record], float]) -> Ratio | None:
+    """Compare two sides in the rounds that both have; none without one."""
+    pairs = [
+        figure(theirs[number]) / figure(ours[number]) for number in ours.keys() & theirs.keys()
+    ]
+    if not pairs:
+        return None
+    return Ratio(statistics.median(pairs), min(pairs), max(pairs), len(pairs))
+
+
+def of_case(records: Iterable[Record], section: str, case: Case) -> dict[str, Rounds]:
+    """The records of each side of a case that were made by the job as it is now."""
+    wanted = {side: fields_of(job) for side, job in case.jobs.items()}
+    found: dict[str, Rounds] = {side: {} for side in case.jobs}
+    for record in records:
+        if (record.section, record.case) == (section, case.name) and record.job == wanted.get(
+            record.side
+        ):
+            found[record.side][record.round] = record
+    return found
+
+
+def seconds(record: Record) -> float:
+    """Time of a row, or of a pass where there are no rows: smaller is better."""
+    return record.seconds / (record.rows or 1)
+
+
+def peak(record: Record) -> float:
+    """Most memory, in MB."""
+    return record.peak_mb
+
+
+def shown_time(rounds: Rounds, case: Case) -> str:
+    """The median of a side in the unit of its case."""
+    if case.unit != "s":
+        rate = statistics.median(1 / seconds(record) for record in rounds.values())
+        return f"{rate:,.0f} {case.unit}" if rate >= 100 else f"{rate:.1f} {case.unit}"
+    median = statistics.median(record.seconds for record in rounds.values())
+    return f"{median:.2f} s" if median >= 1 else f"{1000 * median:.0f} ms"
+
+
+def shown_memory(rounds: Rounds, case: Case) -> str:
+    """The median of a side's peaks."""
+    return f"{statistics.median(map(peak, rounds.values())):,.0f} MB"
+
+
+def comparison(
+    records: Sequence[Record],
+    name: str,
+    section: Section,
+    figure: Callable[[Record], float],
+    shown: Callable[[Rounds, Case], str],
+) -> list[str]:
+    """The table of a section's cases; of each comparison, the least favourable first."""
+    lines = []
+    for case in section.cases:
+        found = of_case(records, name, case)
+        rows = []
+        for one, other in case.pairs:
+            if compared := ratio(found[one], found[other], figure):
+                cells = (case.name, one, shown(found[one], case), other, shown(found[other], case))
+                rows.append((list(case.jobs).index(one), compared, cells))
+        rows.sort(key=lambda row: row[:2])
+        lines += [f"| {' | '.join(cells)} | {compared} |" for _, compared, cells in rows]
+        lines += alone(found, case, shown) if len(case.jobs) == 1 else []
+    head = ["| Work | Side | | Compared with | | Ratio |", "| --- | --- | --- | --- | --- | --- |"]
+    return [*head, *lines] if lines else []
+
+
+def alone(found: dict[str, Rounds], case: Case, shown: Callable[[Rounds, Case], str]) -> list[str]:
+    """The row of a case that is compared with nothing."""
+    return [
+        f"| {case.name} | {side} | {shown(rounds, case)} | | | |"
+        for side, rounds in found.items()
+        if rounds
+    ]
+
+
+def floor(records: Sequence[Record], name: str, section: Section) -> list[str]:
+    """How near training steps come to what their matrix products alone would take."""
+    m, k, n = PRODUCT
+    rates = {
+        side: 2e-9 * m * k * n / min(record.seconds for record in rounds.values())
+        for case in section.cases
+        for side, rounds in of_case(records, name, case).items()
+        if rounds
+    }
+    if not rates:
+        return []
+    best = max(rates.values())
+    (case,) = SECTIONS["steps"].cases
+    flops = product_flops(768, 3072, 4, 16, 128)
+    told = ", ".join(f"{side} {rate:.0f}" for side, rate in rates.items())
+    lines = [
+        f"A product of {m:,} x {k:,} and {k:,} x {n:,} float32 numbers reaches, in GFLOP/s:",
+        f"{told}. The products of a step of {case.name} are {1e-9 * flops:.0f} GFLOP; at",
+        f"{best:.0f} GFLOP/s they take {1e-9 * flops / best:.2f} s, and no step can be faster.",
+        "",
+        "| Side | A step takes | Share of the floor |",
+        "| --- | --- | --- |",
+    ]
+    for side, rounds in of_case(records, "steps", case).items():
+        if rounds:
+            median = statistics.median(record.seconds for record in rounds.values())
+            share = 1e-9 * flops / best / median
+            lines.append(f"| {side} | {shown_time(rounds, case)} | {share:.0%} |")
+    return lines
+
+
+def section_tables(records: Sequence[Record], name: str, section: Section) -> list[str]:
+    """All tables of a section, and where, when and how they were measured; none without records."""
+    made = {
+        "time": lambda: comparison(records, name, section, seconds, shown_time),
+        "memory": lambda: comparison(records, name, section, peak, shown_memory),
+        "floor": lambda: floor(records, name, section),
+    }
+    titles = {"memory": "Peak memory of the process:"} if len(section.tables) > 1 else {}
+    lines: list[str] = []
+    for kind in section.tables:
+        if table := made[kind]():
+            lines += [*([titles[kind], ""] if kind in titles else []), *table, ""]
+    return [*lines, origin(records, name, section)] if lines else []
+
+
+def origin(records: Sequence[Record], name: str, section: Section) -> str:
+    """Where, when, with what and by which command."""
+    used = [
+        record
+        for case in section.cases
+        for rounds in of_case(records, name, case).values()
+        for record in rounds.values()
+    ]
+    machines = sorted({record.machine for record in used})
+    dates = sorted({record.date for record in used})
+    versions = sorted(
+        {f"{name} {version}" for one in used for name, version in one.versions.items()}
+    )
+    told = f"{'; '.join(machines)}; {' to '.join(dict.fromkeys((dates[0], dates[-1])))}"
+    with_versions = f"; {', '.join(versions)}" if versions else ""
+    busy = max(record.load for record in used)
+    beside = f"; up to {busy:.0f} other processes wanted to run" if busy else ""
+    return f"{told}{with_versions}{beside}. `make bench ONLY={name}`"
