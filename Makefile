@@ -6,8 +6,10 @@ PADDLENLP_VENV ?= .venv-paddlenlp
 OLDEST_VENV ?= .venv-oldest
 MINILM = $(VENV)/minilm
 OUTPUT ?= outputs/quickstart
+ONLY ?=
+BENCH_FLAGS ?=
 
-.PHONY: quickstart test check fix parity parity-full oldest faults faults-short clean
+.PHONY: quickstart test check fix parity parity-full oldest faults faults-short bench clean
 
 quickstart: $(VENV)/.installed $(VENV)/.minilm
 	$(BIN)/python examples/quickstart.py --encoder $$(cat $(VENV)/.minilm) --output_dir $(OUTPUT)
@@ -43,12 +45,18 @@ oldest: $(OLDEST_VENV)/.installed
 		-k "not processes" tests/nn tests/models tests/training tests/scripts/test_bert_run_glue.py
 
 # Kills, full disks, hostile files ...: the table of docs/reliability.md. An hour on two cores.
-faults: $(VENV)/.developed
+faults: $(VENV)/.exporting
 	$(BIN)/python -m tests.faults
 
 # Fewer of each kind, under five minutes.
 faults-short: $(VENV)/.developed
 	$(BIN)/python -m tests.faults --short
+
+# Speed and memory beside transformers and PaddleNLP: the tables of docs/performance.md. Under an
+# hour on two cores that have nothing else to do; ONLY=steps,floor measures some sections.
+bench: $(VENV)/.parity $(VENV)/.minilm $(PADDLENLP_VENV)/.installed
+	$(BIN)/python -m benchmarks --only "$(ONLY)" --vocab "$$(cat $(VENV)/.minilm)" \
+		--paddlenlp_python $(PADDLENLP_VENV)/bin/python $(BENCH_FLAGS)
 
 clean:
 	rm -rf $(VENV) $(PADDLENLP_VENV) $(OLDEST_VENV) outputs
@@ -63,6 +71,10 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/python
 
 $(VENV)/.developed: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install -q -e ".[dev]"
+	touch $@
+
+$(VENV)/.exporting: $(VENV)/.developed
+	$(BIN)/python -m pip install -q -e ".[dev,export]"
 	touch $@
 
 # torch by its exact version: an open range would bring several gigabytes of GPU libraries.

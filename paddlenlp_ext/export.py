@@ -1,7 +1,8 @@
-"""Export a model for Paddle Inference, which then needs nothing of this library.
+"""Export a model for Paddle Inference or ONNX, which then need nothing of this library.
 
-    from paddlenlp_ext.export import export_logits
+    from paddlenlp_ext.export import export_logits, export_onnx
     export_logits(model, "served")  # served/inference.json and served/inference.pdiparams
+    export_onnx(model, "served")  # served/inference.onnx
 
 The exported program takes `input_ids`, `token_type_ids` (where the model has them) and
 `attention_mask`, int64 [B, L] each, of any size, and answers the logits. What a call checks before
@@ -11,14 +12,18 @@ it computes is not exported: texts must be no longer than the model's positions.
 from __future__ import annotations
 
 import inspect
+import tempfile
 from pathlib import Path
 
 import paddle
 from paddle import Tensor, nn
 from paddle.static import InputSpec
 
+from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.models.base import Model
+from paddlenlp_ext.weights.disk import replace_file
 
+OPSET = 17  # of ONNX: the first with layer normalisation
 NAME = "inference"
 INPUTS = ("input_ids", "token_type_ids", "attention_mask")
 
@@ -47,6 +52,41 @@ def export_logits(model: Model, folder: str | Path) -> Path:
     return path
 
 
+def export_onnx(model: Model, folder: str | Path) -> Path:
+    """Write the program that computes a model's logits, with its weights, as one ONNX file.
+
+    Args:
+        model: Of a class whose answer has `.logits`.
+        folder: For the file; made if it is not there.
+
+    Returns:
+        The file.
+
+    Raises:
+        UserError: Paddle2ONNX is not installed.
+        WeightsError: The file cannot be written.
+    """
+    try:
+        import paddle2onnx
+    except ImportError as error:
+        raise UserError(
+            f"ONNX needs Paddle2ONNX ({error}): pip install 'paddlenlp-ext[export]'"
+        ) from error
+    path = Path(folder) / f"{NAME}.onnx"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as own, replace_file(path) as temporary:
+        program = export_logits(model, own)
+        # Its tools of optimization install what they miss from an index of packages.
+        paddle2onnx.export(
+            f"{program}.json",
+            f"{program}.pdiparams",
+            str(temporary),
+            opset_version=OPSET,
+            optimize_tool="None",
+        )
+    return path
+
+
 class _Logits(nn.Layer):
     """A model with tensors alone as its arguments and answer, as a program has them."""
 
@@ -62,7 +102,8 @@ class _Logits(nn.Layer):
 
     def forward(self, inputs: list[Tensor]) -> Tensor:
         # Given, because without them a length is checked that the program does not know yet.
-        positions = paddle.arange(inputs[0].shape[1]).unsqueeze(0).expand_as(inputs[0])
+        # Added and not expanded: what Paddle2ONNX makes of `expand_as` has no sizes.
+        positions = paddle.arange(inputs[0].shape[1]) + inputs[0] * 0
         named = dict(zip(self.names, inputs))  # noqa: B905  (Paddle's own zip takes no strict)
         logits: Tensor = self.compute(position_ids=positions, **named).logits
         return logits

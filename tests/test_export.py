@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from typing import Any
 
 import numpy as np
 import paddle
 import pytest
 
-from paddlenlp_ext.export import export_logits
+from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.export import export_logits, export_onnx
 from paddlenlp_ext.models.auto import FAMILIES
 from tests.models.test_contract import batch_for, build
 
@@ -36,6 +38,29 @@ def test_programs_answer_as_models(tmp_path, family, task):
         given = [paddle.to_tensor(values) for values in inputs.values()]
         expected = model(**dict(zip(inputs, given, strict=True))).logits.numpy()
         np.testing.assert_allclose(program(*given).numpy(), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_onnx_runtime_answers_as_models(tmp_path, family):
+    pytest.importorskip("paddle2onnx")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    model = build(family, "ForSequenceClassification", num_labels=3)
+    model.eval()
+    path = export_onnx(model, tmp_path)
+    assert [one.name for one in tmp_path.iterdir()] == ["inference.onnx"]
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    for batch, length in SHAPES:
+        inputs = batch_for(model, "ForSequenceClassification", batch=batch, length=length)
+        expected = model(**{n: paddle.to_tensor(v) for n, v in inputs.items()}).logits.numpy()
+        (found,) = session.run(None, inputs)
+        np.testing.assert_allclose(found, expected, atol=1e-5, rtol=0)
+
+
+def test_onnx_without_its_converter_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "paddle2onnx", None)
+    with pytest.raises(UserError, match=r"pip install 'paddlenlp-ext\[export\]'"):
+        export_onnx(build("bert", "ForSequenceClassification"), tmp_path / "served")
+    assert not (tmp_path / "served").exists()
 
 
 def test_paddle_inference_runs_it(tmp_path):

@@ -88,7 +88,10 @@ class MixedAttention(nn.Layer):
         scores = self.conv_kernel_layer(spans * query)
         scores = scores.reshape([0, 0, self.num_heads, self.kernel_size])
         kernel = F.softmax(scores.astype("float32")).astype(values.dtype)  # [B, L, A, K]
-        return DynamicConvolution.apply(values.reshape([0, 0, self.num_heads, -1]), kernel)
+        values = values.reshape([0, 0, self.num_heads, -1])
+        # A program for inference has no use for a gradient, and other runtimes no idea of one.
+        convolve = DynamicConvolution.apply if paddle.in_dynamic_mode() else _sum_of_taps
+        return convolve(values, kernel)
 
     def _split(self, states: Tensor) -> Tensor:
         """[B, L, A · D] -> [B, A, L, D]."""
@@ -120,7 +123,13 @@ class SeparableConvolution(nn.Layer):
 
     def forward(self, states: Tensor) -> Tensor:
         """[B, L, width] -> [B, L, output_width]."""
-        return self.pointwise(self.depthwise(states)) + self.bias
+        if paddle.in_dynamic_mode():
+            return self.pointwise(self.depthwise(states)) + self.bias
+        # In a program the units come first: Paddle2ONNX knows no other convolution.
+        states = states.transpose([0, 2, 1])
+        weight = self.depthwise.weight
+        states = F.conv1d(states, weight, padding=weight.shape[2] // 2, groups=weight.shape[0])
+        return F.conv1d(states, self.pointwise.weight).transpose([0, 2, 1]) + self.bias
 
 
 class DynamicConvolution(PyLayer):  # type: ignore[misc]  # untyped in Paddle
@@ -138,9 +147,7 @@ class DynamicConvolution(PyLayer):  # type: ignore[misc]  # untyped in Paddle
         """Convolve values, float [B, L, A, D], with kernels, float [B, L, A, K]."""
         ctx.save_for_backward(values, kernel)
         ctx.needed = (not values.stop_gradient, not kernel.stop_gradient)
-        length, taps = kernel.shape[1], kernel.shape[3]
-        values = _with_ends(values, taps // 2)
-        return sum(values[:, j : j + length] * kernel[..., j : j + 1] for j in range(taps))
+        return _sum_of_taps(values, kernel)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
@@ -160,6 +167,12 @@ class DynamicConvolution(PyLayer):  # type: ignore[misc]  # untyped in Paddle
             for j in range(taps)
         )
         return of_values if ctx.needed[0] else None, of_kernel if ctx.needed[1] else None
+
+
+def _sum_of_taps(values: Tensor, kernel: Tensor) -> Tensor:
+    length, taps = kernel.shape[1], kernel.shape[3]
+    values = _with_ends(values, taps // 2)
+    return sum([values[:, j : j + length] * kernel[..., j : j + 1] for j in range(taps)])
 
 
 def _with_ends(states: Tensor, side: int) -> Tensor:
