@@ -15,6 +15,7 @@ import paddle
 import pytest
 
 from paddlenlp_ext.errors import UserError, WeightsError
+from paddlenlp_ext.training import checkpoint
 from paddlenlp_ext.training.checkpoint import LATEST, Checkpoints
 from paddlenlp_ext.training.events import Interrupted, Position, StepDone
 from paddlenlp_ext.training.optimization import adamw
@@ -158,6 +159,16 @@ def test_another_number_of_processes_is_a_warning(tmp_path, caplog, monkeypatch)
         monkeypatch.setattr(checkpoints, "_environment", lambda: {"processes": 2, "device": "cpu"})
         assert checkpoints.find(LATEST) is not None
     assert "processes 1, now 2" in caplog.text
+
+
+def test_another_version_is_a_warning_with_both(tmp_path, caplog, monkeypatch):
+    saved(tmp_path, 100)
+    was = checkpoint.__version__
+    monkeypatch.setattr(checkpoint, "__version__", "99.1")
+    with Checkpoints(tmp_path, {"seed": 3, "batch_size": 16}) as checkpoints:
+        assert checkpoints.find(LATEST) is not None
+    (record,) = caplog.records
+    assert f"paddlenlp_ext {was}, now 99.1: the run continues, but not bit" in record.getMessage()
 
 
 def test_a_second_run_in_the_folder_is_refused(tmp_path):
