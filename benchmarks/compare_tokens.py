@@ -1,6 +1,6 @@
-"""Compare our tokenizers with those of transformers: every id, and texts a second.
+"""Compare every id of our tokenizers with those of transformers.
 
-    python benchmarks/tokenization.py --texts TEXTS --vocab VOCABULARIES --compare
+    python -m benchmarks.compare_tokens --texts TEXTS --vocab VOCABULARIES
 
 `--texts` is a folder: every field of its .tsv files and every line of its .txt files is a text.
 `--vocab` names folders of tokenizers, or folders that hold such folders: with a vocab.txt, with a
@@ -8,13 +8,11 @@ sentencepiece model (RemBERT) or with both (ERNIE-M). Needs the extra `[parity]`
 """
 
 import argparse
-import random
-import statistics
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks.prepare import read_texts
 from paddlenlp_ext.tokenizers.sentencepiece import (
     ErnieMTokenizer,
     RemBertTokenizer,
@@ -24,16 +22,6 @@ from paddlenlp_ext.tokenizers.wordpiece import BertTokenizer
 
 CHUNK = 5000  # texts of one call of the comparison; bounds memory
 LIMITS: dict[str, Any] = {"truncation": True, "max_length": 128}
-
-
-def read_texts(folder: Path) -> list[str]:
-    """Collect the distinct texts of a folder, in a fixed order."""
-    texts: dict[str, None] = {}
-    for path in sorted([*folder.rglob("*.tsv"), *folder.rglob("*.txt")]):
-        if not path.name.endswith("vocab.txt"):
-            for line in path.read_text("utf-8", errors="replace").split("\n"):
-                texts.update(dict.fromkeys(line.split("\t")))
-    return list(texts)
 
 
 def tokenizers(folder: Path) -> Iterator[tuple[str, Any, Any]]:
@@ -78,59 +66,18 @@ def count_mismatches(ours: Any, theirs: Any, texts: list[str]) -> dict[str, int]
     return wrong
 
 
-def speeds(tokenizers: list[Any], samples: list[list[str]]) -> list[float]:
-    """Time calls on texts and on pairs; texts a second, the median over the samples.
-
-    Each sample is new to all of them, and they take turns, so that all meet the same machine.
-    """
-
-    def alone(tokenizer: Any, sample: list[str]) -> None:
-        tokenizer(sample, **LIMITS)
-
-    def pairs(tokenizer: Any, sample: list[str]) -> None:
-        tokenizer(sample, sample[1:] + sample[:1], **LIMITS)
-
-    figures: list[float] = []
-    calls: list[Callable[[Any, list[str]], None]] = [alone, pairs]
-    for call in calls:
-        rates: list[list[float]] = [[] for _ in tokenizers]
-        for sample in samples:
-            for tokenizer, rate in zip(tokenizers, rates, strict=True):
-                start = time.perf_counter()
-                call(tokenizer, sample)
-                rate.append(len(sample) / (time.perf_counter() - start))
-        figures += [statistics.median(rate) for rate in rates]
-    return figures
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--texts", type=Path, required=True, help="folder with .tsv and .txt files")
     parser.add_argument("--vocab", type=Path, nargs="+", required=True, help="tokenizer folders")
-    parser.add_argument("--compare", action="store_true", help="compare all texts, not only speed")
-    parser.add_argument("--sample", type=int, default=10000, help="texts of a timed call")
-    parser.add_argument("--repeats", type=int, default=7, help="timed calls; the median counts")
     args = parser.parse_args()
-
     texts = read_texts(args.texts)
-    shuffled = random.Random(0).sample(texts, len(texts))
-    samples = [
-        shuffled[start : start + args.sample]
-        for start in range(0, args.sample * args.repeats, args.sample)
-        if start < len(shuffled)
-    ]
-    print(
-        f"{len(texts):,} distinct texts; texts (pairs) a second in calls of {len(samples[0]):,}, "
-        f"median of {len(samples)}"
-    )
-    print("| tokenizer | rows that differ | ours | transformers | ours, pairs |", end="")
-    print(" transformers, pairs |\n|---|---|---|---|---|---|")
+    print(f"{len(texts):,} distinct texts\n| tokenizer | rows that differ |\n|---|---|")
     for folder in args.vocab:
         for name, ours, theirs in tokenizers(folder):
-            wrong = count_mismatches(ours, theirs, texts) if args.compare else {}
-            differ = ", ".join(f"{column} {n}" for column, n in wrong.items()) or "not compared"
-            figures = " | ".join(f"{figure:,.0f}" for figure in speeds([ours, theirs], samples))
-            print(f"| {name} | {differ} | {figures} |", flush=True)
+            wrong = count_mismatches(ours, theirs, texts)
+            differ = ", ".join(f"{column} {n}" for column, n in wrong.items())
+            print(f"| {name} | {differ} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,256 @@
+"""The benchmarks: what is measured, how it is compared, and that every side does run."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import __main__ as program
+from benchmarks import inputs, jobs, machine, measure, prepare, tables
+from benchmarks.cases import SECTIONS, Case, Section
+from benchmarks.document import replace_section
+from benchmarks.jobs import ROOT, Batches, Job, Outcome
+from benchmarks.measure import Record, Workplace, fields_of
+from benchmarks.shapes import SHAPES, product_flops
+
+ALL_JOBS = [
+    pytest.param(job, id=f"{name}, {case.name}, {side}")
+    for name, section in SECTIONS.items()
+    for case in section.cases
+    for side, job in case.jobs.items()
+]
+TINY = Job(shape="tiny", passes=2, batches=Batches("grouped", 3, 19, 2))
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz"]
+VOCABULARY = [*WORDS, *(f"##{letter}" for letter in "abcdefghijklmnopqrstuvwxyz")]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Workplace:
+    (tmp_path / "vocabulary").mkdir()
+    (tmp_path / "vocabulary/vocab.txt").write_text("\n".join(VOCABULARY) + "\n")
+    return Workplace(
+        results=tmp_path / "results.jsonl",
+        folder=tmp_path / "prepared",
+        pythons={"ours": sys.executable, "transformers": sys.executable},
+        sst2=ROOT / "data/glue",
+        vocabulary=tmp_path / "vocabulary",
+        multilingual=None,
+        texts=ROOT / "data/glue/RTE",
+    )
+
+
+def section(**sides: Job) -> Section:
+    return Section(1, (Case("a case", sides, rounds=2),))
+
+
+def record(job: Job, side: str, number: int, seconds: float, **fields: object) -> Record:
+    return Record(
+        "steps", "a case", side, number, fields_of(job), seconds,
+        machine="a machine", date="2026-11-21", **fields,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("job", ALL_JOBS)
+def test_jobs_are_whole(job: Job) -> None:
+    assert Job.from_json(job.to_json()) == job
+    if job.work in ("train", "evaluate"):
+        assert job.shape in SHAPES
+        assert job.library != "paddlenlp" or SHAPES[job.shape].family == "bert"
+
+
+def test_sides_of_a_case_do_the_same() -> None:
+    """Peers differ in library, settings and, on sentences, in how they pad; never in the model."""
+    for part in SECTIONS.values():
+        for case in part.cases:
+            models = {(job.work, job.shape) for job in case.jobs.values()}
+            assert len(models) == 1 or not {"transformers", "paddlenlp"} & {
+                job.library for job in case.jobs.values()
+            }
+            assert all(job.tuned for job in case.jobs.values() if job.library == "ours")
+
+
+def test_every_section_has_its_place_in_the_document() -> None:
+    document = program.DOCUMENT.read_text(encoding="utf-8")
+    for name in SECTIONS:
+        document = replace_section(document, name, [f"| {name} |"])
+    assert all(f"| {name} |\n" in document for name in SECTIONS)
+
+
+def test_a_section_is_replaced_and_nothing_else() -> None:
+    document = "one\n<!-- begin a -->\nold\n<!-- end a -->\ntwo\n<!-- begin b -->\n<!-- end b -->\n"
+    changed = replace_section(document, "a", ["new \\1"])
+    assert changed == document.replace("\nold\n", "\n\nnew \\1\n\n")
+    with pytest.raises(ValueError, match="0 sections"):
+        replace_section(document, "c", [])
+
+
+def test_products_are_counted() -> None:
+    """Against a sum over the products themselves, two operations a multiplication."""
+    width, inner, layers, batch, length = 6, 10, 2, 3, 5
+    tokens = batch * length
+    forward = [(tokens, width, width)] * 4 + [(tokens, width, inner), (tokens, inner, width)]
+    forward += [(tokens, width, length)] * 2  # scores and mixing, over all heads together
+    expected = 3 * layers * sum(2 * m * k * n for m, k, n in forward)
+    assert product_flops(width, inner, layers, batch, length) == expected
+    assert product_flops(768, 3072, 4, 16, 128) == pytest.approx(358e9, rel=0.01)
+
+
+def test_each_round_begins_with_another_side() -> None:
+    assert [measure.turn(["a", "b", "c"], number) for number in range(4)] == [
+        ["a", "b", "c"], ["b", "c", "a"], ["c", "a", "b"], ["a", "b", "c"],
+    ]  # fmt: skip
+
+
+def test_time_is_the_sum_of_each_batch_s_median() -> None:
+    assert Outcome([[1.0, 10.0], [3.0, 90.0], [2.0, 20.0]]).seconds == 22.0
+
+
+def test_ratios_are_of_pairs() -> None:
+    job = Job(shape="tiny")
+    ours = {n: record(job, "ours", n, s) for n, s in enumerate((2.0, 1.0, 4.0))}
+    theirs = {n: record(job, "theirs", n, s) for n, s in ((0, 3.0), (2, 4.0), (3, 9.0))}
+    compared = tables.ratio(ours, theirs, tables.seconds)
+    assert compared == (1.25, 1.0, 1.5, 2)
+    assert str(compared) == "**1.25x** (1.00 to 1.50, 2 pairs)"
+    assert tables.ratio(ours, {}, tables.seconds) is None
+
+
+def test_tables_hold_what_the_jobs_of_today_measured() -> None:
+    job, other = Job(shape="tiny"), Job(shape="tiny", library="transformers")
+    slow = replace(other, tuned=False)
+    part = Section(1, (Case("a case", {"ours": job, "as installed": slow, "theirs": other}),))
+    records = [
+        record(job, "ours", 0, 0.5, rows=16, versions={"x": "1.2"}),
+        record(other, "theirs", 0, 1.0, rows=16),
+        record(slow, "as installed", 0, 4.0, rows=16, load=3.0),
+        record(replace(job, passes=9), "ours", 0, 77.0),
+    ]
+    table = tables.section_tables(records, "steps", part)
+    assert table[2:4] == [
+        "| a case | ours | 500 ms | theirs | 1.00 s | **2.00x** (2.00 to 2.00, 1 pairs) |",
+        "| a case | ours | 500 ms | as installed | 4.00 s | **8.00x** (8.00 to 8.00, 1 pairs) |",
+    ]
+    assert table[-1] == (
+        "a machine; 2026-11-21; x 1.2; up to 3 other processes wanted to run. "
+        "`make bench ONLY=steps`"
+    )
+    assert tables.section_tables([], "steps", part) == []
+
+
+def test_the_floor_is_what_products_take() -> None:
+    part, steps = SECTIONS["floor"], SECTIONS["steps"].cases[0]
+    (product,) = part.cases
+    m, k, n = tables.PRODUCT
+    fast = replace(record(product.jobs["ours"], "ours", 0, 2e-9 * m * k * n / 200), section="floor")
+    step = record(steps.jobs["ours"], "ours", 0, 2 * 358 / 200)
+    table = tables.section_tables(
+        [replace(fast, case=product.name), replace(step, case=steps.name)], "floor", part
+    )
+    assert "ours 200. The products of a step" in table[1]
+    assert table[-3].endswith("| 3.58 s | 50% |")
+
+
+def test_grouped_batches_run_from_the_longest_to_the_shortest() -> None:
+    lengths = [int(n) for n in np.random.default_rng(0).integers(3, 60, 700)]
+    batches = list(prepare.choose(lengths, Batches("grouped", 7, 60, 5)))
+    longest = [max(lengths[row] for row in rows) for rows in batches]
+    assert longest == sorted(longest, reverse=True)
+    assert [len(rows) for rows in batches] == [7] * 5
+    assert max(longest[0] - min(lengths[row] for row in batches[0]), 0) < 5
+    mean = np.mean([lengths[row] for rows in batches for row in rows])
+    assert mean == pytest.approx(np.mean(lengths), rel=0.1)
+    shuffled = list(prepare.choose(lengths, Batches("shuffled", 7, 60, 5)))
+    assert len({row for rows in shuffled for row in rows}) == 35
+    assert np.ptp([lengths[row] for row in shuffled[0]]) > 10
+
+
+def test_random_rows_hold_only_what_occurs() -> None:
+    batches = Batches(size=50, length=40, distinct=90)
+    ids = inputs.occurring_ids(batches, 1000)
+    made = inputs.load(batches, 1000, Path())
+    assert made.rows == 50
+    assert len(set(ids.tolist())) == 90
+    assert set(np.concatenate(made.batches[0]).tolist()) == set(ids.tolist())
+
+
+def test_settings_of_the_shell_reach_no_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OMP_NUM_THREADS", "MALLOC_ARENA_MAX", "PADDLENLP_EXT_TUNE", "FLAGS_use_mkldnn"):
+        monkeypatch.setenv(name, "1")
+    assert not {name for name in jobs.environment() if name.startswith(jobs.SETTINGS)}
+    assert jobs.environment()["PATH"] == os.environ["PATH"]
+
+
+def test_measures_once_and_goes_on(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training, trimmed and on two processes; what fails is told and leaves the others alone."""
+    part = section(
+        ours=TINY,
+        trimmed=replace(TINY, trimmed=True, batches=Batches(size=2, length=7, distinct=40)),
+        two=replace(TINY, processes=2),
+        evaluated=replace(TINY, work="evaluate"),
+        tokenized=Job(work="tokenize", shape="bert", pairs=True, passes=2),
+        missing=Job(work="command", command=("-c", "raise SystemExit('no such thing')")),
+        nowhere=replace(TINY, library="paddlenlp"),
+    )
+    lines = list(measure.measure("steps", part, place, rounds=1))
+    assert [line.split(": ")[2] for line in lines if "FAILED" in line] == ["missing"]
+    assert "no such thing" in " ".join(lines)
+    assert "steps: a case: nowhere: left out" in lines
+    records = {one.side: one for one in measure.read(place.results)}
+    assert records.keys() == {"ours", "trimmed", "two", "evaluated", "tokenized"}, lines
+    assert all(one.seconds > 0 and one.machine == machine.describe() for one in records.values())
+    assert records["ours"].rows == records["two"].rows == records["evaluated"].rows == 6
+    assert records["ours"].peak_mb > 50
+    assert set(records["ours"].versions) == {"Python", "paddlenlp-ext", "paddlepaddle"}
+    monkeypatch.setattr(measure, "run", None)
+    again = section(**{side: job for side, job in part.cases[0].jobs.items() if side in records})
+    assert list(measure.measure("steps", again, place, rounds=1)) == []
+    table = tables.section_tables(list(records.values()), "steps", again)
+    assert [line.split(" | ")[3] for line in table[2:6]].count("two") == 1
+
+
+@pytest.mark.parity
+def test_transformers_side(place: Workplace) -> None:
+    pytest.importorskip("torch")
+    theirs = replace(TINY, library="transformers")
+    part = section(
+        trained=theirs,
+        padded=replace(theirs, tuned=False, batches=Batches("padded", 3, 23, 2)),
+        evaluated=replace(theirs, work="evaluate"),
+        tokenized=Job(work="tokenize", library="transformers", shape="bert", passes=2),
+        product=Job(work="product", library="transformers", passes=2),
+    )
+    lines = list(measure.measure("steps", part, place, rounds=1))
+    assert len(measure.read(place.results)) == 5, lines
+
+
+@pytest.mark.paddlenlp
+def test_paddlenlp_side(place: Workplace) -> None:
+    python = os.environ.get("PADDLENLP_PYTHON", "")
+    if not python:
+        pytest.skip("PADDLENLP_PYTHON does not name the python of an environment with it")
+    place = replace(place, pythons={"paddlenlp": python})
+    part = section(trained=replace(TINY, library="paddlenlp", batches=Batches(size=2, length=9)))
+    lines = list(measure.measure("steps", part, place, rounds=1))
+    assert len(measure.read(place.results)) == 1, lines
+
+
+def test_tables_are_made_again_without_measuring(tmp_path: Path) -> None:
+    job = SECTIONS["start-up"].cases[-1].jobs["ours"]
+    kept = {"section": "start-up", "case": "`run_glue.py --help`", "side": "ours", "round": 0,
+            "job": fields_of(job), "seconds": 0.123, "machine": "m", "date": "d"}  # fmt: skip
+    (tmp_path / "results.jsonl").write_text(json.dumps(kept) + "\n")
+    document = tmp_path / "document.md"
+    document.write_text("<!-- begin start-up -->\n<!-- end start-up -->\n")
+    flags = ["--tables_only", "--folder", str(tmp_path), "--document", str(document)]
+    assert program.main([*flags, "--only", "start-up,steps"]) == 0
+    assert "| `run_glue.py --help` | ours | 123 ms | | | |" in document.read_text()
+    program.forget(tmp_path / "results.jsonl", ["start-up"])
+    assert measure.read(tmp_path / "results.jsonl") == []
+    with pytest.raises(SystemExit):
+        program.parse_args(["--only", "stepps"])
