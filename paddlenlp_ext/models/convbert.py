@@ -49,6 +49,7 @@ from paddlenlp_ext.nn.convolution import GroupedLinear, MixedAttention
 from paddlenlp_ext.nn.embeddings import Embeddings
 from paddlenlp_ext.nn.encoder import Encoder, EncoderLayer
 from paddlenlp_ext.nn.heads import Pooler
+from paddlenlp_ext.nn.linear import Linear
 from paddlenlp_ext.weights.names import NameTable, Row
 from paddlenlp_ext.weights.states import Array
 
@@ -248,7 +249,7 @@ def make_layer(config: ConvBertConfig) -> EncoderLayer:
 
     def linear(width: int, output_width: int) -> nn.Layer:
         if config.num_groups == 1:
-            return nn.Linear(width, output_width)
+            return Linear(width, output_width)
         return GroupedLinear(width, output_width, config.num_groups)
 
     if config.convolves:

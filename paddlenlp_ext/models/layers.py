@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from paddle import nn
-
 from paddlenlp_ext.models.config import ModelConfig
 from paddlenlp_ext.nn.attention import Attention
 from paddlenlp_ext.nn.encoder import EncoderLayer
+from paddlenlp_ext.nn.linear import Linear
 
 
 def make_layer(config: ModelConfig, *, activation_dropout: float = 0.0) -> EncoderLayer:
@@ -24,8 +23,8 @@ def make_layer(config: ModelConfig, *, activation_dropout: float = 0.0) -> Encod
 
     return EncoderLayer(
         attention(),
-        nn.Linear(config.hidden_size, config.intermediate_size),
-        nn.Linear(config.intermediate_size, config.hidden_size),
+        Linear(config.hidden_size, config.intermediate_size),
+        Linear(config.intermediate_size, config.hidden_size),
         hidden_act=config.hidden_act,
         hidden_size=config.hidden_size,
         layer_norm_eps=config.layer_norm_eps,

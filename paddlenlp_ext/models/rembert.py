@@ -30,6 +30,7 @@ from paddlenlp_ext.models.layers import make_layer
 from paddlenlp_ext.nn.embeddings import Embeddings
 from paddlenlp_ext.nn.encoder import Encoder, EncoderOutput
 from paddlenlp_ext.nn.heads import Pooler, TiedLMHead
+from paddlenlp_ext.nn.linear import Linear
 from paddlenlp_ext.weights.names import NameTable
 
 
@@ -166,7 +167,7 @@ class ProjectingEncoder(Encoder):
 
     def __init__(self, config: RemBertConfig) -> None:
         super().__init__(make_layer(config) for _ in range(config.num_hidden_layers))
-        self.projection = nn.Linear(config.input_embedding_size, config.hidden_size)
+        self.projection = Linear(config.input_embedding_size, config.hidden_size)
 
     def forward(self, hidden_states: Tensor, bias: Tensor | None, **memory: Any) -> EncoderOutput:
         """Run all layers on embedded tokens, float [B, L, E]; the rest as `Encoder.forward`."""

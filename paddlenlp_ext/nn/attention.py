@@ -6,6 +6,8 @@ import paddle
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
+from paddlenlp_ext.nn.linear import Linear
+
 KeyValue = tuple[Tensor, Tensor]  # keys and values of one attention; float [B, A, L, D] each
 
 
@@ -84,10 +86,10 @@ class Attention(nn.Layer):
             raise ValueError(f"hidden_size {hidden_size} is not a multiple of {num_heads} heads")
         self.num_heads = num_heads
         self.scale = (hidden_size // num_heads) ** -0.5
-        self.q_proj = nn.Linear(hidden_size, hidden_size)
-        self.k_proj = nn.Linear(hidden_size, hidden_size)
-        self.v_proj = nn.Linear(hidden_size, hidden_size)
-        self.out_proj = nn.Linear(hidden_size, hidden_size)
+        self.q_proj = Linear(hidden_size, hidden_size)
+        self.k_proj = Linear(hidden_size, hidden_size)
+        self.v_proj = Linear(hidden_size, hidden_size)
+        self.out_proj = Linear(hidden_size, hidden_size)
         self.dropout = nn.Dropout(dropout)
 
     def forward(

@@ -13,6 +13,7 @@ from paddle.autograd import PyLayer
 from paddle.nn import functional as F
 
 from paddlenlp_ext.nn.attention import KeyValue, attend
+from paddlenlp_ext.nn.linear import Linear
 
 
 class MixedAttention(nn.Layer):
@@ -45,13 +46,13 @@ class MixedAttention(nn.Layer):
         self.kernel_size = kernel_size
         self.scale = (half // num_heads) ** -0.5
         self.mask_padding = mask_padding
-        self.q_proj = nn.Linear(hidden_size, half)
-        self.k_proj = nn.Linear(hidden_size, half)
-        self.v_proj = nn.Linear(hidden_size, half)
+        self.q_proj = Linear(hidden_size, half)
+        self.k_proj = Linear(hidden_size, half)
+        self.v_proj = Linear(hidden_size, half)
         self.key_conv_attn_layer = SeparableConvolution(hidden_size, half, kernel_size)
-        self.conv_kernel_layer = nn.Linear(half, num_heads * kernel_size)
-        self.conv_out_layer = nn.Linear(hidden_size, half)
-        self.out_proj = nn.Linear(hidden_size, hidden_size)
+        self.conv_kernel_layer = Linear(half, num_heads * kernel_size)
+        self.conv_out_layer = Linear(hidden_size, half)
+        self.out_proj = Linear(hidden_size, hidden_size)
         self.dropout = nn.Dropout(dropout)
 
     def forward(

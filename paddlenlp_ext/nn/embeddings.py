@@ -5,6 +5,8 @@ from __future__ import annotations
 import paddle
 from paddle import Tensor, nn
 
+from paddlenlp_ext.nn.linear import Linear
+
 
 class Embeddings(nn.Layer):
     """Sum of word, position and token-type embeddings, normalised.
@@ -47,7 +49,7 @@ class Embeddings(nn.Layer):
         self.layer_norm = nn.LayerNorm(width, epsilon=layer_norm_eps)
         self.dropout = nn.Dropout(dropout)
         projects = output_width is not None and output_width != width
-        self.projection = nn.Linear(width, output_width) if projects else None
+        self.projection = Linear(width, output_width) if projects else None
 
     def forward(
         self,

@@ -7,6 +7,7 @@ from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from paddlenlp_ext.nn.encoder import activation
+from paddlenlp_ext.nn.linear import Linear
 
 IGNORED = -100  # the label of a position that has none
 
@@ -51,7 +52,7 @@ class TiedLMHead(nn.Layer):
         layer_norm_eps: float,
     ) -> None:
         super().__init__()
-        self.dense = nn.Linear(hidden_size, width)
+        self.dense = Linear(hidden_size, width)
         self.activation = activation(hidden_act)
         self.layer_norm = nn.LayerNorm(width, epsilon=layer_norm_eps)
         self.bias = self.create_parameter([vocab_size], is_bias=True)
