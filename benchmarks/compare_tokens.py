@@ -28,6 +28,7 @@ def tokenizers(folder: Path) -> Iterator[tuple[str, Any, Any]]:
     """Load the tokenizers of a folder in both libraries: name, ours, theirs."""
     import transformers
 
+    theirs: Any
     transformers.logging.set_verbosity_error()
     vocabulary = folder / "vocab.txt"
     model = next(iter(sorted(folder.glob("*.model"))), None)

@@ -109,7 +109,7 @@ class Outcome:
     @property
     def seconds(self) -> float:
         """Time of one pass: the sum of each batch's median."""
-        return sum(statistics.median(batch) for batch in zip(*self.passes, strict=True))
+        return float(sum(statistics.median(batch) for batch in zip(*self.passes, strict=True)))
 
 
 class JobFailedError(Exception):

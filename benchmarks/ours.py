@@ -76,7 +76,7 @@ def trim(model: Model, ids: np.ndarray) -> None:
 
     pad = model.config.pad_token_id
     data = Loader([Features(ids, None, 0)], GivenOrder([np.arange(1)]), pad_token_id=pad)
-    tokenizer = SimpleNamespace(all_special_ids=[], pad_token_id=pad)
+    tokenizer: Any = SimpleNamespace(all_special_ids=[], pad_token_id=pad)
     trim_vocabulary(model, tokenizer, [data])
 
 

@@ -27,7 +27,7 @@ from paddlenlp_ext import runtime
 def load_model(job: Job, folder: Path) -> Any:
     """Load the prepared weights."""
     source = folder / job.shape
-    cls = transformers.AutoModelForSequenceClassification
+    cls: Any = transformers.AutoModelForSequenceClassification
     if '"ernie_m"' in (source / "config.json").read_text():
         cls = ErnieMForSequenceClassification
     model = cls.from_pretrained(source, dtype=torch.float32)

@@ -11,7 +11,7 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from importlib import import_module
@@ -54,7 +54,7 @@ def timed(step: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def time_steps(steps: list[Callable[[], object]], job: Job) -> list[list[float]]:
+def time_steps(steps: Sequence[Callable[[], object]], job: Job) -> list[list[float]]:
     """Take the first step as warm-up, then all steps in turn, pass by pass."""
     for _ in range(job.warmup):
         steps[0]()
