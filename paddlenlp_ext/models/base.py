@@ -15,10 +15,10 @@ from paddle import Tensor, nn
 
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.models.config import ModelConfig
+from paddlenlp_ext.nn.arrays import fill
 from paddlenlp_ext.nn.encoder import Encoder
 from paddlenlp_ext.nn.trimmed_embedding import whole_parameters
 from paddlenlp_ext.weights import folders
-from paddlenlp_ext.weights.disk import forget
 from paddlenlp_ext.weights.names import NameTable
 from paddlenlp_ext.weights.pdparams import widen_bfloat16
 from paddlenlp_ext.weights.states import (
@@ -148,9 +148,7 @@ class Model(nn.Layer):
         new = parameters.keys() - state.keys()
         tensors.clear()  # from here on, what has been copied is let go
         for name in parameters.keys() - new:
-            array = state.pop(name)
-            _set(parameters[name], np.ascontiguousarray(array, dtype=np.float32))
-            forget(array)
+            fill(parameters[name], state.pop(name))
         for path, layer in self.named_sublayers():
             if any(f"{path}.{name}" in new for name, _ in layer.named_parameters("", False)):
                 self._initialize_layer(layer)
@@ -267,12 +265,6 @@ class Model(nn.Layer):
 
     def _parameter_names(self) -> list[str]:
         return [name for name, _ in self.named_parameters()]
-
-
-def _set(parameter: Tensor, values: Array) -> None:
-    """Copy numbers into a parameter; where no cast is needed, without a tensor in between."""
-    is_float32 = parameter.dtype == paddle.float32
-    parameter.set_value(values if is_float32 else paddle.to_tensor(values, dtype=parameter.dtype))
 
 
 def _as_float32(array: Array) -> Array:

@@ -1,14 +1,20 @@
-"""Read tensors from NumPy, without copying what lies in memory already."""
+"""Numbers of tensors as NumPy arrays, without copies of what lies in memory already."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+import paddle
 from numpy.typing import NDArray
 from paddle import Tensor
 
+from paddlenlp_ext.weights.disk import forget
+
 Array = NDArray[Any]
+
+BLOCK_BYTES = 1 << 26  # of an array that are copied at once
+VIEWED = (paddle.float32, paddle.float64, paddle.float16, paddle.int64, paddle.int32)
 
 
 def as_array(tensor: Tensor) -> Array:
@@ -21,13 +27,32 @@ def as_array(tensor: Tensor) -> Array:
         tensor: Of any type; one of bfloat16, which NumPy lacks, comes as uint16.
 
     Returns:
-        A view changes with the tensor: use it up before the next update. Of a tensor's shape.
+        Of the tensor's shape. A view changes with the tensor: use it up before the next update.
     """
     detached = tensor.detach()
-    # PaddlePaddle 2 has no such method, and bfloat16 no such view.
-    if tensor.place.is_cpu_place() and hasattr(detached, "__dlpack__"):
-        try:
-            return np.from_dlpack(detached)
-        except (RuntimeError, BufferError, TypeError):
-            pass
-    return np.asarray(detached.numpy())
+    return np.from_dlpack(detached) if _can_be_viewed(detached) else np.asarray(detached.numpy())
+
+
+def fill(parameter: Tensor, array: Array) -> None:
+    """Copy numbers into a parameter; of a mapped file, only a part is in memory at a time.
+
+    Args:
+        parameter: Of any floating-point type.
+        array: Of the same shape; any layout.
+    """
+    if not _can_be_viewed(parameter.detach()):
+        values = np.ascontiguousarray(array, dtype=np.float32)
+        parameter.set_value(paddle.to_tensor(values, dtype=parameter.dtype))
+        forget(array)
+        return
+    target = as_array(parameter)
+    rows = max(1, BLOCK_BYTES * len(array) // max(1, array.nbytes))
+    for start in range(0, len(array), rows):
+        target[start : start + rows] = array[start : start + rows]
+        forget(array)
+
+
+def _can_be_viewed(tensor: Tensor) -> bool:
+    # PaddlePaddle 2 has no such method, and NumPy no bfloat16.
+    is_known = hasattr(tensor, "__dlpack__") and tensor.dtype in VIEWED
+    return is_known and bool(tensor.place.is_cpu_place())

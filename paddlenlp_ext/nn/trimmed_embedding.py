@@ -17,6 +17,7 @@ from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from paddlenlp_ext.nn.arrays import as_array
+from paddlenlp_ext.weights.safe_tensors import SparseRows
 
 Array = NDArray[Any]
 
@@ -70,12 +71,9 @@ class TrimmedEmbedding(nn.Layer):
         """Shape of the whole table."""
         return self._table.shape
 
-    def spread(self, rows: Array) -> Array:
+    def spread(self, rows: Array) -> SparseRows:
         """Put what belongs to the trained rows in its place, among zeros; [U, E] -> [V, E]."""
-        # Memory that was never written to takes no room.
-        table = np.zeros(self.shape, rows.dtype)
-        table[self.used] = rows
-        return table
+        return SparseRows(len(self._table), self.used, rows)
 
     def pick(self, table: Array) -> Array:
         """Take the trained rows out of something of the whole table's shape; undoes `spread`.

@@ -20,6 +20,7 @@ from paddlenlp_ext.nn.arrays import as_array
 from paddlenlp_ext.nn.trimmed_embedding import TrimmedEmbedding, trimmed_tables
 from paddlenlp_ext.training.optimization import TableAdamW
 from paddlenlp_ext.weights.disk import forget
+from paddlenlp_ext.weights.safe_tensors import SparseRows
 
 Array = npt.NDArray[Any]
 
@@ -27,7 +28,7 @@ COUNTER = re.compile(r"^fp32_master_\d+_|_\d+$")  # what Paddle adds to a kind
 MASTER = "master"  # float32 weights of a model that computes in float16 or bfloat16
 
 
-def export_optimizer(model: nn.Layer, optimizer: Optimizer) -> dict[str, Array]:
+def export_optimizer(model: nn.Layer, optimizer: Optimizer) -> dict[str, Array | SparseRows]:
     """Read the state of an optimizer: `kind/parameter` to array.
 
     Arrays are views where possible (`nn.arrays.as_array`): to be written before the next update.
@@ -35,7 +36,7 @@ def export_optimizer(model: nn.Layer, optimizer: Optimizer) -> dict[str, Array]:
     """
     tables = trimmed_tables(model)
 
-    def whole(name: str, tensor: Tensor) -> Array:
+    def whole(name: str, tensor: Tensor) -> Array | SparseRows:
         table = tables.get(_parameter(name))
         is_of_rows = table is not None and tensor.shape == table.weight.shape
         return table.spread(as_array(tensor)) if table and is_of_rows else as_array(tensor)

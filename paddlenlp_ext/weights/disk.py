@@ -39,11 +39,10 @@ def forget(array: NDArray[Any]) -> None:
     origin is left as it is.
     """
     origin: Any = array
-    while isinstance(origin, np.ndarray):
-        origin = origin.base
-    file = origin.obj if isinstance(origin, memoryview) else None
-    if isinstance(file, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):  # Windows has none
-        file.madvise(mmap.MADV_DONTNEED)
+    while isinstance(origin, np.ndarray | memoryview):
+        origin = origin.base if isinstance(origin, np.ndarray) else origin.obj
+    if isinstance(origin, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):  # Windows has none
+        origin.madvise(mmap.MADV_DONTNEED)
 
 
 @contextmanager

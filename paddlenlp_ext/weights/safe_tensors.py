@@ -1,26 +1,28 @@
-"""Read and write .safetensors files, through the safetensors library.
+"""Read and write .safetensors files.
 
-The library checks the whole header (offsets, sizes, no holes). The numbers are then viewed in the
-mapped file rather than copied, bfloat16, which NumPy lacks, too.
+On reading, the safetensors library checks the whole header (offsets, sizes, no holes). The numbers
+are then viewed in the mapped file rather than copied, bfloat16, which NumPy lacks, too.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from paddlenlp_ext.errors import WeightsError
 from paddlenlp_ext.weights.disk import map_file, replace_file
 from paddlenlp_ext.weights.pdparams import view_array, widen_bfloat16
 
 Array = NDArray[Any]
+Shape = tuple[int, ...]
 
 _TYPES = {
     "F64": "<f8",
@@ -34,6 +36,8 @@ _TYPES = {
     "U8": "|u1",
     "BOOL": "|b1",
 }
+_CODES = {np.dtype(code): name for name, code in _TYPES.items() if name != "BF16"}
+_BLOCK = 4096  # rows
 
 
 def read_safetensors(path: Path) -> dict[str, Array]:
@@ -73,21 +77,83 @@ def read_metadata(path: Path) -> dict[str, str]:
         raise _damaged(path, error) from error
 
 
+@dataclass(frozen=True)
+class SparseRows:
+    """A table of zeros but for some rows; whole, it exists in no memory, only in files.
+
+    Attributes:
+        length: Rows of the table, `V`.
+        numbers: Those that are given, ascending; int64 [U].
+        rows: What they hold; [U, E].
+    """
+
+    length: int
+    numbers: NDArray[np.int64]
+    rows: Array
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of an element."""
+        return self.rows.dtype
+
+    @property
+    def shape(self) -> Shape:
+        """Shape of the whole table, [V, E]."""
+        return self.length, *self.rows.shape[1:]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the whole table."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    def blocks(self) -> Iterator[Array]:
+        """Make the table, some rows at a time."""
+        bounds = range(0, self.length, _BLOCK)
+        cuts = np.searchsorted(self.numbers, [*bounds[1:], self.length])
+        begin = 0
+        for start, end in zip(bounds, cuts, strict=True):
+            count = min(_BLOCK, self.length - start)
+            block = np.zeros((count, *self.rows.shape[1:]), self.dtype)
+            block[self.numbers[begin:end] - start] = self.rows[begin:end]
+            yield block
+            begin = end
+
+
 def write_safetensors(
-    path: Path, tensors: Mapping[str, Array], metadata: Mapping[str, str] | None = None
+    path: Path,
+    tensors: Mapping[str, Array | SparseRows],
+    metadata: Mapping[str, str] | None = None,
 ) -> None:
     """Write tensors as one file, whole or not at all.
+
+    Not by the library, which wants all of every tensor in memory.
 
     Raises:
         WeightsError: The file cannot be written, or a tensor is of a type that the format lacks.
     """
-    # The library writes memory as it lies there, so a transposed view would come out wrong.
-    dense = {name: np.asarray(array, order="C") for name, array in tensors.items()}
-    with replace_file(path) as temporary:
-        try:
-            save_file(dense, temporary, metadata=dict(metadata or {}) or None)
-        except SafetensorError as error:
-            raise WeightsError(f"{path}: cannot be written: {error}") from error
+    header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+    # In the library's order: wide types first, so that every tensor lies on a multiple of its type.
+    ordered = sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name))
+    end = 0
+    for name in ordered:
+        array = tensors[name]
+        if array.dtype.newbyteorder("<") not in _CODES:
+            raise WeightsError(f"{path}: {name!r} is of type {array.dtype}, which the format lacks")
+        begin, end = end, end + array.nbytes
+        header[name] = {
+            "dtype": _CODES[array.dtype.newbyteorder("<")],
+            "shape": array.shape,
+            "data_offsets": [begin, end],
+        }
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    with replace_file(path) as temporary, temporary.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name in ordered:
+            array = tensors[name]
+            for block in array.blocks() if isinstance(array, SparseRows) else [array]:
+                little = np.asarray(block, block.dtype.newbyteorder("<"), order="C")
+                file.write(little.reshape(-1).view(np.uint8).data)
 
 
 def _open(path: Path) -> tuple[dict[str, Any], memoryview]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from paddlenlp_ext.errors import WeightsError
-from paddlenlp_ext.weights.disk import map_file, replace_file
+from paddlenlp_ext.weights.disk import forget, map_file, replace_file
 from paddlenlp_ext.weights.files import layout_of, read_index, read_weights
 from paddlenlp_ext.weights.pdparams import write_pdparams
 from paddlenlp_ext.weights.safe_tensors import write_safetensors
@@ -182,3 +182,23 @@ def test_folders_that_are_not_there(tmp_path: Path) -> None:
         write_safetensors(tmp_path / "none" / "a.safetensors", PARTS[0])
     with pytest.raises(WeightsError, match="cannot be read: Is a directory"):
         map_file(tmp_path)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux counts memory there")
+@pytest.mark.parametrize("name", ["model.safetensors", "model_state.pdparams"])
+def test_forgotten_arrays_take_no_memory(name: str, tmp_path: Path) -> None:
+    def mapped() -> int:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("RssFile"))
+
+    path = tmp_path / name
+    write = write_safetensors if path.suffix == ".safetensors" else write_pdparams
+    write(path, {"w": np.ones((5000, 1000), "f4")})
+    array = read_weights(path)["w"].T  # views of views lead to the file, too
+    before = mapped()
+    total = array.sum()
+    assert mapped() - before > 15_000
+    forget(array)
+    assert mapped() - before < 5_000
+    assert array.sum() == total
+    forget(np.ones(3))  # of no file

@@ -10,7 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paddlenlp_ext.errors import WeightsError
-from paddlenlp_ext.weights.safe_tensors import read_metadata, read_safetensors, write_safetensors
+from paddlenlp_ext.weights.safe_tensors import (
+    SparseRows,
+    read_metadata,
+    read_safetensors,
+    write_safetensors,
+)
 from tests.weights.arrays import STATES, Arrays, assert_equal, bfloat16
 
 
@@ -40,6 +45,26 @@ def test_views_are_written_as_they_look(tmp_path: Path) -> None:
     write_safetensors(path, views)
     assert_equal(safetensors.numpy.load_file(path), views)
     assert read_metadata(path) == {}
+
+
+@pytest.mark.parametrize("length", [1, 4096, 9001])  # a block has 4096 rows
+def test_sparse_rows_are_written_among_zeros(length: int, tmp_path: Path) -> None:
+    random = np.random.default_rng(2)
+    whole = np.zeros((length, 3), "f4")
+    numbers = np.flatnonzero(random.random(length) < 0.3)
+    whole[numbers] = random.normal(size=(len(numbers), 3))
+    sparse = SparseRows(length, numbers, whole[numbers])
+    assert (sparse.shape, sparse.dtype, sparse.nbytes) == (whole.shape, whole.dtype, whole.nbytes)
+    path = tmp_path / "model.safetensors"
+    tensors = {"after": np.arange(5), "rows": sparse}
+    write_safetensors(path, tensors)
+    assert_equal(safetensors.numpy.load_file(path), tensors | {"rows": whole})
+
+
+def test_what_the_format_lacks_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"'w' is of type complex64, which the format lacks"):
+        write_safetensors(tmp_path / "model.safetensors", {"w": np.ones(3, "c8")})
+    assert not [*tmp_path.iterdir()]
 
 
 def test_bfloat16_becomes_float32(tmp_path: Path) -> None:

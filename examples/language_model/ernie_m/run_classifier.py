@@ -9,6 +9,7 @@ On several devices: `python -m paddle.distributed.launch --nproc_per_node 2` in 
 from __future__ import annotations
 
 import argparse
+import gc
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -214,6 +215,7 @@ def test(args: argparse.Namespace, folder: Path, examples: ExamplesByLanguage) -
     from paddlenlp_ext.training import distributed, engine, languages
     from paddlenlp_ext.training.losses import loss_for
 
+    gc.collect()  # the trained model goes before the tested one comes
     model = AutoModelForSequenceClassification.from_pretrained(folder)
     batching = engine.batching(args, AutoTokenizer.from_pretrained(folder))
     loss = loss_for(XNLI.num_labels)

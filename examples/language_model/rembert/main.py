@@ -10,6 +10,7 @@ On several devices: `python -m paddle.distributed.launch --nproc_per_node 2` in 
 from __future__ import annotations
 
 import argparse
+import gc
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -226,6 +227,7 @@ def test(
     from paddlenlp_ext.training.losses import loss_for
 
     source = args.output_dir if args.do_train else args.model_name_or_path
+    gc.collect()  # the trained model goes before the tested one comes
     model = load_trained(source, args.model_type, task)
     batching = engine.batching(args, AutoTokenizer.from_pretrained(source))
     loss = loss_for(task.num_labels)
