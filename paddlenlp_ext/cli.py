@@ -6,6 +6,7 @@ Paddle, so `--help` answers at once.
 """
 
 import argparse
+import math
 import signal
 import sys
 import threading
@@ -18,6 +19,7 @@ from paddlenlp_ext.errors import UserError
 
 DEVICES = ("cpu", "gpu", "xpu", "npu")
 
+LARGEST = 2**31 - 1  # what Paddle and HDF5 count with
 USER_ERROR = 2  # exit codes; argparse takes 2 as well
 INTERRUPTED = 130  # what a shell shows for a program that Ctrl-C ended
 TERMINATED = 143  # and for one that SIGTERM ended
@@ -31,13 +33,39 @@ def whole_number(text: str) -> int:
             raise ValueError
     except (ValueError, OverflowError):
         raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r}") from None
-    return int(text) if text.strip().lstrip("+-").isdigit() else int(value)
+    if abs(value) > LARGEST:
+        raise argparse.ArgumentTypeError(f"expected at most {LARGEST:,}, got {text!r}")
+    return int(value)
 
 
 def positive_number(text: str) -> int:
     """Parse a whole number that is at least 1."""
     if (value := whole_number(text)) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    return value
+
+
+def count(text: str) -> int:
+    """Parse a whole number that is at least 0."""
+    if (value := whole_number(text)) < 0:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 0, got {text!r}")
+    return value
+
+
+def amount(text: str) -> float:
+    """Parse a number that is at least 0."""
+    try:
+        if 0 <= (value := float(text)) < math.inf:
+            return value
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"expected a number of at least 0, got {text!r}")
+
+
+def positive_amount(text: str) -> float:
+    """Parse a number above 0."""
+    if (value := amount(text)) == 0:
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
     return value
 
 
@@ -89,7 +117,7 @@ def add_engine_arguments(
             group.add_argument(f"--{name}", **options)  # type: ignore[arg-type]
 
     switch = {"type": boolean, "nargs": "?", "const": True, "default": False, "metavar": "BOOL"}
-    add("seed", type=whole_number, default=42, help="of data order, dropout and new weights")
+    add("seed", type=count, default=42, help="of data order, dropout and new weights")
     add("data_dir", default=None, help="folder of the data files; without it they are downloaded")
     add(
         "resume_from_checkpoint",
@@ -100,7 +128,7 @@ def add_engine_arguments(
     )
     add(
         "keep_checkpoints",
-        type=whole_number,
+        type=count,
         default=0,
         help="keep only the newest N checkpoints and the best one; 0 keeps all",
     )
@@ -113,7 +141,7 @@ def add_engine_arguments(
         default=1,
         help="batches per update; their examples weigh the same, however they are split",
     )
-    add("max_grad_norm", type=float, default=1.0, help="clip the global norm; 0 does not clip")
+    add("max_grad_norm", type=amount, default=1.0, help="clip the global norm; 0 does not clip")
     add("use_amp", **switch, help="train in mixed precision (GPU and XPU)")
     add(
         "amp_level",
@@ -122,7 +150,7 @@ def add_engine_arguments(
         help="O1 casts chosen operations, O2 the whole model, with float32 master weights",
     )
     add("amp_dtype", choices=("float16", "bfloat16"), default="float16", help="of mixed precision")
-    add("scale_loss", type=float, default=2.0**15, help="first loss scale, for float16")
+    add("scale_loss", type=positive_amount, default=2.0**15, help="first loss scale, for float16")
     add("recompute", **switch, help="save memory: compute activations again in the backward pass")
     if trims_vocabulary:
         add(
@@ -143,6 +171,11 @@ def add_engine_arguments(
         choices=("stop", "skip"),
         default="stop",
         help="stop before the update when a loss is not finite, or skip that update",
+    )
+    add(
+        "token_cache",
+        **{**switch, "default": True},
+        help="keep the ids of large data on disk for the next run; default: true",
     )
     add("verbose", **switch, help="print the settings that were tuned to this machine")
 

@@ -19,3 +19,7 @@ class WeightsError(UserError):
 
 class DeviceError(UserError):
     """The asked device is not there."""
+
+
+class TooLongError(UserError, ValueError):
+    """A sequence is longer than a model has positions."""

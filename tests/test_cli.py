@@ -12,10 +12,14 @@ import pytest
 
 from paddlenlp_ext.cli import (
     add_engine_arguments,
+    amount,
     boolean,
+    count,
     device,
+    positive_amount,
     positive_number,
     run,
+    share,
     whole_number,
 )
 from paddlenlp_ext.errors import DataError
@@ -23,7 +27,7 @@ from paddlenlp_ext.errors import DataError
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("3", 3), ("1e5", 100_000), ("-1", -1), ("2.0", 2), (" 7 ", 7), (str(2**60 + 1), 2**60 + 1)],
+    [("3", 3), ("1e5", 100_000), ("-1", -1), ("2.0", 2), (" 7 ", 7), ("2147483647", 2**31 - 1)],
 )
 def test_whole_numbers(text, value):
     assert whole_number(text) == value
@@ -33,6 +37,28 @@ def test_whole_numbers(text, value):
 def test_what_is_no_whole_number(text):
     with pytest.raises(argparse.ArgumentTypeError, match="expected a whole number"):
         whole_number(text)
+
+
+@pytest.mark.parametrize("text", ["2147483648", "-1e20", "9" * 300])
+def test_numbers_that_nothing_can_count_to(text):
+    with pytest.raises(argparse.ArgumentTypeError, match=r"expected at most 2,147,483,647, got"):
+        whole_number(text)
+
+
+@pytest.mark.parametrize(
+    ("parse", "good", "bad"),
+    [
+        (count, {"0": 0, "1e3": 1000}, ["-1", "x", "0.5"]),
+        (amount, {"0": 0.0, "1e-5": 1e-5}, ["-1", "nan", "inf", "-inf", "1e400", "", "1,5"]),
+        (positive_amount, {"1e-8": 1e-8, "32768": 32768.0}, ["0", "-0.0", "nan", "inf", "1e-400"]),
+        (share, {"0": 0.0, "1": 1.0, ".1": 0.1}, ["-0.1", "1.1", "nan", "inf", "15"]),
+    ],
+)
+def test_bounds_of_numbers(parse, good, bad):
+    assert {text: parse(text) for text in good} == good
+    for text in bad:
+        with pytest.raises(argparse.ArgumentTypeError, match=f"got '{text}'"):
+            parse(text)
 
 
 def test_positive_numbers():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import paddle
 from paddle import Tensor, nn
 
+from paddlenlp_ext.errors import TooLongError
 from paddlenlp_ext.nn.linear import Linear
 
 
@@ -73,15 +74,15 @@ class Embeddings(nn.Layer):
             float [B, L, E], or [B, L, H] after a projection.
 
         Raises:
-            ValueError: The sequence is longer than the position table allows.
+            TooLongError: The sequence is longer than the position table allows.
         """
         words = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds
         length = words.shape[1]
         if position_ids is None:
             if first_position + length > self.max_length:
-                raise ValueError(
+                raise TooLongError(
                     f"a sequence of {first_position + length} tokens is longer than the model's "
-                    f"{self.max_length} positions; truncate it (max_seq_length)"
+                    f"{self.max_length} positions; truncate it (--max_seq_length)"
                 )
             position_ids = paddle.arange(first_position, first_position + length).unsqueeze(0)
         total = words + self.position_embeddings(position_ids + self.position_offset)

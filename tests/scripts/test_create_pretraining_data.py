@@ -47,7 +47,7 @@ def test_creating_data(folder, tmp_path, capsys):
     [
         (["--max_seq_length", "4"], "expected at least 5"),
         (["--masked_lm_prob", "15"], "expected a number from 0 to 1, got '15'"),
-        (["--random_seed", "-1"], "expected at least 0"),
+        (["--random_seed", "-1"], "expected a whole number of at least 0, got '-1'"),
     ],
 )
 def test_bad_flags_of_creating_data(flags, message, capsys):

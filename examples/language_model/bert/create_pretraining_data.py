@@ -43,7 +43,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--max_predictions_per_seq", type=cli.positive_number, default=20, help="of a row, at most")
     add("--masked_lm_prob", type=cli.share, default=0.15, help="share of the tokens to mask")
     add("--short_seq_prob", type=cli.share, default=0.1, help="share of rows to be shorter")
-    add("--random_seed", type=cli.whole_number, default=12345, help="decides every choice")
+    add("--random_seed", type=cli.count, default=12345, help="decides every choice")
     more = parser.add_argument_group("further", "what the original script does not have")
     more.add_argument(
         "--whole_word_masking", action="store_true", help="mask all pieces of a word, or none"
@@ -68,8 +68,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.max_seq_length < 5:
         parser.error("--max_seq_length: expected at least 5: three special tokens and two texts")
-    if args.random_seed < 0:
-        parser.error("--random_seed: expected at least 0")
     return args
 
 

@@ -47,18 +47,18 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--task_name", required=True, help="CoLA, SST-2, MRPC, STS-B, QQP, MNLI, QNLI or RTE")
     add("--max_seq_length", type=cli.positive_number, default=128, help="longer texts are cut")
     add("--batch_size", type=cli.positive_number, default=8, help="examples a step, each device")
-    add("--learning_rate", type=float, default=5e-5, help="the highest of the run")
+    add("--learning_rate", type=cli.amount, default=5e-5, help="the highest of the run")
     add("--num_train_epochs", type=cli.positive_number, default=3, help="passes over the data")
     add("--logging_steps", type=cli.positive_number, default=500, help="steps between log lines")
     add("--save_steps", type=cli.positive_number, default=500, help="steps between checkpoints")
     add("--output_dir", required=True, help="where checkpoints and results go")
-    add("--n_gpu", type=cli.whole_number, default=1, help="number of devices; 0 is the CPU")
+    add("--n_gpu", type=cli.count, default=1, help="number of devices; 0 is the CPU")
     add("--device", type=cli.device, help="cpu, gpu or xpu; default: a GPU if there is one")
     add("--max_steps", type=cli.whole_number, default=-1, help="above 0, wins over the epochs")
-    add("--weight_decay", type=float, default=0.0, help="of all but biases and LayerNorm")
-    add("--adam_epsilon", type=float, default=1e-8, help="AdamW's")
-    add("--warmup_steps", type=cli.whole_number, default=0, help="above 0, wins over the share")
-    add("--warmup_proportion", type=float, default=0.0, help="share of the steps that warm up")
+    add("--weight_decay", type=cli.amount, default=0.0, help="of all but biases and LayerNorm")
+    add("--adam_epsilon", type=cli.positive_amount, default=1e-8, help="AdamW's")
+    add("--warmup_steps", type=cli.count, default=0, help="above 0, wins over the share")
+    add("--warmup_proportion", type=cli.share, default=0.0, help="share of the steps that warm up")
     cli.add_engine_arguments(parser, trims_vocabulary=True)
     return parser.parse_args(argv)
 
@@ -128,6 +128,7 @@ def train(args: argparse.Namespace) -> dict[str, float]:
             max_eval_samples=args.max_eval_samples,
             on_bad_row=args.on_bad_row,
             pad_to_multiple_of=engine.padding_multiple(args.device),
+            cache=engine.token_cache(args),
         )
         model = model_class(args.model_type, "ForSequenceClassification").from_pretrained(
             source, num_labels=task.num_labels, id2label=dict(enumerate(task.labels or ())) or None

@@ -58,17 +58,17 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="masked tokens of a row that are used, at most",
     )
     add("--batch_size", type=cli.positive_number, default=8, help="rows a step, each device")
-    add("--learning_rate", type=float, default=5e-5, help="the highest of the run")
-    add("--weight_decay", type=float, default=0.0, help="of all but biases and LayerNorm")
-    add("--adam_epsilon", type=float, default=1e-8, help="AdamW's")
-    add("--warmup_steps", type=cli.whole_number, default=0, help="of the learning rate")
+    add("--learning_rate", type=cli.amount, default=5e-5, help="the highest of the run")
+    add("--weight_decay", type=cli.amount, default=0.0, help="of all but biases and LayerNorm")
+    add("--adam_epsilon", type=cli.positive_amount, default=1e-8, help="AdamW's")
+    add("--warmup_steps", type=cli.count, default=0, help="of the learning rate")
     add("--num_train_epochs", type=cli.positive_number, default=3, help="passes over the data")
     add("--input_dir", required=True, help="folder of .hdf5 files with 'train' in their names")
     add("--output_dir", required=True, help="where checkpoints and results go")
     add("--logging_steps", type=cli.positive_number, default=500, help="steps between log lines")
     add("--save_steps", type=cli.positive_number, default=500, help="steps between checkpoints")
     add("--max_steps", type=cli.whole_number, default=-1, help="above 0, wins over the epochs")
-    add("--n_gpu", type=cli.whole_number, default=1, help="number of devices; 0 is the CPU")
+    add("--n_gpu", type=cli.count, default=1, help="number of devices; 0 is the CPU")
     add("--device", type=cli.device, help="cpu, gpu or xpu; default: a GPU if there is one")
     more = parser.add_argument_group("further", "what the original script does not have")
     more.add_argument(
@@ -87,7 +87,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="preset or folder of the vocabulary that is saved with the model; default: as "
         "--model_name_or_path",
     )
-    cli.add_engine_arguments(parser, omit=("data_dir", "group_by_length", "on_bad_row"))
+    unused = ("data_dir", "group_by_length", "on_bad_row", "token_cache")
+    cli.add_engine_arguments(parser, omit=unused)
     return parser.parse_args(argv)
 
 

@@ -63,12 +63,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--mask_prob", type=cli.share, default=0.15, help="share of the tokens to mask")
     add("--train_batch_size", type=cli.positive_number, default=96, help="rows, each device")
     add("--eval_batch_size", type=cli.positive_number, default=96, help="of dev.data, if there")
-    add("--learning_rate", type=float, default=5e-4, help="the highest of the run")
-    add("--weight_decay", type=float, default=0.01, help="of all but biases and LayerNorm")
-    add("--adam_epsilon", type=float, default=1e-6, help="AdamW's")
+    add("--learning_rate", type=cli.amount, default=5e-4, help="the highest of the run")
+    add("--weight_decay", type=cli.amount, default=0.01, help="of all but biases and LayerNorm")
+    add("--adam_epsilon", type=cli.positive_amount, default=1e-6, help="AdamW's")
     add("--num_train_epochs", type=cli.positive_number, default=4, help="passes over the data")
     add("--max_steps", type=cli.whole_number, default=-1, help="above 0, wins over the epochs")
-    add("--warmup_steps", type=cli.whole_number, default=10000, help="of the learning rate")
+    add("--warmup_steps", type=cli.count, default=10000, help="of the learning rate")
     add("--logging_steps", type=cli.positive_number, default=100, help="steps between log lines")
     add("--save_steps", type=cli.positive_number, default=1000, help="steps between checkpoints")
     add(
@@ -101,7 +101,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     more.add_argument(
         "--prepare_only", action="store_true", help="make the shards of the corpus, and stop"
     )
-    unused = ("eval_batch_size", "data_dir", "group_by_length", "on_bad_row")
+    unused = ("eval_batch_size", "data_dir", "group_by_length", "on_bad_row", "token_cache")
     cli.add_engine_arguments(parser, omit=unused)
     parser.set_defaults(scale_loss=1024.0)
     return parser.parse_args(argv)

@@ -55,7 +55,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--data_dir", help="folder of the data files; without it they are downloaded")
     add("--output_dir", default="outputs", help="where the best model and the results go")
     add("--device", type=cli.device, help="cpu, gpu or xpu; default: a GPU if there is one")
-    add("--learning_rate", type=float, default=8e-6, help="the highest of the run")
+    add("--learning_rate", type=cli.amount, default=8e-6, help="the highest of the run")
     add("--num_train_epochs", type=cli.positive_number, default=3, help="passes over the data")
     per_device = {"type": cli.positive_number, "default": 16, "metavar": "N"}
     add("--train_batch_size", dest="batch_size", **per_device, help="examples, each device")
@@ -71,9 +71,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         default=2,
         help="batches per step; their examples weigh the same, however they are split",
     )
-    add("--warmup_proportion", type=float, default=0.02, help="share of the steps that warm up")
-    add("--weight_decay", type=float, default=0.01, help="of all but biases and LayerNorm")
-    add("--seed", type=cli.whole_number, default=42, help="of data order, dropout and new weights")
+    add("--warmup_proportion", type=cli.share, default=0.02, help="share of the steps that warm up")
+    add("--weight_decay", type=cli.amount, default=0.01, help="of all but biases and LayerNorm")
+    add("--seed", type=cli.count, default=42, help="of data order, dropout and new weights")
     add(
         "--model_name_or_path",
         help="a preset, or a folder with a model; default: rembert, or --output_dir",
