@@ -57,7 +57,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--save_steps", type=cli.positive_number, default=10000, help="steps between checkpoints")
     add("--batch_size", type=cli.positive_number, default=16, help="examples a step, each device")
     add("--weight_decay", type=cli.amount, default=0.0, help="of all but biases and LayerNorm")
-    add("--layerwise_decay", type=cli.share, default=0.8, help="of the rate, from a layer to the next")
+    add(
+        "--layerwise_decay",
+        type=cli.share,
+        default=0.8,
+        help="of the rate, from a layer to the next",
+    )
     add("--adam_epsilon", type=cli.positive_amount, default=1e-8, help="AdamW's")
     add("--warmup_steps", type=cli.count, default=0, help="above 0, wins over the share")
     add("--warmup_proportion", type=cli.share, default=0.1, help="share of the steps that warm up")
@@ -66,7 +71,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--device", type=cli.device, help="cpu, gpu or xpu; default: a GPU if there is one")
     switch = {"type": cli.boolean, "nargs": "?", "const": True, "default": False}
     add("--use_amp", **switch, metavar="BOOL", help="train in mixed precision (GPU and XPU)")
-    add("--scale_loss", type=cli.positive_amount, default=2.0**15, help="first loss scale, for float16")
+    add(
+        "--scale_loss",
+        type=cli.positive_amount,
+        default=2.0**15,
+        help="first loss scale, for float16",
+    )
     add("--languages", nargs="+", help="of dev and test, and of translate-train-all; default: all")
     cli.add_engine_arguments(parser, omit=("seed", "use_amp", "scale_loss"), trims_vocabulary=True)
     return parser.parse_args(argv)
