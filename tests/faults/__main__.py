@@ -19,6 +19,7 @@ from tests.faults import (
     creation,
     inputs,
     kills,
+    mistakes,
     processes,
     resources,
     steadiness,
@@ -26,7 +27,7 @@ from tests.faults import (
 )
 from tests.faults.table import Fault, Measured, Result, Scale, markdown
 
-MODULES = (kills, checkpoints, suites, creation, processes, resources, inputs, steadiness)
+MODULES = (kills, checkpoints, suites, creation, processes, resources, inputs, steadiness, mistakes)
 FAULTS = sorted(
     (fault for module in MODULES for fault in module.FAULTS), key=lambda fault: fault.number
 )
