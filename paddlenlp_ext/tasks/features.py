@@ -9,6 +9,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from paddlenlp_ext.tasks.task import TextExample
+from paddlenlp_ext.tasks.token_cache import Ids, TokenCache, TokenRows
 
 if TYPE_CHECKING:
     from paddlenlp_ext.tokenizers.base import Tokenizer
@@ -37,7 +38,11 @@ class Features:
 
 
 def make_features(
-    examples: Sequence[TextExample], tokenizer: "Tokenizer", max_length: int
+    examples: Sequence[TextExample],
+    tokenizer: "Tokenizer",
+    max_length: int,
+    *,
+    cache: TokenCache | None = None,
 ) -> list[Features]:
     """Tokenize examples.
 
@@ -48,11 +53,31 @@ def make_features(
         examples: All single texts, or all pairs.
         tokenizer: The model's tokenizer.
         max_length: Most tokens of an example, special tokens included.
+        cache: Where ids of many texts are kept for the next run; None keeps none.
 
     Returns:
         One entry an example, in order.
     """
-    features: list[Features] = []
+
+    def tokenize() -> TokenRows:
+        return _tokenize(examples, tokenizer, max_length)
+
+    rows = cache.rows(examples, tokenizer, max_length, tokenize) if cache else tokenize()
+    no_types: list[Ids | None] = [None] * len(examples)
+    type_ids = no_types if rows.token_type_ids is None else rows.token_type_ids
+    labels = [example.label for example in examples]
+    return [*map(Features, rows.input_ids, type_ids, labels)]
+
+
+def _tokenize(
+    examples: Sequence[TextExample], tokenizer: "Tokenizer", max_length: int
+) -> TokenRows:
+    """Tokenize examples chunk by chunk; within a chunk the libraries use all cores by themselves.
+
+    Processes of our own would gain little: handing rows over costs what the rest takes.
+    """
+    input_ids: list[Ids] = []
+    type_ids: list[Ids] = []
     with tqdm(total=len(examples), desc="tokenizing", unit="row", disable=None, leave=False) as bar:
         for start in range(0, len(examples), CHUNK):
             chunk = examples[start : start + CHUNK]
@@ -64,11 +89,7 @@ def make_features(
                 max_length=max_length,
                 return_attention_mask=False,  # the batch makes it, from lengths
             )
-            input_ids = [np.asarray(ids, np.int32) for ids in encoded["input_ids"]]
-            type_ids: Sequence[npt.NDArray[np.int32] | None] = [None] * len(chunk)
-            if "token_type_ids" in encoded:
-                type_ids = [np.asarray(types, np.int32) for types in encoded["token_type_ids"]]
-            labels = [example.label for example in chunk]
-            features.extend(map(Features, input_ids, type_ids, labels))
+            input_ids += [np.asarray(ids, np.int32) for ids in encoded["input_ids"]]
+            type_ids += [np.asarray(ids, np.int32) for ids in encoded.get("token_type_ids", ())]
             bar.update(len(chunk))
-    return features
+    return TokenRows(input_ids, type_ids or None)

@@ -12,6 +12,7 @@ from paddle.optimizer import Optimizer
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.models.base import Model
 from paddlenlp_ext.tasks.batches import Loader
+from paddlenlp_ext.tasks.token_cache import TokenCache
 from paddlenlp_ext.tokenizers.base import Tokenizer
 from paddlenlp_ext.training import distributed
 from paddlenlp_ext.training.loaders import Batching
@@ -89,6 +90,7 @@ def batching(args: Namespace, tokenizer: Tokenizer) -> Batching:
         seed=args.seed,
         group_by_length=args.group_by_length,
         pad_to_multiple_of=padding_multiple(args.device),
+        cache=TokenCache.default() if args.token_cache else None,
     )
 
 

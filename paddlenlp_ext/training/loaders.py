@@ -11,6 +11,7 @@ from paddlenlp_ext.tasks.batches import BatchOrder, EvaluationOrder, Loader, Ord
 from paddlenlp_ext.tasks.features import Features, make_features
 from paddlenlp_ext.tasks.rows import BadRow, read_examples
 from paddlenlp_ext.tasks.task import Task, TextExample
+from paddlenlp_ext.tasks.token_cache import TokenCache
 from paddlenlp_ext.tokenizers.base import Tokenizer
 from paddlenlp_ext.training import distributed
 
@@ -27,6 +28,7 @@ class Batching:
         seed: Of the order of training.
         group_by_length: Whether training examples of similar length share a batch.
         pad_to_multiple_of: Lengths of batches are rounded up to a multiple of it.
+        cache: Where ids are kept for later runs; None keeps none.
     """
 
     tokenizer: Tokenizer
@@ -36,10 +38,11 @@ class Batching:
     seed: int = 42
     group_by_length: bool = False
     pad_to_multiple_of: int = 1
+    cache: TokenCache | None = None
 
     def training(self, examples: Sequence[TextExample]) -> Loader:
         """Tokenize examples to train on: shuffled anew each epoch, shared out batch by batch."""
-        features = make_features(examples, self.tokenizer, self.max_length)
+        features = make_features(examples, self.tokenizer, self.max_length, cache=self.cache)
         order = BatchOrder(
             len(features),
             self.batch_size,
@@ -52,7 +55,7 @@ class Batching:
 
     def evaluation(self, examples: Sequence[TextExample]) -> Loader:
         """Tokenize examples to evaluate on: each process has its share, longest first."""
-        features = make_features(examples, self.tokenizer, self.max_length)
+        features = make_features(examples, self.tokenizer, self.max_length, cache=self.cache)
         order = EvaluationOrder(
             len(features),
             self.eval_batch_size or self.batch_size,
@@ -96,34 +99,22 @@ class TaskLoaders:
 
 def task_loaders(
     task: Task,
-    tokenizer: Tokenizer,
+    batching: Batching,
     data_dir: str | Path,
     *,
-    max_length: int,
-    batch_size: int,
-    eval_batch_size: int | None = None,
-    seed: int = 42,
-    group_by_length: bool = False,
     max_train_samples: int | None = None,
     max_eval_samples: int | None = None,
     on_bad_row: Literal["error", "skip"] = "error",
-    pad_to_multiple_of: int = 1,
 ) -> TaskLoaders:
     """Read, tokenize and batch all splits of a task.
 
     Args:
         task: Its first split is trained on, the others are evaluated on.
-        tokenizer: The model's.
+        batching: How examples become batches.
         data_dir: Folder of the task's files, or the one above it.
-        max_length: Most tokens of an example.
-        batch_size: Training examples of a batch on each process.
-        eval_batch_size: The same of an evaluation; `batch_size` if absent.
-        seed: Of the order of training.
-        group_by_length: Whether examples of similar length share a batch.
         max_train_samples: Use the first rows only.
         max_eval_samples: Use the first rows of each evaluation split only.
         on_bad_row: Stop at a row that cannot be used, or leave it out and say so.
-        pad_to_multiple_of: Lengths of batches are rounded up to a multiple of it.
 
     Raises:
         DataError: A file is missing or holds rows that cannot be used.
@@ -137,15 +128,6 @@ def task_loaders(
         tell_left_out(examples.bad_rows)
         return examples[:limit]
 
-    batching = Batching(
-        tokenizer,
-        max_length,
-        batch_size,
-        eval_batch_size=eval_batch_size,
-        seed=seed,
-        group_by_length=group_by_length,
-        pad_to_multiple_of=pad_to_multiple_of,
-    )
     first, *others = task.splits
     # All files are read before the first is tokenized, so that a bad row is told at once.
     train = read(first, max_train_samples)

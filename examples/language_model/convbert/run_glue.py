@@ -128,18 +128,11 @@ def train(args: argparse.Namespace) -> dict[str, float]:
         tokenizer = AutoTokenizer.from_pretrained(source)
         data = task_loaders(
             task,
-            tokenizer,
+            engine.batching(args, tokenizer),
             args.data_dir or glue_folder(task),
-            max_length=args.max_seq_length,
-            batch_size=args.batch_size,
-            eval_batch_size=args.eval_batch_size,
-            seed=args.seed,
-            group_by_length=args.group_by_length,
             max_train_samples=args.max_train_samples,
             max_eval_samples=args.max_eval_samples,
             on_bad_row=args.on_bad_row,
-            pad_to_multiple_of=engine.padding_multiple(args.device),
-            cache=engine.token_cache(args),
         )
         model = model_class(args.model_type, "ForSequenceClassification").from_pretrained(
             source, num_labels=task.num_labels, id2label=dict(enumerate(task.labels or ())) or None
