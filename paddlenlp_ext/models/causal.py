@@ -87,15 +87,18 @@ class DecoderModel(BaseModel):
             memory=encoder_hidden_states,
             memory_bias=memory_bias,
             past=past_key_values.key_values if past_key_values is not None else None,
+            use_cache=use_cache,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
         )
         states = encoded.last_hidden_state
         return BaseModelOutput(
             last_hidden_state=states,
             pooler_output=self.pooler(states) if self.pooler is not None else None,
-            past_key_values=DecoderCache(encoded.key_values, mask) if use_cache else None,
-            hidden_states=encoded.hidden_states if output_hidden_states else None,
-            attentions=encoded.attentions if output_attentions else None,
-            cross_attentions=(encoded.cross_attentions or None) if output_attentions else None,
+            past_key_values=DecoderCache(encoded.key_values, mask) if encoded.key_values else None,
+            hidden_states=encoded.hidden_states,
+            attentions=encoded.attentions,
+            cross_attentions=encoded.cross_attentions,
         )
 
     def _check_decoder_inputs(

@@ -195,13 +195,18 @@ class ErnieMModel(BaseModel):
             input_ids, position_ids=position_ids, inputs_embeds=inputs_embeds
         )
         mask = self.attention_mask(attention_mask, input_ids, embedded)
-        encoded = self.encoder(embedded, attention_bias(mask))
+        encoded = self.encoder(
+            embedded,
+            attention_bias(mask),
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+        )
         states = encoded.last_hidden_state
         return BaseModelOutput(
             last_hidden_state=states,
             pooler_output=self.pooler(states) if self.pooler is not None else None,
-            hidden_states=encoded.hidden_states if output_hidden_states else None,
-            attentions=encoded.attentions if output_attentions else None,
+            hidden_states=encoded.hidden_states,
+            attentions=encoded.attentions,
         )
 
     def attention_mask(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from paddlenlp_ext.models.config import ModelConfig
 from paddlenlp_ext.nn.attention import Attention
+from paddlenlp_ext.nn.cpu import Linear
 from paddlenlp_ext.nn.encoder import EncoderLayer
-from paddlenlp_ext.nn.linear import Linear
 
 
 def make_layer(config: ModelConfig, *, activation_dropout: float = 0.0) -> EncoderLayer:

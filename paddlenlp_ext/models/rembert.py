@@ -27,10 +27,10 @@ from paddlenlp_ext.models.heads import (
     ForTokenClassification,
 )
 from paddlenlp_ext.models.layers import make_layer
+from paddlenlp_ext.nn.cpu import Linear
 from paddlenlp_ext.nn.embeddings import Embeddings
 from paddlenlp_ext.nn.encoder import Encoder, EncoderOutput
 from paddlenlp_ext.nn.heads import Pooler, TiedLMHead
-from paddlenlp_ext.nn.linear import Linear
 from paddlenlp_ext.weights.names import NameTable
 
 

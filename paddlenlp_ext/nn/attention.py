@@ -6,7 +6,7 @@ import paddle
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
-from paddlenlp_ext.nn.linear import Linear
+from paddlenlp_ext.nn.cpu import Dropout, Linear, add_mask, swap
 
 KeyValue = tuple[Tensor, Tensor]  # keys and values of one attention; float [B, A, L, D] each
 
@@ -67,7 +67,7 @@ def attend(
         The means, float [B, A, Lq, D]; the weights before dropout, float32 [B, A, Lq, L].
     """
     scores = paddle.matmul(query, key, transpose_y=True).astype("float32")
-    weights = F.softmax(scores if bias is None else scores + bias)
+    weights = F.softmax(scores if bias is None else add_mask(scores, bias))
     return paddle.matmul(dropout(weights).astype(value.dtype), value), weights
 
 
@@ -90,7 +90,7 @@ class Attention(nn.Layer):
         self.k_proj = Linear(hidden_size, hidden_size)
         self.v_proj = Linear(hidden_size, hidden_size)
         self.out_proj = Linear(hidden_size, hidden_size)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(
         self,
@@ -122,9 +122,9 @@ class Attention(nn.Layer):
                 key = paddle.concat([past[0], key], axis=2)
                 value = paddle.concat([past[1], value], axis=2)
         context, weights = attend(query, key, value, bias, self.dropout)
-        context = context.transpose([0, 2, 1, 3]).flatten(2)  # [B, Lq, H]
+        context = swap(context).flatten(2)  # [B, Lq, H]
         return self.out_proj(context), weights, (key, value)
 
     def _split(self, states: Tensor) -> Tensor:
         """[B, L, H] -> [B, A, L, D]."""
-        return states.reshape([0, 0, self.num_heads, -1]).transpose([0, 2, 1, 3])
+        return swap(states.reshape([0, 0, self.num_heads, -1]))

@@ -6,7 +6,7 @@ import paddle
 from paddle import Tensor, nn
 
 from paddlenlp_ext.errors import TooLongError
-from paddlenlp_ext.nn.linear import Linear
+from paddlenlp_ext.nn.cpu import Dropout, Linear
 
 
 class Embeddings(nn.Layer):
@@ -48,7 +48,7 @@ class Embeddings(nn.Layer):
         else:
             self.token_type_embeddings = None
         self.layer_norm = nn.LayerNorm(width, epsilon=layer_norm_eps)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         projects = output_width is not None and output_width != width
         self.projection = Linear(width, output_width) if projects else None
 

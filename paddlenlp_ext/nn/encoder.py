@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import paddle
@@ -11,6 +11,7 @@ from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from paddlenlp_ext.nn.attention import KeyValue
+from paddlenlp_ext.nn.cpu import Dropout
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,  # the exact one, by erf
@@ -48,10 +49,10 @@ class EncoderOutput:
     """What the stack answers; `hidden_states` begins with the input of the first layer."""
 
     last_hidden_state: Tensor
-    hidden_states: tuple[Tensor, ...]
-    attentions: tuple[Tensor, ...]
-    cross_attentions: tuple[Tensor, ...]
-    key_values: tuple[tuple[KeyValue, ...], ...]
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+    cross_attentions: tuple[Tensor, ...] | None = None
+    key_values: tuple[tuple[KeyValue, ...], ...] | None = None
 
 
 class EncoderLayer(nn.Layer):
@@ -95,8 +96,8 @@ class EncoderLayer(nn.Layer):
         self.linear2 = linear2
         self.norm2 = nn.LayerNorm(hidden_size, epsilon=layer_norm_eps)
         self.activation = activation(hidden_act)
-        self.dropout = nn.Dropout(dropout)
-        self.activation_dropout = nn.Dropout(activation_dropout)
+        self.dropout = Dropout(dropout)
+        self.activation_dropout = Dropout(activation_dropout)
 
     def forward(
         self,
@@ -145,8 +146,11 @@ class Encoder(nn.Layer):
         memory: Tensor | None = None,
         memory_bias: Tensor | None = None,
         past: Sequence[Sequence[KeyValue]] | None = None,
+        use_cache: bool = False,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
     ) -> EncoderOutput:
-        """Run all layers.
+        """Run all layers; what is not asked for is let go as soon as it has served.
 
         Args:
             hidden_states: Embedded tokens; float [B, L, H].
@@ -154,20 +158,27 @@ class Encoder(nn.Layer):
             memory: Another model's output, for cross-attention; float [B, Lm, H].
             memory_bias: Added to the cross-attention's scores.
             past: For each layer, keys and values of earlier calls.
+            use_cache: Answer the keys and values of every layer.
+            output_hidden_states: Answer the hidden states of every layer.
+            output_attentions: Answer the attention weights of every layer.
         """
-        all_states, attentions, crosses, key_values = [hidden_states], [], [], []
+        states, all_states, outputs = hidden_states, [hidden_states], []
         for index, layer in enumerate(self.layers):
-            inputs = (all_states[-1], bias, memory, memory_bias, past[index] if past else None)
+            inputs = (states, bias, memory, memory_bias, past[index] if past else None)
             output = self._recomputed(layer, inputs) if self._forgets() else layer(*inputs)
-            all_states.append(output.hidden_states)
-            key_values.append(output.key_values)
-            if output.attentions is not None:
-                attentions.append(output.attentions)
-            if output.cross_attentions is not None:
-                crosses.append(output.cross_attentions)
-        return EncoderOutput(
-            all_states[-1], tuple(all_states), tuple(attentions), tuple(crosses), tuple(key_values)
-        )
+            states = output.hidden_states
+            if output_hidden_states:
+                all_states.append(states)
+            if use_cache or output_attentions:
+                outputs.append(output)
+        answer = EncoderOutput(states, tuple(all_states) if output_hidden_states else None)
+        if output_attentions:
+            own = tuple(o.attentions for o in outputs if o.attentions is not None)
+            crosses = tuple(o.cross_attentions for o in outputs if o.cross_attentions is not None)
+            answer = replace(answer, attentions=own, cross_attentions=crosses or None)
+        if use_cache:
+            answer = replace(answer, key_values=tuple(o.key_values for o in outputs))
+        return answer
 
     def _forgets(self) -> bool:
         return self.recompute and self.training and paddle.is_grad_enabled()

@@ -6,8 +6,8 @@ import paddle
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
+from paddlenlp_ext.nn.cpu import Linear
 from paddlenlp_ext.nn.encoder import activation
-from paddlenlp_ext.nn.linear import Linear
 
 IGNORED = -100  # the label of a position that has none
 

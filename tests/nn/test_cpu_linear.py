@@ -11,8 +11,8 @@ from paddle import nn
 from paddle.distributed.fleet.utils import recompute
 from paddle.static import InputSpec
 
-from paddlenlp_ext.nn import linear
-from paddlenlp_ext.nn.linear import Linear
+from paddlenlp_ext.nn import cpu
+from paddlenlp_ext.nn.cpu import Linear
 
 IN, OUT = 13, 7
 RANKS = {1: [IN], 2: [5, IN], 3: [3, 5, IN], 4: [2, 3, 5, IN]}
@@ -37,13 +37,13 @@ def pair(dtype: str = "float32", **options: bool) -> tuple[Linear, nn.Linear]:
 def own_passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Ranks of what got its bias from here."""
     passes: list[int] = []
-    apply = linear._AddBias.apply
+    apply = cpu._AddBias.apply
 
     def counted(states: paddle.Tensor, bias: paddle.Tensor) -> paddle.Tensor:
         passes.append(states.ndim)
         return apply(states, bias)
 
-    monkeypatch.setattr(linear._AddBias, "apply", counted)
+    monkeypatch.setattr(cpu._AddBias, "apply", counted)
     return passes
 
 
@@ -145,8 +145,8 @@ def test_nothing_of_its_own_on_other_devices():
     elsewhere = SimpleNamespace(
         stop_gradient=False, place=SimpleNamespace(is_cpu_place=lambda: False)
     )
-    assert linear.sums_slowly(ours.bias)
-    assert not linear.sums_slowly(elsewhere)
+    assert cpu.sums_slowly(ours.bias)
+    assert not cpu.sums_slowly(elsewhere)
 
 
 def test_programs_hold_paddles_operations(tmp_path, own_passes):

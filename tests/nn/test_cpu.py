@@ -1,0 +1,109 @@
+"""What is computed otherwise on a CPU, against plain Paddle."""
+
+from __future__ import annotations
+
+import numpy as np
+import paddle
+import pytest
+from paddle.distributed.fleet.utils import recompute
+
+from paddlenlp_ext.nn import cpu
+from paddlenlp_ext.nn.attention import attention_bias
+from paddlenlp_ext.nn.cpu import Dropout, add_mask, swap
+
+random = np.random.default_rng(31)
+
+
+def normal(*shape: int) -> np.ndarray:
+    return random.normal(size=shape).astype("float32")
+
+
+@pytest.fixture(params=["here", "elsewhere"])
+def place(request, monkeypatch):
+    """On this CPU, and as if on another device."""
+    if request.param == "elsewhere":
+        monkeypatch.setattr(cpu, "on_cpu", lambda tensor: False)
+        for function in (cpu._Swap, cpu._Drop, cpu._AddBias):
+            monkeypatch.setattr(function, "apply", None)  # whoever calls it fails
+    return request.param
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 2, 7), (1, 4, 6, 1), (2, 1, 5, 3), (2, 5, 1, 3)])
+def test_swap_and_its_gradient(shape, place):
+    values, weights = normal(*shape), normal(shape[0], shape[2], shape[1], shape[3])
+    states = paddle.to_tensor(values, stop_gradient=False)
+    swapped = swap(states)
+    np.testing.assert_array_equal(swapped.numpy(), values.transpose(0, 2, 1, 3))
+    (swapped * paddle.to_tensor(weights)).sum().backward()
+    np.testing.assert_array_equal(states.grad.numpy(), weights.transpose(0, 2, 1, 3))
+
+
+def test_swap_takes_views_and_frozen_tensors(place):
+    values = normal(2, 7, 3, 5)
+    view = paddle.to_tensor(values).transpose([3, 1, 2, 0])
+    np.testing.assert_array_equal(swap(view).numpy(), values.transpose(3, 2, 1, 0))
+
+
+@pytest.mark.parametrize("square", [False, True])
+def test_masks_are_added_to_every_head(square, place):
+    scores, allowed = normal(3, 2, 5, 7), random.random((3, 5, 7) if square else (3, 7)) < 0.5
+    mask = attention_bias(paddle.to_tensor(allowed.astype("int64")))
+    given = paddle.to_tensor(scores, stop_gradient=False)
+    total = add_mask(given, mask)
+    np.testing.assert_array_equal(total.numpy(), scores + mask.numpy())
+    total.sum().backward()
+    assert (given.grad.numpy() == 1).all()
+
+
+def test_dropout_drops_its_share_and_keeps_the_mean(place):
+    """Of a million numbers the dropped share is off by 5 standard deviations at most."""
+    layer, count = Dropout(0.3), 1_000_003
+    paddle.seed(4)
+    got = layer(paddle.ones([count])).numpy()
+    dropped = (got == 0).mean()
+    assert abs(dropped - 0.3) < 5 * np.sqrt(0.3 * 0.7 / count)
+    np.testing.assert_allclose(got[got != 0], 1 / 0.7, rtol=3e-5)
+    neighbours = ((got[1:] == 0) & (got[:-1] == 0)).mean()
+    assert abs(neighbours - dropped**2) < 5e-3
+
+
+def test_dropout_gives_gradients_to_what_it_kept(place):
+    states = paddle.to_tensor(normal(3, 5, 7), stop_gradient=False)
+    got, weights = Dropout(0.4)(states), normal(3, 5, 7)
+    (got * paddle.to_tensor(weights)).sum().backward()
+    scale = np.where(got.numpy() == 0, 0, got.numpy() / states.numpy())
+    np.testing.assert_allclose(states.grad.numpy(), weights * scale, rtol=1e-6, atol=1e-7)
+
+
+def test_dropout_follows_paddles_seed(place):
+    layer, states = Dropout(0.5), paddle.ones([3, 67])
+
+    def draw(seed: int) -> list[np.ndarray]:
+        paddle.seed(seed)
+        return [layer(states).numpy() for _ in range(2)]
+
+    first, again, other = draw(1), draw(1), draw(2)
+    np.testing.assert_array_equal(first, again)
+    assert (first[0] != first[1]).any()
+    assert (first[0] != other[0]).any()
+
+
+def test_recomputation_drops_the_same(place):
+    layer, values = Dropout(0.5), normal(3, 67)
+    states = paddle.to_tensor(values, stop_gradient=False)
+    got = recompute(lambda x: layer(x * 1), states)
+    got.sum().backward()
+    np.testing.assert_array_equal(got.numpy() == 0, states.grad.numpy() == 0)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_dropout_of_nothing_and_of_all(share, place):
+    values = normal(3, 5)
+    got = Dropout(share)(paddle.to_tensor(values)).numpy()
+    np.testing.assert_array_equal(got, values * (1 - share))
+
+
+def test_dropout_is_idle_in_evaluation(place):
+    layer, states = Dropout(0.5), paddle.to_tensor(normal(3, 5))
+    layer.eval()
+    assert layer(states) is states
