@@ -52,8 +52,8 @@ faults: $(VENV)/.exporting
 faults-short: $(VENV)/.developed
 	$(BIN)/python -m tests.faults --short
 
-# Speed and memory beside transformers and PaddleNLP: the tables of docs/performance.md. Under an
-# hour on two cores that have nothing else to do; ONLY=steps,floor measures some sections.
+# Speed and memory beside transformers and PaddleNLP: the tables of docs/performance.md. Some 35
+# minutes on two cores that have nothing else to do; ONLY=steps,floor measures some sections.
 bench: $(VENV)/.parity $(VENV)/.minilm $(PADDLENLP_VENV)/.installed
 	$(BIN)/python -m benchmarks --only "$(ONLY)" --vocab "$$(cat $(VENV)/.minilm)" \
 		--paddlenlp_python $(PADDLENLP_VENV)/bin/python $(BENCH_FLAGS)

@@ -24,6 +24,7 @@ from benchmarks.tables import section_tables
 
 DOCUMENT = ROOT / "docs/performance.md"
 FOLDER = ROOT / "outputs/benchmarks"
+ALL = [name for name, section in SECTIONS.items() if not section.on_request]
 
 
 def sections(text: str) -> list[str]:
@@ -31,7 +32,7 @@ def sections(text: str) -> list[str]:
     names = [name for name in text.split(",") if name]
     if unknown := [name for name in names if name not in SECTIONS]:
         raise argparse.ArgumentTypeError(f"{unknown[0]!r} is not one of {', '.join(SECTIONS)}")
-    return names or list(SECTIONS)
+    return names or ALL
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -42,7 +43,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         epilog=f"Sections, with the minutes that they take on two quiet cores: {told}.",
     )
     add = parser.add_argument
-    add("--only", type=sections, default=list(SECTIONS), help="sections, with commas; all")
+    add("--only", type=sections, default=ALL, help=f"sections, with commas; {', '.join(ALL)}")
     add("--rounds", type=int, help="turns of each side; 3, or 5 where they are short")
     add("--cores", type=int, help="that all sides may use; all")
     add("--tables_only", action="store_true", help="measure nothing")

@@ -49,7 +49,7 @@ SHAPES: dict[str, Shape] = {
     "ernie-m-base": Shape("ernie_m", preset="ernie-m-base"),
     "convbert-small": Shape("convbert", preset="convbert-small"),
     "convbert-base": Shape("convbert", preset="convbert-base"),
-    **{f"narrow-{layers}": narrow(layers) for layers in (2, 4, 8)},
+    **{f"narrow-{layers}": narrow(layers) for layers in (4, 8)},
     **{f"narrow-{rows // 1000}k": narrow(vocabulary=rows) for rows in (30_000, 100_000, 250_000)},
     # For tests of the benchmarks themselves.
     "tiny": Shape(
