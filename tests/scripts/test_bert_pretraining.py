@@ -19,13 +19,18 @@ import pytest
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.transformers import AutoModelForSequenceClassification, BertForPreTraining
 from paddlenlp_ext.weights import pdparams
-from tests.docs.test_readmes import script_of
+from tests.docs.test_readmes import ROOT, script_of
+from tests.scripts.pretraining_run import (
+    PRETRAIN,
+    SCRIPTS,
+    STEPS,
+    WEIGHTS,
+    losses,
+    prepare,
+    pretraining,
+)
 
-ROOT = Path(__file__).parents[2]
-SCRIPTS = ROOT / "examples/language_model/bert"
-PRETRAIN = SCRIPTS / "run_pretrain.py"
 CREATE = SCRIPTS / "create_pretraining_data.py"
-BENCHMARK = ROOT / "benchmarks/kill_and_resume.py"
 SAMPLE = ROOT / "data/pretraining"
 STEP = re.compile(
     r"global step: \d+, epoch: \d+, batch: \d+, loss: \d+\.\d{6}, avg_reader_cost: \d+\.\d{5} sec, "
@@ -34,30 +39,23 @@ STEP = re.compile(
 EVALUATION = re.compile(
     r"eval loss: \d+\.\d{6}, mlm acc: \d\.\d{6}, nsp acc: \d\.\d{6}, perplexity: \d+\.\d{6}"
 )
-WEIGHTS = ("model_state.pdparams", "optimizer.safetensors")
-benchmark = script_of(BENCHMARK)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny model's shape and vocabulary, and shards of the sample corpus."""
     path = tmp_path_factory.mktemp("pretraining")
-    benchmark.prepare(path)
+    prepare(path)
     return path
 
 
 def arguments(folder: Path, output: Path, **changes: Any) -> list[str]:
-    words = benchmark.pretraining(folder, output, **{"max_steps": 6, "save_steps": 3} | changes)
+    words = pretraining(folder, output, **{"max_steps": 6, "save_steps": 3} | changes)
     return [word for word in words if word != ""]
 
 
 def main(folder: Path, output: Path, **changes: Any) -> dict[str, float]:
     return script_of(PRETRAIN).main(arguments(folder, output, **changes))
-
-
-def losses(output: Path) -> list[float]:
-    rows = map(json.loads, (output / "history.jsonl").read_text().splitlines())
-    return [row["loss"] for row in rows if "split" not in row]
 
 
 def launch(*words: object, script: Path = PRETRAIN) -> subprocess.Popen[str]:
@@ -197,14 +195,17 @@ def test_sigterm_saves_and_the_run_continues_bit_for_bit(folder, tmp_path, proce
 
 
 @ONE_AND_TWO
-def test_sigkill_at_any_moment_changes_nothing(processes):
-    """The short form of the benchmark, which has 20 runs."""
-    done = launch("-u", ["--runs", "3", "--processes", str(processes)], script=BENCHMARK)
-    output, errors = done.communicate(timeout=200)
-    assert done.returncode == 0, errors
-    report = json.loads(output.splitlines()[-1])
-    assert report["identical"] == report["runs"] == 3
-    assert report["losses a step"] == 1
+def test_sigkill_at_any_moment_changes_nothing(processes, tmp_path):
+    command = [sys.executable, "-m", "tests.scripts.pretraining_run", str(processes), "3"]
+    done = subprocess.run(
+        [*command, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=200
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout.splitlines()[-1])
+    assert report["kills"] >= 3
+    assert len(report["digests"]) == 1
+    assert report["losses"] == [1]
+    assert report["steps"] == STEPS
 
 
 def test_two_processes_are_one_with_accumulation(folder, tmp_path):
