@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -52,11 +53,17 @@ def load(batches: Batches, vocabulary: int, folder: Path) -> Inputs:
         ids = occurring_ids(batches, vocabulary)
         shape = (batches.count, batches.size, batches.length)
         return Inputs([list(batch) for batch in random.choice(ids, shape)])
-    lists = json.loads((folder / batches.file_name).read_text())
+    lists = read(folder / batches.file_name)["rows"]
     return Inputs(
         [[np.asarray(row, np.int32) for row in batch] for batch in lists],
         batches.length if batches.kind == "padded" else None,
     )
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read a file of `prepare`: "rows", and the "source" that they were taken from."""
+    content: dict[str, Any] = json.loads(path.read_text())
+    return content
 
 
 def occurring_ids(batches: Batches, vocabulary: int) -> npt.NDArray[np.int32]:

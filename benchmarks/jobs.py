@@ -78,6 +78,14 @@ class Job:
     pairs: bool = False
     command: tuple[str, ...] = ()
 
+    @property
+    def file_name(self) -> str:
+        """Of what `prepare` writes for it besides weights; empty for nothing."""
+        if self.work == "tokenize":
+            return TEXTS
+        reads = self.work in ("train", "evaluate") and self.batches.kind != "full"
+        return self.batches.file_name if reads else ""
+
     @classmethod
     def from_json(cls, text: str) -> Job:
         """Read what `to_json` wrote."""

@@ -15,8 +15,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks import inputs
 from benchmarks.cases import Section
-from benchmarks.jobs import ROOT, TEXTS, Batches, Job, JobFailedError, Library, environment, run
+from benchmarks.jobs import ROOT, Batches, Job, JobFailedError, Library, environment, run
 from benchmarks.machine import describe, load
 
 MULTILINGUAL = ("rembert", "ernie_m")  # families whose tokenizers need files that are not ours
@@ -35,6 +36,7 @@ class Record:
         seconds: Of a pass.
         peak_mb: Most memory.
         rows: Examples of a pass.
+        source: What its batches or texts were taken from.
         versions: Of what was measured.
         machine: Where.
         date: When.
@@ -50,6 +52,7 @@ class Record:
     seconds: float
     peak_mb: float = 0.0
     rows: int = 0
+    source: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     machine: str = ""
     date: str = ""
@@ -156,6 +159,7 @@ def take(record: Record, job: Job, place: Workplace) -> tuple[str, bool]:
         "seconds": outcome.seconds,
         "peak_mb": outcome.peak_mb,
         "rows": outcome.rows,
+        "source": inputs.read(place.folder / job.file_name)["source"] if job.file_name else "",
         "versions": outcome.versions,
         "machine": describe(),
         "date": time.strftime("%Y-%m-%d"),
@@ -173,12 +177,12 @@ def prepare(jobs: Iterable[Job], place: Workplace) -> None:
     folder = place.folder
     shapes, batches, texts = set[str](), set[Batches](), False
     for job in jobs:
-        if job.work in ("train", "evaluate"):
-            if not (folder / job.shape / "config.json").exists():
-                shapes.add(job.shape)
-            if job.batches.kind != "full" and not (folder / job.batches.file_name).exists():
-                batches.add(job.batches)
-        texts = texts or (job.work == "tokenize" and not (folder / TEXTS).exists())
+        is_model = job.work in ("train", "evaluate")
+        if is_model and not (folder / job.shape / "config.json").exists():
+            shapes.add(job.shape)
+        if job.file_name and not (folder / job.file_name).exists():
+            texts = texts or not is_model
+            batches |= {job.batches} if is_model else set()
     if not (shapes or batches or texts):
         return
     folder.mkdir(parents=True, exist_ok=True)

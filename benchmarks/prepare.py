@@ -53,8 +53,10 @@ def sentences(wanted: list[Batches], data_dir: str, vocabulary: str, folder: Pat
     tokenizer = BertTokenizer(Path(vocabulary) / "vocab.txt")
     for batches in wanted:
         ids = tokenizer(texts, truncation=True, max_length=batches.length)["input_ids"]
-        chosen = [[ids[row] for row in rows] for rows in choose(list(map(len, ids)), batches)]
-        (folder / batches.file_name).write_text(json.dumps(chosen))
+        lengths = list(map(len, ids))
+        chosen = [[ids[row] for row in rows] for rows in choose(lengths, batches)]
+        source = f"{len(ids):,} sentences of {np.mean(lengths):.1f} tokens"
+        write(folder / batches.file_name, source, chosen)
 
 
 def choose(lengths: list[int], batches: Batches) -> Iterator[list[int]]:
@@ -102,7 +104,12 @@ def texts_to_tokenize(
         shutil.copy(multilingual / "vocab.txt", folder / "multilingual/vocab.txt")
         model = next(multilingual.glob("*.model"))
         shutil.copy(model, folder / "multilingual/sentencepiece.model")
-    (folder / TEXTS).write_text(json.dumps(samples))
+    write(folder / TEXTS, f"{len(texts):,} texts", samples)
+
+
+def write(path: Path, source: str, rows: object) -> None:
+    """Write rows, and what they were taken from."""
+    path.write_text(json.dumps({"source": source, "rows": rows}))
 
 
 def read_texts(folder: Path) -> list[str]:

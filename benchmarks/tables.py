@@ -165,7 +165,9 @@ def origin(records: Sequence[Record], name: str, section: Section) -> str:
         {f"{name} {version}" for one in used for name, version in one.versions.items()}
     )
     told = f"{'; '.join(machines)}; {' to '.join(dict.fromkeys((dates[0], dates[-1])))}"
+    sources = sorted({record.source for record in used} - {""})
+    with_sources = f"; from {', '.join(sources)}" if sources else ""
     with_versions = f"; {', '.join(versions)}" if versions else ""
     busy = max(record.load for record in used)
     beside = f"; up to {busy:.0f} other processes wanted to run" if busy else ""
-    return f"{told}{with_versions}{beside}. `make bench ONLY={name}`"
+    return f"{told}{with_sources}{with_versions}{beside}. `make bench ONLY={name}`"

@@ -20,7 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.jobs import MARK, TEXTS, Job, Library, Outcome
+from benchmarks import inputs
+from benchmarks.jobs import MARK, Job, Library, Outcome
 from paddlenlp_ext import runtime
 
 SIDES: dict[Library, str] = {
@@ -63,7 +64,7 @@ def time_steps(steps: Sequence[Callable[[], object]], job: Job) -> list[list[flo
 
 def time_tokenizer(tokenizer: Callable[..., object], job: Job, folder: Path) -> Outcome:
     """Time calls of a tokenizer, each on texts that are new to it."""
-    samples = json.loads((folder / TEXTS).read_text())
+    samples = inputs.read(folder / job.file_name)["rows"]
     passes = []
     for number in range(job.warmup + job.passes):
         sample = samples[number]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -126,7 +127,7 @@ def test_tables_hold_what_the_jobs_of_today_measured() -> None:
     slow = replace(other, tuned=False)
     part = Section(1, (Case("a case", {"ours": job, "as installed": slow, "theirs": other}),))
     records = [
-        record(job, "ours", 0, 0.5, rows=16, versions={"x": "1.2"}),
+        record(job, "ours", 0, 0.5, rows=16, source="9 texts", versions={"x": "1.2"}),
         record(other, "theirs", 0, 1.0, rows=16),
         record(slow, "as installed", 0, 4.0, rows=16, load=3.0),
         record(replace(job, passes=9), "ours", 0, 77.0),
@@ -137,7 +138,7 @@ def test_tables_hold_what_the_jobs_of_today_measured() -> None:
         "| a case | ours | 500 ms | as installed | 4.00 s | **8.00x** (8.00 to 8.00, 1 pairs) |",
     ]
     assert table[-1] == (
-        "a machine; 2026-11-21; x 1.2; up to 3 other processes wanted to run. "
+        "a machine; 2026-11-21; from 9 texts; x 1.2; up to 3 other processes wanted to run. "
         "`make bench ONLY=steps`"
     )
     assert tables.section_tables([], "steps", part) == []
@@ -206,6 +207,9 @@ def test_measures_once_and_goes_on(place: Workplace, monkeypatch: pytest.MonkeyP
     assert all(one.seconds > 0 and one.machine == machine.describe() for one in records.values())
     assert records["ours"].rows == records["two"].rows == records["evaluated"].rows == 6
     assert records["ours"].peak_mb > 50
+    assert re.fullmatch(r"4,000 sentences of \d\d\.\d tokens", records["ours"].source)
+    assert re.fullmatch(r"\d+ texts", records["tokenized"].source)
+    assert records["trimmed"].source == ""
     assert set(records["ours"].versions) == {"Python", "paddlenlp-ext", "paddlepaddle"}
     monkeypatch.setattr(measure, "run", None)
     again = section(**{side: job for side, job in part.cases[0].jobs.items() if side in records})
