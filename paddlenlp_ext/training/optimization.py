@@ -99,10 +99,13 @@ class TableAdamW(AdamW):
     def step(self) -> None:
         """Make an update; as for any parameter, no gradient means no decay."""
         rate = learning_rate_of(self)
+        super().step()
+        # Set by a loss scaler, which calls this also when a gradient overflowed.
+        if self._get_auxiliary_var("found_inf"):
+            return
         for table, decay in self.tables:
             if table.weight.grad is not None:
                 table.decay(1.0 - rate * decay)
-        super().step()
 
 
 def decayed_parameters(model: nn.Layer) -> set[str]:

@@ -262,5 +262,24 @@ def test_skipped_updates_do_not_decay() -> None:
         np.testing.assert_array_equal(array, before[name])
 
 
+@pytest.mark.parametrize("overflows", [True, False])
+def test_updates_that_a_loss_scaler_leaves_out_do_not_decay(overflows: bool) -> None:
+    model = new()
+    trim_vocabulary(model, SpecialTokens(), [*loaders()])
+    table = model.get_input_embeddings()
+    before = table.whole().copy()
+    optimizer = adamw(model, 0.01, weight_decay=0.5)
+    # As paddle.amp.GradScaler.step does; on a CPU it does nothing.
+    optimizer._set_auxiliary_var("found_inf", paddle.to_tensor([overflows]))
+    for parameter in model.parameters():
+        parameter.grad = paddle.ones_like(parameter)
+    optimizer.step()
+    after = table.whole()
+    unused = np.setdiff1d(np.arange(VOCABULARY), table.used)
+    factor = np.float32(1.0 if overflows else 1 - 0.01 * 0.5)
+    np.testing.assert_array_equal(after[unused], before[unused] * factor)
+    assert np.array_equal(after[table.used], before[table.used]) == overflows
+
+
 def _spoil(layer: Any, inputs: Any, output: Any) -> Any:
     return replace(output, logits=output.logits * float("nan"))
