@@ -6,6 +6,7 @@ Paddle, so `--help` answers at once.
 """
 
 import argparse
+import errno
 import math
 import signal
 import sys
@@ -19,6 +20,8 @@ from paddlenlp_ext.errors import UserError
 
 DEVICES = ("cpu", "gpu", "xpu", "npu")
 
+# What is wrong with a path that a user gave, and that nobody has looked at before it was used.
+OF_PATHS = (errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 LARGEST = 2**31 - 1  # what Paddle and HDF5 count with
 USER_ERROR = 2  # exit codes; argparse takes 2 as well
 INTERRUPTED = 130  # what a shell shows for a program that Ctrl-C ended
@@ -192,38 +195,42 @@ def run(main: Callable[[], object]) -> NoReturn:
         signal.signal(signal.SIGTERM, _terminate)
     try:
         main()
-    except UserError as error:
-        _fail(error, str(error))
-    except MemoryError as error:
-        lines = [line for line in str(error).splitlines() if line.strip()]
-        _fail(
-            error,
-            f"out of memory ({lines[-1].strip() if lines else 'no detail given'}); lower "
-            "the batch size (--gradient_accumulation_steps makes up for it), lower "
-            "--max_seq_length, or set --recompute",
-        )
     except KeyboardInterrupt as error:
         launcher.report_loss(error)
         sys.exit(INTERRUPTED)
-    except Exception as error:
-        launcher.report_failure(error)
-        raise
     except SystemExit as error:
         if error.code in (INTERRUPTED, TERMINATED):
             launcher.report_loss(error)
         elif error.code not in (None, 0, USER_ERROR):
             launcher.report_failure(error)
         raise
+    except Exception as error:
+        if line := _line(error):
+            print(f"error: {line}", file=sys.stderr)
+        launcher.report_failure(error)
+        if not line:
+            raise
+        sys.exit(USER_ERROR)
     finally:
         launcher.end()
     sys.exit(0)
 
 
+def _line(error: Exception) -> str:
+    """Say what a user can do about an error; nothing where that is a matter for programmers."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        return (
+            f"out of memory ({lines[-1].strip() if lines else 'no detail given'}); lower "
+            "the batch size (--gradient_accumulation_steps makes up for it), lower "
+            "--max_seq_length, or set --recompute"
+        )
+    if isinstance(error, OSError) and error.filename and error.errno in OF_PATHS:
+        return f"{error.filename}: {error.strerror}; give another path"
+    return ""
+
+
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:
     sys.exit(TERMINATED)
-
-
-def _fail(error: BaseException, text: str) -> NoReturn:
-    print(f"error: {text}", file=sys.stderr)
-    launcher.report_failure(error)
-    sys.exit(USER_ERROR)

@@ -204,7 +204,7 @@ def check_languages(
         return task.languages
     for language in languages:
         if language not in task.languages:
-            raise DataError(f"{task.name} has no language {_unknown(language, task)}")
+            raise DataError(f"--languages: {task.name} has no language {_unknown(language, task)}")
     if not languages:
         raise DataError(f"expected a language of {', '.join(task.languages)}, got none")
     return tuple(dict.fromkeys(languages))

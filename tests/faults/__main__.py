@@ -22,12 +22,24 @@ from tests.faults import (
     mistakes,
     processes,
     resources,
+    rows,
     steadiness,
     suites,
 )
 from tests.faults.table import Fault, Measured, Result, Scale, markdown
 
-MODULES = (kills, checkpoints, suites, creation, processes, resources, inputs, steadiness, mistakes)
+MODULES = (
+    kills,
+    checkpoints,
+    suites,
+    creation,
+    processes,
+    resources,
+    inputs,
+    steadiness,
+    mistakes,
+    rows,
+)
 FAULTS = sorted(
     (fault for module in MODULES for fault in module.FAULTS), key=lambda fault: fault.number
 )

@@ -34,8 +34,37 @@ def workers(scale: Scale) -> Measured:
         slowest = max(slowest, seconds)
     return joined(
         all_of(good, len(cases), "with one line or none, and no half file"),
+        _raising(scale, corpus),
         Measured(f"slowest end {slowest:.1f} s", slowest <= 10),
         Measured(f"{orphans} orphans", not orphans),
+    )
+
+
+# Found on the path before the library: what Python imports first in every process.
+RAISING = """
+import os, sys
+if "--multiprocessing-fork" in sys.orig_argv:
+    from paddlenlp_ext.pretraining.instances import InstanceMaker
+    def make(self, block):
+        raise RuntimeError("injected into a process that makes examples")
+    InstanceMaker.make = make
+"""
+
+
+def _raising(scale: Scale, corpus: Path) -> Measured:
+    """Let a process that makes examples raise an error: it is in what the run says."""
+    place = scale.folder / "raising"
+    (place / "first").mkdir(parents=True)
+    (place / "first/sitecustomize.py").write_text(RAISING, encoding="utf-8")
+    words = ["--input_file", corpus, "--output_file", place / "train.hdf5", "--processes", "2"]
+    given = [*map(str, words), "--vocab_file", str(encoder(scale.folder) / "vocab.txt")]
+    path = os.pathsep.join([str(place / "first"), str(ROOT)])
+    ended = run(given, place, script=SCRIPT, PYTHONPATH=path)
+    last = ended.output.strip().splitlines()[-1:]
+    told = last == ["RuntimeError: injected into a process that makes examples"]
+    good = ended.code == 1 and told and not list(place.glob("*.hdf5")) and ended.orphans == 0
+    return Measured(
+        "an error of a process ends the run, last in what it says" if good else f"{last}", good
     )
 
 
@@ -68,8 +97,9 @@ def _seconds_of(pid: int) -> float:
 FAULTS = (
     Fault(
         23,
-        "a process that prepares pretraining data is killed; the whole run gets SIGTERM and SIGINT",
-        "it stops within 10 s with one line, no half file, no orphan",
+        "a process that prepares pretraining data is killed, or raises an error; the whole run "
+        "gets SIGTERM and SIGINT",
+        "it stops within 10 s with one line or that error, no half file, no orphan",
         workers,
     ),
 )

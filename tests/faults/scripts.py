@@ -13,11 +13,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from benchmarks import kill_and_resume
 from paddlenlp_ext import cli
 from tests.docs.test_readmes import script_of
 from tests.faults.runs import encoder
-from tests.scripts import multilingual
+from tests.scripts import multilingual, pretraining_run
 from tests.scripts.test_bert_run_glue import ROOT
 from tests.scripts.test_convbert_run_pretrain import WORDS, write_corpus
 
@@ -49,7 +48,7 @@ class Script:
     flags: Mapping[str, Any]
     output: str = "output_dir"
 
-    def run(self, place: Path, changes: Mapping[str, Any], limit: int = 60) -> tuple[int, str]:
+    def run(self, place: Path, changes: Mapping[str, Any], limit: int = 120) -> tuple[int, str]:
         """Run the script in a child of this process; return its exit code and what it said."""
         place.mkdir(parents=True)
         given = {**self.flags, self.output: place / "out"} | dict(changes)
@@ -102,19 +101,22 @@ def scripts(folder: Path) -> dict[str, Script]:
     for place in places.values():
         place.mkdir()
     said = folder / "said-of-preparing"
-    code, text = forked(lambda: kill_and_resume.prepare(places["bert"]), said, 60)
+    code, text = forked(lambda: pretraining_run.prepare(places["bert"]), said, 60)
     assert code == 0, text
     shards = {"model_type": "bert", "model_name_or_path": places["bert"] / "model", "n_gpu": 0}
     shards |= {"input_dir": places["bert"] / "data", "max_predictions_per_seq": 5}
     shards |= {"batch_size": 4, "max_steps": 1, "logging_steps": 1, "from_scratch": True}
+    shards |= {"num_train_epochs": 1, "max_train_samples": 8}
     pair = {"model_type": "electra", "model_name_or_path": _pair(places["pair"]), "device": "cpu"}
     pair |= {"input_dir": write_corpus(places["corpus"], 43, 9), "max_seq_length": 16}
     pair |= {"train_batch_size": 4, "max_steps": 1, "logging_steps": 1, "save_steps": 1}
+    pair |= {"from_scratch": True}
     create = {"input_file": DATA / "pretraining/sample_text_held_out.txt", "dupe_factor": 1}
     create |= {"vocab_file": places["bert"] / "model/vocab.txt", "max_seq_length": 32}
     rembert = languages | {"model_name_or_path": multilingual.rembert(places["rembert"])}
     rembert |= {"task": "xnli", "do_train": True, "do_eval": True, "max_train_samples": 8}
     rembert |= {"train_batch_size": 8, "eval_batch_size": 64, "num_train_epochs": 1}
+    rembert |= {"gradient_accumulation_steps": 1}
     ernie_m = languages | {"model_name_or_path": multilingual.ernie_m(places["ernie_m"])}
     ernie_m |= {"task_type": "cross-lingual-transfer", "max_steps": 1, "save_steps": 1}
     ernie_m |= {"batch_size": 8, "eval_batch_size": 64}

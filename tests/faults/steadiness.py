@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -10,8 +11,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from paddlenlp_ext.training import folders
+from tests.faults.creation import SAMPLE as CORPUS
+from tests.faults.creation import SCRIPT as CREATE
 from tests.faults.injected import SCRIPT
-from tests.faults.runs import flags, result, run
+from tests.faults.runs import encoder, flags, result, run
 from tests.faults.table import Fault, Measured, Scale, all_of, joined
 from tests.scripts.test_bert_run_glue import ROOT
 
@@ -58,7 +61,30 @@ def determinism(scale: Scale) -> Measured:
             results.add(str(result(place / "out")))
         same = len(seeds) if len(results) == 1 else 0
         found.append(all_of(same, len(seeds), f"identical (processes: {processes})"))
-    return joined(*found)
+    return joined(*found, _shards(scale))
+
+
+def _shards(scale: Scale) -> Measured:
+    """Make pretraining data with other numbers of processes, of threads and of hashes."""
+    results = set()
+    ways = [
+        ("1", "0", "true"),
+        ("2", "random", "true"),
+        ("4", "1", "false"),
+        ("1", "random", "true"),
+    ]
+    for number, (processes, seed, threads) in enumerate(ways):
+        place = scale.folder / f"shards-{number}"
+        flags = {"input_file": CORPUS, "output_file": place / "train.hdf5", "num_shards": 3}
+        flags |= {"vocab_file": encoder(scale.folder) / "vocab.txt", "processes": processes}
+        flags |= {"block_bytes": 5000, "dupe_factor": 2}
+        given = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
+        environment = {"PYTHONHASHSEED": seed, "TOKENIZERS_PARALLELISM": threads}
+        run(given, place, script=CREATE, **environment)
+        digests = [hashlib.sha256(path.read_bytes()) for path in sorted(place.glob("*.hdf5"))]
+        results.add(tuple(digest.hexdigest() for digest in digests))
+    same = len(ways) if len(results) == 1 and len(min(results)) == 3 else 0
+    return all_of(same, len(ways), "sets of shards identical (processes: 1, 2, 4)")
 
 
 def soak(scale: Scale) -> Measured:
@@ -117,8 +143,9 @@ FAULTS = (
     ),
     Fault(
         22,
-        "the same run three times with other seeds of Python's hashes, by one process, by two",
-        "the same losses, weights and optimizer state",
+        "the same run three times with other seeds of Python's hashes, by one process, by two; "
+        "the same shards by 1, 2 and 4 processes",
+        "the same losses, weights and optimizer state; the same bytes",
         determinism,
     ),
     Fault(

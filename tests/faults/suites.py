@@ -52,14 +52,13 @@ class Suite:
         return Measured(measured.text + left_out, good)
 
 
-CHECKPOINT, FINETUNE, PROCESSES, DOWNLOAD, HUB, SHARDS, ROWS = (
+CHECKPOINT, FINETUNE, PROCESSES, DOWNLOAD, HUB, SHARDS = (
     "training/test_checkpoint.py::test",
     "training/test_finetune.py::test",
     "training/test_processes.py::test",
     "weights/test_download.py::test",
     "weights/test_hub.py::test",
     "pretraining/test_shards.py::test",
-    "tasks/test_rows.py::test",
 )
 
 FAULTS = (
@@ -90,19 +89,6 @@ FAULTS = (
                 f"{PROCESSES}_a_loss_that_is_not_finite_stops_all_processes_before_the_update",
             ),
             "as told",
-        ),
-    ),
-    Fault(
-        11,
-        "1,000 malformed rows of 20 kinds among good ones; each kind alone",
-        "each named by file, line and reason; counts add up",
-        Suite(
-            (
-                f"{ROWS}_of_a_thousand_bad_rows_each_is_named_and_the_counts_add_up",
-                f"{ROWS}_each_kind_of_bad_row_is_named_and_stops",
-                f"{ROWS}_scores_out_of_range_are_named",
-            ),
-            "named",
         ),
     ),
     Fault(
@@ -155,21 +141,6 @@ FAULTS = (
         "downloads that are cut, stalled, wrong, refused, endless, redirected; full disks",
         "never a wrong file in the cache; transfers go on where they were; the cure is told",
         Suite(("weights/test_download.py", "tasks/test_download.py"), "as told"),
-    ),
-    Fault(
-        19,
-        "offline, with files in the cache and without",
-        "no connection; it works, or says what is missing and where it may be put",
-        Suite(
-            (
-                f"{DOWNLOAD}_offline_nothing_is_asked_for",
-                f"{HUB}_offline_says_what_was_looked_for_and_where_to_put_it",
-                f"{HUB}_files_put_into_the_cache_by_hand_are_found",
-                f"{HUB}_a_repository_of_the_hub",
-                "tasks/test_download.py::test_without_connection_the_message_says_what_to_put_where",
-            ),
-            "without a connection",
-        ),
     ),
     Fault(
         20,
