@@ -2,6 +2,8 @@
 
 import multiprocessing
 import os
+import shutil
+import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -119,18 +121,21 @@ def _made(
         return
     # A spawned process is the same on every system, and inherits no locks.
     context = multiprocessing.get_context("spawn")
-    waiting: deque[tuple[int, Future[Columns]]] = deque()
+    waiting: deque[tuple[int, Future[Path]]] = deque()
     earlier = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(processes, context, _begin, (maker,))
+    # What was made comes back in a file: a process that is killed while it writes into the pool's
+    # pipe leaves a part there, whose rest the pool would wait for forever.
+    folder = tempfile.mkdtemp(prefix="pretraining-")
+    pool = ProcessPoolExecutor(processes, context, _begin, (maker, Path(folder)))
     try:
         for block in blocks:
             waiting.append((block.size, pool.submit(_make, block)))
             if len(waiting) > processes:  # one more than are worked on, so that none waits
                 size, made = waiting.popleft()
-                yield size, made.result()
+                yield size, _taken(made.result())
         while waiting:
             size, made = waiting.popleft()
-            yield size, made.result()
+            yield size, _taken(made.result())
     except BrokenProcessPool:
         raise UserError(
             "a process that made examples was ended, probably for lack of memory; give fewer "
@@ -142,17 +147,29 @@ def _made(
         raise
     finally:
         pool.shutdown(cancel_futures=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _taken(path: Path) -> Columns:
+    """Read what a process has made, and delete the file."""
+    with np.load(path) as file:
+        columns = dict(file)
+    path.unlink()
+    return columns
 
 
 _maker: InstanceMaker  # of a worker process
+_folder: Path
 
 
-def _begin(maker: InstanceMaker) -> None:
+def _begin(maker: InstanceMaker, folder: Path) -> None:
     """Prepare a worker process."""
-    global _maker
-    _maker = maker
+    global _maker, _folder
+    _maker, _folder = maker, folder
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the processes share the cores already
 
 
-def _make(block: Block) -> Columns:
-    return _maker.make(block)
+def _make(block: Block) -> Path:
+    path = _folder / f"{block.number}.npz"
+    np.savez(path, **_maker.make(block))  # type: ignore[arg-type]
+    return path
