@@ -141,6 +141,15 @@ def test_too_little_memory_says_what_to_lower(capsys):
     assert text.count("\n") == 1
 
 
+def test_a_path_that_cannot_be_used_is_named(capsys, tmp_path):
+    code, text = outcome(lambda: (tmp_path / ("x" * 300)).stat(), capsys)
+    assert code == 2
+    assert text.startswith(f"error: {tmp_path}/xxx")
+    assert text.endswith("x: File name too long; give another path\n")
+    with pytest.raises(FileNotFoundError):  # a matter for programmers: who gave it, and for what?
+        run(lambda: (tmp_path / "x").stat())
+
+
 def test_other_ends(capsys):
     assert outcome(lambda: {"acc": 1.0}, capsys) == (0, "")
     assert outcome(raising(KeyboardInterrupt()), capsys) == (130, "")

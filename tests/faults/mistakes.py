@@ -25,7 +25,7 @@ def mistakes(scale: Scale) -> Measured:
     """Make every mistake with every script."""
     parts = []
     for name, script in scripts(scale.folder).items():
-        cases = list(_cases(scale.folder, script))[:: scale.of(1, 12)]
+        cases = list(_cases(scale.folder, script))[:: scale.of(1, 60)]
         accepted = 0
         bad = []
         for number, (what, changes) in enumerate(cases):
