@@ -8,7 +8,8 @@ Measured with Paddle 3.3.1 on an AMD EPYC (Zen 4), BERT-base on 16 texts of 128 
   wide take 92 to 116 ms instead of 182 to 216, two cores;
 - attention heads brought in front of the positions and back, `swap`: 0.4 ms instead of 11.9;
 - a mask added to scores, `add_mask`: 1.3 ms instead of 10.7;
-- dropping attention weights, `Dropout`: 8 ms instead of 27.
+- dropping attention weights, `Dropout`: 8 ms instead of 27;
+- the gradient of `LayerNorm`: a training step of four layers takes 4 % less, two cores.
 """
 
 from __future__ import annotations
@@ -154,3 +155,44 @@ class _Drop(PyLayer):  # type: ignore[misc]  # untyped in Paddle
 
 def _scaled(states: Tensor, kept: Tensor, scale: float) -> Tensor:
     return states * kept.astype(states.dtype).scale_(scale)
+
+
+class LayerNorm(nn.LayerNorm):
+    """`paddle.nn.LayerNorm` over the last axis, with weight and bias, and a fast gradient."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[..., H] -> [..., H]."""
+        if sums_slowly(self.weight):
+            return _Normalization.apply(input, self.weight, self.bias, self._epsilon)
+        return super().forward(input)
+
+
+class _Normalization(PyLayer):  # type: ignore[misc]  # untyped in Paddle
+    """All sums of its gradient, over units and over rows, are products with ones."""
+
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, weight: Tensor, bias: Tensor, epsilon: float) -> Tensor:
+        ctx.save_for_backward(states, weight)
+        ctx.wanted = (not states.stop_gradient, not bias.stop_gradient)
+        ctx.epsilon = epsilon
+        return F.layer_norm(states, weight.shape, weight, bias, epsilon)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None]:
+        states, weight = ctx.saved_tensor()
+        width = weight.shape[0]
+        rows, states = gradient.reshape([-1, width]), states.reshape([-1, width])
+        mean, weights = paddle.full([width, 1], 1 / width, rows.dtype), weight.unsqueeze(1) / width
+        centered = states - paddle.matmul(states, mean)
+        scale = paddle.rsqrt(paddle.matmul(centered * centered, mean) + ctx.epsilon)
+        normal = centered * scale
+        product = rows * normal
+        # With g the gradient times the weight and n the normalised state, means over the units:
+        # (g - mean(g) - n mean(g n)) / deviation.
+        inner = normal * paddle.matmul(product, weights) + paddle.matmul(rows, weights)
+        of_states = ((rows * weight - inner) * scale).reshape(gradient.shape)
+        return (
+            of_states if ctx.wanted[0] else None,
+            sum_rows(product),
+            sum_rows(rows) if ctx.wanted[1] else None,
+        )

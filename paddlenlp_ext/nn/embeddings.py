@@ -6,7 +6,7 @@ import paddle
 from paddle import Tensor, nn
 
 from paddlenlp_ext.errors import TooLongError
-from paddlenlp_ext.nn.cpu import Dropout, Linear
+from paddlenlp_ext.nn.cpu import Dropout, LayerNorm, Linear
 
 
 class Embeddings(nn.Layer):
@@ -47,7 +47,7 @@ class Embeddings(nn.Layer):
             self.token_type_embeddings = nn.Embedding(type_vocab_size, width)
         else:
             self.token_type_embeddings = None
-        self.layer_norm = nn.LayerNorm(width, epsilon=layer_norm_eps)
+        self.layer_norm = LayerNorm(width, epsilon=layer_norm_eps)
         self.dropout = Dropout(dropout)
         projects = output_width is not None and output_width != width
         self.projection = Linear(width, output_width) if projects else None

@@ -11,7 +11,7 @@ from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from paddlenlp_ext.nn.attention import KeyValue
-from paddlenlp_ext.nn.cpu import Dropout
+from paddlenlp_ext.nn.cpu import Dropout, LayerNorm
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,  # the exact one, by erf
@@ -88,13 +88,13 @@ class EncoderLayer(nn.Layer):
     ) -> None:
         super().__init__()
         self.self_attn = self_attn
-        self.norm1 = nn.LayerNorm(hidden_size, epsilon=layer_norm_eps)
+        self.norm1 = LayerNorm(hidden_size, epsilon=layer_norm_eps)
         self.cross_attn = cross_attn
         if cross_attn is not None:
-            self.cross_norm = nn.LayerNorm(hidden_size, epsilon=layer_norm_eps)
+            self.cross_norm = LayerNorm(hidden_size, epsilon=layer_norm_eps)
         self.linear1 = linear1
         self.linear2 = linear2
-        self.norm2 = nn.LayerNorm(hidden_size, epsilon=layer_norm_eps)
+        self.norm2 = LayerNorm(hidden_size, epsilon=layer_norm_eps)
         self.activation = activation(hidden_act)
         self.dropout = Dropout(dropout)
         self.activation_dropout = Dropout(activation_dropout)

@@ -6,7 +6,7 @@ import paddle
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
-from paddlenlp_ext.nn.cpu import Linear
+from paddlenlp_ext.nn.cpu import LayerNorm, Linear
 from paddlenlp_ext.nn.encoder import activation
 
 IGNORED = -100  # the label of a position that has none
@@ -54,7 +54,7 @@ class TiedLMHead(nn.Layer):
         super().__init__()
         self.dense = Linear(hidden_size, width)
         self.activation = activation(hidden_act)
-        self.layer_norm = nn.LayerNorm(width, epsilon=layer_norm_eps)
+        self.layer_norm = LayerNorm(width, epsilon=layer_norm_eps)
         self.bias = self.create_parameter([vocab_size], is_bias=True)
 
     def forward(self, hidden_states: Tensor, word_embeddings: Tensor) -> Tensor:

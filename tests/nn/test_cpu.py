@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import paddle
 import pytest
+from paddle import nn
 from paddle.distributed.fleet.utils import recompute
 
 from paddlenlp_ext.nn import cpu
 from paddlenlp_ext.nn.attention import attention_bias
-from paddlenlp_ext.nn.cpu import Dropout, add_mask, swap
+from paddlenlp_ext.nn.cpu import Dropout, LayerNorm, add_mask, swap
 
 random = np.random.default_rng(31)
 
@@ -23,7 +24,7 @@ def place(request, monkeypatch):
     """On this CPU, and as if on another device."""
     if request.param == "elsewhere":
         monkeypatch.setattr(cpu, "on_cpu", lambda tensor: False)
-        for function in (cpu._Swap, cpu._Drop, cpu._AddBias):
+        for function in (cpu._Swap, cpu._Drop, cpu._AddBias, cpu._Normalization):
             monkeypatch.setattr(function, "apply", None)  # whoever calls it fails
     return request.param
 
@@ -107,3 +108,25 @@ def test_dropout_is_idle_in_evaluation(place):
     layer, states = Dropout(0.5), paddle.to_tensor(normal(3, 5))
     layer.eval()
     assert layer(states) is states
+
+
+@pytest.mark.parametrize("frozen", ["nothing", "input", "weight", "bias"])
+@pytest.mark.parametrize("shape", [(5, 13), (3, 5, 13)])
+def test_gradients_of_layer_norm_are_paddles(shape, frozen, place):
+    values, weights, parameters = normal(*shape) * 3 + 1, normal(*shape), normal(2, 13)
+    found = []
+    for layer in (LayerNorm(13, epsilon=1e-3), nn.LayerNorm(13, epsilon=1e-3)):
+        layer.weight.set_value(paddle.to_tensor(parameters[0]))
+        layer.bias.set_value(paddle.to_tensor(parameters[1]))
+        states = paddle.to_tensor(values)
+        tensors = {"input": states, "weight": layer.weight, "bias": layer.bias}
+        for name, tensor in tensors.items():
+            tensor.stop_gradient = name == frozen
+        output = layer(states)
+        (output * paddle.to_tensor(weights)).sum().backward()
+        assert [name for name, tensor in tensors.items() if tensor.grad is None] == [
+            name for name in tensors if name == frozen
+        ]
+        found.append([output, *(t.grad for t in tensors.values() if t.grad is not None)])
+    for got, expected in zip(*found, strict=True):
+        np.testing.assert_allclose(got.numpy(), expected.numpy(), rtol=1e-5, atol=1e-5)
