@@ -1,4 +1,4 @@
-"""Compare every id of our tokenizers with those of transformers.
+"""Compare every id of our tokenizers with those of transformers, and check every offset.
 
     python -m benchmarks.compare_tokens --texts TEXTS --vocab VOCABULARIES
 
@@ -8,6 +8,7 @@ sentencepiece model (RemBERT) or with both (ERNIE-M). Needs the extra `[parity]`
 """
 
 import argparse
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from paddlenlp_ext.tokenizers.sentencepiece import (
 from paddlenlp_ext.tokenizers.wordpiece import BertTokenizer
 
 CHUNK = 5000  # texts of one call of the comparison; bounds memory
+SPACE = "\N{LOWER ONE EIGHTH BLOCK}"  # what sentencepiece puts for a space
 LIMITS: dict[str, Any] = {"truncation": True, "max_length": 128}
 
 
@@ -67,18 +69,48 @@ def count_mismatches(ours: Any, theirs: Any, texts: list[str]) -> dict[str, int]
     return wrong
 
 
+def count_wrong_offsets(tokenizer: Any, texts: list[str]) -> int:
+    """Count tokens whose span is outside the text, goes back, or does not cover the token's text.
+
+    A token covers its span if it equals it once both are in their compatibility form, in which
+    case and accents do not count: the models fold characters before they cut.
+    """
+    wrong = 0
+    for start in range(0, len(texts), CHUNK):
+        part = texts[start : start + CHUNK]
+        encoded = tokenizer(part, add_special_tokens=False, return_offsets_mapping=True)
+        for text, ids, spans in zip(part, encoded.input_ids, encoded.offset_mapping, strict=True):
+            last = 0
+            for token, (begin, end) in zip(
+                tokenizer.convert_ids_to_tokens(ids), spans, strict=True
+            ):
+                covered = _folded(text[begin:end])
+                word = _folded(token.removeprefix("##").replace(SPACE, ""))
+                fits = token == tokenizer.unk_token or word in covered or covered in word
+                wrong += not (last <= begin <= end <= len(text) and fits)
+                last = begin
+    return wrong
+
+
+def _folded(text: str) -> str:
+    """Leave out what models fold: case, width, accents, spaces, invisible characters."""
+    plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text).casefold())
+    return "".join(c for c in plain if unicodedata.category(c)[0] not in "MZC")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--texts", type=Path, required=True, help="folder with .tsv and .txt files")
     parser.add_argument("--vocab", type=Path, nargs="+", required=True, help="tokenizer folders")
     args = parser.parse_args()
     texts = read_texts(args.texts)
-    print(f"{len(texts):,} distinct texts\n| tokenizer | rows that differ |\n|---|---|")
+    print(f"{len(texts):,} distinct texts")
+    print("| tokenizer | rows that differ | wrong offsets |\n|---|---|---|")
     for folder in args.vocab:
         for name, ours, theirs in tokenizers(folder):
             wrong = count_mismatches(ours, theirs, texts)
             differ = ", ".join(f"{column} {n}" for column, n in wrong.items())
-            print(f"| {name} | {differ} |", flush=True)
+            print(f"| {name} | {differ} | {count_wrong_offsets(ours, texts)} |", flush=True)
 
 
 if __name__ == "__main__":
