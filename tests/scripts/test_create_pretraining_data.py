@@ -9,14 +9,15 @@ import h5py
 import pytest
 
 from tests.docs.test_readmes import script_of
-from tests.scripts.test_bert_pretraining import CREATE, SAMPLE, benchmark
+from tests.scripts import pretraining_run
+from tests.scripts.test_bert_pretraining import CREATE, SAMPLE
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny model's shape and vocabulary."""
     path = tmp_path_factory.mktemp("pretraining")
-    benchmark.prepare(path)
+    pretraining_run.prepare(path)
     return path
 
 
