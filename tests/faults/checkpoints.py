@@ -25,7 +25,6 @@ from paddlenlp_ext.training.checkpoint import LATEST, Checkpoints
 from paddlenlp_ext.training.events import Position
 from paddlenlp_ext.training.optimization import adamw
 from paddlenlp_ext.transformers import AutoModelForSequenceClassification, AutoTokenizer
-from paddlenlp_ext.weights import safe_tensors
 from tests.faults.runs import STEPS, encoder, unbroken
 from tests.faults.table import Fault, Measured, Scale, all_of, joined
 
@@ -99,7 +98,7 @@ def _intercepted(before: Callable[[int, Callable[[], object]], None]) -> Iterato
     """Call `before` ahead of every operation on files, with its number and what does it by half.
 
     Python's own files are opened by its implementation in Python, whose operations are all calls
-    of `os`; the file of the safetensors library is its own, and counts as one write.
+    of `os`.
     """
     numbers = itertools.count()
 
@@ -107,9 +106,6 @@ def _intercepted(before: Callable[[int, Callable[[], object]], None]) -> Iterato
         def half(*args: object) -> object:
             if name == "write":
                 return original(args[0], bytes(args[1])[: len(args[1]) // 2])
-            if name == "save_file":
-                original(*args)
-                return os.truncate(args[1], Path(args[1]).stat().st_size // 2)
             return None
 
         def wrapped(*args: object, **options: object) -> object:
@@ -123,8 +119,6 @@ def _intercepted(before: Callable[[int, Callable[[], object]], None]) -> Iterato
             patches.enter_context(mock.patch.object(os, name, wrap(name, getattr(os, name))))
         for module in (io, builtins):
             patches.enter_context(mock.patch.object(module, "open", _pyio.open))
-        saved = wrap("save_file", safe_tensors.save_file)
-        patches.enter_context(mock.patch.object(safe_tensors, "save_file", saved))
         yield
 
 
