@@ -192,7 +192,8 @@ def run(main: Callable[[], object]) -> NoReturn:
     """
     launcher.begin()
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _terminate)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, _end)
     try:
         main()
     except KeyboardInterrupt as error:
@@ -212,6 +213,7 @@ def run(main: Callable[[], object]) -> NoReturn:
             raise
         sys.exit(USER_ERROR)
     finally:
+        _asked.clear()
         launcher.end()
     sys.exit(0)
 
@@ -232,5 +234,21 @@ def _line(error: Exception) -> str:
     return ""
 
 
-def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+_asked: set[int] = set()  # signals that came
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    _asked.add(number)
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
     sys.exit(TERMINATED)
+
+
+def end_if_asked() -> None:
+    """Raise once more what a signal has raised; long work calls it now and then.
+
+    Python drops an exception that is raised in a callback from C code, such as a destructor's: a
+    Ctrl-C while h5py was closing something had no effect.
+    """
+    for number in _asked:
+        _end(number, None)

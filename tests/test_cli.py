@@ -16,6 +16,7 @@ from paddlenlp_ext.cli import (
     boolean,
     count,
     device,
+    end_if_asked,
     positive_amount,
     positive_number,
     run,
@@ -172,6 +173,31 @@ def test_sigterm_ends_as_an_exception_does(capsys):
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
     assert closed
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_that_python_drops_ends_the_run_at_the_next_question(number, code, capsys):
+    class Closing:
+        def __del__(self) -> None:  # what is raised here goes no further
+            os.kill(os.getpid(), number)
+
+    reached = []
+
+    def interrupted() -> None:
+        end_if_asked()
+        Closing()
+        reached.append(True)
+        end_if_asked()
+        reached.append(False)
+
+    before = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        assert outcome(interrupted, capsys)[0] == code
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+    assert reached == [True]
 
 
 def test_help_does_not_wait_for_paddle():

@@ -93,6 +93,11 @@ def main(argv: Sequence[str] | None = None) -> Created:
     )
     total = sum(file.stat().st_size for file in files)
     with tqdm(total=total, desc=args.input_file, unit="B", unit_scale=True, disable=None) as bar:
+
+        def advance(size: int) -> None:
+            cli.end_if_asked()
+            bar.update(size)
+
         created = create_shards(
             files,
             load_tokenizer(args),
@@ -101,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> Created:
             num_shards=args.num_shards,
             processes=args.processes,
             block_bytes=args.block_bytes,
-            on_progress=bar.update,
+            on_progress=advance,
         )
     names = f"{created.paths[0]}" + (f" ... {created.paths[-1]}" if args.num_shards > 1 else "")
     print(

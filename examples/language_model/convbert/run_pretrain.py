@@ -302,7 +302,12 @@ def open_shards(
     for split, files in corpus.items() if is_first else ():
         total = sum(file.stat().st_size for file in files)
         with tqdm(total=total, desc=split, unit="B", unit_scale=True, disable=None) as bar:
-            texts.make_shard(files, tokenizer, paths[split], settings, on_progress=bar.update)
+
+            def advance(size: int, bar: tqdm = bar) -> None:
+                cli.end_if_asked()
+                bar.update(size)
+
+            texts.make_shard(files, tokenizer, paths[split], settings, on_progress=advance)
     distributed.barrier()
     limits = {"train": args.max_train_samples, "dev": args.max_eval_samples}
     check = texts.check_rows(model.config.vocab_size)
