@@ -84,7 +84,6 @@ def _places(folder: Path, flag: str) -> Iterator[tuple[str, Flags]]:
     for name in ("nowhere", "empty", "file", "text", "junk", "loop", "file/below", "n" * 300):
         yield f"--{flag} {name[:20]}", {flag: wrong / name}
     yield f"--{flag} ''", {flag: ""}
-    yield f"--{flag} with NUL", {flag: "a\0b"}
 
 
 def _actions(script: Script) -> list[argparse.Action]:

@@ -149,6 +149,10 @@ def assert_same(left: Path, right: Path) -> None:
     ours, theirs = saved(left), saved(right)
     assert ours.keys() == theirs.keys()
     for name, array in ours.items():
+        # A bias of keys changes no attention weight: its gradient is 0, but for rounding, which
+        # AdamW makes as large as any other.
+        if "k_proj.bias" in name:
+            continue
         # An average of squares is as far off, relatively, as the averages are twice.
         np.testing.assert_allclose(array, theirs[name], **ROUNDING, err_msg=name)
 
