@@ -48,6 +48,7 @@ def test_creating_data(folder, tmp_path, capsys):
     [
         (["--max_seq_length", "4"], "expected at least 5"),
         (["--masked_lm_prob", "15"], "expected a number from 0 to 1, got '15'"),
+        (["--output_file", ""], "--output_file: expected a path, got nothing"),
         (["--random_seed", "-1"], "expected a whole number of at least 0, got '-1'"),
     ],
 )

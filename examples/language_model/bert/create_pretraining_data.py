@@ -66,6 +66,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="text that is in memory at once, in each process; random sentences come from it",
     )
     args = parser.parse_args(argv)
+    for flag in ("input_file", "output_file", "vocab_file", "bert_model"):
+        if vars(args)[flag] == "":
+            parser.error(f"--{flag}: expected a path, got nothing")
     if args.max_seq_length < 5:
         parser.error("--max_seq_length: expected at least 5: three special tokens and two texts")
     return args
