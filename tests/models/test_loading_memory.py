@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import paddle
 import pytest
 
 from paddlenlp_ext.models.base import Format
@@ -27,6 +28,7 @@ print(peak() - before)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux counts memory there")
+@pytest.mark.skipif(paddle.__version__.startswith("2."), reason="it copies arrays into tensors")
 @pytest.mark.parametrize("format", ["paddle", "huggingface"])
 def test_weights_are_in_memory_once(format: Format, tmp_path: Path) -> None:
     config = BertConfig(num_attention_heads=4, intermediate_size=64, **SIZES)
