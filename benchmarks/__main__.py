@@ -18,7 +18,7 @@ from pathlib import Path
 
 from benchmarks.cases import SECTIONS
 from benchmarks.document import replace_section
-from benchmarks.jobs import ROOT, Library
+from benchmarks.jobs import ROOT, Package
 from benchmarks.measure import Workplace, measure, read
 from benchmarks.tables import section_tables
 
@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     if args.cores:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: args.cores])
-    pythons: dict[Library, str] = {"ours": sys.executable, "transformers": sys.executable}
+    pythons: dict[Package, str] = {"ours": sys.executable, "transformers": sys.executable}
     if args.paddlenlp_python:
         pythons["paddlenlp"] = args.paddlenlp_python
     results = args.folder / "results.jsonl"

@@ -62,14 +62,14 @@ class Section:
 
 def beside_transformers(job: Job) -> dict[str, Job]:
     """Compare a job with transformers, tuned as we are and as installed."""
-    theirs = replace(job, library="transformers")
+    theirs = replace(job, package="transformers")
     return {OURS: job, TUNED: theirs, INSTALLED: replace(theirs, tuned=False)}
 
 
 def training_step() -> Case:
     """The step on which the goals stand."""
     job = Job(shape="bert-base-4", passes=4)
-    theirs = replace(job, library="paddlenlp", passes=3)
+    theirs = replace(job, package="paddlenlp", passes=3)
     return Case(
         "BERT-base's width, 4 layers, 16 x 128",
         {
@@ -90,7 +90,7 @@ def compiled_step() -> Case:
 def sst2(name: str, shape: str, grouped: int, padded: int, shuffled: int = 0) -> Case:
     """Train on SST-2's sentences; the counts are batches of each kind."""
     ours = Job(shape=shape, passes=1, batches=Batches("grouped", 32, 128, grouped))
-    theirs = replace(ours, library="transformers")
+    theirs = replace(ours, package="transformers")
     installed = replace(theirs, tuned=False)
     sides = {
         OURS: ours,
@@ -123,7 +123,7 @@ def evaluation() -> tuple[Case, ...]:
     fixed = Job(work="evaluate", shape="bert-base-4", passes=3)
     sentences = replace(fixed, shape="minilm", batches=Batches("grouped", 32, 128, 25))
     padded = replace(
-        sentences, library="transformers", tuned=False, batches=Batches("padded", 32, 128, 5)
+        sentences, package="transformers", tuned=False, batches=Batches("padded", 32, 128, 5)
     )
     defaults = {"transformers, run_glue's defaults": padded}
     return (
@@ -154,7 +154,7 @@ def tokenization() -> tuple[Case, ...]:
     ):
         for pairs in (False, True) if family == "bert" else (False,):
             ours = Job(work="tokenize", shape=family, passes=3, pairs=pairs)
-            jobs = {OURS: ours, f"transformers, {peer}": replace(ours, library="transformers")}
+            jobs = {OURS: ours, f"transformers, {peer}": replace(ours, package="transformers")}
             what = f"{name}, {'pairs' if pairs else 'single texts'}"
             cases.append(Case(what, jobs, unit="texts/s"))
     return tuple(cases)
@@ -171,7 +171,7 @@ def scaling() -> tuple[Case, ...]:
         "8 layers": replace(base, shape="narrow-8"),
     }
     return tuple(
-        Case(name, {OURS: job, TUNED: replace(job, library="transformers")})
+        Case(name, {OURS: job, TUNED: replace(job, package="transformers")})
         for name, job in points.items()
     )
 
@@ -199,9 +199,9 @@ def processes() -> Case:
     )
 
 
-def command(*words: str, library: Literal["ours", "transformers", "paddlenlp"] = "ours") -> Job:
+def command(*words: str, package: Literal["ours", "transformers", "paddlenlp"] = "ours") -> Job:
     """A command of Python."""
-    return Job(work="command", library=library, command=words)
+    return Job(work="command", package=package, command=words)
 
 
 def start_up() -> tuple[Case, ...]:
@@ -216,7 +216,7 @@ def start_up() -> tuple[Case, ...]:
                 "nothing": command("-c", "pass"),
                 "`import transformers`": command("-c", "import transformers"),
                 "`import paddle`": command("-c", "import paddle"),
-                "`import paddlenlp`": command("-c", "import paddlenlp", library="paddlenlp"),
+                "`import paddlenlp`": command("-c", "import paddlenlp", package="paddlenlp"),
             },
             rounds=5,
         ),
@@ -226,7 +226,7 @@ def start_up() -> tuple[Case, ...]:
                 OURS: command("-c", f"from paddlenlp_ext.transformers {model}"),
                 TUNED: command("-c", f"from transformers {model}"),
                 "PaddleNLP": command(
-                    "-c", f"from paddlenlp.transformers {model}", library="paddlenlp"
+                    "-c", f"from paddlenlp.transformers {model}", package="paddlenlp"
                 ),
             },
             rounds=5,
@@ -239,7 +239,7 @@ def floor() -> Case:
     """The fastest that matrices are multiplied."""
     job = Job(work="product", passes=5)
     return Case(
-        "matrix product", {OURS: job, TUNED: replace(job, library="transformers")}, rounds=5
+        "matrix product", {OURS: job, TUNED: replace(job, package="transformers")}, rounds=5
     )
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 ROOT = Path(__file__).parents[1]
-Library = Literal["ours", "transformers", "paddlenlp"]
+Package = Literal["ours", "transformers", "paddlenlp"]
 MARK = "RESULT "  # begins the line of a worker's answer; libraries print lines of their own
 TEXTS = "texts.json"  # the samples that `prepare` writes: a list of lists
 # What a shell may have set and would reach all sides, or one only.
@@ -52,7 +52,7 @@ class Job:
     Attributes:
         work: Training steps, evaluation, tokenization, matrix products, or how long a `command`
             takes.
-        library: On which side.
+        package: On which side.
         shape: Of the model, a key of `shapes.SHAPES`; of a tokenizer, its family.
         batches: What it is given.
         warmup: Steps before those that count.
@@ -66,7 +66,7 @@ class Job:
     """
 
     work: Literal["train", "evaluate", "tokenize", "product", "command"] = "train"
-    library: Library = "ours"
+    package: Package = "ours"
     shape: str = ""
     batches: Batches = field(default_factory=Batches)
     warmup: int = 1
@@ -129,7 +129,7 @@ def run(job: Job, python: str, folder: Path) -> Outcome:
 
     Args:
         job: What to measure.
-        python: Of the environment of its library.
+        python: Of the environment of its package.
         folder: With the prepared weights and batches.
 
     Raises:
@@ -142,7 +142,7 @@ def run(job: Job, python: str, folder: Path) -> Outcome:
     said = _call([python, "-m", "benchmarks.worker", job.to_json(), str(folder)])
     answers = [line for line in said.splitlines() if line.startswith(MARK)]
     if not answers:
-        raise JobFailedError(f"{job.library}: no answer in {said[-500:]!r}")
+        raise JobFailedError(f"{job.package}: no answer in {said[-500:]!r}")
     return Outcome(**json.loads(answers[-1].removeprefix(MARK)))
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks import inputs
 from benchmarks.cases import Section
-from benchmarks.jobs import ROOT, Batches, Job, JobFailedError, Library, environment, run
+from benchmarks.jobs import ROOT, Batches, Job, JobFailedError, Package, environment, run
 from benchmarks.machine import describe, load
 
 MULTILINGUAL = ("rembert", "ernie_m")  # families whose tokenizers need files that are not ours
@@ -72,7 +72,7 @@ class Workplace:
     Attributes:
         results: File of the records.
         folder: For weights and batches, which are made once and kept.
-        pythons: Of the environment of each library; without one its sides are left out.
+        pythons: Of the environment of each package; without one its sides are left out.
         sst2: Folder of SST-2's files, or the one above.
         vocabulary: Folder with a BERT's vocab.txt.
         multilingual: Folder with a sentencepiece model and a vocab.txt; may be absent.
@@ -81,7 +81,7 @@ class Workplace:
 
     results: Path
     folder: Path
-    pythons: Mapping[Library, str]
+    pythons: Mapping[Package, str]
     sst2: Path
     vocabulary: Path | None
     multilingual: Path | None
@@ -89,7 +89,7 @@ class Workplace:
 
     def can_run(self, job: Job) -> bool:
         """Whether the environment and the files of a job are there."""
-        if job.library not in self.pythons:
+        if job.package not in self.pythons:
             return False
         if job.work == "tokenize" and job.shape in MULTILINGUAL:
             return self.multilingual is not None
@@ -152,7 +152,7 @@ def take(record: Record, job: Job, place: Workplace) -> tuple[str, bool]:
     busy = load()
     began = time.monotonic()
     try:
-        outcome = run(job, place.pythons[job.library], place.folder)
+        outcome = run(job, place.pythons[job.package], place.folder)
     except JobFailedError as error:
         return f"FAILED: {error}", False
     measured = {

@@ -21,10 +21,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import inputs
-from benchmarks.jobs import MARK, Job, Library, Outcome
+from benchmarks.jobs import MARK, Job, Outcome, Package
 from paddlenlp_ext import runtime
 
-SIDES: dict[Library, str] = {
+SIDES: dict[Package, str] = {
     "ours": "benchmarks.ours",
     "transformers": "benchmarks.transformers_side",
     "paddlenlp": "benchmarks.paddlenlp_side",
@@ -38,7 +38,7 @@ def main() -> None:
     job = Job.from_json(sys.argv[1])
     if job.tuned:
         runtime.tune()
-    side = import_module(SIDES[job.library])
+    side = import_module(SIDES[job.package])
     if (outcome := side.measure(job, Path(sys.argv[2]))) is not None:
         answer(outcome)
 

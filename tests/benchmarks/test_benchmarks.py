@@ -62,7 +62,7 @@ def test_jobs_are_whole(job: Job) -> None:
     assert Job.from_json(job.to_json()) == job
     if job.work in ("train", "evaluate"):
         assert job.shape in SHAPES
-        assert job.library != "paddlenlp" or SHAPES[job.shape].family == "bert"
+        assert job.package != "paddlenlp" or SHAPES[job.shape].family == "bert"
 
 
 def test_sides_of_a_case_do_the_same() -> None:
@@ -71,9 +71,9 @@ def test_sides_of_a_case_do_the_same() -> None:
         for case in part.cases:
             models = {(job.work, job.shape) for job in case.jobs.values()}
             assert len(models) == 1 or not {"transformers", "paddlenlp"} & {
-                job.library for job in case.jobs.values()
+                job.package for job in case.jobs.values()
             }
-            assert all(job.tuned for job in case.jobs.values() if job.library == "ours")
+            assert all(job.tuned for job in case.jobs.values() if job.package == "ours")
 
 
 def test_every_section_has_its_place_in_the_document() -> None:
@@ -123,7 +123,7 @@ def test_ratios_are_of_pairs() -> None:
 
 
 def test_tables_hold_what_the_jobs_of_today_measured() -> None:
-    job, other = Job(shape="tiny"), Job(shape="tiny", library="transformers")
+    job, other = Job(shape="tiny"), Job(shape="tiny", package="transformers")
     slow = replace(other, tuned=False)
     part = Section(1, (Case("a case", {"ours": job, "as installed": slow, "theirs": other}),))
     records = [
@@ -196,7 +196,7 @@ def test_measures_once_and_goes_on(place: Workplace, monkeypatch: pytest.MonkeyP
         evaluated=replace(TINY, work="evaluate"),
         tokenized=Job(work="tokenize", shape="bert", pairs=True, passes=2),
         missing=Job(work="command", command=("-c", "raise SystemExit('no such thing')")),
-        nowhere=replace(TINY, library="paddlenlp"),
+        nowhere=replace(TINY, package="paddlenlp"),
     )
     lines = list(measure.measure("steps", part, place, rounds=1))
     assert [line.split(": ")[2] for line in lines if "FAILED" in line] == ["missing"]
@@ -221,13 +221,13 @@ def test_measures_once_and_goes_on(place: Workplace, monkeypatch: pytest.MonkeyP
 @pytest.mark.parity
 def test_transformers_side(place: Workplace) -> None:
     pytest.importorskip("torch")
-    theirs = replace(TINY, library="transformers")
+    theirs = replace(TINY, package="transformers")
     part = section(
         trained=theirs,
         padded=replace(theirs, tuned=False, batches=Batches("padded", 3, 23, 2)),
         evaluated=replace(theirs, work="evaluate"),
-        tokenized=Job(work="tokenize", library="transformers", shape="bert", passes=2),
-        product=Job(work="product", library="transformers", passes=2),
+        tokenized=Job(work="tokenize", package="transformers", shape="bert", passes=2),
+        product=Job(work="product", package="transformers", passes=2),
     )
     lines = list(measure.measure("steps", part, place, rounds=1))
     assert len(measure.read(place.results)) == 5, lines
@@ -239,7 +239,7 @@ def test_paddlenlp_side(place: Workplace) -> None:
     if not python:
         pytest.skip("PADDLENLP_PYTHON does not name the python of an environment with it")
     place = replace(place, pythons={"paddlenlp": python})
-    part = section(trained=replace(TINY, library="paddlenlp", batches=Batches(size=2, length=9)))
+    part = section(trained=replace(TINY, package="paddlenlp", batches=Batches(size=2, length=9)))
     lines = list(measure.measure("steps", part, place, rounds=1))
     assert len(measure.read(place.results)) == 1, lines
 
