@@ -150,6 +150,7 @@ def tokenization() -> tuple[Case, ...]:
     for family, name, peer in (
         ("bert", "BERT", "fast"),
         ("rembert", "RemBERT", "slow"),
+        ("rembert_fast", "RemBERT, the fast tokenizer", "slow"),
         ("ernie_m", "ERNIE-M", "slow"),
     ):
         for pairs in (False, True) if family == "bert" else (False,):

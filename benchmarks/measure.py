@@ -20,7 +20,11 @@ from benchmarks.cases import Section
 from benchmarks.jobs import ROOT, Batches, Job, JobFailedError, Package, environment, run
 from benchmarks.machine import describe, load
 
-MULTILINGUAL = ("rembert", "ernie_m")  # families whose tokenizers need files that are not ours
+MULTILINGUAL = (
+    "rembert",
+    "rembert_fast",
+    "ernie_m",
+)  # families whose tokenizers need files that are not ours
 
 
 @dataclass(frozen=True)

@@ -140,15 +140,19 @@ def evaluate(job: Job, folder: Path) -> Outcome:
 
 def tokenize(job: Job, folder: Path) -> Outcome:
     """Time calls of a tokenizer."""
-    from paddlenlp_ext.tokenizers.sentencepiece import ErnieMTokenizer, RemBertTokenizer
+    from paddlenlp_ext.tokenizers.sentencepiece import (
+        ErnieMTokenizer,
+        RemBertTokenizer,
+        RemBertTokenizerFast,
+    )
     from paddlenlp_ext.tokenizers.wordpiece import BertTokenizer
 
+    model = folder / "multilingual/sentencepiece.model"
     tokenizers: dict[str, Callable[[], Any]] = {
         "bert": lambda: BertTokenizer(folder / "bert/vocab.txt"),
-        "rembert": lambda: RemBertTokenizer(folder / "multilingual/sentencepiece.model"),
-        "ernie_m": lambda: ErnieMTokenizer(
-            folder / "multilingual/vocab.txt", folder / "multilingual/sentencepiece.model"
-        ),
+        "rembert": lambda: RemBertTokenizer(model),
+        "rembert_fast": lambda: RemBertTokenizerFast(model),
+        "ernie_m": lambda: ErnieMTokenizer(folder / "multilingual/vocab.txt", model),
     }
     outcome = worker.time_tokenizer(tokenizers[job.shape](), job, folder)
     versions = worker.versions("paddlenlp-ext", "tokenizers", "sentencepiece")

@@ -100,6 +100,7 @@ def tokenize(job: Job, folder: Path) -> Outcome:
     tokenizers: dict[str, Callable[[], Any]] = {
         "bert": lambda: transformers.BertTokenizerFast(str(folder / "bert/vocab.txt")),
         "rembert": lambda: transformers.RemBertTokenizer(model),
+        "rembert_fast": lambda: transformers.RemBertTokenizer(model),  # the slow one, as above
         "ernie_m": lambda: ErnieMTokenizer(model, str(folder / "multilingual/vocab.txt")),
     }
     transformers.logging.set_verbosity_error()
