@@ -1,19 +1,13 @@
 """Make shards of a corpus, with as many processes as asked for; the files are always the same."""
 
-import multiprocessing
-import os
-import shutil
-import tempfile
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from paddlenlp_ext.errors import DataError, UserError
+from paddlenlp_ext.errors import DataError
 from paddlenlp_ext.pretraining.corpus import Block, read_blocks
 from paddlenlp_ext.pretraining.instances import InstanceMaker, InstanceSettings
 from paddlenlp_ext.pretraining.masked_lm import (
@@ -23,6 +17,7 @@ from paddlenlp_ext.pretraining.masked_lm import (
     vocabulary_digest,
 )
 from paddlenlp_ext.pretraining.shards import Columns
+from paddlenlp_ext.pretraining.workers import in_order
 from paddlenlp_ext.pretraining.writing import ShardWriter
 from paddlenlp_ext.tokenizers.base import Tokenizer
 
@@ -99,77 +94,23 @@ def create_shards(
     attributes = {HAS_PAIRS: settings.next_sentence, VOCABULARY: vocabulary_digest(tokenizer)}
     tokens = masked = random_next = 0
     blocks = read_blocks(files, block_bytes)
-    with ShardWriter(paths, LAYOUT, widths, attributes) as writer:
-        for size, columns in _made(blocks, InstanceMaker(tokenizer, settings), processes):
+    made = _made(blocks, InstanceMaker(tokenizer, settings), processes)
+    with closing(made), ShardWriter(paths, LAYOUT, widths, attributes) as writer:
+        for block, columns in made:
             writer.write(columns)
             tokens += int(columns["input_mask"].sum(dtype=np.int64))
             masked += int((columns["masked_lm_positions"] > 0).sum())
             random_next += int(columns["next_sentence_labels"].sum(dtype=np.int64))
-            on_progress(size)
+            on_progress(block.size)
         if not writer.rows:
             raise DataError(f"{files[0]}: no sentence of the corpus has a token of the vocabulary")
     return Created(paths, writer.rows, tokens, masked, random_next)
 
 
 def _made(
-    blocks: Iterator[Block], maker: InstanceMaker, processes: int
-) -> Iterator[tuple[int, Columns]]:
-    """Yield the size and the examples of each block, in the order of the corpus."""
+    blocks: Iterable[Block], maker: InstanceMaker, processes: int
+) -> Generator[tuple[Block, Columns], None, None]:
+    """Yield each block with its examples, in the order of the corpus."""
     if processes == 1:
-        for block in blocks:
-            yield block.size, maker.make(block)
-        return
-    # A spawned process is the same on every system, and inherits no locks.
-    context = multiprocessing.get_context("spawn")
-    waiting: deque[tuple[int, Future[Path]]] = deque()
-    earlier = set(multiprocessing.active_children())
-    # What was made comes back in a file: a process that is killed while it writes into the pool's
-    # pipe leaves a part there, whose rest the pool would wait for forever.
-    folder = tempfile.mkdtemp(prefix="pretraining-")
-    pool = ProcessPoolExecutor(processes, context, _begin, (maker, Path(folder)))
-    try:
-        for block in blocks:
-            waiting.append((block.size, pool.submit(_make, block)))
-            if len(waiting) > processes:  # one more than are worked on, so that none waits
-                size, made = waiting.popleft()
-                yield size, _taken(made.result())
-        while waiting:
-            size, made = waiting.popleft()
-            yield size, _taken(made.result())
-    except BrokenProcessPool:
-        raise UserError(
-            "a process that made examples was ended, probably for lack of memory; give fewer "
-            "--processes, or a smaller --block_bytes"
-        ) from None
-    except BaseException:  # the run is told to end, and nobody waits for what is in work
-        for process in set(multiprocessing.active_children()) - earlier:
-            process.terminate()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _taken(path: Path) -> Columns:
-    """Read what a process has made, and delete the file."""
-    with np.load(path) as file:
-        columns = dict(file)
-    path.unlink()
-    return columns
-
-
-_maker: InstanceMaker  # of a worker process
-_folder: Path
-
-
-def _begin(maker: InstanceMaker, folder: Path) -> None:
-    """Prepare a worker process."""
-    global _maker, _folder
-    _maker, _folder = maker, folder
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the processes share the cores already
-
-
-def _make(block: Block) -> Path:
-    path = _folder / f"{block.number}.npz"
-    np.savez(path, **_maker.make(block))  # type: ignore[arg-type]
-    return path
+        return ((block, maker.make(block)) for block in blocks)
+    return in_order(maker.make, blocks, processes)

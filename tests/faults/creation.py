@@ -23,17 +23,20 @@ def workers(scale: Scale) -> Measured:
     corpus.write_text((SAMPLE.read_text(encoding="utf-8") + "\n\n") * CORPUS, encoding="utf-8")
     cases = {"killed": (signal.SIGKILL, -1, 2), "SIGTERM": (signal.SIGTERM, 0, 143)}
     cases |= {"Ctrl-C": (signal.SIGINT, 0, 130)}
-    good = orphans = 0
+    orphans = 0
     slowest = 0.0
+    missed = []
     for name, (number, which, code) in cases.items():
         ended, seconds = _disturbed(scale, corpus, name, number, which)
         told = "a process that made examples was ended" in ended.error or which == 0
         left = list((scale.folder / name).glob("*.hdf5"))
-        good += ended.code == code and told and not left and "Traceback" not in ended.output
+        if ended.code != code or not told or left or "Traceback" in ended.output:
+            missed.append(f"{name} ended with {ended.code}: {ended.output[-300:]!r}")
         orphans += ended.orphans
         slowest = max(slowest, seconds)
     return joined(
-        all_of(good, len(cases), "with one line or none, and no half file"),
+        all_of(len(cases) - len(missed), len(cases), "with one line or none, and no half file"),
+        *(Measured(text, met=False) for text in missed),
         _raising(scale, corpus),
         Measured(f"slowest end {slowest:.1f} s", slowest <= 10),
         Measured(f"{orphans} orphans", not orphans),

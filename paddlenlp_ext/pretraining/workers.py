@@ -1,0 +1,94 @@
+"""Do the same to each item of a stream with several processes; the results come in order.
+
+Each process has a pipe of its own and shares no lock, so the end of a process, whatever brought it
+about, is seen at once by the one that waits for it. Executors of the standard library share queues
+and threads; one of them was seen to wait forever after a signal.
+"""
+
+import multiprocessing
+import os
+import signal
+import traceback
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from typing import Any, NamedTuple, TypeVar
+
+from paddlenlp_ext.errors import UserError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def in_order(
+    function: Callable[[T], R], items: Iterable[T], processes: int
+) -> Generator[tuple[T, R], None, None]:
+    """Yield each item with what the function makes of it.
+
+    Args:
+        function: Can be sent to a process, as items and results can.
+        items: Are read as they are needed: one for each process is held.
+        processes: That work besides this one; they are gone when the iterator ends or is closed.
+
+    Raises:
+        UserError: A process was ended from outside.
+    """
+    # A spawned process is the same on every system, and inherits no locks.
+    context = multiprocessing.get_context("spawn")
+    workers = []
+    pipes = []
+    waiting: deque[tuple[T, Connection]] = deque()
+    try:
+        for _ in range(processes):
+            ours, theirs = context.Pipe()
+            pipes.append(ours)
+            workers.append(context.Process(target=_work, args=(function, theirs), daemon=True))
+            workers[-1].start()
+            theirs.close()  # so that the pipe ends with the process
+        for number, item in enumerate(items):
+            pipe = pipes[number % processes]
+            done = [_finished(*waiting.popleft())] if len(waiting) == processes else []
+            pipe.send(item)  # before what is done is used, so that the process never waits
+            waiting.append((item, pipe))
+            yield from done
+        for item, pipe in waiting:
+            yield _finished(item, pipe)
+    except (EOFError, ConnectionError):
+        raise UserError(
+            "a process that made examples was ended, probably for lack of memory; give fewer "
+            "--processes, or a smaller --block_bytes"
+        ) from None
+    finally:
+        for worker in workers:  # nothing that they still do is wanted
+            worker.kill()
+            worker.join()
+        for pipe in pipes:
+            pipe.close()
+
+
+def _finished(item: T, pipe: Connection) -> tuple[T, Any]:
+    result = pipe.recv()
+    if isinstance(result, _Failure):
+        raise result.error from RuntimeError(f"in a process that makes examples:\n{result.where}")
+    return item, result
+
+
+class _Failure(NamedTuple):
+    error: Exception
+    where: str  # the traceback
+
+
+def _work(function: Callable[[T], R], pipe: Connection) -> None:
+    """Be a process: apply the function to what comes, until the pipe ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's reaches the first process, too
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the processes share the cores already
+    with suppress(EOFError, ConnectionError):
+        while True:
+            item = pipe.recv()
+            result: R | _Failure
+            try:
+                result = function(item)
+            except Exception as error:
+                result = _Failure(error, traceback.format_exc())
+            pipe.send(result)
