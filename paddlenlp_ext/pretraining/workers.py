@@ -1,8 +1,8 @@
 """Do the same to each item of a stream with several processes; the results come in order.
 
-Each process has a pipe of its own and shares no lock, so the end of a process, whatever brought it
-about, is seen at once by the one that waits for it. Executors of the standard library share queues
-and threads; one of them was seen to wait forever after a signal.
+Each process has a pipe of its own and shares no lock, so the end of any of them, whatever brought
+it about, is seen at once. Executors of the standard library share queues and threads; one of them
+was seen to wait forever after a signal.
 """
 
 import multiprocessing
@@ -10,9 +10,10 @@ import os
 import signal
 import traceback
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import suppress
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple, TypeVar
 
 from paddlenlp_ext.errors import UserError
@@ -48,12 +49,13 @@ def in_order(
             theirs.close()  # so that the pipe ends with the process
         for number, item in enumerate(items):
             pipe = pipes[number % processes]
-            done = [_finished(*waiting.popleft())] if len(waiting) == processes else []
+            full = len(waiting) == processes
+            done = [_finished(*waiting.popleft(), workers)] if full else []
             pipe.send(item)  # before what is done is used, so that the process never waits
             waiting.append((item, pipe))
             yield from done
         for item, pipe in waiting:
-            yield _finished(item, pipe)
+            yield _finished(item, pipe, workers)
     except (EOFError, ConnectionError):
         raise UserError(
             "a process that made examples was ended, probably for lack of memory; give fewer "
@@ -67,7 +69,9 @@ def in_order(
             pipe.close()
 
 
-def _finished(item: T, pipe: Connection) -> tuple[T, Any]:
+def _finished(item: T, pipe: Connection, workers: Sequence[BaseProcess]) -> tuple[T, Any]:
+    if pipe not in wait([pipe, *(worker.sentinel for worker in workers)]):
+        raise EOFError("a process has ended")
     result = pipe.recv()
     if isinstance(result, _Failure):
         raise result.error from RuntimeError(f"in a process that makes examples:\n{result.where}")
