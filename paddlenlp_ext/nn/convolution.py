@@ -13,7 +13,7 @@ from paddle.autograd import PyLayer
 from paddle.nn import functional as F
 
 from paddlenlp_ext.nn.attention import KeyValue, attend
-from paddlenlp_ext.nn.cpu import Dropout, Linear, add_bias, swap
+from paddlenlp_ext.nn.cpu import Dropout, Linear, add_bias, depthwise, swap
 
 
 class MixedAttention(nn.Layer):
@@ -127,7 +127,8 @@ class SeparableConvolution(nn.Layer):
         if paddle.in_dynamic_mode():
             # A product of matrices, which is what it is, takes a quarter of the convolution's time.
             weight = self.pointwise.weight.squeeze(2)
-            mixed = paddle.matmul(self.depthwise(states), weight, transpose_y=True)
+            convolved = depthwise(states, self.depthwise.weight)
+            mixed = paddle.matmul(convolved, weight, transpose_y=True)
             return add_bias(mixed, self.bias)
         # In a program the units come first: Paddle2ONNX knows no other convolution.
         states = states.transpose([0, 2, 1])

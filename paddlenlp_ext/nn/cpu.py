@@ -9,7 +9,9 @@ Measured with Paddle 3.3.1 on an AMD EPYC (Zen 4), BERT-base on 16 texts of 128 
 - attention heads brought in front of the positions and back, `swap`: 0.4 ms instead of 11.9;
 - a mask added to scores, `add_mask`: 1.3 ms instead of 10.7;
 - dropping attention weights, `Dropout`: 8 ms instead of 27;
-- the gradient of `LayerNorm`: a training step of four layers takes 4 % less, two cores.
+- the gradient of `LayerNorm`: a training step of four layers takes 4 % less, two cores;
+- a convolution of each unit alone, `depthwise`: forward and backward pass over 256 units take 7 ms
+  instead of 19, two cores (`benchmarks/depthwise_convolution.py`).
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from paddle.autograd import PyLayer
 from paddle.nn import functional as F
 
 STEPS = 1 << 16  # probabilities are whole numbers of 16 bits
+BLOCK = 16  # neighbouring positions that a depthwise convolution computes together
 
 
 def on_cpu(tensor: Tensor) -> bool:
@@ -196,3 +199,80 @@ class _Normalization(PyLayer):  # type: ignore[misc]  # untyped in Paddle
             sum_rows(product),
             sum_rows(rows) if ctx.wanted[1] else None,
         )
+
+
+def depthwise(states: Tensor, weight: Tensor) -> Tensor:
+    """Convolve each unit alone: float [B, L, C], taps of each, float [C, 1, K], K odd -> [B, L, C].
+
+    Beyond the ends are zeros.
+    """
+    if on_cpu(states) and weight.shape[2] <= BLOCK:
+        convolved: Tensor = _Depthwise.apply(states, weight)
+        return convolved
+    padding = weight.shape[2] // 2
+    return F.conv1d(states, weight, padding=padding, groups=weight.shape[0], data_format="NLC")
+
+
+class _Depthwise(PyLayer):  # type: ignore[misc]  # untyped in Paddle
+    """A convolution as a product of matrices.
+
+    What `S` neighbouring positions see, `S + K - 1` numbers of one unit, times a matrix with the
+    unit's taps on its diagonals. Most products are with zeros, and yet it is far faster.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, weight: Tensor) -> Tensor:
+        seen = _windows(states, weight.shape[2])
+        ctx.save_for_backward(seen, weight)
+        ctx.needed = (not states.stop_gradient, not weight.stop_gradient)
+        return _convolved(seen, weight.squeeze(1), states.shape)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        # Paddle demands None for an input that is frozen.
+        seen, weight = ctx.saved_tensor()
+        taps = weight.shape[2]
+        seen_back = _windows(gradient, taps)
+        of_states = of_weight = None
+        if ctx.needed[0]:  # a position gave to its neighbours what they took: taps run backwards
+            of_states = _convolved(seen_back, weight.squeeze(1).flip([1]), gradient.shape)
+        if ctx.needed[1]:
+            blocks = seen_back[:, :, taps // 2 : taps // 2 + BLOCK]
+            products = paddle.matmul(blocks, seen, transpose_x=True)  # [C, S, S + K - 1]
+            of_weight = _sums_of_diagonals(products, taps).unsqueeze(1)
+        return of_states, of_weight
+
+
+def _windows(states: Tensor, taps: int) -> Tensor:
+    """Lay out what each block of positions sees: [B, L, C] -> [C, B · blocks, S + K - 1]."""
+    batch, length, units = states.shape
+    blocks = -(-length // BLOCK)
+    ends = [taps // 2, (blocks + 1) * BLOCK - length - taps // 2]
+    row = F.pad(states.transpose([2, 0, 1]), [0, 0, 0, 0, *ends])  # [C, B, (blocks + 1) · S]
+    own = row[:, :, : blocks * BLOCK].reshape([units, batch * blocks, BLOCK])
+    following = row[:, :, BLOCK:].reshape([units, batch * blocks, BLOCK])
+    return paddle.concat([own, following[:, :, : taps - 1]], axis=2)
+
+
+def _convolved(seen: Tensor, weight: Tensor, shape: list[int]) -> Tensor:
+    """Multiply windows with the taps of their unit, [C, K], and bring units to the end again."""
+    batch, length, units = shape
+    blocks = paddle.matmul(seen, _diagonals(weight), transpose_y=True)  # [C, B · blocks, S]
+    return blocks.reshape([units, batch, -1])[:, :, :length].transpose([1, 2, 0]).contiguous()
+
+
+def _diagonals(weight: Tensor) -> Tensor:
+    """Put taps on diagonals: [C, K] -> [C, S, S + K - 1], row `i` has them from column `i` on.
+
+    Read on as one row, such a matrix repeats: the taps, then `S` zeros.
+    """
+    units, taps = weight.shape
+    width = BLOCK + taps - 1
+    row = F.pad(weight, [0, 0, 0, BLOCK]).tile([1, BLOCK])
+    return row[:, : BLOCK * width].reshape([units, BLOCK, width])
+
+
+def _sums_of_diagonals(products: Tensor, taps: int) -> Tensor:
+    """Go back from `_diagonals`: [C, S, S + K - 1] -> [C, K], sums of what was the same tap."""
+    row = F.pad(products.flatten(1), [0, 0, 0, BLOCK])
+    return row.reshape([-1, BLOCK, BLOCK + taps]).sum(1)[:, :taps]

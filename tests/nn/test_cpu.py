@@ -7,10 +7,11 @@ import paddle
 import pytest
 from paddle import nn
 from paddle.distributed.fleet.utils import recompute
+from paddle.nn import functional as F
 
 from paddlenlp_ext.nn import cpu
 from paddlenlp_ext.nn.attention import attention_bias
-from paddlenlp_ext.nn.cpu import Dropout, LayerNorm, add_mask, swap
+from paddlenlp_ext.nn.cpu import Dropout, LayerNorm, add_mask, depthwise, swap
 
 random = np.random.default_rng(31)
 
@@ -24,7 +25,7 @@ def place(request, monkeypatch):
     """On this CPU, and as if on another device."""
     if request.param == "elsewhere":
         monkeypatch.setattr(cpu, "on_cpu", lambda tensor: False)
-        for function in (cpu._Swap, cpu._Drop, cpu._AddBias, cpu._Normalization):
+        for function in (cpu._Swap, cpu._Drop, cpu._AddBias, cpu._Normalization, cpu._Depthwise):
             monkeypatch.setattr(function, "apply", None)  # whoever calls it fails
     return request.param
 
@@ -129,4 +130,25 @@ def test_gradients_of_layer_norm_are_paddles(shape, frozen, place):
         ]
         found.append([output, *(t.grad for t in tensors.values() if t.grad is not None)])
     for got, expected in zip(*found, strict=True):
+        np.testing.assert_allclose(got.numpy(), expected.numpy(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("frozen", ["nothing", "input", "weight"])
+@pytest.mark.parametrize("length", [1, 5, 16, 17, 45])
+@pytest.mark.parametrize("taps", [1, 3, 9, 15, 19])
+def test_depthwise_convolution_is_paddles(taps, length, frozen, place):
+    values, weights, upstream = normal(3, length, 7), normal(7, 1, taps), normal(3, length, 7)
+    options = {"padding": taps // 2, "groups": 7, "data_format": "NLC"}
+    found = []
+    for convolve in (depthwise, lambda states, weight: F.conv1d(states, weight, **options)):
+        tensors = {"input": paddle.to_tensor(values), "weight": paddle.to_tensor(weights)}
+        for name, tensor in tensors.items():
+            tensor.stop_gradient = name == frozen
+        output = convolve(*tensors.values())
+        (output * paddle.to_tensor(upstream)).sum().backward()
+        assert (tensors["input"].grad is None) == (frozen == "input")
+        assert (tensors["weight"].grad is None) == (frozen == "weight")
+        found.append([output, *(t.grad for t in tensors.values() if t.grad is not None)])
+    for got, expected in zip(*found, strict=True):
+        assert got.shape == expected.shape
         np.testing.assert_allclose(got.numpy(), expected.numpy(), rtol=1e-5, atol=1e-5)
