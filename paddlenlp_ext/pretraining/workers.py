@@ -10,8 +10,9 @@ import os
 import signal
 import traceback
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple, TypeVar
@@ -41,12 +42,14 @@ def in_order(
     pipes = []
     waiting: deque[tuple[T, Connection]] = deque()
     try:
-        for _ in range(processes):
-            ours, theirs = context.Pipe()
-            pipes.append(ours)
-            workers.append(context.Process(target=_work, args=(function, theirs), daemon=True))
-            workers[-1].start()
-            theirs.close()  # so that the pipe ends with the process
+        with _signals_held():
+            for _ in range(processes):
+                ours, theirs = context.Pipe()
+                pipes.append(ours)
+                worker = context.Process(target=_work, args=(function, theirs), daemon=True)
+                worker.start()
+                workers.append(worker)
+                theirs.close()  # so that the pipe ends with the process
         for number, item in enumerate(items):
             pipe = pipes[number % processes]
             full = len(waiting) == processes
@@ -69,6 +72,24 @@ def in_order(
             pipe.close()
 
 
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Hold back what would leave a process half started.
+
+    What is started meanwhile never gets these signals. It has no need of them, for it ends with the
+    first process, and a terminal sends Ctrl-C to all of them.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # which lets the signals through, so not while they are held
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _finished(item: T, pipe: Connection, workers: Sequence[BaseProcess]) -> tuple[T, Any]:
     if pipe not in wait([pipe, *(worker.sentinel for worker in workers)]):
         raise EOFError("a process has ended")
@@ -85,7 +106,6 @@ class _Failure(NamedTuple):
 
 def _work(function: Callable[[T], R], pipe: Connection) -> None:
     """Be a process: apply the function to what comes, until the pipe ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's reaches the first process, too
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the processes share the cores already
     with suppress(EOFError, ConnectionError):
         while True:
