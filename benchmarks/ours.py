@@ -64,11 +64,11 @@ def load_model(job: Job, folder: Path) -> Model:
 
     model = AutoModelForSequenceClassification.from_pretrained(folder / job.shape)
     if job.trimmed:
-        trim(model, occurring_ids(job.batches, model.config.vocab_size))
+        trim(model, occurring_ids(job.batches, model.config.vocab_size), folder)
     return model
 
 
-def trim(model: Model, ids: np.ndarray) -> None:
+def trim(model: Model, ids: np.ndarray, folder: Path) -> None:
     """Trim the word table as for data in which these ids occur."""
     from paddlenlp_ext.tasks.batches import Loader
     from paddlenlp_ext.tasks.features import Features
@@ -77,7 +77,7 @@ def trim(model: Model, ids: np.ndarray) -> None:
     pad = model.config.pad_token_id
     data = Loader([Features(ids, None, 0)], GivenOrder([np.arange(1)]), pad_token_id=pad)
     tokenizer: Any = SimpleNamespace(all_special_ids=[], pad_token_id=pad)
-    trim_vocabulary(model, tokenizer, [data])
+    trim_vocabulary(model, tokenizer, [data], folder)
 
 
 def loader_options(model: Model) -> dict[str, Any]:

@@ -4,6 +4,7 @@ Fine-tuning a multilingual model on one task touches a part of its 250,000 words
 every other row is zero in every update, and so are its averages in AdamW: all that happens to it is
 weight decay, a multiplication by `1 - learning rate * decay`. So it needs no gradient, no averages
 and no work in each update: the product of all factors is kept, and applied when the row is saved.
+Until then the table can lie in a file.
 """
 
 from __future__ import annotations
@@ -17,16 +18,20 @@ from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from paddlenlp_ext.nn.arrays import as_array
+from paddlenlp_ext.weights.disk import forget
 from paddlenlp_ext.weights.safe_tensors import SparseRows
 
 Array = NDArray[Any]
+
+BLOCK = 1 << 14  # rows of a table that are changed together
 
 
 class TrimmedEmbedding(nn.Layer):
     """A table [V, E] of which U rows are a parameter [U, E].
 
     Args:
-        table: The whole table, which this layer then owns and changes; float32 [V, E].
+        table: The whole table, which this layer then owns and changes; float32 [V, E], in memory or
+            mapped (`paddlenlp_ext.weights.disk.on_disk`).
         used: Ids whose rows are trained, ascending; int64 [U].
 
     Attributes:
@@ -39,6 +44,7 @@ class TrimmedEmbedding(nn.Layer):
         self.used = used
         self.weight = self.create_parameter([len(used), table.shape[1]])
         self.weight.set_value(table[used])
+        forget(table)
         rows = np.full(len(table), len(used), np.int64)  # beyond the last row: is refused
         rows[used] = np.arange(len(used))
         self.register_buffer("rows", paddle.to_tensor(rows), persistable=False)
@@ -60,10 +66,16 @@ class TrimmedEmbedding(nn.Layer):
         The decay is applied here for good. What is saved is then what the run goes on with, and a
         run that continues from the file computes the same.
         """
-        if self._factor != 1.0:
-            self._table *= np.float32(self._factor)
-            self._factor = 1.0
-        self._table[self.used] = as_array(self.weight)
+        trained = as_array(self.weight)
+        bounds = range(0, len(self._table), BLOCK)
+        cuts = np.searchsorted(self.used, [*bounds, len(self._table)])
+        for start, begin, end in zip(bounds, cuts[:-1], cuts[1:], strict=True):
+            block = self._table[start : start + BLOCK]
+            if self._factor != 1.0:
+                block *= np.float32(self._factor)
+            block[self.used[begin:end] - start] = trained[begin:end]
+            forget(block)
+        self._factor = 1.0
         return self._table
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Iterable, Sequence, Sized
+from pathlib import Path
 from typing import Any
 
 import paddle
@@ -114,7 +115,7 @@ def trim_if_asked(
         raise UserError(
             f"{FLAG}: keeps float32 tables, and --amp_level O2 casts them; give --amp_level O1"
         )
-    trim_vocabulary(model, tokenizer, loaders)
+    trim_vocabulary(model, tokenizer, loaders, Path(args.output_dir))
 
 
 def update_settings(

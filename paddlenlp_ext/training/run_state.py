@@ -14,6 +14,7 @@ from paddlenlp_ext.training import folders
 from paddlenlp_ext.training.optimization import schedule_of
 from paddlenlp_ext.training.optimizer_state import export_optimizer, restore_optimizer
 from paddlenlp_ext.training.precision import MixedPrecision
+from paddlenlp_ext.weights.disk import forget
 from paddlenlp_ext.weights.safe_tensors import read_safetensors, write_safetensors
 
 OPTIMIZER = "optimizer.safetensors"
@@ -72,4 +73,5 @@ def _digest(model: nn.Layer) -> str:
     for name, array in sorted(whole_parameters(model).items()):
         digest.update(name.encode())
         digest.update(np.ascontiguousarray(array).data)
+        forget(array)
     return digest.hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from paddlenlp_ext.nn.trimmed_embedding import TrimmedEmbedding
 from paddlenlp_ext.tasks.batches import Loader
 from paddlenlp_ext.tokenizers.base import Tokenizer
 from paddlenlp_ext.training import distributed
+from paddlenlp_ext.weights.disk import on_disk
 
 FLAG = "--trim_vocab"
 # Models that read words and score none: nothing but the input looks into their word table.
@@ -27,7 +29,9 @@ READERS = (
 )
 
 
-def trim_vocabulary(model: Model, tokenizer: Tokenizer, loaders: Iterable[Loader]) -> None:
+def trim_vocabulary(
+    model: Model, tokenizer: Tokenizer, loaders: Iterable[Loader], folder: Path
+) -> None:
     """Replace a model's word table by one that trains only the rows that are looked up.
 
     Call it when the model is loaded, before the optimizer is built. Every process holds all
@@ -37,9 +41,12 @@ def trim_vocabulary(model: Model, tokenizer: Tokenizer, loaders: Iterable[Loader
         model: Float32, with a head that does not score words.
         tokenizer: Its special tokens stay, whether they occur or not.
         loaders: All batches that this model will ever see: of training and of evaluation.
+        folder: On the disk that holds the other rows until they are saved, in a file without a
+            name.
 
     Raises:
         UserError: The model scores words with its table, or has fewer of them than the tokenizer.
+        WeightsError: The disk has no room.
     """
     if not isinstance(model, READERS):
         raise UserError(
@@ -48,10 +55,8 @@ def trim_vocabulary(model: Model, tokenizer: Tokenizer, loaders: Iterable[Loader
         )
     embedding = model.get_input_embeddings()
     table = as_array(embedding.weight)
-    if not table.flags.writeable:
-        table = table.copy()
     used = _used_ids(len(table), tokenizer, loaders)
-    _replace(model, embedding, TrimmedEmbedding(table, used))
+    _replace(model, embedding, TrimmedEmbedding(on_disk(table, folder), used))
     if distributed.rank() == 0:
         print(f"{FLAG}: {len(used):,} of {len(table):,} word embeddings are trained", flush=True)
 

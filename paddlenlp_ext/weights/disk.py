@@ -1,4 +1,4 @@
-"""Map weight files into memory, and replace files as a whole."""
+"""Map files into memory, and replace files as a whole."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import errno
 import mmap
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -30,6 +31,26 @@ def map_file(path: Path) -> memoryview:
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def on_disk(array: NDArray[Any], folder: Path) -> NDArray[Any]:
+    """Copy numbers into a file without a name, and return what maps it; it goes with that array.
+
+    Args:
+        array: In rows, one after the other.
+        folder: On a disk with as much room.
+
+    Raises:
+        WeightsError: The file cannot be written.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            array.tofile(file)
+            file.flush()
+            mapped = mmap.mmap(file.fileno(), 0)
+    except OSError as error:
+        raise WeightsError(unwritten(error, folder / "a temporary file")) from error
+    return np.frombuffer(mapped, array.dtype).reshape(array.shape)
 
 
 def forget(array: NDArray[Any]) -> None:

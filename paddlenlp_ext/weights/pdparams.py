@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paddlenlp_ext.errors import WeightsError
-from paddlenlp_ext.weights.disk import map_file, replace_file
+from paddlenlp_ext.weights.disk import forget, map_file, replace_file
 from paddlenlp_ext.weights.pickles import Unbuilt, Unpickler
 
 Array = NDArray[Any]
@@ -86,6 +86,7 @@ def write_pdparams(path: Path, tensors: Mapping[str, Array]) -> None:
         for name, array in tensors.items():
             file.write(_text(name))
             _write_array(file, array)
+            forget(array)
         file.write(_text(NAME_TABLE) + b"}(")
         for name in tensors:
             file.write(_text(name) * 2)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from paddlenlp_ext.errors import WeightsError
-from paddlenlp_ext.weights.disk import map_file, replace_file
+from paddlenlp_ext.weights.disk import forget, map_file, replace_file
 from paddlenlp_ext.weights.pdparams import view_array, widen_bfloat16
 
 Array = NDArray[Any]
@@ -154,6 +154,7 @@ def write_safetensors(
             for block in array.blocks() if isinstance(array, SparseRows) else [array]:
                 little = np.asarray(block, block.dtype.newbyteorder("<"), order="C")
                 file.write(little.reshape(-1).view(np.uint8).data)
+                forget(block)
 
 
 def _open(path: Path) -> tuple[dict[str, Any], memoryview]:

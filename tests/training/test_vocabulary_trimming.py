@@ -95,7 +95,7 @@ def run(
         if found:
             model = type(model).from_pretrained(found.folder)
         if trim:
-            trim_vocabulary(model, SpecialTokens(), [train, dev])
+            trim_vocabulary(model, SpecialTokens(), [train, dev], folder)
         optimizer = adamw(
             model,
             linear_schedule(5e-3, STEPS, warmup_proportion=0.2),
@@ -220,20 +220,20 @@ def test_words_that_only_the_saved_run_knew_are_not_dropped(tmp_path: Path) -> N
         found = checkpoints.find("latest")
         assert found is not None
         model = ErnieMForSequenceClassification.from_pretrained(found.folder)
-        trim_vocabulary(model, SpecialTokens(), [])
+        trim_vocabulary(model, SpecialTokens(), [], tmp_path)
         with pytest.raises(WeightsError, match=r"moment1.*resume without --trim_vocab"):
             found.restore(model, adamw(model, 1e-3, weight_decay=0.3))
 
 
-def test_models_that_score_words_are_refused() -> None:
+def test_models_that_score_words_are_refused(tmp_path: Path) -> None:
     model = BertForMaskedLM(BertConfig(**SIZES))
     with pytest.raises(UserError, match=r"--trim_vocab: BertForMaskedLM .* leave --trim_vocab out"):
-        trim_vocabulary(model, SpecialTokens(), loaders())
+        trim_vocabulary(model, SpecialTokens(), loaders(), tmp_path)
 
 
-def test_a_tokenizer_of_another_model_is_refused() -> None:
+def test_a_tokenizer_of_another_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="tokenizer has 211 tokens, the model 211; take the token"):
-        trim_vocabulary(new(), SpecialTokens(all_special_ids=(0, VOCABULARY)), loaders())
+        trim_vocabulary(new(), SpecialTokens(all_special_ids=(0, VOCABULARY)), loaders(), tmp_path)
 
 
 def test_words_without_a_row_are_refused() -> None:
@@ -243,10 +243,10 @@ def test_words_without_a_row_are_refused() -> None:
         table(paddle.to_tensor([[2, 1]])).numpy()
 
 
-def test_skipped_updates_do_not_decay() -> None:
+def test_skipped_updates_do_not_decay(tmp_path: Path) -> None:
     model = new()
     train, dev = loaders()
-    trim_vocabulary(model, SpecialTokens(), [train, dev])
+    trim_vocabulary(model, SpecialTokens(), [train, dev], tmp_path)
     before = {name: array.copy() for name, array in whole_parameters(model).items()}
     spoilt = model.register_forward_post_hook(_spoil)
     optimizer = adamw(model, 1e-2, weight_decay=0.5)
@@ -267,9 +267,11 @@ def test_skipped_updates_do_not_decay() -> None:
 
 
 @pytest.mark.parametrize("overflows", [True, False])
-def test_updates_that_a_loss_scaler_leaves_out_do_not_decay(overflows: bool) -> None:
+def test_updates_that_a_loss_scaler_leaves_out_do_not_decay(
+    overflows: bool, tmp_path: Path
+) -> None:
     model = new()
-    trim_vocabulary(model, SpecialTokens(), [*loaders()])
+    trim_vocabulary(model, SpecialTokens(), [*loaders()], tmp_path)
     table = model.get_input_embeddings()
     before = table.whole().copy()
     optimizer = adamw(model, 0.01, weight_decay=0.5)
