@@ -5,7 +5,8 @@ where some are dropped), and is plain Paddle on a GPU or XPU and in programs (`t
 Measured with Paddle 3.3.1 on an AMD EPYC (Zen 4), BERT-base on 16 texts of 128 tokens:
 
 - the gradient of a bias, `Linear` and `add_bias`: forward and backward pass of a layer 768 to 3072
-  wide take 92 to 116 ms instead of 182 to 216, two cores;
+  wide take 92 to 116 ms instead of 182 to 216, two cores; and the bias itself, where there is less
+  to multiply: for 416 rows of 384 units 0.03 ms instead of 0.11;
 - attention heads brought in front of the positions and back, `swap`: 0.4 ms instead of 11.9;
 - a mask added to scores, `add_mask`: 1.3 ms instead of 10.7;
 - dropping attention weights, `Dropout`: 8 ms instead of 27;
@@ -38,21 +39,19 @@ class Linear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """[..., in_features] -> [..., out_features]."""
-        if self.bias is not None and sums_slowly(self.bias):
-            return add_bias(F.linear(input, self.weight), self.bias)
-        return F.linear(input, self.weight, self.bias)
+        if self.bias is None or not on_cpu(input):
+            return F.linear(input, self.weight, self.bias)
+        return add_bias(F.linear(input, self.weight), self.bias)
 
 
 def add_bias(states: Tensor, bias: Tensor) -> Tensor:
     """Add a bias, float [H], to every row of states, float [..., H]."""
-    add = _AddBias.apply if sums_slowly(bias) else paddle.add
-    total: Tensor = add(states, bias)
-    return total
-
-
-def sums_slowly(bias: Tensor) -> bool:
-    """Tell whether a bias will ask for its gradient, and Paddle would be slow to compute it."""
-    return paddle.is_grad_enabled() and not bias.stop_gradient and on_cpu(bias)
+    if not on_cpu(states) or states.dtype != bias.dtype:
+        return states + bias
+    if paddle.is_grad_enabled() and not (states.stop_gradient and bias.stop_gradient):
+        total: Tensor = _AddBias.apply(states, bias)
+        return total
+    return _plus_bias(states, bias)
 
 
 class _AddBias(PyLayer):  # type: ignore[misc]  # untyped in Paddle
@@ -64,13 +63,18 @@ class _AddBias(PyLayer):  # type: ignore[misc]  # untyped in Paddle
 
     @staticmethod
     def forward(ctx: Any, states: Tensor, bias: Tensor) -> Tensor:
-        ctx.wanted = not states.stop_gradient
-        return states + bias
+        ctx.wanted = (not states.stop_gradient, not bias.stop_gradient)
+        return _plus_bias(states, bias)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
         # Paddle demands None for an input that is frozen.
-        return gradient if ctx.wanted else None, sum_rows(gradient)
+        return gradient if ctx.wanted[0] else None, sum_rows(gradient) if ctx.wanted[1] else None
+
+
+def _plus_bias(states: Tensor, bias: Tensor) -> Tensor:
+    """Copy the bias for every row, and add tensors of one shape, which Paddle does with vectors."""
+    return bias.tile([*states.shape[:-1], 1]).add_(states)
 
 
 def sum_rows(states: Tensor) -> Tensor:
@@ -165,7 +169,7 @@ class LayerNorm(nn.LayerNorm):
 
     def forward(self, input: Tensor) -> Tensor:
         """[..., H] -> [..., H]."""
-        if sums_slowly(self.weight):
+        if paddle.is_grad_enabled() and not self.weight.stop_gradient and on_cpu(input):
             return _Normalization.apply(input, self.weight, self.bias, self._epsilon)
         return super().forward(input)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 import paddle
 import pytest
@@ -125,28 +123,46 @@ def test_transposed_inputs_are_taken(own_passes):
     assert_same(*found, 1e-5)
 
 
-def test_nothing_of_its_own_without_a_gradient(own_passes):
+def test_nothing_is_kept_for_a_gradient_that_nobody_wants(own_passes):
     ours, plain = pair()
     values = paddle.to_tensor(normal(3, IN))
     with paddle.no_grad():
         np.testing.assert_array_equal(ours(values).numpy(), plain(values).numpy())
-    ours.bias.stop_gradient = True
-    ours(values).sum().backward()
-    assert ours.weight.grad is not None
     without, _ = pair(bias_attr=False)
     without(values).sum().backward()
     assert without.weight.grad is not None
     assert own_passes == []
 
 
-def test_nothing_of_its_own_on_other_devices():
-    """A GPU is not at hand: what stands in for its tensor knows no more than its place."""
+def test_frozen_biases_get_no_gradient(own_passes):
+    found = []
+    values = normal(3, IN)
+    for layer in pair():
+        layer.bias.stop_gradient = True
+        (layer(paddle.to_tensor(values)) ** 2).sum().backward()
+        assert layer.bias.grad is None
+        found.append(layer.weight.grad.numpy())
+    assert own_passes == [2]
+    np.testing.assert_allclose(*found, rtol=1e-5)
+
+
+@pytest.mark.parametrize("rank", RANKS)
+def test_a_bias_is_not_changed_by_what_it_is_added_to(rank):
     ours, _ = pair()
-    elsewhere = SimpleNamespace(
-        stop_gradient=False, place=SimpleNamespace(is_cpu_place=lambda: False)
-    )
-    assert cpu.sums_slowly(ours.bias)
-    assert not cpu.sums_slowly(elsewhere)
+    before = ours.bias.numpy()
+    with paddle.no_grad():
+        added = cpu.add_bias(paddle.ones([*RANKS[rank][:-1], OUT]), ours.bias)
+    np.testing.assert_array_equal(ours.bias.numpy(), before)
+    np.testing.assert_array_equal(added.numpy(), np.ones([*RANKS[rank][:-1], 1], "float32") + before)
+
+
+def test_nothing_of_its_own_on_other_devices(monkeypatch, own_passes):
+    monkeypatch.setattr(cpu, "on_cpu", lambda tensor: False)
+    ours, plain = pair()
+    values, weights = normal(5, IN), normal(5, OUT)
+    found = [gradients(layer, values, weights) for layer in (ours, plain)]
+    assert own_passes == []
+    assert_same(*found, 0)
 
 
 def test_programs_hold_paddles_operations(tmp_path, own_passes):
