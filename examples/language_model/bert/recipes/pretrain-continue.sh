@@ -7,17 +7,17 @@ python -u "$(dirname "$0")/../run_pretrain.py" \
     --model_name_or_path "$MODEL_DIR" \
     --max_predictions_per_seq 20 \
     --batch_size 32 \
-    --learning_rate 3e-4 \
+    --learning_rate 1e-4 \
     --weight_decay 1e-2 \
     --adam_epsilon 1e-6 \
-    --warmup_steps 30 \
+    --warmup_steps 100 \
     --num_train_epochs 1e5 \
     --input_dir "$DATA_DIR" \
     --eval_dir "$DATA_DIR" \
     --output_dir ./tmp2/continued/ \
-    --logging_steps 10 \
-    --save_steps 50 \
-    --max_steps 300 \
+    --logging_steps 100 \
+    --save_steps 250 \
+    --max_steps 2000 \
     --keep_checkpoints 1 \
     --resume_from_checkpoint latest \
     "$@"

@@ -8,18 +8,18 @@ python -u "$(dirname "$0")/../run_pretrain.py" \
     --from_scratch \
     --tokenizer_name bert-base-uncased \
     --max_predictions_per_seq 20 \
-    --batch_size 32 \
+    --batch_size 64 \
     --learning_rate 1e-3 \
     --weight_decay 1e-2 \
     --adam_epsilon 1e-6 \
-    --warmup_steps 100 \
+    --warmup_steps 500 \
     --num_train_epochs 1e5 \
     --input_dir "$DATA_DIR" \
     --eval_dir "$DATA_DIR" \
     --output_dir ./tmp2/small/ \
-    --logging_steps 10 \
-    --save_steps 100 \
-    --max_steps 1200 \
+    --logging_steps 100 \
+    --save_steps 500 \
+    --max_steps 10000 \
     --keep_checkpoints 1 \
     --resume_from_checkpoint latest \
     "$@"
