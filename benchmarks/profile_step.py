@@ -45,7 +45,8 @@ def main() -> None:
             optimizer.clear_grad(set_to_zero=False)
 
     steps(WARM_UP)
-    with profiler.Profiler(targets=[profiler.ProfilerTarget.CPU]) as found:
+    nothing_written = {"on_trace_ready": lambda found: None}
+    with profiler.Profiler(targets=[profiler.ProfilerTarget.CPU], **nothing_written) as found:
         steps(STEPS)
     print(f"{args.shape}, {args.batch_size} x {args.length}: {STEPS} steps")
     found.summary(sorted_by=profiler.SortedKeys.CPUTotal, thread_sep=False, time_unit="ms")

@@ -153,7 +153,9 @@ def test_a_bias_is_not_changed_by_what_it_is_added_to(rank):
     with paddle.no_grad():
         added = cpu.add_bias(paddle.ones([*RANKS[rank][:-1], OUT]), ours.bias)
     np.testing.assert_array_equal(ours.bias.numpy(), before)
-    np.testing.assert_array_equal(added.numpy(), np.ones([*RANKS[rank][:-1], 1], "float32") + before)
+    np.testing.assert_array_equal(
+        added.numpy(), np.ones([*RANKS[rank][:-1], 1], "float32") + before
+    )
 
 
 def test_nothing_of_its_own_on_other_devices(monkeypatch, own_passes):

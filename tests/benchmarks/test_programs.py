@@ -1,0 +1,36 @@
+"""The measuring programs that stand alone do run, and leave nothing behind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks.jobs import ROOT
+
+
+def run(folder: Path, module: str, *flags: str) -> str:
+    ended = subprocess.run(
+        [sys.executable, "-m", module, *flags],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert not list(folder.iterdir())
+    return ended.stdout
+
+
+def test_a_step_is_profiled(tmp_path: Path) -> None:
+    told = run(tmp_path, "benchmarks.profile_step", "tiny", "--batch_size", "3", "--length", "7")
+    assert "tiny, 3 x 7: 2 steps" in told
+    assert "MatmulGradNode" in told
+
+
+def test_means_agree_with_paddle_and_are_timed(tmp_path: Path) -> None:
+    rows = run(tmp_path, "benchmarks.cpu_means", "--rounds", "1").splitlines()[2:]
+    assert len(rows) == 7
+    assert all(row.count(" ms |") == 2 for row in rows)
