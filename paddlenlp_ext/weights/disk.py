@@ -37,7 +37,7 @@ def on_disk(array: NDArray[Any], folder: Path) -> NDArray[Any]:
     """Copy numbers into a file without a name, and return what maps it; it goes with that array.
 
     Args:
-        array: In rows, one after the other.
+        array: Of any layout; not empty.
         folder: On a disk with as much room.
 
     Raises:
@@ -45,7 +45,8 @@ def on_disk(array: NDArray[Any], folder: Path) -> NDArray[Any]:
     """
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
-            array.tofile(file)
+            # Not `tofile`, which does not say that a disk is full.
+            file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
             file.flush()
             mapped = mmap.mmap(file.fileno(), 0)
     except OSError as error:

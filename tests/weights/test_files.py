@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from paddlenlp_ext.errors import WeightsError
-from paddlenlp_ext.weights.disk import forget, map_file, replace_file
+from paddlenlp_ext.weights import disk
+from paddlenlp_ext.weights.disk import forget, map_file, on_disk, replace_file
 from paddlenlp_ext.weights.files import layout_of, read_index, read_weights
 from paddlenlp_ext.weights.pdparams import write_pdparams
 from paddlenlp_ext.weights.safe_tensors import write_safetensors
@@ -202,3 +203,20 @@ def test_forgotten_arrays_take_no_memory(name: str, tmp_path: Path) -> None:
     assert mapped() - before < 5_000
     assert array.sum() == total
     forget(np.ones(3))  # of no file
+
+
+def test_what_is_kept_on_disk_can_be_changed_and_leaves_no_file(tmp_path):
+    array = np.arange(35, dtype="f4").reshape(7, 5)
+    kept = on_disk(array.T, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    np.testing.assert_array_equal(kept, array.T)
+    kept[2] *= 2
+    forget(kept)
+    array[:, 2] *= 2
+    np.testing.assert_array_equal(kept, array.T)
+
+
+def test_a_full_disk_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(disk.tempfile, "TemporaryFile", lambda dir: open("/dev/full", "wb+"))  # noqa: SIM115
+    with pytest.raises(WeightsError, match=r"cannot be written: No space left.*bytes are free"):
+        on_disk(np.ones((300, 70), "f4"), tmp_path)
