@@ -198,7 +198,7 @@ def run(main: Callable[[], object]) -> NoReturn:
         main()
     except KeyboardInterrupt as error:
         launcher.report_loss(error)
-        sys.exit(INTERRUPTED)
+        sys.exit(TERMINATED if isinstance(error, Terminated) else INTERRUPTED)
     except SystemExit as error:
         if error.code in (INTERRUPTED, TERMINATED):
             launcher.report_loss(error)
@@ -234,21 +234,26 @@ def _line(error: Exception) -> str:
     return ""
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came.
+
+    Not `SystemExit`, with which code in C that cannot pass an exception on ends the process on the
+    spot: nothing is closed, and Python waits forever for child processes that wait for it.
+    """
+
+
 _asked: set[int] = set()  # signals that came
 
 
 def _end(number: int, frame: FrameType | None) -> NoReturn:
     _asked.add(number)
-    if number == signal.SIGINT:
-        raise KeyboardInterrupt
-    sys.exit(TERMINATED)
+    raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
 
 def end_if_asked() -> None:
     """Raise once more what a signal has raised; long work calls it now and then.
 
-    Python drops an exception that is raised in a callback from C code, such as a destructor's: a
-    Ctrl-C while h5py was closing something had no effect.
+    Python drops an exception that is raised in a callback from C code, such as a destructor's.
     """
     for number in _asked:
         _end(number, None)

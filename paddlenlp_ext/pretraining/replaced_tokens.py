@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 
 from paddlenlp_ext.errors import DataError
+from paddlenlp_ext.interrupts import held
 from paddlenlp_ext.pretraining.corpus import read_blocks
 from paddlenlp_ext.pretraining.masked_lm import vocabulary_digest
 from paddlenlp_ext.pretraining.masking import (
@@ -229,6 +230,7 @@ def _columns(rows: Sequence[list[int]], tokenizer: Tokenizer, width: int) -> Col
     }
 
 
+@held()
 def _attributes(path: Path) -> dict[str, Any] | None:
     """Read what a shard says of itself; None where there is none that can be opened."""
     try:

@@ -1,8 +1,7 @@
 """Do the same to each item of a stream with several processes; the results come in order.
 
 Each process has a pipe of its own and shares no lock, so the end of any of them, whatever brought
-it about, is seen at once. Executors of the standard library share queues and threads; one of them
-was seen to wait forever after a signal.
+it about, is seen at once.
 """
 
 import multiprocessing
@@ -18,6 +17,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple, TypeVar
 
 from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.interrupts import ENDING, held
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -42,7 +42,7 @@ def in_order(
     pipes = []
     waiting: deque[tuple[T, Connection]] = deque()
     try:
-        with _signals_held():
+        with held(), _signals_blocked():
             for _ in range(processes):
                 ours, theirs = context.Pipe()
                 pipes.append(ours)
@@ -73,17 +73,16 @@ def in_order(
 
 
 @contextmanager
-def _signals_held() -> Iterator[None]:
-    """Hold back what would leave a process half started.
+def _signals_blocked() -> Iterator[None]:
+    """Start processes that never get the signals that end this one.
 
-    What is started meanwhile never gets these signals. It has no need of them, for it ends with the
-    first process, and a terminal sends Ctrl-C to all of them.
+    They have no need of them, for they end with this one, and a terminal sends Ctrl-C to all.
     """
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
     resource_tracker.ensure_running()  # which lets the signals through, so not while they are held
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:
         yield
     finally:

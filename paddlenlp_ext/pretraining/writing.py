@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 
 from paddlenlp_ext.errors import DataError
+from paddlenlp_ext.interrupts import held
 from paddlenlp_ext.pretraining.shards import Array, Columns, Layout
 from paddlenlp_ext.weights.disk import unwritten
 
@@ -49,10 +50,11 @@ class ShardWriter:
                 with _writing(path):
                     path.parent.mkdir(parents=True, exist_ok=True)
                 self._begin(path, widths, attributes)
-        except DataError:
+        except BaseException:
             self._remove()
             raise
 
+    @held()
     def _begin(self, path: Path, widths: Mapping[str, int], attributes: Mapping[str, Any]) -> None:
         with self._opened(path, "w") as file:
             file.attrs.update(attributes)
@@ -67,6 +69,7 @@ class ShardWriter:
                     compression="gzip",
                 )
 
+    @held()
     def write(self, columns: Columns) -> None:
         """Add rows.
 
@@ -97,6 +100,7 @@ class ShardWriter:
         """Return itself; the files are begun already."""
         return self
 
+    @held()
     def __exit__(
         self,
         kind: type[BaseException] | None,

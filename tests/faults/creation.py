@@ -15,19 +15,25 @@ SCRIPT = ROOT / "examples/language_model/bert/create_pretraining_data.py"
 SAMPLE = ROOT / "data/pretraining/sample_text.txt"
 CORPUS = 400  # times the sample: a minute of work, of which seconds are done
 WORKING = 2.0  # seconds of a processor: imported, and at work
+SMALL = 20_000  # bytes of a block with which the first process writes nearly all the time
 
 
 def workers(scale: Scale) -> Measured:
     """Kill a process that makes pretraining data; tell the whole run to end."""
     corpus = scale.folder / "corpus.txt"
     corpus.write_text((SAMPLE.read_text(encoding="utf-8") + "\n\n") * CORPUS, encoding="utf-8")
-    cases = {"killed": (signal.SIGKILL, -1, 2), "SIGTERM": (signal.SIGTERM, 0, 143)}
-    cases |= {"Ctrl-C": (signal.SIGINT, 0, 130)}
+    cases = {
+        "killed": (signal.SIGKILL, -1, 2, []),
+        "SIGTERM": (signal.SIGTERM, 0, 143, []),
+        "Ctrl-C": (signal.SIGINT, 0, 130, []),
+    }
+    for name in ("SIGTERM", "Ctrl-C"):
+        cases |= {f"{name}, writing": (*cases[name][:3], ["--block_bytes", str(SMALL)])}
     orphans = 0
     slowest = 0.0
     missed = []
-    for name, (number, which, code) in cases.items():
-        ended, seconds = _disturbed(scale, corpus, name, number, which)
+    for name, (number, which, code, more) in cases.items():
+        ended, seconds = _disturbed(scale, corpus, name, number, which, more)
         told = "a process that made examples was ended" in ended.error or which == 0
         left = list((scale.folder / name).glob("*.hdf5"))
         if ended.code != code or not told or left or "Traceback" in ended.output:
@@ -72,7 +78,7 @@ def _raising(scale: Scale, corpus: Path) -> Measured:
 
 
 def _disturbed(
-    scale: Scale, corpus: Path, name: str, number: int, which: int
+    scale: Scale, corpus: Path, name: str, number: int, which: int, more: list[str]
 ) -> tuple[Ended, float]:
     place = scale.folder / name
     vocabulary = encoder(scale.folder) / "vocab.txt"
@@ -85,7 +91,7 @@ def _disturbed(
             sent.append(time.time())
             os.kill(at_work[0] if which else processes[0], number)
 
-    given = [*map(str, words), "--vocab_file", str(vocabulary)]
+    given = [*map(str, words), "--vocab_file", str(vocabulary), *more]
     began = time.time()
     ended = run(given, place, script=SCRIPT, meanwhile=disturb)
     return ended, began + ended.seconds - sent[0] if sent else float("inf")
@@ -101,7 +107,7 @@ FAULTS = (
     Fault(
         23,
         "a process that prepares pretraining data is killed, or raises an error; the whole run "
-        "gets SIGTERM and SIGINT",
+        "gets SIGTERM and SIGINT, waiting and writing",
         "it stops within 10 s with one line or that error, no half file, no orphan",
         workers,
     ),

@@ -113,9 +113,9 @@ def run(
         watched.start()
         try:
             output, _ = process.communicate(timeout=limit)
-        except subprocess.TimeoutExpired:
+        except subprocess.TimeoutExpired as late:
             process.kill()
-            output = ""
+            output = (late.output or b"").decode(errors="replace")
         ended = time.time()
         watched.join()
     since = float(mark.read_text()) if mark.exists() else began
