@@ -5,32 +5,29 @@ https://arxiv.org/abs/1908.11828. Files may lie as in the unpacked official arch
 folder, under the same names. Rules for odd rows, all of them in `read_languages`:
 
 - A header line that comes again is no row: files of several languages may be put together by hand.
+  A flat PAWS-X file with such lines is of several parts, so that no one language can name it.
 - "contradiction" (XNLI-1.0) and "contradictory" (XNLI-MT-1.0) are the same label.
 - A row whose gold label is "-" (its annotators did not agree, SNLI's and MultiNLI's sign) is no
   example; it is left out and listed, because nothing in it can be mended.
+- So is a row with an empty text. The official files have some, where a translation is missing, and
+  PaddleNLP's readers pass over them.
 - A PAWS-X text that reads "NS" was not translated. Such rows, all labelled 0, stay as they are:
   published figures count them (2,000 rows a language). `is_untranslated` tells them.
 """
 
 import difflib
-import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from filelock import FileLock
-
 from paddlenlp_ext import metrics
 from paddlenlp_ext.errors import DataError
-from paddlenlp_ext.tasks.archives import extract
 from paddlenlp_ext.tasks.download import PAWS_X as PAWS_X_ARCHIVE
 from paddlenlp_ext.tasks.download import XNLI as XNLI_ARCHIVE
-from paddlenlp_ext.tasks.download import XNLI_TRANSLATED, Archive, fetch
-from paddlenlp_ext.tasks.rows import BOM, MAX_LINE, BadRow, read_rows
+from paddlenlp_ext.tasks.download import XNLI_TRANSLATED, Archive
+from paddlenlp_ext.tasks.rows import BOM, MAX_LINE, BadRow, BlankRow, read_rows
 from paddlenlp_ext.tasks.task import Table, Task, TextExample
-from paddlenlp_ext.weights.download import cache_folder
 
 # fmt: off
 XNLI_LANGUAGES = (
@@ -67,21 +64,24 @@ class CrossLingualTask(Task):
     archives: Mapping[str, Archive]
 
 
-class UnlabelledRow(BadRow):
-    """A row whose annotators did not agree on a label; no fault of the file."""
+class NoExample(BadRow):
+    """A row of the official files without gold label or without a text; no fault of the copy."""
 
 
 class ExamplesByLanguage(dict[str, list[TextExample]]):
     """The usable rows of a split for each language, in the caller's order, and the others.
 
     Attributes:
-        bad_rows: The rows that were left out: those without a gold label, and what else cannot be
-            used where the caller allowed it.
+        bad_rows: The rows that were left out: those without a gold label or a text, and what else
+            cannot be used where the caller allowed it.
+        mixed_file: The file whose rows do not tell their language, although some of the languages
+            were asked for; None if what was asked for is what is here.
     """
 
     def __init__(self, languages: Sequence[str]):
         super().__init__((language, []) for language in languages)
         self.bad_rows: list[BadRow] = []
+        self.mixed_file: Path | None = None
 
 
 def _xnli_tables() -> dict[str, Table]:
@@ -149,28 +149,33 @@ def read_languages(
         languages: Codes, in the order of the result; all of the task's if absent, or those that
             are there where one file holds several.
         on_bad_row: "error" stops at the first row that cannot be used, "skip" leaves such rows out
-            and lists them in `bad_rows` of the result.
+            and lists them in `bad_rows` of the result. Rows without a gold label or with an empty
+            text are left out and listed either way: the official files have them.
 
     Returns:
         The examples of each language. A flat PAWS-X file does not tell languages: its rows stand
-        under the one that was asked for, or under `ALL` if there were several.
+        under the one that was asked for, or under `ALL` if there were several, or if header lines
+        in the middle show that the file is of several parts.
 
     Raises:
         DataError: No such split or language; a file is missing or has another header; a language
             has no usable row; with "error" also a row that cannot be used.
     """
-    _check_split(task, split)
+    check_split(task, split)
     asked = check_languages(task, languages)
     files = _locate(task, split, Path(data_dir), asked)
-    rows_tell = files[0][1] is None
-    result = ExamplesByLanguage(asked if rows_tell else [code for _, code in files if code])
+    told = [code for _, code in files if code]
+    result = ExamplesByLanguage(told or asked)
+    parts = 1
     for path, language in files:
         for code, row in _rows(path, task, task.splits[split], language):
             if code and code not in result:
                 continue
-            if isinstance(row, TextExample):
+            if row is None:
+                parts += 1
+            elif isinstance(row, TextExample):
                 result[code].append(row)
-            elif on_bad_row == "skip" or isinstance(row, UnlabelledRow):
+            elif on_bad_row == "skip" or isinstance(row, NoExample):
                 result.bad_rows.append(row)
             else:
                 line = row.source.rpartition(":")[2]
@@ -178,24 +183,45 @@ def read_languages(
                     f"{path}:{line}: {row.reason}; mend the row, or leave such rows out with "
                     "--on_bad_row skip"
                 )
-    empty = [code for code, examples in result.items() if not examples]
-    if rows_tell and languages is None and len(empty) < len(result):
-        for code in empty:
-            del result[code]
-    elif empty:
-        path = next(path for path, code in files if code in (None, empty[0]))
-        raise DataError(
-            f"{path}: no usable row of {task.name} {split} in {', '.join(empty)} "
-            f"({len(result.bad_rows)} rows that cannot be used); give a file with such rows, or "
-            "ask for other languages"
-        )
+    if ALL in result and languages is not None:
+        if len(asked) == 1 and parts == 1:
+            result[asked[0]] = result.pop(ALL)
+        else:
+            result.mixed_file = files[0][0]
+    may_lack = languages is None and not told
+    _check_rows(result, files, f"{task.name} {split}", may_lack=may_lack)
     return result
 
 
+def _check_rows(
+    result: ExamplesByLanguage,
+    files: list[tuple[Path, str | None]],
+    wanted: str,
+    *,
+    may_lack: bool,
+) -> None:
+    """Drop languages without a row, if there may be such and others have some; else refuse."""
+    empty = [code for code, examples in result.items() if not examples]
+    if may_lack and len(empty) < len(result):
+        for code in empty:
+            del result[code]
+    elif empty:
+        path = next(path for path, code in files if code in (None, ALL, empty[0]))
+        raise DataError(
+            f"{path}: no usable row of {wanted} in {', '.join(empty)} ({len(result.bad_rows)} rows "
+            "that cannot be used); give a file with such rows, or ask for other languages"
+        )
+
+
 def check_languages(
-    task: CrossLingualTask, languages: Sequence[str] | None = None
+    task: CrossLingualTask, languages: Sequence[str] | None = None, flag: str = "--languages"
 ) -> tuple[str, ...]:
     """Return the asked languages once each, in their order; all of the task's if None.
+
+    Args:
+        task: Whose languages they must be.
+        languages: Their codes.
+        flag: Which one gave them, for the message.
 
     Raises:
         DataError: The task does not have a language.
@@ -204,7 +230,7 @@ def check_languages(
         return task.languages
     for language in languages:
         if language not in task.languages:
-            raise DataError(f"--languages: {task.name} has no language {_unknown(language, task)}")
+            raise DataError(f"{flag}: {task.name} has no language {_unknown(language, task)}")
     if not languages:
         raise DataError(f"expected a language of {', '.join(task.languages)}, got none")
     return tuple(dict.fromkeys(languages))
@@ -215,47 +241,12 @@ def is_untranslated(example: TextExample) -> bool:
     return UNTRANSLATED in (example.text_a, example.text_b)
 
 
-def official_folder(
-    task: CrossLingualTask, split: str, languages: Sequence[str] | None = None
-) -> Path:
-    """Return a folder with the official files of a split, downloaded on the first use.
-
-    Args:
-        task: Whose files.
-        split: "train" of XNLI is an archive of its own, 26 times the size of the other two.
-        languages: Those whose files are unpacked; all if absent.
-
-    Returns:
-        What `read_languages` takes as `data_dir`.
+def check_split(task: CrossLingualTask, split: str) -> None:
+    """Refuse a split that the task does not have.
 
     Raises:
-        DataError: The files cannot be had; the message has the address and the place to put the
-            file by hand.
+        DataError: It has no such split.
     """
-    _check_split(task, split)
-    folder = cache_folder() / "data" / task.folder
-    place = task.splits[split].files[0]
-    names = dict.fromkeys(_fill_in(place, code) for code in check_languages(task, languages))
-    try:
-        # Other users of the machine have no business in a cache that training trusts.
-        cache_folder().mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{folder}.lock"):
-            missing = [name for name in names if not (folder / name).is_file()]
-            if missing:
-                raw = folder.with_name(f".{folder.name}.unpacked")
-                shutil.rmtree(raw, ignore_errors=True)  # of a process that was killed
-                extract(fetch(task.archives[split]), {name: raw / name for name in missing})
-                for name in missing:
-                    (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                    os.replace(raw / name, folder / name)
-                shutil.rmtree(raw)
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be written: {error.strerror or error}") from error
-    return folder
-
-
-def _check_split(task: CrossLingualTask, split: str) -> None:
     if split not in task.splits:
         raise DataError(f"{task.name} has no split {split!r}; it has {', '.join(task.splits)}")
 
@@ -263,18 +254,19 @@ def _check_split(task: CrossLingualTask, split: str) -> None:
 def _locate(
     task: CrossLingualTask, split: str, data_dir: Path, asked: tuple[str, ...]
 ) -> list[tuple[Path, str | None]]:
-    """Return the split's files and the language of each, None where its rows tell it."""
+    """Return the split's files and the language of each.
+
+    It is None where the rows tell it, and `ALL` where nothing does.
+    """
     places = task.splits[split].files
     for folder in (data_dir, data_dir / task.folder):
         for place in places:
-            paths = [folder / _fill_in(place, code) for code in asked]
+            paths = [folder / fill_in(place, code) for code in asked]
             there = [path.is_file() for path in paths]
             if not any(there):
                 continue
             if "{language}" not in place:
-                if task.language_column is not None:
-                    return [(paths[0], None)]
-                return [(paths[0], asked[0] if len(asked) == 1 else ALL)]
+                return [(paths[0], ALL if task.language_column is None else None)]
             if not all(there):
                 code = asked[there.index(False)]
                 raise DataError(
@@ -283,22 +275,26 @@ def _locate(
                     f"than {code}"
                 )
             return list(zip(paths, asked, strict=True))
-    names = dict.fromkeys(_fill_in(place, asked[0]) for place in places)
+    names = dict.fromkeys(fill_in(place, asked[0]) for place in places)
     raise DataError(
         f"{data_dir}: no {task.name} {split} in this folder; expected {' or '.join(names)}: give "
         "the right one with --data_dir, or leave that flag out to download the official files"
     )
 
 
-def _fill_in(place: str, language: str) -> str:
+def fill_in(place: str, language: str) -> str:
+    """Name the file of a language, of a place in `CrossLingualTask.splits`."""
     train = "train" if language == "en" else "translated_train"
     return place.format(language=language, train=train)
 
 
 def _rows(
     path: Path, task: CrossLingualTask, table: Table, language: str | None
-) -> Iterator[tuple[str, TextExample | BadRow]]:
-    """Yield each row of one file and its language, which is "" where the row does not tell it."""
+) -> Iterator[tuple[str, TextExample | BadRow | None]]:
+    """Yield each row of one file and its language, which is "" where the row does not tell it.
+
+    None stands for a header line that comes again.
+    """
     assert task.labels is not None  # both tasks are classifications
     labels: dict[str, int | None] = {label: number for number, label in enumerate(task.labels)}
     labels |= {_SAME_LABEL.get(label, label): number for label, number in labels.items()}
@@ -308,17 +304,20 @@ def _rows(
     folder = f"{language}/" if path.parent.name == language else ""  # else no language in the name
     for line, row in read_rows(path, replace(task, labels=tuple(labels)), table):
         source = folder + row.source
-        if isinstance(row, BadRow):
-            if line.removeprefix(BOM) != header:
-                yield language or "", BadRow(source, row.reason)
+        if line.removeprefix(BOM) == header:
+            yield language or "", None
+            continue
+        if isinstance(row, BadRow) and not isinstance(row, BlankRow):
+            yield language or "", BadRow(source, row.reason)
             continue
         code = language or line.split(b"\t")[column].decode()
-        number = numbers[int(row.label)]
         if language is None and code not in task.languages:
             yield "", BadRow(source, f"expected a language, got {_unknown(code, task)}")
-        elif number is None:
+        elif isinstance(row, BlankRow):
+            yield code, NoExample(source, row.reason)
+        elif (number := numbers[int(row.label)]) is None:
             reason = f"no gold label ({NO_LABEL!r}): the annotators did not agree"
-            yield code, UnlabelledRow(source, reason)
+            yield code, NoExample(source, reason)
         else:
             yield code, TextExample(row.text_a, row.text_b, number, source)
 

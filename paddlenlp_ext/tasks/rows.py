@@ -24,6 +24,10 @@ class BadRow(NamedTuple):
     reason: str
 
 
+class BlankRow(BadRow):
+    """A row that lacks a text, which some data sets' own files have."""
+
+
 class Examples(list[TextExample]):
     """The usable rows of a split in the files' order, and the others.
 
@@ -102,7 +106,8 @@ def read_rows(path: Path, task: Task, table: Table) -> Iterator[tuple[bytes, Tex
             *texts, label = _fields(line, len(columns), positions)
             empty = [name for name, text in zip(table.text, texts, strict=True) if not text.strip()]
             if empty:
-                raise ValueError(f"expected a text, got none in column {empty[0]!r}")
+                yield line, BlankRow(source, f"expected a text, got none in column {empty[0]!r}")
+                continue
             text_b = texts[1] if len(texts) > 1 else None
             yield line, TextExample(texts[0], text_b, _label(label, task), source)
         except ValueError as error:

@@ -161,6 +161,56 @@ def test_flat_folder_and_repeated_headers(
     assert apart.keys() == {"acc", "average", *PAWS_X_LANGUAGES}
 
 
+def test_languages_of_a_file_that_does_not_tell_them(
+    encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Put together by hand, a file of PAWS-X cannot be had for one language; the run says so."""
+    x_final = DATA / "pawsx/x-final"
+    shutil.copy(x_final / "en/train.tsv", tmp_path)
+    for name in ("dev_2k.tsv", "test_2k.tsv"):
+        parts = [(x_final / code / name).read_bytes() for code in ("en", "de")]
+        (tmp_path / name).write_bytes(b"".join(parts))
+    scores = main(
+        tmp_path / "out", model_name_or_path=encoder, task="paws", data_dir=tmp_path,
+        languages=["en"], max_steps=1,
+    )  # fmt: skip
+    assert scores.keys() == {"acc", "average", "all"}
+    notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
+    assert notes == [
+        f"note: {tmp_path / name}: its rows do not tell their language, so --languages cannot be "
+        "honoured: all of them are used, as 'all'; for single languages lay the files out as in "
+        "the archive, a folder for each"
+        for name in ("dev_2k.tsv", "test_2k.tsv")
+    ]
+
+
+def test_blank_rows_of_the_official_files_are_left_out_and_told(
+    encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    data = shutil.copytree(DATA / "pawsx/x-final/ja", tmp_path / "ja")
+    with (data / "translated_train.tsv").open("a", encoding="utf-8") as file:
+        file.write("32035\t\t\t0\n")
+    main(
+        tmp_path / "out", model_name_or_path=encoder, task="paws", data_dir=tmp_path,
+        train_languages=["ja"], languages=["ja"], max_steps=1,
+    )  # fmt: skip
+    assert (
+        "left out ja/translated_train.tsv:14: expected a text, got none in column 'sentence1'\n"
+        in capsys.readouterr().out
+    )
+
+
+def test_unknown_training_languages_are_told_by_their_flag(encoder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    flags = arguments(output, model_name_or_path=encoder, train_languages=["xx"])
+    code, _, errors = multilingual.launch(SCRIPT, flags)
+    assert code == 2
+    lines = [line for line in errors.splitlines() if line.startswith("error: ")]
+    known = ", ".join(XNLI_LANGUAGES)
+    assert lines == [f"error: --train_languages: XNLI has no language 'xx'; known: {known}"]
+    assert not output.exists()
+
+
 def test_training_learns(encoder: Path, tmp_path: Path) -> None:
     """A model that is trained on the rows of two languages knows the rows of both."""
     data = tmp_path / "x-final"

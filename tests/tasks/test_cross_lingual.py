@@ -1,13 +1,11 @@
 """XNLI and PAWS-X: both layouts, several languages, both label orders, and every bad row named."""
 
 import shutil
-import zipfile
 from pathlib import Path
 
 import pytest
 
 from paddlenlp_ext.errors import DataError
-from paddlenlp_ext.tasks import cross_lingual
 from paddlenlp_ext.tasks.cross_lingual import (
     ALL,
     PAWS_X,
@@ -17,13 +15,11 @@ from paddlenlp_ext.tasks.cross_lingual import (
     XNLI_TABLE_ORDER,
     check_languages,
     is_untranslated,
-    official_folder,
     read_languages,
 )
 from paddlenlp_ext.tasks.task import TextExample
 
 DATA = Path(__file__).parents[2] / "data"
-SPLITS = [(task, split) for task in (XNLI, PAWS_X) for split in ("train", "dev", "test")]
 COLUMNS = "language gold_label sentence1_binary_parse sentence2_binary_parse sentence1_parse "
 COLUMNS += "sentence2_parse sentence1 sentence2 promptID pairID genre label1 label2 label3 label4 "
 COLUMNS += "label5 sentence1_tokenized sentence2_tokenized match"
@@ -101,6 +97,19 @@ def test_flat_paws_x_files_are_of_the_one_language_asked_for_or_of_all(tmp_path)
     assert read_languages(PAWS_X, "test", tmp_path, ["de", "fr"]) == {ALL: both}
 
 
+def test_a_file_put_together_by_hand_is_of_no_single_language(tmp_path):
+    """Its header lines show that there are several parts; the first flat file has only one."""
+    rows = ["id\tsentence1\tsentence2\tlabel", "1\tA.\tB.\t1"]
+    write(tmp_path, "train.tsv", *rows)
+    write(tmp_path, "dev_2k.tsv", *rows, *rows)
+    assert read_languages(PAWS_X, "train", tmp_path, ["en"]).mixed_file is None
+    found = read_languages(PAWS_X, "dev", tmp_path, ["en"])
+    assert {code: len(examples) for code, examples in found.items()} == {ALL: 2}
+    assert found.mixed_file == tmp_path / "dev_2k.tsv"
+    assert read_languages(PAWS_X, "dev", tmp_path).mixed_file is None  # nothing was asked for
+    assert read_languages(PAWS_X, "train", tmp_path, ["en", "de"]).mixed_file is not None
+
+
 def test_repeated_headers_of_a_file_put_together_by_hand_are_no_rows(tmp_path):
     header = COLUMNS.replace(" ", "\t")
     write_xnli(tmp_path, xnli_row("fr", "neutral"), header, xnli_row("de", "neutral"), split="test")
@@ -144,6 +153,38 @@ def test_rows_without_gold_label_are_left_out_and_listed(tmp_path):
     assert examples.bad_rows == [("xnli.dev.tsv:3", reason)]
 
 
+@pytest.mark.parametrize("on_bad_row", ["error", "skip"])
+def test_rows_without_text_are_left_out_and_listed(tmp_path, on_bad_row):
+    """Rows that the official archives have: translations that are missing."""
+    header, row = "id\tsentence1\tsentence2\tlabel", "1\tA.\tB.\t1"
+    write(tmp_path, "x-final/ja/translated_train.tsv", header, row, "32035\t\t\t0", row)
+    examples = read_languages(PAWS_X, "train", tmp_path, ["ja"], on_bad_row=on_bad_row)
+    assert [one.source for one in examples["ja"]] == [
+        "ja/translated_train.tsv:2",
+        "ja/translated_train.tsv:4",
+    ]
+    assert examples.bad_rows == [
+        ("ja/translated_train.tsv:3", "expected a text, got none in column 'sentence1'")
+    ]
+    write(
+        tmp_path, "multinli.train.ar.tsv", "premise\thypo\tlabel", "A.\t\tneutral", "A\tB\tneutral"
+    )
+    examples = read_languages(XNLI, "train", tmp_path, ["ar"], on_bad_row=on_bad_row)
+    assert texts(examples["ar"]) == [("A", "B")]
+    assert [bad.source for bad in examples.bad_rows] == ["multinli.train.ar.tsv:2"]
+    blank = [xnli_row(code, "neutral", " ") for code in ("en", "th")]
+    write_xnli(tmp_path, xnli_row("en", "neutral"), *blank, xnli_row("th", "neutral"))
+    examples = read_languages(XNLI, "dev", tmp_path, ["en"], on_bad_row=on_bad_row)
+    assert texts(examples["en"]) == [("A.", "B.")]
+    assert [bad.source for bad in examples.bad_rows] == ["xnli.dev.tsv:3"]  # Thai was not asked for
+
+
+def test_a_row_without_text_in_an_unknown_language_is_bad(tmp_path):
+    write_xnli(tmp_path, xnli_row("en", "neutral"), xnli_row("jp", "neutral", ""))
+    with pytest.raises(DataError, match=r"xnli.dev.tsv:3: expected a language, got 'jp'"):
+        read_languages(XNLI, "dev", tmp_path)
+
+
 def test_untranslated_rows_stay_and_can_be_told(tmp_path):
     rows = ["1\tNS\tB.\t0", "2\tA.\tNS\t0", "3\tNSA.\tB.\t1"]
     write(tmp_path, "de/test_2k.tsv", "id\tsentence1\tsentence2\tlabel", *rows)
@@ -159,14 +200,13 @@ def test_untranslated_rows_stay_and_can_be_told(tmp_path):
     [
         ("en\tneutral\tA.\tB.", "expected 19 columns, got 4"),
         (xnli_row("en", "neutral").rpartition("\t")[0], "expected 19 columns, got 18"),
-        (xnli_row("en", "neutral", hypothesis=" "), "expected a text, got none in column 'sent"),
         (xnli_row("en", "neutrl"), "expected a label of entailment, neutral, contradiction,"),
         (xnli_row("en", ""), "expected a label of .* got ''"),
         (xnli_row("jp", "neutral"), "expected a language, got 'jp'; known: ar, bg"),
         (xnli_row("zh-CN", "neutral"), "expected a language, got 'zh-CN'; did you mean 'zh'[?]"),
         (xnli_row("", "neutral"), "expected a language, got ''"),
     ],
-    ids=["short", "one_short", "no_text", "label", "no_label", "language", "region", "no_language"],
+    ids=["short", "one_short", "label", "no_label", "language", "region", "no_language"],
 )
 def test_bad_rows_are_named_by_file_and_line_or_listed(tmp_path, row, reason):
     write_xnli(tmp_path, xnli_row("en", "neutral"), row, xnli_row("en", "neutral"), split="test")
@@ -214,6 +254,8 @@ def test_unknown_splits_and_languages_are_named(tmp_path):
         DataError, match=r"has no language 'jp'; did you mean 'ja'[?] known: de, en"
     ):
         read_languages(PAWS_X, "dev", DATA, ["en", "jp"])
+    with pytest.raises(DataError, match=r"^--train_languages: XNLI has no language 'jp'"):
+        check_languages(XNLI, ["jp"], "--train_languages")
     with pytest.raises(DataError, match=r"expected a language of ar, bg, .* got none"):
         read_languages(XNLI, "dev", DATA, [])
 
@@ -244,47 +286,3 @@ def test_other_headers_are_refused(tmp_path):
     write(tmp_path, "xnli.test.tsv")
     with pytest.raises(DataError, match=r"xnli.test.tsv:1: expected a header row"):
         read_languages(XNLI, "test", tmp_path)
-
-
-# Official files.
-
-
-def test_official_files_are_unpacked_once_and_only_those_asked_for(tmp_path, monkeypatch):
-    archive = tmp_path / "XNLI-MT-1.0.zip"
-    with zipfile.ZipFile(archive, "w") as zipped:
-        for path in sorted((DATA / "xnli/XNLI-MT-1.0").rglob("*.tsv")):
-            zipped.write(path, path.relative_to(DATA / "xnli"))
-            zipped.writestr(f"__MACOSX/XNLI-MT-1.0/multinli/._{path.name}", b"\0")
-    fetched = []
-
-    def fetch(wanted):
-        fetched.append(wanted.name)
-        return archive
-
-    monkeypatch.setenv("PADDLENLP_EXT_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(cross_lingual, "fetch", fetch)
-    folder = official_folder(XNLI, "train", ["en"])
-    assert [path.name for path in folder.rglob("*.tsv")] == ["multinli.train.en.tsv"]
-    assert official_folder(XNLI, "train", ["en"]) == folder
-    assert fetched == ["XNLI-MT-1.0.zip"]
-    assert official_folder(XNLI, "train") == folder
-    assert read_languages(XNLI, "train", folder) == read_languages(XNLI, "train", DATA)
-    assert fetched == ["XNLI-MT-1.0.zip"] * 2
-
-
-@pytest.mark.parametrize(("task", "split"), SPLITS)
-def test_official_paths_are_those_of_the_sample_data(task, split, tmp_path, monkeypatch):
-    names = []
-    monkeypatch.setenv("PADDLENLP_EXT_HOME", str(tmp_path))
-    monkeypatch.setattr(cross_lingual, "fetch", lambda archive: tmp_path / archive.name)
-
-    def extract(archive, members):
-        names.extend(members)
-        for name, target in members.items():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(DATA / task.folder / name, target)
-
-    monkeypatch.setattr(cross_lingual, "extract", extract)
-    folder = official_folder(task, split)
-    assert all((folder / name).is_file() for name in names)
-    assert read_languages(task, split, folder) == read_languages(task, split, DATA)

@@ -121,7 +121,14 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     if args.do_eval:
         wanted["test"] = args.languages
     limits = dict.fromkeys(wanted, args.max_eval_samples) | {"train": args.max_train_samples}
-    data = read_splits(task, wanted, args.data_dir, max_samples=limits, on_bad_row=args.on_bad_row)
+    data = read_splits(
+        task,
+        wanted,
+        args.data_dir,
+        max_samples=limits,
+        on_bad_row=args.on_bad_row,
+        flags={"train": "--train_languages"},
+    )
     if args.do_train:
         train(args, task, data)
     return test(args, task, data["test"]) if args.do_eval else {}
