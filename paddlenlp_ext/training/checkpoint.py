@@ -298,10 +298,18 @@ class Checkpoints:
         }
 
     def _prune(self) -> None:
-        """Delete this run's older checkpoints, but not the best and not where it continued."""
+        """Delete this run's older checkpoints, but not the best and not where it continued.
+
+        Those into which somebody put something stay, and do not count.
+        """
         if self.keep <= 0:
             return
-        own = {path: m for path, m in self._manifests().items() if m["run"] == self.run}
+        found = self._manifests()
+        own = {
+            path: manifest
+            for path, manifest in found.items()
+            if manifest["run"] == self.run and not folders.holds_more(path)
+        }
         by_step = sorted(own, key=lambda path: own[path]["step"])
         scored = [path for path in by_step if own[path]["score"] is not None]
         kept = {*by_step[-self.keep :], self._resumed}

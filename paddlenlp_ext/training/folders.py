@@ -25,8 +25,8 @@ Manifest = dict[str, Any]
 def publish(folder: Path, write: Callable[[Path], None], facts: Mapping[str, object]) -> None:
     """Write a folder and put it in its place.
 
-    What stood there is moved aside first; it is deleted if it has a manifest, and otherwise kept
-    beside it as `<name>.before-<n>`, since it may be the user's own.
+    What stood there is moved aside first; it is deleted if it holds what a manifest names and
+    nothing else, and otherwise kept beside it as `<name>.before-<n>`, since it may be the user's.
 
     Args:
         folder: The place.
@@ -90,6 +90,17 @@ def damage(folder: Path) -> str | None:
     return None
 
 
+def holds_more(folder: Path) -> bool:
+    """Tell whether a folder has files or folders that its manifest does not name.
+
+    Somebody put them there; a folder without a manifest holds nothing else.
+    """
+    manifest = read_manifest(folder)
+    files = {MANIFEST, *manifest["files"]} if manifest is not None else set()
+    known = {path for name in files for path in (folder / name, *(folder / name).parents)}
+    return any(path not in known for path in folder.rglob("*"))
+
+
 def sweep(parent: Path) -> None:
     """Delete what killed processes left unfinished in a folder, and put back what they had moved.
 
@@ -141,7 +152,7 @@ def _retire(aside: Path, folder: Path) -> None:
     """Delete a folder that was replaced; keep it under another name if it is not ours."""
     if not aside.exists():
         return
-    if read_manifest(aside) is not None:
+    if not holds_more(aside):
         shutil.rmtree(aside, ignore_errors=True)
         return
     number = 1

@@ -195,6 +195,20 @@ def test_never_deletes_what_another_run_made_or_what_it_continues_from(tmp_path)
     assert names(tmp_path) == ["model_200", "model_400", "model_600"]
 
 
+def test_never_deletes_what_somebody_put_into_a_checkpoint(tmp_path):
+    """`get_ft_model.py` writes both models into the checkpoint's own folder."""
+    model = tiny_model()
+    with Checkpoints(tmp_path, {}, keep=1) as checkpoints:
+        for step in (100, 200, 300, 300):
+            write = lambda folder: save(model, folder)  # noqa: E731
+            checkpoints.save(f"model_{step}", Position(step), model, adamw(model, 0.1), write=write)
+            if step != 200:
+                (tmp_path / f"model_{step}/mine").mkdir()
+                (tmp_path / f"model_{step}/mine/config.json").touch()
+    # The second model_300 is the newest; the first stays beside it, for what is in it.
+    assert names(tmp_path) == ["model_100", "model_300", "model_300.before-1"]
+
+
 def test_a_failing_save_leaves_the_earlier_checkpoint(tmp_path, monkeypatch):
     saved(tmp_path, 100)
 

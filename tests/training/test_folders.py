@@ -224,6 +224,21 @@ def test_keeps_a_folder_that_is_not_ours(tmp_path):
     assert hidden(tmp_path) == []
 
 
+@pytest.mark.parametrize("name", ["mine.txt", "vocabulary/mine.txt", "mine/model.bin", "mine/"])
+def test_keeps_what_was_put_into_a_folder_of_ours(tmp_path, name):
+    publish(tmp_path / "model_3", write, {})
+    assert not folders.holds_more(tmp_path / "model_3")
+    mine = tmp_path / "model_3" / name
+    (mine if name.endswith("/") else mine.parent).mkdir(exist_ok=True)
+    if not name.endswith("/"):
+        mine.write_text("mine")
+    assert folders.holds_more(tmp_path / "model_3")
+    assert damage(tmp_path / "model_3") is None
+    publish(tmp_path / "model_3", write_new, {})
+    assert whole(tmp_path / "model_3") == "new"
+    assert (tmp_path / "model_3.before-1" / name).exists()
+
+
 def test_sweeps_only_what_publish_makes(tmp_path):
     names = [".tmp", ".git-x-y", "tmp-model_3-12", ".tmp-model_3-x", ".old-12"]
     for name in [*names, ".tmp-model_3-12", ".tmp-a-b-7", ".old-model_4-12"]:
