@@ -261,10 +261,14 @@ class NameTable:
             raise ValueError(f"{', '.join(sorted(lost))}: repeated, but no row has it")
 
 
-def collapse(names: Iterable[str]) -> str:
+def collapse(names: Iterable[str], most: int | None = None) -> str:
     """Write names in one line, those that differ in their layer numbers as one.
 
     `layers.0.bias`, `layers.1.bias`, `layers.2.bias` become `layers.{0-2}.bias`.
+
+    Args:
+        names: In any order.
+        most: How many are written out; of the others only their number. None writes all.
     """
     groups: dict[str, list[tuple[str, ...]]] = {}
     for name in sorted(names):
@@ -276,7 +280,14 @@ def collapse(names: Iterable[str]) -> str:
             shown += [_fill(pattern, numbers) for numbers in found]
         else:
             shown.append(pattern.replace("{}", f"{{{_ranges(int(one) for (one,) in found)}}}"))
-    return ", ".join(shown)
+    return shorten(shown, most)
+
+
+def shorten(shown: Sequence[str], most: int | None) -> str:
+    """Write the first in one line, and how many more there are; all if `most` is None."""
+    kept = shown[:most]
+    more = len(shown) - len(kept)
+    return ", ".join(kept) + (f" and {more} more" if more else "")
 
 
 def _rows(rows: Sequence[Row | tuple[str, str]]) -> list[Row]:

@@ -14,10 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paddlenlp_ext.errors import WeightsError
-from paddlenlp_ext.weights.names import NameTable, collapse
+from paddlenlp_ext.weights.names import NameTable, collapse, shorten
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
+
+MOST = 6  # names of a kind that a refusal writes out
+# What names begin with in a checkpoint of pretraining by replaced tokens, which holds two nets.
+NETS = ("generator.", "discriminator.")
 
 
 @dataclass(frozen=True)
@@ -37,16 +41,19 @@ class LoadReport:
     mismatched: tuple[tuple[str, Shape, Shape], ...] = ()
     differing: tuple[tuple[str, str], ...] = ()
 
-    def describe(self) -> str:
-        """Say it in one line; "everything fits" if nothing differs."""
-        shapes = (f"{name} {list(file)} for {list(model)}" for name, file, model in self.mismatched)
+    def describe(self, most: int | None = None) -> str:
+        """Say it in one line; "everything fits" if nothing differs.
+
+        Args:
+            most: How many names of each kind are written out; None writes all.
+        """
+        shapes = [f"{name} {list(file)} for {list(model)}" for name, file, model in self.mismatched]
+        repeated = [f"{theirs} (kept: {ours})" for theirs, ours in self.differing]
         parts = {
-            "not in the file": collapse(self.missing),
-            "not in the model": collapse(self.unexpected),
-            "of another shape": ", ".join(shapes),
-            "not equal to what they repeat": ", ".join(
-                f"{theirs} (kept: {ours})" for theirs, ours in self.differing
-            ),
+            "not in the file": collapse(self.missing, most),
+            "not in the model": collapse(self.unexpected, most),
+            "of another shape": shorten(shapes, most),
+            "not equal to what they repeat": shorten(repeated, most),
         }
         return "; ".join(f"{what}: {names}" for what, names in parts.items() if names) or (
             "everything fits"
@@ -156,10 +163,29 @@ def require_fit(report: LoadReport, source: str, may_be_new: Callable[[str], boo
     lost = tuple(name for name in report.missing if not may_be_new(name))
     if lost or report.mismatched:
         wrong = LoadReport(lost, report.unexpected if lost else (), report.mismatched)
-        raise WeightsError(
-            f"{source}: does not fit the model; {wrong.describe()}; "
+        said = _of_nets(wrong) or (
+            f"does not fit the model; {wrong.describe(MOST)}; "
             "take the model class and the config.json that the weights were made with"
         )
+        raise WeightsError(f"{source}: {said}")
+
+
+def _of_nets(wrong: LoadReport) -> str:
+    """Say that a file holds two nets and one was wanted, or the other way round; else nothing."""
+    found = {name.partition(".")[0] + "." for name in wrong.unexpected} & {*NETS}
+    if found and not any(name.startswith(NETS) for name in wrong.missing):
+        return (
+            "is a checkpoint of pretraining, with a generator and a discriminator; take them apart "
+            "with examples/language_model/convbert/get_ft_model.py --model_dir (this folder), and "
+            "give the folder that it names last"
+        )
+    if wrong.missing and not found and all(name.startswith(NETS) for name in wrong.missing):
+        return (
+            "holds a single model, and pretraining by replaced tokens has a generator and a "
+            "discriminator; give a checkpoint of run_pretrain.py (model_<step>.pdparams), or a "
+            "preset's name to begin anew; run_glue.py takes this folder as it is"
+        )
+    return ""
 
 
 def _same(left: Array, right: Array) -> bool:

@@ -199,12 +199,19 @@ def test_from_pretraining_to_fine_tuning(
         assert found.keys() == expected.keys()
         for name, array in expected.items():
             np.testing.assert_array_equal(found[name], array, err_msg=name)
-    scores = script_of(FOLDER / "run_glue.py").main(
-        ["--model_type", "electra", "--model_name_or_path", str(folder), "--task_name", "SST-2",
-         "--data_dir", str(ROOT / "data/glue"), "--max_seq_length", "16", "--max_steps", "1",
-         "--max_eval_samples", "8", "--output_dir", str(tmp_path / "glue"), "--device", "cpu"]
-    )  # fmt: skip
+    fine_tuning = [
+        "--model_type", "electra", "--task_name", "SST-2", "--data_dir", str(ROOT / "data/glue"),
+        "--max_seq_length", "16", "--max_steps", "1", "--max_eval_samples", "8", "--output_dir",
+        str(tmp_path / "glue"), "--device", "cpu", "--model_name_or_path",
+    ]  # fmt: skip
+    scores = script_of(FOLDER / "run_glue.py").main([*fine_tuning, str(folder)])
     assert 0 <= scores["dev acc"] <= 1
+    with pytest.raises(UserError, match=r"a generator and a discriminator; .*get_ft_model\.py"):
+        script_of(FOLDER / "run_glue.py").main([*fine_tuning, str(checkpoint)])
+    with pytest.raises(UserError, match=r"a single model.*; give a checkpoint of run_pretrain"):
+        script_of(FOLDER / "get_ft_model.py").main(["--model_dir", str(folder)])
+    with pytest.raises(UserError, match=r"a single model.*, or a preset's name to begin anew"):
+        main(folder, corpus, tmp_path / "other", model_type="electra", max_steps=1)
     # The checkpoint is as whole as it was: it can still be continued from.
     main(models["electra"], corpus, tmp_path / "run", model_type="electra", max_steps=1,
          resume_from_checkpoint="latest")  # fmt: skip

@@ -164,3 +164,33 @@ def test_require_fit() -> None:
         require_fit(
             LoadReport(mismatched=(("classifier.bias", (2,), (3,)),)), "f", lambda name: True
         )
+
+
+def refusal(report: LoadReport) -> str:
+    with pytest.raises(WeightsError) as error:
+        require_fit(report, "folder", lambda name: False)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_a_refusal_names_the_first_tensors_and_counts_the_others() -> None:
+    names = tuple(f"{letter}.bias" for letter in "abcdefghi")
+    report = LoadReport(names, names[:7], tuple((name, (2,), (3,)) for name in names[:8]))
+    said = refusal(report)
+    assert "not in the file: a.bias, b.bias, c.bias, d.bias, e.bias, f.bias and 3 more;" in said
+    assert "f.bias and 1 more; of another shape" in said
+    assert "f.bias [2] for [3] and 2 more;" in said
+    assert "i.bias" in report.describe()  # all of it, where it is asked for
+
+
+def test_two_nets_in_the_place_of_one_and_the_other_way_round() -> None:
+    nets = ("discriminator.embeddings.weight", "generator.embeddings.weight")
+    one = ("encoder.embeddings.weight",)
+    both = refusal(LoadReport(one, nets))
+    assert "a checkpoint of pretraining, with a generator and a discriminator" in both
+    assert "get_ft_model.py --model_dir" in both
+    single = refusal(LoadReport(nets, one))
+    assert "holds a single model" in single
+    assert "give a checkpoint of run_pretrain.py" in single
+    assert len(max(both, single)) < 350
+    assert "does not fit the model" in refusal(LoadReport(nets, nets[:1]))

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from paddlenlp_ext import cli, runtime
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.weights import files, folders, hub
+from paddlenlp_ext.weights.states import MOST
 
 if TYPE_CHECKING:
     from paddlenlp_ext.models.base import Model
@@ -63,8 +64,8 @@ def main(argv: Sequence[str] | None = None) -> Path:
     assert report is not None
     if report.missing or report.mismatched:
         raise UserError(
-            f"{source}: {report.describe()}; {type(model).__name__} does not fit, choose another "
-            "--model_class"
+            f"{source}: {report.describe(MOST)}; {type(model).__name__} does not fit, choose "
+            "another --model_class"
         )
     model.save_pretrained(output, format=to)
     print(f"{weights} -> {output / WRITTEN[to]}")

@@ -47,7 +47,10 @@ def main(argv: Sequence[str] | None = None) -> Path:
 
     cls = model_class(family_of(args.model_dir), "ForPreTraining")
     if not issubclass(cls, ForReplacedTokens):
-        raise UserError(f"--model_dir {args.model_dir}: is a {cls.__name__}, with a single model")
+        raise UserError(
+            f"--model_dir {args.model_dir}: is a {cls.__name__}, with a single model; expected a "
+            "checkpoint of examples/language_model/convbert/run_pretrain.py (model_<step>.pdparams)"
+        )
     model = cls.from_pretrained(args.model_dir)
     tokenizer = AutoTokenizer.from_pretrained(args.model_dir)
     output = Path(args.output_dir or args.model_dir)
