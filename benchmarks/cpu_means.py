@@ -85,6 +85,7 @@ def pairs() -> list[Pair]:
             lambda states: states + mask,
         ),
         Pair("Dropout", [scores], cpu.Dropout(0.1), nn.Dropout(0.1), exact=False),
+        Pair(f"gelu, {4 * WIDTH} wide", [_random(BATCH, LENGTH, 4 * WIDTH)], cpu.gelu, F.gelu),
         Pair("LayerNorm", [wide], *norms),
         Pair(
             f"depthwise, {UNITS} units, {TAPS} taps",

@@ -9,6 +9,7 @@ shapes of BERT-base on 16 texts of 128 tokens (`python -m benchmarks.cpu_means`)
 - `swap`, which brings attention heads in front of the positions and back: 7;
 - `add_mask`, a mask added to scores: 4;
 - `Dropout` of attention weights: 3.6;
+- `gelu`: 3;
 - `LayerNorm`: 1.6;
 - `depthwise`, a convolution of each unit alone, at the shape of ConvBERT-small: 2.4.
 """
@@ -22,6 +23,8 @@ import paddle
 from paddle import Tensor, nn
 from paddle.autograd import PyLayer
 from paddle.nn import functional as F
+
+from paddlenlp_ext.nn import onednn
 
 STEPS = 1 << 16  # probabilities are whole numbers of 16 bits
 BLOCK = 16  # neighbouring positions that a depthwise convolution computes together
@@ -160,6 +163,36 @@ class _Drop(PyLayer):  # type: ignore[misc]  # untyped in Paddle
 
 def _scaled(states: Tensor, kept: Tensor, scale: float) -> Tensor:
     return states * kept.astype(states.dtype).scale_(scale)
+
+
+def gelu(states: Tensor) -> Tensor:
+    """Apply the exact GELU, by erf: float [...] -> [...]."""
+    library = onednn.gelu() if on_cpu(states) and states.dtype == paddle.float32 else None
+    if library is None:
+        return F.gelu(states)
+    activated: Tensor = _Gelu.apply(states, library)
+    return activated
+
+
+class _Gelu(PyLayer):  # type: ignore[misc]  # untyped in Paddle
+    """By oneDNN, on all cores and with vectors; Paddle's gradient has neither."""
+
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, library: onednn.Gelu) -> Tensor:
+        states = states.contiguous()
+        activated = paddle.empty_like(states)
+        library.forward(states.size, states.data_ptr(), activated.data_ptr())
+        ctx.save_for_backward(states)
+        ctx.library = library
+        return activated
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (states,) = ctx.saved_tensor()
+        gradient, result = gradient.contiguous(), paddle.empty_like(states)
+        places = (tensor.data_ptr() for tensor in (states, gradient, result))
+        ctx.library.backward(states.size, *places)
+        return result
 
 
 class LayerNorm(nn.LayerNorm):

@@ -11,10 +11,10 @@ from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from paddlenlp_ext.nn.attention import KeyValue
-from paddlenlp_ext.nn.cpu import Dropout, LayerNorm
+from paddlenlp_ext.nn.cpu import Dropout, LayerNorm, gelu
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "gelu": F.gelu,  # the exact one, by erf
+    "gelu": gelu,  # the exact one, by erf
     "gelu_new": partial(F.gelu, approximate=True),
     "relu": F.relu,
     "silu": F.silu,

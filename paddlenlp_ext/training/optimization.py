@@ -5,10 +5,12 @@ import re
 from collections.abc import Mapping, Sequence
 
 import paddle
-from paddle import nn
+from paddle import Tensor, nn
+from paddle.nn.clip import _squared_l2_norm
 from paddle.optimizer import AdamW
 from paddle.optimizer.lr import LambdaDecay, LRScheduler
 
+from paddlenlp_ext.nn.cpu import on_cpu
 from paddlenlp_ext.nn.trimmed_embedding import TrimmedEmbedding, trimmed_tables
 
 NORMALISATIONS = (nn.LayerNorm, nn.BatchNorm, nn.GroupNorm)
@@ -78,13 +80,35 @@ def adamw(
         parameters=list(trained.values()),
         weight_decay=weight_decay,
         apply_decay_param_fun=decayed_tensors.__contains__,
-        grad_clip=nn.ClipGradByGlobalNorm(max_grad_norm) if max_grad_norm > 0 else None,
+        grad_clip=GlobalNormClip(max_grad_norm) if max_grad_norm > 0 else None,
     )
     optimizer.tables = [
         (table, ratios[name] * weight_decay if name in decayed else 0.0)
         for name, table in trimmed_tables(model).items()
     ]
     return optimizer
+
+
+class GlobalNormClip(nn.ClipGradByGlobalNorm):  # type: ignore[misc]  # untyped in Paddle
+    """Paddle's, with a fast multiplication on a CPU, and none where the norm is small enough.
+
+    Paddle multiplies every gradient with a tensor of one number, also where that is 1; on a CPU a
+    plain number takes a quarter of the time.
+    """
+
+    def __call__(
+        self, params_grads: list[tuple[Tensor, Tensor | None]]
+    ) -> list[tuple[Tensor, Tensor | None]]:
+        """Clip the gradients of parameters, in place on a CPU."""
+        gradients = [gradient for _, gradient in params_grads if gradient is not None]
+        if not all(on_cpu(gradient) for gradient in gradients):
+            clipped: list[tuple[Tensor, Tensor | None]] = super().__call__(params_grads)
+            return clipped
+        norm = math.sqrt(sum(_squared_l2_norm(gradient).item() for gradient in gradients))
+        if not norm <= self.clip_norm:  # or it is not a number
+            for gradient in gradients:
+                gradient.detach().scale_(self.clip_norm / norm)
+        return params_grads
 
 
 class TableAdamW(AdamW):

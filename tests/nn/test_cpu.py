@@ -11,7 +11,7 @@ from paddle.nn import functional as F
 
 from paddlenlp_ext.nn import cpu
 from paddlenlp_ext.nn.attention import attention_bias
-from paddlenlp_ext.nn.cpu import Dropout, LayerNorm, add_mask, depthwise, swap
+from paddlenlp_ext.nn.cpu import Dropout, LayerNorm, add_mask, depthwise, gelu, swap
 
 random = np.random.default_rng(31)
 
@@ -25,8 +25,8 @@ def place(request, monkeypatch):
     """On this CPU, and as if on another device."""
     if request.param == "elsewhere":
         monkeypatch.setattr(cpu, "on_cpu", lambda tensor: False)
-        for function in (cpu._Swap, cpu._Drop, cpu._AddBias, cpu._Normalization, cpu._Depthwise):
-            monkeypatch.setattr(function, "apply", None)  # whoever calls it fails
+        for name in ("_Swap", "_Drop", "_AddBias", "_Gelu", "_Normalization", "_Depthwise"):
+            monkeypatch.setattr(getattr(cpu, name), "apply", None)  # whoever calls it fails
     return request.param
 
 
@@ -109,6 +109,38 @@ def test_dropout_is_idle_in_evaluation(place):
     layer, states = Dropout(0.5), paddle.to_tensor(normal(3, 5))
     layer.eval()
     assert layer(states) is states
+
+
+@pytest.mark.parametrize("shape", [(1,), (3, 5, 7), (2, 31, 17)])
+def test_gelu_and_its_gradient_are_paddles(shape, place):
+    values, weights = 3 * normal(*shape), paddle.to_tensor(normal(*shape))
+    found = []
+    for function in (gelu, F.gelu):
+        states = paddle.to_tensor(values, stop_gradient=False)
+        activated = function(states)
+        (activated * weights).sum().backward()
+        found.append((activated.numpy(), states.grad.numpy()))
+    for mine, paddles in zip(*found, strict=True):
+        np.testing.assert_allclose(mine, paddles, atol=2e-6)
+
+
+def test_gelu_takes_views_and_other_types(place):
+    values = normal(5, 3, 7)
+    states = paddle.to_tensor(values, stop_gradient=False)
+    turned = gelu(states.transpose([2, 0, 1]))
+    expected = F.gelu(paddle.to_tensor(values)).numpy().transpose(2, 0, 1)
+    np.testing.assert_allclose(turned.numpy(), expected, atol=1e-6)
+    turned.transpose([1, 2, 0])[:, 1].sum().backward()
+    assert not states.grad.numpy()[:, 0].any()
+    assert gelu(paddle.zeros([2, 0, 3])).shape == [2, 0, 3]
+    precise = paddle.to_tensor(values.astype("float64"))
+    np.testing.assert_array_equal(gelu(precise).numpy(), F.gelu(precise).numpy())
+
+
+def test_gelu_does_without_the_library(monkeypatch):
+    monkeypatch.setattr(cpu.onednn, "gelu", lambda: None)
+    states = paddle.to_tensor(normal(3, 7))
+    np.testing.assert_array_equal(gelu(states).numpy(), F.gelu(states).numpy())
 
 
 @pytest.mark.parametrize("frozen", ["nothing", "input", "weight", "bias"])

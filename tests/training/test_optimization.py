@@ -9,6 +9,7 @@ from paddle import nn
 
 from paddlenlp_ext.training.losses import IGNORED, count_labels, cross_entropy, squared_error
 from paddlenlp_ext.training.optimization import (
+    GlobalNormClip,
     adamw,
     decayed_parameters,
     layerwise_ratios,
@@ -129,6 +130,33 @@ def test_the_norm_of_all_gradients_together_is_clipped():
     # With such an epsilon the step is rate * gradient / epsilon, so it shows the clipped gradient.
     change = model.classifier.weight.numpy() - before
     np.testing.assert_allclose(change, -0.1 * (2.0 / count**0.5) / 1e3, rtol=2e-2)
+
+
+def gradients(*arrays: np.ndarray) -> list[tuple[paddle.Tensor, paddle.Tensor]]:
+    return [(paddle.zeros(array.shape), paddle.to_tensor(array)) for array in arrays]
+
+
+@pytest.mark.parametrize("limit", [0.3, 1e6])
+def test_clipped_gradients_are_paddles(limit):
+    random = np.random.default_rng(3)
+    arrays = [random.standard_normal(shape).astype(np.float32) for shape in ((5, 7), (11,), (1,))]
+    theirs = nn.ClipGradByGlobalNorm(limit)(gradients(*arrays))
+    ours = GlobalNormClip(limit)([*gradients(*arrays), (paddle.zeros([2]), None)])
+    assert ours[-1][1] is None
+    for (_, mine), (_, wanted) in zip(ours[:-1], theirs, strict=True):
+        np.testing.assert_allclose(mine.numpy(), wanted.numpy(), rtol=1e-6)
+
+
+def test_gradients_with_a_small_norm_are_left_alone():
+    array = np.array([0.1, -0.7], np.float32)
+    ((_, clipped),) = GlobalNormClip(1.0)(gradients(array))
+    assert np.array_equal(clipped.numpy(), array)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_gradient_that_is_not_finite_is_not_hidden(bad):
+    clipped = GlobalNormClip(1.0)(gradients(np.array([bad, 1.0], np.float32)))
+    assert np.isnan(clipped[0][1].numpy()[0])
 
 
 def test_frozen_parameters_are_left_out():
