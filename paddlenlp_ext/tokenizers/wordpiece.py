@@ -14,10 +14,11 @@ from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
 
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.tokenizers.base import Presets, Tokenizer
-from paddlenlp_ext.tokenizers.inputs import printable
+from paddlenlp_ext.tokenizers.inputs import encodable, printable
 from paddlenlp_ext.tokenizers.rows import Segments
 from paddlenlp_ext.tokenizers.special_tokens import special_token
 from paddlenlp_ext.tokenizers.vocabulary import Vocabulary
+from paddlenlp_ext.tokenizers.word_cache import WordCache
 
 LONGEST_WORD = 100  # characters; longer words become the unknown token
 
@@ -87,6 +88,7 @@ class BertTokenizer(Tokenizer):
             if token not in self.vocabulary.ids:
                 raise UserError(f"{vocab_file}: expected a line {token!r}, but there is none")
         self._backend = self._make_backend(unknown)
+        self._has_spaces = False  # in a token that is kept whole
         self._protect([AddedToken(token, normalized=False) for token in self.never_split])
         super().__init__(**tokens)
 
@@ -136,8 +138,16 @@ class BertTokenizer(Tokenizer):
 
     def _protect(self, tokens: list[AddedToken]) -> None:
         self._backend.add_tokens(tokens)
+        self._words = WordCache()
+        self._has_spaces |= any(" " in token.content for token in tokens)
+
+    def _cut(self, words: list[str]) -> list[list[int]]:
+        return [e.ids for e in self._backend.encode_batch_fast(words, add_special_tokens=False)]
 
     def _segment(self, texts: list[Any], pre_split: bool, spans: bool) -> Segments:
+        # A space ends a word and changes nothing around it, unless a token is kept whole across it.
+        if not (pre_split or spans or self._has_spaces):
+            return Segments(self._words.cut(encodable(texts), self._cut))
         # Without offsets the library is faster.
         encode = self._backend.encode_batch if spans else self._backend.encode_batch_fast
         try:
