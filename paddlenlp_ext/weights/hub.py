@@ -222,7 +222,7 @@ def _not_found(source: str, candidates: tuple[str, ...], problems: list[str]) ->
     kind = "" if source in HOSTED else "there is no such folder here, and "
     return WeightsError(
         f"{source}: {kind}no {wanted} could be had from {' nor from '.join(problems)}; put the "
-        "files into a folder by hand and give the folder as --model_name_or_path"
+        "files into a folder by hand and give the folder in place of the name"
     )
 
 
