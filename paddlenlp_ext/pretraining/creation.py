@@ -46,9 +46,12 @@ def shard_paths(output_file: str | Path, count: int) -> list[Path]:
     """Name the shards: the file itself if it is one, else with a number before its suffix.
 
     Raises:
-        DataError: An earlier run made more shards, which would be read along with the new ones.
+        DataError: It is a folder, or an earlier run made more shards, which would be read along
+            with the new ones.
     """
     path = Path(output_file)
+    if path.is_dir():
+        raise DataError(f"--output_file {path}: is a folder; name a file ({path / 'train.hdf5'})")
     if count == 1:
         return [path]
     digits = len(str(count - 1))

@@ -8,6 +8,7 @@ from pathlib import Path
 import h5py
 import pytest
 
+from paddlenlp_ext.errors import UserError
 from tests.docs.test_readmes import script_of
 from tests.scripts import pretraining_run
 from tests.scripts.test_bert_pretraining import CREATE, SAMPLE
@@ -41,6 +42,13 @@ def test_creating_data(folder, tmp_path, capsys):
     assert (tmp_path / "out/train.hdf5").read_bytes() == lower
     create([*words, *vocabulary, "--no_lower_case"])
     assert (tmp_path / "out/train.hdf5").read_bytes() != lower
+
+
+def test_a_folder_is_no_output_file(folder, tmp_path):
+    words = ["--input_file", str(SAMPLE / "sample_text_held_out.txt"), "--bert_model"]
+    words += [str(folder / "model"), "--output_file", str(tmp_path)]
+    with pytest.raises(UserError, match=r"is a folder; name a file \(\S+/train\.hdf5\)$"):
+        script_of(CREATE).main(words)
 
 
 @pytest.mark.parametrize(
