@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pytest
+
 from tests.docs.test_readmes import script_of
 from tests.scripts.test_convbert_run_pretrain import (
     SCRIPT,
@@ -24,6 +26,14 @@ def test_defaults_are_the_original_s(tmp_path: Path) -> None:
         "use_amp": False, "scale_loss": 1024, "seed": 42, "eager_run": True, "max_grad_norm": 1.0,
     }.items():  # fmt: skip
         assert getattr(args, name) == value, name
+
+
+def test_a_row_has_room_for_a_token(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    flags = ["--input_dir", "x", "--output_dir", str(tmp_path), "--max_seq_length"]
+    with pytest.raises(SystemExit):
+        script_of(SCRIPT).parse_args([*flags, "2"])
+    assert "--max_seq_length: expected at least 3" in capsys.readouterr().err
+    assert script_of(SCRIPT).parse_args([*flags, "3"]).max_seq_length == 3
 
 
 def test_new_weights_follow_from_the_seed(

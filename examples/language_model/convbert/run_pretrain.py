@@ -104,7 +104,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     unused = ("eval_batch_size", "data_dir", "group_by_length", "on_bad_row", "token_cache")
     cli.add_engine_arguments(parser, omit=unused)
     parser.set_defaults(scale_loss=1024.0)
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.max_seq_length < 3:
+        parser.error("--max_seq_length: expected at least 3: two special tokens and one of a text")
+    return args
 
 
 class StepLog:
