@@ -11,7 +11,7 @@ import math
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import FrameType
 from typing import NoReturn
 
@@ -99,6 +99,19 @@ def device(text: str) -> str:
         known = ", ".join(DEVICES)
         raise argparse.ArgumentTypeError(f"expected one of {known}, got {text!r}")
     return kind + colon + number
+
+
+def add_unused_arguments(parser: argparse.ArgumentParser, names: Iterable[str]) -> None:
+    """Add flags of the original that change nothing here, so that older commands are understood."""
+    for name in names:
+        parser.add_argument(f"--{name}", nargs="?", const="", help="accepted, without effect")
+
+
+def note_unused(args: argparse.Namespace, names: Iterable[str]) -> None:
+    """Say which of the given flags change nothing."""
+    for name in names:
+        if vars(args)[name] is not None:
+            print(f"note: --{name} is accepted and has no effect", file=sys.stderr)
 
 
 def add_engine_arguments(

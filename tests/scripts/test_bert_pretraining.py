@@ -83,6 +83,14 @@ def test_log_lines_and_files(folder, tmp_path, capsys):
     assert "|pretraining/data|dev|mlm acc+nsp acc+perplexity|bs8|lr1e-3|" in row["signature"]
 
 
+def test_flags_of_the_original_without_effect(folder, tmp_path, capsys):
+    argv = arguments(folder, tmp_path, max_steps=1, eager_run="False", to_static="")
+    script_of(PRETRAIN).main([*argv, "--fuse_transformer", "true", "--profiler_options", "x=1;y"])
+    errors = capsys.readouterr().err
+    for name in ("eager_run", "to_static", "fuse_transformer", "profiler_options"):
+        assert f"note: --{name} is accepted and has no effect\n" in errors
+
+
 def test_without_held_out_shards_every_save_step_is_saved(folder, tmp_path, capsys):
     argv = arguments(folder, tmp_path, max_steps=5, save_steps=2, logging_steps=3)
     at = argv.index("--eval_dir")

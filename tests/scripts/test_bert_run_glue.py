@@ -121,6 +121,13 @@ def test_log_lines_and_files(encoder: Path, tmp_path: Path, capsys: pytest.Captu
     assert "|glue/rte|dev|acc|bs8|lr1e-3|ep1|len48|seed42|cpu1|paddle" in row["signature"]
 
 
+def test_eager_run_is_accepted(
+    encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    main(encoder, tmp_path, max_steps=1, eager_run="True")
+    assert capsys.readouterr().err.count("note: --eager_run is accepted and has no effect\n") == 1
+
+
 def test_saved_model_answers_as_trained(encoder: Path, tmp_path: Path) -> None:
     scores = main(encoder, tmp_path, num_train_epochs=6, save_steps=30)
     folder = tmp_path / "model_30"

@@ -18,6 +18,7 @@ from pathlib import Path
 from paddlenlp_ext import cli, runtime
 from paddlenlp_ext.training.events import Evaluated, Interrupted, StepDone
 
+UNUSED = ("eager_run",)  # flags of the original
 MODEL_TYPES = ("bert", "electra", "ernie", "convbert")
 # Flags that a run must have in common with the one that it continues.
 MUST_STAY = (
@@ -59,6 +60,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--adam_epsilon", type=cli.positive_amount, default=1e-8, help="AdamW's")
     add("--warmup_steps", type=cli.count, default=0, help="above 0, wins over the share")
     add("--warmup_proportion", type=cli.share, default=0.0, help="share of the steps that warm up")
+    cli.add_unused_arguments(parser, UNUSED)
     cli.add_engine_arguments(parser, trims_vocabulary=True)
     return parser.parse_args(argv)
 
@@ -109,6 +111,8 @@ def train(args: argparse.Namespace) -> dict[str, float]:
 
     distributed.start(args.device)
     distributed.seed_everything(args.seed)
+    if distributed.rank() == 0:
+        cli.note_unused(args, UNUSED)
     task = glue_task(args.task_name)
     settings = {name: vars(args)[name] for name in MUST_STAY}
     with Checkpoints(args.output_dir, settings, keep=args.keep_checkpoints) as checkpoints:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from paddlenlp_ext.pretraining.shard_set import ShardSet
     from paddlenlp_ext.tokenizers.base import Tokenizer
 
+UNUSED = ("eager_run", "to_static", "fuse_transformer", "profiler_options")  # flags of the original
 MODEL_TYPES = ("bert", "ernie")
 # Flags that a run must have in common with the one that it continues.
 MUST_STAY = (
@@ -70,6 +71,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--max_steps", type=cli.whole_number, default=-1, help="above 0, wins over the epochs")
     add("--n_gpu", type=cli.count, default=1, help="number of devices; 0 is the CPU")
     add("--device", type=cli.device, help="cpu, gpu or xpu; default: a GPU if there is one")
+    cli.add_unused_arguments(parser, UNUSED)
     more = parser.add_argument_group("further", "what the original script does not have")
     more.add_argument(
         "--eval_dir",
@@ -156,6 +158,8 @@ def train(args: argparse.Namespace) -> dict[str, float]:
 
     distributed.start(args.device)
     distributed.seed_everything(args.seed)
+    if distributed.rank() == 0:
+        cli.note_unused(args, UNUSED)
     paths = find_shards(args.input_dir, flag="--input_dir")
     settings = {name: vars(args)[name] for name in MUST_STAY} | {"shards": digest(paths)}
     with Checkpoints(args.output_dir, settings, keep=args.keep_checkpoints) as checkpoints:
