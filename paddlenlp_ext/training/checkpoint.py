@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import socket
+import sys
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -100,7 +101,7 @@ class Checkpoints:
         self._on_first(self._open)
 
     def find(self, choice: str | Path | None) -> Checkpoint | None:
-        """Find the checkpoint to continue from, and check every byte of it.
+        """Find the checkpoint to continue from, check every byte of it, and say which it is.
 
         Args:
             choice: "latest" for the newest whole one of the output folder; a checkpoint's folder
@@ -123,10 +124,12 @@ class Checkpoints:
 
         self._resumed = folder = self._on_first(search)
         if folder is None:
+            _say(f"no checkpoint in {self.output_dir} to continue from: the run begins anew")
             return None
         manifest = folders.read_manifest(folder)
         assert manifest is not None  # it was just checked
         self.run = manifest["run"]
+        _say(f"continues from {folder}, step {manifest['step']}")
         return Checkpoint(folder, Position(**manifest["position"]))
 
     def save(
@@ -326,6 +329,12 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):
         return ""
+
+
+def _say(line: str) -> None:
+    """Print on the first process, apart from the log lines of the script's page."""
+    if distributed.rank() == 0:
+        print(line, file=sys.stderr, flush=True)
 
 
 def _unsaved(error: OSError | WeightsError, path: Path) -> str:

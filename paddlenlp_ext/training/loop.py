@@ -4,6 +4,7 @@
 which of it happens, on all processes alike, is decided here.
 """
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -74,6 +75,8 @@ def train(
     Raises:
         NonFiniteLossError: A loss is not finite.
     """
+    if position.step >= max_steps and position.evaluations >= len(evaluations):
+        _tell_complete(max_steps)
     with StopRequest() as stop:
         while True:
             step = position.step
@@ -108,6 +111,11 @@ def train(
                 skipped=outcome.skipped,
                 position=position,
             )
+
+
+def _tell_complete(max_steps: int) -> None:
+    if distributed.rank() == 0:
+        print(f"the run is complete: all {max_steps} steps were made", file=sys.stderr, flush=True)
 
 
 def _end(signal: int, position: Position) -> Iterator[Interrupted]:

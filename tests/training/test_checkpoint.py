@@ -130,6 +130,25 @@ def test_a_damaged_checkpoint_is_named_and_an_earlier_one_is_taken(tmp_path, cap
         assert checkpoints.find(None) is None
 
 
+def test_a_resume_says_where_it_begins(tmp_path, capsys):
+    resume = args(tmp_path, "--save_every", "4", "--resume", LATEST)
+    with pytest.raises(Stop):
+        train(resume, stop_at(5))
+    assert capsys.readouterr().err == (
+        f"no checkpoint in {tmp_path} to continue from: the run begins anew\n"
+    )
+    train(resume)
+    said = capsys.readouterr()
+    assert said.err == f"continues from {tmp_path / 'model_4'}, step 4\n"
+    assert said.out == ""
+    train(args(tmp_path, "--save_every", "11", "--resume", LATEST))
+    capsys.readouterr()
+    train(resume)
+    assert capsys.readouterr().err.endswith("the run is complete: all 11 steps were made\n")
+    train(args(tmp_path))
+    assert capsys.readouterr().err == ""
+
+
 def test_latest_begins_anew_where_there_is_none(tmp_path):
     with Checkpoints(tmp_path / "new", {}) as checkpoints:
         assert checkpoints.find(LATEST) is None
