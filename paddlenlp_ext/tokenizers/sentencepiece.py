@@ -109,13 +109,15 @@ class ErnieMTokenizer(SentencePieceTokenizer):
     """Tokenizer of ERNIE-M.
 
     The sentencepiece model cuts a text, the pieces are cut once more at Chinese characters,
-    punctuation and digits, and the ids are the lines of a vocabulary file. A space that is a piece
-    of its own is kept before a piece without one, as in transformers; PaddleNLP drops it.
+    punctuation and digits, and the ids are the lines of a vocabulary file.
 
     Args:
         vocab_file: One token a line, the line number is the id.
         sentencepiece_model_file: The model.
         do_lower_case: Whether text is lower-cased.
+        drop_lone_space: What becomes of a space that is a piece of its own ("▁"). By default it is
+            a token where a piece without a space follows, unless it begins the text, as in
+            transformers. True drops it everywhere, as PaddleNLP does, for PaddleNLP's ids.
         **tokens: Special tokens and limits, see `Tokenizer`.
 
     Raises:
@@ -135,13 +137,21 @@ class ErnieMTokenizer(SentencePieceTokenizer):
         vocab_file: str | Path,
         sentencepiece_model_file: str | Path,
         do_lower_case: bool = False,
+        *,
+        drop_lone_space: bool = False,
         **tokens: Any,
     ) -> None:
         self.vocabulary = Vocabulary.load(Path(vocab_file))
+        self.drop_lone_space = drop_lone_space
         super().__init__(sentencepiece_model_file, do_lower_case, **tokens)
         pieces = map(self._model.id_to_piece, range(self._model.get_piece_size()))
         self._begins_word = {number for number, text in enumerate(pieces) if text[:1] == SPACE}
         self._parts_of = _PartsOf(self._cut_piece)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the constructor needs besides files and tokens."""
+        return {**super().settings, "drop_lone_space": self.drop_lone_space}
 
     @property
     def vocab_size(self) -> int:
@@ -163,7 +173,9 @@ class ErnieMTokenizer(SentencePieceTokenizer):
                 rows.append([piece.id for piece in self._pieces(text) if piece.id is not None])
                 continue
             kept = row[1:] if row[:1] == [space] else row
-            if space in kept:
+            if space in kept and self.drop_lone_space:
+                kept = [number for number in kept if number != space]
+            elif space in kept:
                 kept = [
                     number
                     for number, after in zip(kept, [*kept[1:], space], strict=True)
@@ -184,10 +196,10 @@ class ErnieMTokenizer(SentencePieceTokenizer):
         for place, piece in enumerate(cut):
             if piece != SPACE:
                 pieces += self._numbered(piece)
-            elif place == 0 or all(next.startswith(SPACE) for next in cut[place + 1 : place + 2]):
-                pieces.append(Piece(None, 1))
-            else:
-                pieces.append(Piece(self._id(SPACE), 1))
+                continue
+            before_word = all(next.startswith(SPACE) for next in cut[place + 1 : place + 2])
+            dropped = self.drop_lone_space or place == 0 or before_word
+            pieces.append(Piece(None if dropped else self._id(SPACE), 1))
         return pieces
 
     def _numbered(self, piece: str) -> list[Piece]:

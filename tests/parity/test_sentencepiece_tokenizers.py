@@ -1,6 +1,9 @@
-"""RemBertTokenizer and ErnieMTokenizer against the Python tokenizers of transformers."""
+"""RemBertTokenizer and ErnieMTokenizer against transformers' Python tokenizers, and PaddleNLP."""
 
+import json
+import os
 import random
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -121,3 +124,40 @@ def test_transformers_reads_the_converted_tokenizer(
     theirs.save_pretrained(str(tmp_path / "back"))
     again = RemBertTokenizer.from_pretrained(tmp_path / "back")
     assert again(LANGUAGES) == fast(LANGUAGES)
+
+
+PADDLENLP_ROWS = """
+import json, sys
+from paddlenlp.transformers import ErnieMTokenizer
+tokenizer = ErnieMTokenizer.from_pretrained(sys.argv[1])
+pairs = json.load(open(sys.argv[2], encoding="utf-8"))
+rows = [tokenizer(*pair, max_length=64, truncation=True)["input_ids"] for pair in pairs]
+json.dump(rows, open(sys.argv[3], "w"))
+"""
+
+
+@pytest.mark.paddlenlp
+def test_ernie_m_ids_of_paddlenlp(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    """With lone spaces dropped, all ids are PaddleNLP's; by default, some rows have more."""
+    rows = [
+        line.split("\t")
+        for path in sorted(DATA.glob("xnli/XNLI-1.0/*.tsv"))
+        for line in path.read_text("utf-8").splitlines()[1:]
+    ]
+    pairs = [(row[6], row[7]) for row in rows]
+    rng = random.Random(3)
+    letters = [letter for letter in ODD if letter.isprintable()]
+    pairs += [("".join(rng.choices(letters, k=30)), text) for text in LANGUAGES * 20]
+    (tmp_path / "pairs.json").write_text(json.dumps(pairs), "utf-8")
+    paths = [folders[1], tmp_path / "pairs.json", tmp_path / "rows.json"]
+    subprocess.run(
+        [os.environ["PADDLENLP_PYTHON"], "-c", PADDLENLP_ROWS, *map(str, paths)], check=True
+    )
+    expected = json.loads((tmp_path / "rows.json").read_text())
+    first, second = ([pair[side] for pair in pairs] for side in (0, 1))
+    limits = {"max_length": 64, "truncation": True}
+    dropping = ErnieMTokenizer.from_pretrained(folders[1], drop_lone_space=True)
+    assert dropping(first, second, **limits).input_ids == expected
+    keeping = ErnieMTokenizer.from_pretrained(folders[1])(first, second, **limits).input_ids
+    differing = sum(one != other for one, other in zip(keeping, expected, strict=True))
+    assert 0 < differing < len(pairs)

@@ -160,6 +160,25 @@ def test_a_space_that_is_a_piece_stays_only_before_a_piece_without_one(
     assert ernie_m.tokenize(" ") == []
 
 
+def test_lone_spaces_can_be_dropped_as_in_paddlenlp(
+    ernie_m: ErnieMTokenizer, tmp_path: Path
+) -> None:
+    ernie_m.save_pretrained(tmp_path / "kept")
+    theirs = AutoTokenizer.from_pretrained(tmp_path / "kept", drop_lone_space=True)
+    assert theirs.tokenize("清 清") == ["清", "清"]
+    texts = ["清 清", "清 the", " ", " \u9b31 清", "清 \u9b31", TEXT]  # U+9B31 is unknown
+    space = ernie_m.convert_tokens_to_ids("▁")
+    for text in texts:
+        ids = [number for number in ernie_m(text).input_ids if number != space]
+        assert theirs(text).input_ids == ids
+        assert theirs(text, return_offsets_mapping=True).input_ids == ids
+    assert any(space in ernie_m(text).input_ids for text in texts)
+    theirs.save_pretrained(tmp_path / "dropped")
+    again = AutoTokenizer.from_pretrained(tmp_path / "dropped")
+    assert again(texts) == theirs(texts) != ernie_m(texts)
+    assert AutoTokenizer.from_pretrained(tmp_path / "kept")(texts) == ernie_m(texts)
+
+
 def test_ernie_m_offsets_cover_the_parts_of_a_piece(ernie_m: ErnieMTokenizer) -> None:
     text = "清水寺, 12ab  ½ﬁ清"
     encoding = ernie_m(text, return_offsets_mapping=True, add_special_tokens=False)
