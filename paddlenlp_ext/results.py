@@ -1,7 +1,9 @@
 """Keep what a run achieved: its history, its results with a signature, and its curves.
 
 A signature, after sacreBLEU, names everything that a number depends on, so that two numbers can be
-compared, or not: `convbert-small|glue/sst-2|dev|acc|bs256|lr1e-4|ep3|len128|seed42|gpu1|...`.
+compared, or not: `convbert-small|glue/sst-2|dev|acc|bs256|lr1e-4|ep3|len128|seed42|gpu1|...`. A run
+whose length was given in steps has `steps2000` in place of `ep3`, and one that only evaluates has
+nothing of training: `model_500|glue/sst-2|dev|acc|len128|gpu1|...`.
 """
 
 import json
@@ -33,46 +35,48 @@ def signature(
     task: str,
     split: str,
     metric: str,
-    batch_size: int,
-    learning_rate: float,
-    epochs: float,
     max_length: int,
-    seed: int,
     device: str,
     processes: int = 1,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    epochs: float | None = None,
+    steps: int | None = None,
+    seed: int | None = None,
 ) -> str:
-    """Name what a result depends on.
+    """Name what a result depends on; what is None took no part in it and is left out.
 
     Args:
         model: A preset; of a folder, only its name is kept.
         task: With its collection: "glue/sst-2".
         split: "dev", "dev_matched", ...
         metric: Names of the reported numbers: "acc".
-        batch_size: Examples of an update, over all processes and accumulated batches.
-        learning_rate: The highest of the run.
-        epochs: Passes over the training data.
         max_length: Most tokens of an example.
-        seed: Of data order, dropout and new weights.
         device: "cpu", "gpu" or "xpu".
         processes: Number of devices.
+        batch_size: Examples of an update, over all processes and accumulated batches.
+        learning_rate: The highest of the run.
+        epochs: Passes over the training data that set the length of the run.
+        steps: Updates that set it instead.
+        seed: Of data order, dropout and new weights.
     """
-    rate = np.format_float_scientific(learning_rate, trim="-", exp_digits=1)
-    return "|".join(
-        (
-            Path(model).name or model,
-            task.lower(),
-            split,
-            metric,
-            f"bs{batch_size}",
-            f"lr{rate}",
-            f"ep{epochs:g}",
-            f"len{max_length}",
-            f"seed{seed}",
-            f"{device.partition(':')[0]}{processes}",
-            f"paddle{_paddle_version()}",
-            f"ext{__version__}",
-        )
+    rate = learning_rate
+    parts = (
+        Path(model).name or model,
+        task.lower(),
+        split,
+        metric,
+        None if batch_size is None else f"bs{batch_size}",
+        None if rate is None else "lr" + np.format_float_scientific(rate, trim="-", exp_digits=1),
+        None if epochs is None else f"ep{epochs:g}",
+        None if steps is None else f"steps{steps}",
+        f"len{max_length}",
+        None if seed is None else f"seed{seed}",
+        f"{device.partition(':')[0]}{processes}",
+        f"paddle{_paddle_version()}",
+        f"ext{__version__}",
     )
+    return "|".join(part for part in parts if part is not None)
 
 
 def append_result(

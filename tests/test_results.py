@@ -40,10 +40,17 @@ def test_signature():
         ({"epochs": 0.5}, "ep0.5"),
         ({"model": "/home/me/out/model_500/"}, "model_500"),
         ({"device": "cpu"}, "cpu1"),
+        ({"epochs": None, "steps": 320}, "steps320"),
     ],
 )
 def test_parts_of_a_signature(changed, part):
     assert part in signature(**(FACTS | changed)).split("|")
+
+
+def test_a_signature_says_nothing_of_training_where_there_was_none():
+    training = ("batch_size", "learning_rate", "epochs", "seed")
+    text = signature(**{name: fact for name, fact in FACTS.items() if name not in training})
+    assert text.startswith("convbert-small|glue/sst-2|dev|acc|len128|gpu1|paddle")
 
 
 def test_results_are_lines_that_add_up(tmp_path):

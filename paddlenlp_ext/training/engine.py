@@ -59,20 +59,28 @@ def signature_facts(args: Namespace, task: str) -> dict[str, Any]:
     """Collect what all results of a run depend on, for `results.signature`.
 
     Args:
-        args: A script's arguments.
+        args: A script's arguments. Without `do_train`, where a script has that flag, nothing of
+            training is among the facts.
         task: With its collection: "glue/SST-2".
     """
     processes = distributed.world_size()
-    return {
+    facts = {
         "model": str(args.model_name_or_path),
         "task": task,
-        "batch_size": args.batch_size * args.gradient_accumulation_steps * processes,
-        "learning_rate": args.learning_rate,
-        "epochs": args.num_train_epochs,
         "max_length": args.max_seq_length,
-        "seed": args.seed,
         "device": args.device,
         "processes": processes,
+    }
+    if not getattr(args, "do_train", True):
+        return facts
+    in_steps = args.max_steps > 0
+    length = {"steps": args.max_steps} if in_steps else {"epochs": args.num_train_epochs}
+    return {
+        **facts,
+        **length,
+        "batch_size": args.batch_size * args.gradient_accumulation_steps * processes,
+        "learning_rate": args.learning_rate,
+        "seed": args.seed,
     }
 
 

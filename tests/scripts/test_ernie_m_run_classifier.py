@@ -137,6 +137,8 @@ def test_training_learns_every_language(encoder: Path, tmp_path: Path) -> None:
 def test_layerwise_decay_reaches_the_optimizer(encoder: Path, tmp_path: Path) -> None:
     """With a decay of 0 everything below the pooler stays as it was."""
     main(encoder, tmp_path, layerwise_decay=0.0, max_steps=1, max_eval_samples=1)
+    for row in json_lines(tmp_path / "results.jsonl"):
+        assert "|acc|bs16|lr3e-3|steps1|len48|" in row["signature"]  # not epochs
     before = paddle.load(str(encoder / WEIGHTS))
     after = paddle.load(str(tmp_path / "ernie_m_final_model_1.pdparams" / WEIGHTS))
     for name, array in before.items():

@@ -128,6 +128,8 @@ def test_evaluation_alone(trained: tuple[Path, dict, str], tmp_path: Path) -> No
     other = main(tmp_path / "other", do_train=None, model_name_or_path=output, languages=["sw"])
     assert other["sw"] == other["acc"] == result["metrics"]["sw"]
     assert visible(tmp_path / "other") == {"results.jsonl"}
+    (row,) = json_lines(tmp_path / "other/results.jsonl")
+    assert row["signature"].startswith("output|xnli|test|acc|len48|cpu1|paddle")  # no training
 
 
 def test_two_processes_evaluate_as_one(trained: tuple[Path, dict, str], tmp_path: Path) -> None:
