@@ -77,19 +77,20 @@ class Embeddings(nn.Layer):
             TooLongError: The sequence is longer than the position table allows.
         """
         words = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds
-        length = words.shape[1]
+        batch, length, _ = words.shape
         if position_ids is None:
             if first_position + length > self.max_length:
                 raise TooLongError(
                     f"a sequence of {first_position + length} tokens is longer than the model's "
                     f"{self.max_length} positions; truncate it (--max_seq_length)"
                 )
-            position_ids = paddle.arange(first_position, first_position + length).unsqueeze(0)
+            # One for each token: on a CPU, Paddle is slow to add up what one gets from several.
+            position_ids = paddle.arange(first_position, first_position + length)
+            position_ids = position_ids.unsqueeze(0).expand([batch, length])
         total = words + self.position_embeddings(position_ids + self.position_offset)
         if self.token_type_embeddings is not None:
             if token_type_ids is None:
-                total = total + self.token_type_embeddings.weight[0]
-            else:
-                total = total + self.token_type_embeddings(token_type_ids)
+                token_type_ids = paddle.zeros([1, 1], "int64").expand([batch, length])
+            total = total + self.token_type_embeddings(token_type_ids)
         embedded = self.dropout(self.layer_norm(total))
         return embedded if self.projection is None else self.projection(embedded)
