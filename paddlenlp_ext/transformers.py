@@ -54,6 +54,7 @@ _WORDPIECE = ("BertTokenizer", "ConvBertTokenizer", "ElectraTokenizer", "ErnieTo
 _MODULES = {
     **{prefix + end: _MODELS + family for family, prefix, ends in _FAMILIES for end in ends},
     **{"Auto" + end: _MODELS + "auto" for end in _AUTO},
+    "UIE": _MODELS + "ernie",
     "UIEM": _MODELS + "ernie_m",
     **dict.fromkeys(_WORDPIECE, _TOKENIZERS + "wordpiece"),
     **dict.fromkeys(_SENTENCEPIECE, _TOKENIZERS + "sentencepiece"),

@@ -15,6 +15,7 @@ from paddle import Tensor, nn
 from paddlenlp_ext.models.base import Format
 from paddlenlp_ext.models.causal import DecoderModel, ForCausalLM
 from paddlenlp_ext.models.config import ModelConfig
+from paddlenlp_ext.models.extraction import ForExtraction
 from paddlenlp_ext.models.heads import (
     ForMaskedLM,
     ForMultipleChoice,
@@ -111,6 +112,11 @@ PRESETS: dict[str, ErnieConfig] = {
         for size, config in _ERNIE_3.items()
     },
     "ernie-3.0-tiny-pico-v2-zh": _ernie_3(3, 128, 2, use_task_id=False),
+    **{f"uie-{size}": config for size, config in _ERNIE_3.items()},
+    **{f"uie-senta-{size}": config for size, config in _ERNIE_3.items()},
+    "uie-base-answer-extractor": _ERNIE_3["base"],
+    "uie-base-qa-filter": _ERNIE_3["base"],
+    "uie-base-en": _ENGLISH.replace(use_task_id=True),
 }
 
 # Ours beside transformers'. A decoder with a memory has the `cross_` rows.
@@ -142,6 +148,8 @@ HF_HEADS = (
     ("lm_head.layer_norm", "cls.predictions.transform.LayerNorm"),
     ("lm_head.bias", "cls.predictions.bias"),
     ("next_sentence", "cls.seq_relationship"),
+    ("linear_start", "linear_start"),  # PaddleNLP's; transformers has no such head
+    ("linear_end", "linear_end"),
 )
 HF_ALIASES = {  # transformers makes these again, so files need not hold them
     "cls.predictions.decoder.weight": "encoder.embeddings.word_embeddings.weight",
@@ -156,6 +164,8 @@ PADDLENLP_HEADS = (
     ("lm_head.layer_norm", "cls.predictions.layer_norm"),
     ("lm_head.bias", "cls.predictions.decoder.bias"),
     ("next_sentence", "cls.seq_relationship"),
+    ("linear_start", "linear_start"),
+    ("linear_end", "linear_end"),
 )
 PADDLENLP_TIED = {
     "cls.predictions.decoder.weight": "encoder.embeddings.word_embeddings.weight",
@@ -287,6 +297,12 @@ class ErnieForCausalLM(ForCausalLM):
 
 class ErnieForNextSentencePrediction(ForNextSentencePrediction):
     """ERNIE that tells whether the second text follows the first."""
+
+    encoder_class = ErnieModel
+
+
+class UIE(ForExtraction):
+    """Universal information extraction with ERNIE: "[CLS] person [SEP] the text [SEP]"."""
 
     encoder_class = ErnieModel
 

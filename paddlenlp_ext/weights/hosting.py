@@ -220,6 +220,26 @@ _ERNIE_3 = {
     },
 }
 
+_UIE = {
+    f"uie-{name}": Hosted(
+        None,
+        _files(
+            f"{_N if name == 'senta-base' else _M}uie/uie_{name.replace('-', '_')}.pdparams",
+            f"{_M}ernie_3.0/ernie_3.0_{size}_zh_vocab.txt",
+        ),
+    )
+    for size in ("base", "medium", "mini", "micro", "nano")
+    for name in (
+        size,
+        f"senta-{size}",
+        *(("base-answer-extractor", "base-qa-filter") if size == "base" else ()),
+    )
+} | {
+    "uie-base-en": Hosted(
+        None, _files(f"{_M}uie/uie_base_en.pdparams", f"{_M}ernie_v2_base/vocab.txt")
+    )
+}
+
 HOSTED: Mapping[str, Hosted] = {
     **_BERT,
     **_CHINESE_BERT,
@@ -229,4 +249,5 @@ HOSTED: Mapping[str, Hosted] = {
     **_ELECTRA,
     **_ERNIE,
     **_ERNIE_3,
+    **_UIE,
 }

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import paddle
+import pytest
 
 from paddlenlp_ext.models.base import Model
 from paddlenlp_ext.models.ernie import (
+    UIE,
     ErnieConfig,
     ErnieForMultipleChoice,
     ErnieForTokenClassification,
@@ -65,3 +69,33 @@ def test_a_model_without_tasks_pays_no_attention_to_them() -> None:
     given = model(**tensors(arrays() | {"task_type_ids": TASKS})).last_hidden_state
     expected = model(**tensors(arrays())).last_hidden_state
     np.testing.assert_array_equal(given.numpy(), expected.numpy())
+
+
+@pytest.mark.parametrize("layout", ["paddle", "huggingface"])
+def test_extraction(layout: Any, tmp_path: Path) -> None:
+    """Probabilities as PaddleNLP's script takes them, and a loss of its own labels."""
+    model, batch = build(UIE), tensors(arrays())
+    model.save_pretrained(tmp_path, format=layout)
+    assert json.loads((tmp_path / "config.json").read_text())["architectures"] == ["UIE"]
+    loaded = UIE.from_pretrained(tmp_path)
+    assert not loaded.load_report.missing
+    assert not loaded.load_report.unexpected
+    start_prob, end_prob = loaded(**batch)
+    states = model.encoder(**batch).last_hidden_state
+    for got, layer in ((start_prob, model.linear_start), (end_prob, model.linear_end)):
+        logits = layer(states).numpy()[:, :, 0]
+        np.testing.assert_allclose(got.numpy(), 1 / (1 + np.exp(-logits)), atol=1e-6)
+    starts, ends = np.random.default_rng(0).integers(0, 2, (2, 3, 7)).astype("float32")
+    truths = {"start_positions": paddle.to_tensor(starts), "end_positions": paddle.to_tensor(ends)}
+    expected = 0.0
+    for prob, truth in ((start_prob.numpy(), starts), (end_prob.numpy(), ends)):
+        expected -= np.mean(truth * np.log(prob) + (1 - truth) * np.log(1 - prob)) / 2
+    assert abs(float(loaded(**batch, **truths).loss) - expected) < 1e-5
+
+
+def test_extraction_has_paddlenlp_s_presets() -> None:
+    sizes = {"base": 12, "medium": 6, "mini": 6, "micro": 4, "nano": 4}
+    for size, layers in sizes.items():
+        for name in (f"uie-{size}", f"uie-senta-{size}"):
+            assert UIE.read_config(name).num_hidden_layers == layers
+    assert UIE.read_config("uie-base-en").vocab_size == 30522

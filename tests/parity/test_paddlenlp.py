@@ -11,6 +11,7 @@ import pytest
 
 from paddlenlp_ext.models.auto import model_class
 from paddlenlp_ext.models.base import Model
+from paddlenlp_ext.models.ernie import UIE
 from tests.parity.paddlenlp_reference import Job, assert_same_answers, needs_paddlenlp, run
 from tests.tiny import CHOICES, FAMILY_SIZES, SIZES, arrays
 
@@ -48,9 +49,12 @@ def batch_for(model: Model, task: str) -> dict[str, np.ndarray]:
 
 
 def ours_at_random(family: str, task: str, **changes: Any) -> Model:
-    cls = model_class(family, task)
+    return at_random(model_class(family, task), SIZES | FAMILY_SIZES[family] | changes)
+
+
+def at_random(cls: type[Model], sizes: dict[str, Any]) -> Model:
     paddle.seed(5)
-    model = cls(cls.config_class.from_dict(SIZES | FAMILY_SIZES[family] | changes))
+    model = cls(cls.config_class.from_dict(sizes))
     for parameter in model.parameters():
         parameter.set_value(parameter + paddle.randn(parameter.shape) * 0.1)
     # Some of PaddleNLP's models answer zeros for the padding token, whatever its row holds.
@@ -117,3 +121,21 @@ def test_joint_pretraining(family: str, parts: list[str], tmp_path: Path) -> Non
     for index, part in enumerate(parts):
         assert_same_answers(getattr(theirs, part), batch, found[index], 2e-6)
         assert_same_answers(getattr(ours, part), batch, found[len(parts) + index], 2e-6)
+
+
+def test_extraction(tmp_path: Path) -> None:
+    """`UIE` answers the same probabilities, in either library's folder."""
+    sizes = SIZES | FAMILY_SIZES["ernie"] | OTHER_SIZES["ernie"]
+    ours = at_random(UIE, SIZES | FAMILY_SIZES["ernie"])
+    ours.save_pretrained(tmp_path / "ours")
+    batch = batch_for(ours, "UIE")
+    jobs = [
+        Job("UIE", tmp_path / "theirs", batch, config=sizes),
+        Job("UIE", tmp_path / "ours", batch),
+    ]
+    found = run(jobs, tmp_path)
+    theirs = UIE.from_pretrained(tmp_path / "theirs")
+    assert not theirs.load_report.missing
+    assert not theirs.load_report.unexpected
+    assert_same_answers(theirs, batch, found[0], 2e-6)
+    assert_same_answers(ours, batch, found[1], 2e-6)

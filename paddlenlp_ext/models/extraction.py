@@ -1,0 +1,69 @@
+"""The head of universal information extraction: where what is asked for begins, and where it ends.
+
+Lu et al., 2022, arXiv 2203.12277, in the form that PaddleNLP gave it: the text begins with what is
+asked for, and any number of tokens may begin or end an answer, so each has its own probabilities.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import paddle
+from paddle import Tensor, nn
+from paddle.nn import functional as F
+
+from paddlenlp_ext.models.config import ModelConfig
+from paddlenlp_ext.models.heads import HeadModel
+from paddlenlp_ext.models.outputs import BaseModelOutput, ModelOutput
+
+
+@dataclass(frozen=True)
+class ExtractionOutput(ModelOutput):
+    """Probability of each token to begin and to end what is asked for; [B, L] each."""
+
+    loss: Tensor | None = None
+    start_prob: Tensor | None = None
+    end_prob: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+
+class ForExtraction(HeadModel):
+    """Two scores of each token: `start_prob, end_prob = model(…)`, as in PaddleNLP.
+
+    Labels: float [B, L] `start_positions` and `end_positions`, 1 where an answer begins and ends;
+    or both in `labels`, float [B, L, 2]. The loss is the mean of the two binary cross entropies,
+    over all tokens, padding too, as in both references.
+    """
+
+    with_pooler = True  # no part of the answer, but both references keep its weights
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        self.linear_start = nn.Linear(config.hidden_size, 1)
+        self.linear_end = nn.Linear(config.hidden_size, 1)
+        self.initialize_weights()
+
+    def forward(
+        self,
+        *args: Any,
+        start_positions: Tensor | None = None,
+        end_positions: Tensor | None = None,
+        **inputs: Any,
+    ) -> ExtractionOutput:
+        """Score each token; arguments as the family's other heads, labels as in the class."""
+        if start_positions is not None and end_positions is not None:
+            inputs["labels"] = paddle.stack([start_positions, end_positions], axis=-1)
+        output: ExtractionOutput = super().forward(*args, **inputs)
+        return output
+
+    def decide(self, encoded: BaseModelOutput, labels: Tensor | None) -> ExtractionOutput:
+        """Score each token as first and as last; see the class."""
+        states = encoded.last_hidden_state
+        logits = paddle.concat([self.linear_start(states), self.linear_end(states)], axis=-1)
+        loss = None
+        if labels is not None:
+            loss = F.binary_cross_entropy_with_logits(logits, labels.astype(logits.dtype))
+        start, end = F.sigmoid(logits).unbind(axis=-1)  # [B, L] each
+        return ExtractionOutput(loss, start, end, encoded.hidden_states, encoded.attentions)
