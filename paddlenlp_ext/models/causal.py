@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import paddle
@@ -158,17 +159,27 @@ class ForCausalLM(LanguageModel):
             attention_mask: 1 for a token, 0 for padding; [B, L]; if absent, all but `pad_token_id`.
             max_new_tokens: At most so many tokens are added.
             do_sample: Draw by probability (from Paddle's generator: `paddle.seed`); else the best.
-            temperature: Divides the scores before drawing.
+            temperature: Divides the scores before drawing; above 0.
             top_k: Draw among the best k only; 0 for all.
-            top_p: Draw among the fewest that have this probability together.
-            eos_token_id: Ends a sequence; what follows it is padding.
+            top_p: Draw among the fewest that have this probability together, the best at least.
+            eos_token_id: Ends a sequence; what follows it is padding. If None, that of the config,
+                if it has one; -1 lets no token end a sequence.
             encoder_inputs: `encoder_hidden_states` and `encoder_attention_mask` of a memory.
 
         Returns:
             The sequences and their continuations; int64 [B, L + new].
+
+        Raises:
+            UserError: A sequence would get longer than the model has positions for, or with
+                `do_sample` an option has no meaning.
         """
         ids, pad = input_ids, self.config.pad_token_id
         mask = attention_mask if attention_mask is not None else (ids != pad).astype("int64")
+        self._check_length(int(mask.sum(axis=1).max()), max_new_tokens)
+        if do_sample:
+            _check_drawing(temperature, top_k, top_p)
+        if eos_token_id is None:
+            eos_token_id = getattr(self.config, "eos_token_id", None)
         unfinished = paddle.ones([ids.shape[0], 1], dtype="bool")
         cache, newest = None, ids
         for _ in range(max_new_tokens):
@@ -198,6 +209,28 @@ class ForCausalLM(LanguageModel):
                     break
         return ids
 
+    def _check_length(self, tokens: int, max_new_tokens: int) -> None:
+        places = self.config.max_position_embeddings
+        room = places - tokens + 1  # the last new token is not read any more
+        if max_new_tokens > max(room, 0):
+            raise UserError(
+                f"max_new_tokens={max_new_tokens}: the longest sequence has {tokens} tokens, and "
+                f"the model has {places} positions; expected at most {max(room, 0)} new tokens, or "
+                "a shorter sequence"
+            )
+
+
+def _check_drawing(temperature: float, top_k: int, top_p: float) -> None:
+    if not 0 < temperature < math.inf:
+        raise UserError(
+            f"temperature={temperature}: expected a number above 0; for the best token each time "
+            "leave do_sample out"
+        )
+    if top_k < 0:
+        raise UserError(f"top_k={top_k}: expected a number of tokens, or 0 for all of them")
+    if not 0 <= top_p <= 1:
+        raise UserError(f"top_p={top_p}: expected a probability from 0 to 1")
+
 
 def _candidates(logits: Tensor, top_k: int, top_p: float) -> Tensor:
     """Probabilities of the tokens to draw from; float32 [B, V], zero for all others."""
@@ -209,7 +242,7 @@ def _candidates(logits: Tensor, top_k: int, top_p: float) -> Tensor:
         ordered = probabilities.sort(axis=-1, descending=True)
         before = ordered.cumsum(axis=-1) - ordered
         # The smallest probability whose better ones do not reach top_p yet still counts.
-        weakest = paddle.where(before < top_p, ordered, paddle.ones_like(ordered)).min(-1, True)
+        weakest = paddle.where(before < top_p, ordered, ordered[:, :1]).min(-1, True)
         probabilities = paddle.where(
             probabilities < weakest, paddle.zeros_like(probabilities), probabilities
         )

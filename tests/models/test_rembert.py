@@ -191,7 +191,7 @@ def test_generation() -> None:
     padded = paddle.to_tensor([[8, 9, 10, 11, 12, 13], [0, 0, 9, 21, 4, 17]])
     np.testing.assert_array_equal(model.generate(padded, max_new_tokens=6).numpy()[1, 2:], ids[0])
     # The best of one candidate is the best.
-    for narrow in ({"top_k": 1}, {"top_p": 1e-6}):
+    for narrow in ({"top_k": 1}, {"top_p": 1e-6}, {"top_p": 0.0}):
         drawn = model.generate(start, max_new_tokens=6, do_sample=True, **narrow).numpy()
         np.testing.assert_array_equal(drawn, ids)
 
@@ -209,6 +209,43 @@ def test_the_end_token_ends_its_row_alone(monkeypatch: pytest.MonkeyPatch) -> No
     ids = model.generate(start, max_new_tokens=5, eos_token_id=END).numpy()
     expected = [[9, 21, 4, 11, 13, 14, END], [5, 6, 8, 12, END, 0, 0]]
     np.testing.assert_array_equal(ids, expected)
+
+
+REFUSED = {
+    "temperature": ({"temperature": 0.0}, "temperature=0.0: expected a number above 0; for the be"),
+    "cold": ({"temperature": -1.0}, "temperature=-1.0: expected a number above 0"),
+    "top_k": ({"top_k": -1}, "top_k=-1: expected a number of tokens, or 0 for all"),
+    "top_p": ({"top_p": 1.5}, "top_p=1.5: expected a probability from 0 to 1"),
+    "negative": ({"top_p": -0.1}, "top_p=-0.1: expected a probability"),
+    "length": (
+        {"max_new_tokens": 14},
+        "max_new_tokens=14: the longest sequence has 7 tokens, and the model has 19 positions; "
+        "expected at most 13 new tokens, or a shorter sequence",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_generation_that_cannot_be_is_refused_before_it_begins(
+    case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = at_random(RemBertForCausalLM(config()))
+    monkeypatch.setattr(model, "forward", None)
+    options, message = REFUSED[case]
+    start = paddle.to_tensor(arrays()["input_ids"])
+    with pytest.raises(UserError) as told:
+        model.generate(start, do_sample=True, **{"max_new_tokens": 3, **options})
+    assert str(told.value).startswith(message)
+
+
+def test_all_positions_can_be_used_and_padding_takes_none() -> None:
+    model = at_random(RemBertForCausalLM(config()))
+    ids = paddle.to_tensor(arrays()["input_ids"][:1])
+    assert model.generate(ids, max_new_tokens=13).shape == [1, 20]
+    padded = paddle.concat([paddle.zeros([1, 4], "int64"), ids], axis=1)
+    assert model.generate(padded, max_new_tokens=13).shape == [1, 24]
+    with pytest.raises(UserError, match=r"has 20 tokens, .* at most 0 new tokens"):
+        model.generate(paddle.full([1, 20], 5, "int64"), max_new_tokens=1)
 
 
 def test_sampling_depends_on_the_seed_alone() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import paddle
 import pytest
 
+from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.models import rembert
 from tests.parity.reference import (
     assert_same,
@@ -148,6 +149,54 @@ def test_greedy_generation(tmp_path: Path) -> None:
         )  # fmt: skip
     got = model.generate(paddle.to_tensor(ids), max_new_tokens=9)
     np.testing.assert_array_equal(got.numpy(), expected.numpy())
+
+
+def test_generation_ends_with_the_configs_token(tmp_path: Path) -> None:
+    """Without a word from the caller, a token that the config names ends a sequence."""
+    ours, reference = build("RemBertForCausalLM")
+    ids = torch.tensor(arrays()["input_ids"] % 50 + 3)
+    rows = {"attention_mask": torch.ones_like(ids), "max_new_tokens": 9, "do_sample": False}
+    with torch.no_grad():
+        endless = reference.generate(ids, eos_token_id=NEVER, pad_token_id=0, **rows)
+        end = int(endless[0, 10])  # said at the fourth step, if not before
+        reference.config.eos_token_id = reference.generation_config.eos_token_id = end
+        expected = reference.generate(ids, **rows).numpy()
+    model = reload(reference, ours, tmp_path)
+    assert model.config.eos_token_id == end
+    start = paddle.to_tensor(ids.numpy())
+    np.testing.assert_array_equal(model.generate(start, max_new_tokens=9).numpy(), expected)
+    assert (expected[0, 11:] == 0).all()
+    got = model.generate(start, max_new_tokens=9, eos_token_id=NEVER).numpy()
+    np.testing.assert_array_equal(got, endless.numpy())
+
+
+@pytest.mark.parametrize(
+    ("options", "fit"),
+    [
+        ({"top_p": 0.0}, True),  # the best token is always a candidate
+        ({"top_k": 1}, True),
+        ({"temperature": 0.0}, False),
+        ({"top_p": -0.1}, False),
+        ({"top_k": -1}, False),
+    ],
+)
+def test_options_of_drawing(options: dict[str, Any], fit: bool, tmp_path: Path) -> None:
+    """What transformers refuses is refused; where one candidate is left, it is the same."""
+    ours, reference = build("RemBertForCausalLM")
+    model = reload(reference, ours, tmp_path)
+    ids = arrays()["input_ids"] % 50 + 3
+    rows = {"max_new_tokens": 5, "do_sample": True, "eos_token_id": NEVER, **options}
+    theirs = {"attention_mask": torch.ones(ids.shape, dtype=torch.int64), "pad_token_id": 0, **rows}
+    if fit:
+        with torch.no_grad():
+            expected = reference.generate(torch.tensor(ids), **theirs)
+        got = model.generate(paddle.to_tensor(ids), **rows)
+        np.testing.assert_array_equal(got.numpy(), expected.numpy())
+    else:
+        with pytest.raises(ValueError, match=r"temperature|top_p|top_k"):
+            reference.generate(torch.tensor(ids), **theirs)
+        with pytest.raises(UserError, match=r"temperature|top_p|top_k"):
+            model.generate(paddle.to_tensor(ids), **rows)
 
 
 def test_greedy_generation_behind_padding(tmp_path: Path) -> None:
