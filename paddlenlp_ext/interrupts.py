@@ -35,3 +35,19 @@ def held() -> Iterator[None]:
                     afterwards.callback(signal.signal, number, handler)
                     signal.signal(number, keep)
         yield
+
+
+@contextmanager
+def blocked() -> Iterator[None]:
+    """Keep the signals from this thread, and for good from threads and processes that it starts.
+
+    That is below Python: a handler that a C library puts in place waits, too.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

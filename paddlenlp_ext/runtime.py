@@ -13,16 +13,16 @@ from the untuned ones by float32 rounding only: the products are summed in anoth
 import contextlib
 import ctypes
 import io
+import logging
 import math
 import os
-import signal
 import sys
-import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.interrupts import blocked, held
 
 SWITCH = "PADDLENLP_EXT_TUNE"
 OWN_THREADS = "PADDLENLP_EXT_THREADS"  # tells child processes that the thread count is ours
@@ -72,13 +72,18 @@ def import_paddle() -> None:
     """Import Paddle without what it says about settings that were chosen on purpose.
 
     It warns of more than one thread, and of a compiler cache that nothing here needs; and it puts a
-    handler of its own, which ends the process at once, in place of that for SIGTERM.
+    handler of its own, which ends the process at once, in place of that for SIGTERM. A signal that
+    comes meanwhile waits: Paddle would take it for a package that is not there.
     """
     if "paddle" in sys.modules:
         return
-    handler = signal.getsignal(signal.SIGTERM)
     said = io.StringIO()
-    with contextlib.redirect_stderr(said), warnings.catch_warnings():
+    with (
+        blocked(),
+        held(),
+        contextlib.redirect_stderr(said),
+        warnings.catch_warnings(),
+    ):
         warnings.filterwarnings("ignore", message="No ccache found")
         try:
             import paddle  # noqa: F401
@@ -90,8 +95,16 @@ def import_paddle() -> None:
     for line in said.getvalue().splitlines(keepends=True):
         if "OMP_NUM_THREADS" not in line:
             sys.stderr.write(line)
-    if callable(handler) and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, handler)
+    _give_back_stderr(said)
+
+
+def _give_back_stderr(said: io.StringIO) -> None:
+    """Let handlers of logs that were made while `said` stood for stderr write to stderr."""
+    loggers = (logging.root, *logging.root.manager.loggerDict.values())
+    for logger in loggers:
+        for handler in getattr(logger, "handlers", ()):  # a placeholder has none
+            if isinstance(handler, logging.StreamHandler) and handler.stream is said:
+                handler.setStream(sys.stderr)
 
 
 def share_threads(processes: int) -> None:

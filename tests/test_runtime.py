@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from paddlenlp_ext import runtime
 
+ROOT = Path(__file__).parents[1]
 OWN = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "KMP_BLOCKTIME", "MKL_DEBUG_CPU_TYPE")
 
 
@@ -143,3 +145,40 @@ def test_results_change_by_rounding_only():
             text=True,
         )
         assert done.returncode == 0, done.stderr
+
+
+IMPORTING = "from paddlenlp_ext import cli, runtime\ncli.run(runtime.import_paddle)"
+
+
+def ended(program: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a program that finds what is in a folder before everything else."""
+    path = os.pathsep.join([str(folder), str(ROOT)])
+    environment = os.environ | {"PYTHONPATH": path}
+    command = [sys.executable, "-c", program]
+    return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_while_paddle_is_imported_is_no_missing_package(number, code, tmp_path):
+    # Paddle's own import makes such an error of what a signal's handler raises.
+    (tmp_path / "paddle.py").write_text(
+        "import os, signal\n"
+        "try:\n"
+        f"    os.kill(os.getpid(), {int(number)})\n"
+        "except BaseException as error:\n"
+        "    raise ImportError('initialization failed') from error\n"
+        f"signal.signal({int(number)}, lambda *_: os._exit(9))\n"
+    )
+    done = ended(IMPORTING, tmp_path)
+    assert (done.returncode, done.stderr) == (code, "")
+
+
+def test_logs_are_written_after_paddle_was_imported(tmp_path):
+    program = """
+import logging
+from paddlenlp_ext import runtime
+runtime.import_paddle()
+logging.getLogger("paddlenlp_ext.training").warning("what a user should know")
+"""
+    done = ended(program, tmp_path)
+    assert done.stderr.count("what a user should know") == 1

@@ -6,18 +6,17 @@ it about, is seen at once.
 
 import multiprocessing
 import os
-import signal
 import traceback
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple, TypeVar
 
 from paddlenlp_ext.errors import UserError
-from paddlenlp_ext.interrupts import ENDING, held
+from paddlenlp_ext.interrupts import blocked, held
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -42,7 +41,10 @@ def in_order(
     pipes = []
     waiting: deque[tuple[T, Connection]] = deque()
     try:
-        with held(), _signals_blocked():
+        if os.name == "posix":
+            resource_tracker.ensure_running()  # which lets signals through, so not while blocked
+        # The processes end with this one, so they have no need of what a terminal sends to all.
+        with held(), blocked():
             for _ in range(processes):
                 ours, theirs = context.Pipe()
                 pipes.append(ours)
@@ -70,23 +72,6 @@ def in_order(
             worker.join()
         for pipe in pipes:
             pipe.close()
-
-
-@contextmanager
-def _signals_blocked() -> Iterator[None]:
-    """Start processes that never get the signals that end this one.
-
-    They have no need of them, for they end with this one, and a terminal sends Ctrl-C to all.
-    """
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    resource_tracker.ensure_running()  # which lets the signals through, so not while they are held
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _finished(item: T, pipe: Connection, workers: Sequence[BaseProcess]) -> tuple[T, Any]:
