@@ -171,11 +171,16 @@ class Model(nn.Layer):
         )
         require_fit(fatal, source, may_be_new)
         self.load_report = report
-        new = [*report.missing, *(row[0] for row in report.mismatched)]
-        if new:
-            logger.warning("%s: these weights begin at random: %s", source, report.describe())
-        elif report.unexpected or report.differing:
-            logger.info("%s: %s", source, report.describe())
+        told = {
+            "these weights begin at random": replace(report, unexpected=(), differing=()),
+            "these of the file are not used": replace(report, missing=(), mismatched=()),
+        }
+        parts = [
+            f"{what}: {part.describe()}" for what, part in told.items() if part != LoadReport()
+        ]
+        if parts:
+            level = logging.WARNING if report.missing or report.mismatched else logging.INFO
+            logger.log(level, "%s: %s", source, "; ".join(parts))
 
     # ---- saving ----------------------------------------------------------------------------
 
