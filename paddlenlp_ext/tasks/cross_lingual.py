@@ -41,7 +41,7 @@ PAWS_X_LANGUAGES = ("de", "en", "es", "fr", "ja", "ko", "zh")
 ALL = "all"  # stands for the language where a file does not tell it
 NO_LABEL = "-"
 UNTRANSLATED = "NS"
-_SAME_LABEL = {"contradiction": "contradictory", "contradictory": "contradiction"}
+SAME_LABEL = {"contradiction": "contradictory", "contradictory": "contradiction"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -297,7 +297,7 @@ def _rows(
     """
     assert task.labels is not None  # both tasks are classifications
     labels: dict[str, int | None] = {label: number for number, label in enumerate(task.labels)}
-    labels |= {_SAME_LABEL.get(label, label): number for label, number in labels.items()}
+    labels |= {SAME_LABEL.get(label, label): number for label, number in labels.items()}
     labels[NO_LABEL] = None
     numbers = list(labels.values())  # by what `read_rows` counts a label as
     header, column = _header(path, task if language is None else None)

@@ -278,6 +278,41 @@ def test_a_model_of_another_task_is_refused(
         main(tmp_path / "out", do_train=None, task="paws", model_name_or_path=trained[0])
 
 
+def test_the_best_model_of_another_task_is_not_replaced(
+    encoder: Path, trained: tuple[Path, dict, str], tmp_path: Path
+) -> None:
+    copy = shutil.copytree(trained[0], tmp_path / "copy", ignore=shutil.ignore_patterns(".*"))
+    before = {path: path.stat().st_mtime_ns for path in copy.rglob("*")}
+    with pytest.raises(UserError) as told:
+        main(copy, task="paws", model_name_or_path=encoder)
+    assert str(told.value) == (
+        f"{copy}: there is the best model of another task (labels neutral, entailment, "
+        "contradictory), which training on PAWS-X would replace; give each task an --output_dir of "
+        "its own"
+    )
+    assert {path: path.stat().st_mtime_ns for path in copy.rglob("*")} == before
+
+
+def test_labels_in_another_order_are_told_by_their_names(
+    trained: tuple[Path, dict, str], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """The same model with its classes in the order, and spelling, of most other libraries."""
+    output, result, _ = trained
+    model = AutoModelForSequenceClassification.from_pretrained(
+        output, id2label={0: "Entailment", 1: "neutral", 2: "contradiction"}
+    )
+    for parameter in (model.classifier.weight, model.classifier.bias):
+        parameter.set_value(parameter.numpy()[..., [1, 0, 2]])
+    model.save_pretrained(tmp_path / "other")
+    AutoTokenizer.from_pretrained(output).save_pretrained(tmp_path / "other")
+    scores = main(tmp_path / "out", do_train=None, model_name_or_path=tmp_path / "other")
+    assert scores == result["metrics"]
+    assert (
+        f"note: {tmp_path / 'other'} has the labels in another order (Entailment, neutral, "
+        "contradiction); it is tested by that\n"
+    ) in capsys.readouterr().out
+
+
 ROWS = {  # what line 3 of a file is replaced with
     "train": ("multinli.train.en.tsv", "a\tb", r"multinli\.train\.en\.tsv:3: expected 3 columns"),
     "label": ("multinli.train.en.tsv", "a\tb\tmaybe", r"train\.en\.tsv:3: .*got 'maybe'"),

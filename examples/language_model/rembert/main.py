@@ -1,7 +1,7 @@
 """Fine-tune RemBERT on XNLI or PAWS-X in English, and test it in all of their languages.
 
     python examples/language_model/rembert/main.py --model_type rembert --data_dir data/ \
-        --output_dir output/ --device gpu --learning_rate 1e-5 --num_train_epochs 3 \
+        --output_dir output/xnli/ --device gpu --learning_rate 1e-5 --num_train_epochs 3 \
         --train_batch_size 16 --do_train --do_eval --task xnli --eval_step 500
 
 On several devices: `python -m paddle.distributed.launch --nproc_per_node 2` in place of `python`.
@@ -148,6 +148,7 @@ def train(
     from paddlenlp_ext.training.optimization import adamw, linear_schedule
     from paddlenlp_ext.training.report import Report
 
+    refuse_another_tasks_folder(args.output_dir, task)
     distributed.seed_everything(args.seed)
     settings = {name: vars(args)[name] for name in MUST_STAY}
     with Checkpoints(args.output_dir, settings, keep=args.keep_checkpoints) as checkpoints:
@@ -229,6 +230,7 @@ def test(
     args: argparse.Namespace, task: CrossLingualTask, examples: ExamplesByLanguage
 ) -> dict[str, float]:
     """Test a trained model on each language; return the accuracies."""
+    from paddlenlp_ext.tasks.label_orders import label_order, renumber
     from paddlenlp_ext.tokenizers.auto import AutoTokenizer
     from paddlenlp_ext.training import distributed, engine, languages
     from paddlenlp_ext.training.losses import loss_for
@@ -236,6 +238,12 @@ def test(
     source = args.output_dir if args.do_train else args.model_name_or_path
     gc.collect()  # the trained model goes before the tested one comes
     model = load_trained(source, args.model_type, task)
+    order = label_order(task, model.config.label_names)
+    if order is not None and order != tuple(range(task.num_labels)):
+        renumber(examples, order)
+        if distributed.rank() == 0:
+            names = ", ".join(model.config.label_names)
+            print(f"note: {source} has the labels in another order ({names}); it is tested by that")
     batching = engine.batching(args, AutoTokenizer.from_pretrained(source))
     loss = loss_for(task.num_labels)
     events = []
@@ -257,6 +265,7 @@ def test(
 def load_trained(folder: str, model_type: str, task: CrossLingualTask) -> Model:
     """Load a model that was trained on the task; anything else is refused."""
     from paddlenlp_ext.models.auto import model_class
+    from paddlenlp_ext.tasks.label_orders import label_order
 
     if not (Path(folder) / "config.json").is_file():
         raise UserError(
@@ -270,12 +279,28 @@ def load_trained(folder: str, model_type: str, task: CrossLingualTask) -> Model:
             f"{folder}: expected a model that was trained on a task, it has no {lacking}"
         )
     names = model.config.label_names
-    if len(names) != task.num_labels or (model.config.id2label and names != task.labels):
+    named = model.config.id2label is not None
+    if len(names) != task.num_labels or (named and label_order(task, names) is None):
         raise UserError(
             f"{folder}/config.json: expected {task.name}'s labels ({', '.join(task.labels)}), got "
             f"{', '.join(names)}; give the --task that it was trained on"
         )
     return model
+
+
+def refuse_another_tasks_folder(folder: str, task: CrossLingualTask) -> None:
+    """Refuse to replace the best model of another task, which a run before this one left."""
+    from paddlenlp_ext.tasks.label_orders import label_order
+    from paddlenlp_ext.weights.folders import read_config
+
+    if not (Path(folder) / "config.json").is_file():
+        return
+    names = [*(read_config(folder).get("id2label") or {}).values()]
+    if any(not name.startswith("LABEL_") for name in names) and label_order(task, names) is None:
+        raise UserError(
+            f"{folder}: there is the best model of another task (labels {', '.join(names)}), which "
+            f"training on {task.name} would replace; give each task an --output_dir of its own"
+        )
 
 
 if __name__ == "__main__":
