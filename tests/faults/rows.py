@@ -19,6 +19,7 @@ from tests.faults.table import Fault, Measured, Scale, all_of, joined
 
 CACHED = "tiny/model"  # a repository of the hub
 BAD_ROWS, GOOD_ROWS, BATCH = 1000, 8, 4
+BLANK = (b"", b" \xc2\xa0")
 
 
 def bad_rows(scale: Scale) -> Measured:
@@ -46,10 +47,17 @@ def bad_rows(scale: Scale) -> Measured:
         updates = _updates(place / "skip/out/history.jsonl") if right else 0
         right &= updates == GOOD_ROWS // BATCH
         code, said = script.run(place / "error", given)
-        stopped = code == 2 and f"error: {file}:{lines[0]}: " in said
+        stopped = code == 2 and f"error: {file}:{_first_that_stops(file, lines)}: " in said
         what = f"named by {name}, which trains on the other {GOOD_ROWS}"
         parts.append(all_of(len(named) if right and stopped else 0, BAD_ROWS, what))
     return joined(*parts)
+
+
+def _first_that_stops(file: Path, lines: Sequence[int]) -> int:
+    """The first bad line, but XNLI's own files have rows without a text, which stop nothing."""
+    rows = file.read_bytes().split(b"\n")
+    blank = [b"\t".join([text, b"fine", b"neutral"]) for text in BLANK]
+    return next(line for line in lines if rows[line - 1] not in blank)
 
 
 def _updates(history: Path) -> int:
@@ -89,7 +97,7 @@ def _write(file: Path, header: bytes, texts: Sequence[bytes], label: bytes) -> l
 def _bad(texts: Sequence[bytes], label: bytes) -> list[bytes]:
     """Twenty kinds of malformed rows."""
     first, *rest = texts
-    other = [b"", b" \xc2\xa0", b"\0", b"na\xefve", b"na\xc3", b"\xed\xa0\x80", b"x" * 1_000_000]
+    other = [*BLANK, b"\0", b"na\xefve", b"na\xc3", b"\xed\xa0\x80", b"x" * 1_000_000]
     labels = [b"", b"7", b"perhaps", label + b" ", b'"' + label + b'"', b"1.0", b"\xff"]
     return [
         first,  # columns are missing
