@@ -12,6 +12,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 from types import FrameType
 from typing import Any, Literal, TypeVar
 
@@ -23,6 +24,7 @@ from paddle import distributed as dist
 
 from paddlenlp_ext import cli, launcher, runtime
 from paddlenlp_ext.errors import DeviceError
+from paddlenlp_ext.interrupts import ENDING
 
 Item = TypeVar("Item")
 
@@ -192,8 +194,8 @@ def spawn(main: Callable[..., object], processes: int, *args: object, device: st
         raise DeviceError(f"{processes} processes need {processes} GPUs, and {found} are visible")
     runtime.share_threads(processes)
     options = {"backend": "gloo"} if kind == "cpu" else {}
-    context = dist.spawn(_child, (main, args), nprocs=processes, join=False, **options)
-    if code := _wait(context.processes):
+    begin = partial(dist.spawn, _child, (main, args), nprocs=processes, join=False, **options)
+    if code := _run(begin):
         sys.exit(code)
 
 
@@ -205,16 +207,21 @@ def _child(main: Callable[..., object], args: tuple[object, ...]) -> None:
         sys.exit(1)
 
 
-def _wait(children: Sequence[Any]) -> int:
-    """Wait for processes and pass signals on; return the exit code of the run."""
+def _run(begin: Callable[[], Any]) -> int:
+    """Start processes, wait for them and pass signals on; return the exit code of the run."""
     received = 0
+    children: Sequence[Any] = ()
 
     def end(number: int, frame: FrameType | None = None) -> None:
         nonlocal received
         received = number
         _send(children, signal.SIGTERM)  # of Ctrl-C they got their own, and two end them at once
 
-    previous = [signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)]
+    previous = [signal.signal(number, end) for number in ENDING]
+    context = begin()  # holds what the processes need
+    children = context.processes
+    if received:  # before there was anyone to pass it on to
+        _send(children, signal.SIGTERM)
     failed = 0
     deadline = float("inf")
     while any(child.is_alive() for child in children):
@@ -229,7 +236,7 @@ def _wait(children: Sequence[Any]) -> int:
                 _send(children, signal.SIGTERM)
         if time.monotonic() > deadline:
             _send(children, signal.SIGKILL)
-    for number, handler in zip((signal.SIGTERM, signal.SIGINT), previous, strict=True):
+    for number, handler in zip(ENDING, previous, strict=True):
         signal.signal(number, handler or signal.SIG_DFL)
     failed = failed or next((child.exitcode for child in children if child.exitcode), 0)
     code = failed if failed >= 0 else 128 - failed  # negative: ended by a signal

@@ -45,6 +45,10 @@ def is_running(process: str) -> bool:
     return state != "Z"  # a zombie waits for its parent only
 
 
+def children_of(process: subprocess.Popen[str]) -> list[str]:
+    return Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+
+
 def test_two_processes_are_one(tmp_path):
     # Of 33 rows the second update of an epoch has one, so that a process's share is empty.
     rows = ["--rows", "33", "--dev", "23", "--steps", "5", "--evaluate_every", "2"]
@@ -86,7 +90,7 @@ def test_ctrl_c_saves_and_ends_all_processes(tmp_path):
     while not (tmp_path / "out" / ".lock-owner").exists() and time.monotonic() < deadline:
         time.sleep(0.1)
     time.sleep(1)
-    children = Path(f"/proc/{spawned.pid}/task/{spawned.pid}/children").read_text().split()
+    children = children_of(spawned)
     os.killpg(spawned.pid, signal.SIGINT)  # a terminal tells every process of a program
     _, errors = spawned.communicate(timeout=30)
     assert spawned.returncode == 128 + signal.SIGINT, errors
@@ -98,6 +102,24 @@ def test_ctrl_c_saves_and_ends_all_processes(tmp_path):
     while any(map(is_running, children)) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not any(map(is_running, children))
+
+
+def test_sigterm_while_processes_are_started_ends_all(tmp_path):
+    run = ["--steps", "100000", "--batch", "4", "--evaluate_every", "0"]
+    spawned = start(SCRIPT, *run, "--processes", "2", cwd=tmp_path)
+    deadline = time.monotonic() + 60
+    while len(children_of(spawned)) < 2 and time.monotonic() < deadline:  # one keeps watch
+        time.sleep(0.001)
+    children = children_of(spawned)
+    spawned.terminate()
+    try:
+        _, errors = spawned.communicate(timeout=30)
+    finally:
+        spawned.kill()
+        for child in filter(is_running, children):
+            os.kill(int(child), signal.SIGKILL)
+    assert spawned.returncode == 128 + signal.SIGTERM, errors
+    assert "Traceback" not in errors
 
 
 @pytest.mark.parametrize(("processes", "kills"), [(1, 4), (2, 3)])
