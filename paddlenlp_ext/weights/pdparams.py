@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 
 from paddlenlp_ext.errors import WeightsError
 from paddlenlp_ext.weights.disk import forget, map_file, replace_file
-from paddlenlp_ext.weights.pickles import Unbuilt, Unpickler
+from paddlenlp_ext.weights.pickles import Unbuilt, Unpickler, is_name
 
 Array = NDArray[Any]
 
 # Paddle notes here which parameter of a program a tensor was, and makes tensors of what is listed.
 NAME_TABLE = "StructuredToParameterName@@"
+MAX_AXES = 32  # NumPy's limit before version 2; Paddle has 9
 _TYPES = frozenset(("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1"))
 
 
@@ -61,7 +62,7 @@ def read_pdparams(path: Path) -> dict[str, Array]:
     for name, value in found.items():
         # Before Paddle 2.1 a parameter was kept as (name in the program, array).
         array = value[1] if type(value) is tuple and len(value) == 2 else value
-        if type(name) is not str or not isinstance(array, np.ndarray):
+        if not is_name(name) or not isinstance(array, np.ndarray):
             raise WeightsError(f"{path}: {str(name)[:80]!r} is no tensor, expected only tensors")
         tensors[name] = array
     halves = {name: array for name, array in tensors.items() if array.dtype == np.uint16}
@@ -110,8 +111,10 @@ def view_array(raw: memoryview, dtype: np.dtype[Any], shape: object, fortran: bo
     Raises:
         ValueError: The shape is none of these bytes.
     """
-    if type(shape) is not tuple or not all(type(n) is int and n >= 0 for n in shape):
+    if type(shape) is not tuple or not all(type(n) is int and 0 <= n < 2**63 for n in shape):
         raise ValueError("shape is not of whole numbers")
+    if len(shape) > MAX_AXES:  # looked at before the product, which could take hours
+        raise ValueError(f"shape has {len(shape)} axes, expected at most {MAX_AXES}")
     if math.prod(shape) * dtype.itemsize != len(raw):
         raise ValueError(f"shape {shape} of {dtype} does not fit {len(raw)} bytes")
     array: Array = np.ndarray(shape, dtype, buffer=raw, order="F" if fortran else "C")
@@ -160,7 +163,9 @@ def _ndarray() -> Unbuilt:
 
 def _dtype(code: object, align: object = False, copy: object = False) -> Unbuilt:
     if type(code) is not str or code not in _TYPES:
-        raise ValueError(f"type {str(code)[:20]!r} is none of a tensor")
+        # Only text is shown: a tuple of tuples may be endless when it is written out.
+        shown = repr(code[:20]) if type(code) is str else type(code).__name__
+        raise ValueError(f"type {shown} is none of a tensor")
     return _UnbuiltType(code)
 
 

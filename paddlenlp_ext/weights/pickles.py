@@ -23,6 +23,9 @@ from paddlenlp_ext.errors import WeightsError
 # that makes one empty dictionary a byte is stopped after 60 MB.
 MAX_INSTRUCTIONS = 1_000_000
 MAX_PROTOCOL = 4  # Paddle writes 2 to 4, PyTorch 2
+MAX_LONG = 16  # bytes of an integer; the longest, PyTorch's mark of its older files, has 10
+MAX_NAME = 512  # characters
+SHOWN = 200  # characters of a reason that a file's content makes up
 
 Allowed = Mapping[tuple[str, str], object]
 
@@ -37,6 +40,11 @@ _PYTHON2_TEXT = {0x55: 1, 0x54: 4}
 _PUT = {0x71: 1, 0x72: 4}
 _GET = {0x68: 1, 0x6A: 4}
 _TUPLES = {0x85: 1, 0x86: 2, 0x87: 3}
+
+
+def is_name(name: object) -> bool:
+    """Tell whether a tensor can be called so; messages hold its name."""
+    return type(name) is str and len(name) <= MAX_NAME
 
 
 class Unbuilt(ABC):
@@ -165,8 +173,10 @@ class Unpickler:
         self._stack.extend(struct.unpack(form, self.take(struct.calcsize(form))))
 
     def _push_long(self, code: int) -> None:
-        # One length byte, so at most 255 bytes; no other integer is in a weight file.
-        self._stack.append(int.from_bytes(self.take(self._byte()), "little", signed=True))
+        length = self._byte()
+        if length > MAX_LONG:
+            self.refuse(f"holds an integer of {length} bytes, expected at most {MAX_LONG}")
+        self._stack.append(int.from_bytes(self.take(length), "little", signed=True))
 
     def _push_bytes(self, code: int) -> None:
         self._stack.append(self.take(self._unsigned(_BYTES[code])))
@@ -271,7 +281,7 @@ class Unpickler:
         try:
             return function(*arguments)
         except (TypeError, ValueError, OverflowError, LookupError) as error:
-            self.refuse(f"holds a damaged tensor ({error})", error)
+            self.refuse(f"holds a damaged tensor ({str(error)[:SHOWN]})", error)
 
     def _count_text(self, arguments: object) -> None:
         """Stop a file that has one long text turned into bytes again and again."""

@@ -18,13 +18,15 @@ from numpy.typing import NDArray
 
 from paddlenlp_ext.errors import WeightsError
 from paddlenlp_ext.weights.disk import map_file
-from paddlenlp_ext.weights.pdparams import ordered_dict, view_array, widen_bfloat16
-from paddlenlp_ext.weights.pickles import Unpickler
+from paddlenlp_ext.weights.pdparams import MAX_AXES, ordered_dict, view_array, widen_bfloat16
+from paddlenlp_ext.weights.pickles import Unpickler, is_name
 
 Array = NDArray[Any]
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
+# Of the list at the end of a zip file; 20,000 tensors take some 2 MB. ZipFile holds ten times that.
+_MAX_DIRECTORY = 4_000_000  # bytes
 
 
 @dataclass(frozen=True)
@@ -71,14 +73,14 @@ def read_torch(path: Path) -> dict[str, Array]:
     arrays: dict[str, Array] = {}
     tensors: dict[str, Array] = {}
     for name, tensor in state.items():
-        if type(name) is not str or type(tensor) is not _Tensor:
+        if not is_name(name) or type(tensor) is not _Tensor:
             raise WeightsError(f"{path}: {str(name)[:80]!r} is no tensor, expected only tensors")
         storage = tensor.storage
         if storage.key not in arrays:
             arrays[storage.key] = _array(storages(storage), storage)
         try:
             tensors[name] = _view(arrays[storage.key], tensor)
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             raise WeightsError(f"{path}: {name!r} {error}; download the file again") from error
     return tensors
 
@@ -122,7 +124,9 @@ def _read_zip(path: Path, data: memoryview) -> tuple[Any, Callable[[_Storage], m
         raw = entries.get(f"{folder}data/{storage.key}")
         length = storage.length * np.dtype(storage.type.code).itemsize
         if raw is None or len(raw) < length:
-            raise WeightsError(f"{path}: lacks the numbers of storage {storage.key!r}; cut off?")
+            raise WeightsError(
+                f"{path}: lacks the numbers of storage {storage.key[:80]!r}; cut off?"
+            )
         return raw[:length]
 
     return unpickler.load(), storages
@@ -131,6 +135,8 @@ def _read_zip(path: Path, data: memoryview) -> tuple[Any, Callable[[_Storage], m
 def _zip_entries(path: Path, data: memoryview) -> dict[str, memoryview]:
     """Return the entries where they lie in the file; PyTorch stores them uncompressed."""
     entries: dict[str, memoryview] = {}
+    if _directory_size(path, data) > _MAX_DIRECTORY:
+        raise WeightsError(f"{path}: lists more entries than any model has; not used")
     try:
         with zipfile.ZipFile(path) as archive:
             infos = archive.infolist()
@@ -141,13 +147,34 @@ def _zip_entries(path: Path, data: memoryview) -> dict[str, memoryview]:
     for info in infos:
         head = bytes(data[info.header_offset : info.header_offset + 30])
         if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1 or len(head) < 30:
-            raise WeightsError(f"{path}: entry {info.filename!r} is not as torch.save writes it")
+            raise WeightsError(
+                f"{path}: entry {info.filename[:80]!r} is not as torch.save writes it"
+            )
         names = int.from_bytes(head[26:28], "little") + int.from_bytes(head[28:30], "little")
         begin = info.header_offset + 30 + names
         if begin + info.file_size > len(data) or info.filename in entries:
-            raise WeightsError(f"{path}: entry {info.filename!r} is damaged or there twice")
+            raise WeightsError(f"{path}: entry {info.filename[:80]!r} is damaged or there twice")
         entries[info.filename] = data[begin : begin + info.file_size]
+    if sum(map(len, entries.values())) > len(data):
+        raise WeightsError(f"{path}: its entries share their bytes, so it is damaged; not used")
     return entries
+
+
+def _directory_size(path: Path, data: memoryview) -> int:
+    """Return the bytes of the list of entries, as the end of the file tells them.
+
+    `ZipFile` makes an object of each entry before anyone can look at their number.
+    """
+    if bytes(data[-22:-18]) != b"PK\x05\x06" or bytes(data[-2:]) != bytes(2):
+        raise WeightsError(f"{path}: is no whole file of torch.save; copy or download it again")
+    size = int.from_bytes(data[-10:-6], "little")
+    if (
+        bytes(data[-42:-38]) == b"PK\x06\x07"
+    ):  # the end of a large file; versions look here or there
+        for at in (len(data) - 98, int.from_bytes(data[-34:-26], "little")):
+            if bytes(data[at : at + 4]) == b"PK\x06\x06":
+                size = max(size, int.from_bytes(data[at + 40 : at + 48], "little"))
+    return size
 
 
 # The format before PyTorch 1.6: five pickles, then the storages
@@ -201,10 +228,17 @@ def _storage(identifier: object) -> _Storage:
 def _rebuild_tensor(
     storage: object, offset: object, shape: object, strides: object, *_: object
 ) -> _Tensor:
-    numbers = (offset, *_whole(shape), *_whole(strides))
-    if type(storage) is not _Storage or not all(type(n) is int and n >= 0 for n in numbers):
+    sizes, steps = _whole(shape), _whole(strides)
+    if len(sizes) > MAX_AXES or len(steps) != len(sizes):
+        raise ValueError(
+            f"tensor of {len(sizes)} axes and {len(steps)} strides, expected as many of both and "
+            f"at most {MAX_AXES}"
+        )
+    numbers = (offset, *sizes, *steps)
+    is_whole = all(type(n) is int and 0 <= n < 2**63 for n in numbers)
+    if type(storage) is not _Storage or not is_whole:
         raise TypeError("tensor of no whole numbers")
-    return _Tensor(storage, numbers[0], _whole(shape), _whole(strides))
+    return _Tensor(storage, numbers[0], sizes, steps)
 
 
 def _whole(numbers: object) -> tuple[Any, ...]:

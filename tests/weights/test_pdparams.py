@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+import time
 import tracemalloc
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from hypothesis import given
 from paddlenlp_ext.errors import WeightsError
 from paddlenlp_ext.weights.pdparams import read_pdparams, read_pickle, write_pdparams
 from tests.weights.arrays import STATES, Arrays, assert_equal
-from tests.weights.opcodes import array, mapping, pickled
+from tests.weights.opcodes import array, call, many, mapping, name, pickled
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +140,34 @@ def test_every_cut_is_noticed(tmp_path: Path) -> None:
         path.write_bytes(whole[:end])
         with pytest.raises(WeightsError, match=r"model_state\.pdparams"):
             read_pdparams(path)
+
+
+def test_sizes_of_thousands_of_digits_take_no_time(tmp_path: Path) -> None:
+    path = tmp_path / "model_state.pdparams"
+    for size in (0, 2**62, 2**2030):
+        path.write_bytes(pickled(mapping(weight=array((size,) * 5000, b""))))
+        start = time.perf_counter()
+        with pytest.raises(WeightsError) as caught:
+            read_pdparams(path)
+        assert len(str(caught.value)) < 400
+        assert time.perf_counter() - start < 1
+
+
+def test_a_type_that_would_be_endless_in_a_message(tmp_path: Path) -> None:
+    path = tmp_path / "model_state.pdparams"
+    doubled = b")q\x01" + b"h\x01h\x01\x86q\x01" * 60
+    dtype = call(name("numpy", "dtype"), many(doubled + b"h\x01"))
+    path.write_bytes(pickled(mapping(weight=dtype)))
+    with pytest.raises(WeightsError, match="type tuple is none of a tensor"):
+        read_pdparams(path)
+
+
+def test_names_that_would_fill_a_message_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model_state.pdparams"
+    path.write_bytes(pickle.dumps({"x" * 100_000: np.ones(2)}, 4))
+    with pytest.raises(WeightsError, match="is no tensor") as caught:
+        read_pdparams(path)
+    assert len(str(caught.value)) < 400
 
 
 def test_repeated_bfloat16_cannot_fill_the_memory(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -148,8 +150,11 @@ def test_storages_shorter_than_they_say(tmp_path: Path) -> None:
         ((2, 3), (22, 1), 0, "does not fit its 24 numbers"),
         ((2, 3), (-3, 1), 9, "tensor of no whole numbers"),
         ((-2, -3), (3, 1), 0, "tensor of no whole numbers"),
-        ((2, 3), (1,), 0, "'weight'"),
-        ((1,) * 70, (1,) * 70, 0, "'weight'"),
+        ((2, 3), (1,), 0, "2 axes and 1 strides"),
+        ((1,) * 70, (1,) * 70, 0, "70 axes"),
+        ((0,), (1,), 2**63, "tensor of no whole numbers"),
+        ((0,), (1,), 2**63 - 1, "'weight'"),
+        ((1,), (2**63 - 1,), 0, "'weight'"),
     ],
 )
 def test_tensors_beyond_their_storage(
@@ -158,6 +163,47 @@ def test_tensors_beyond_their_storage(
     state = mapping(weight=torch_tensor("0", "f4", 24, shape, strides, offset))
     path = write_zip(tmp_path / "pytorch_model.bin", pickled(state), STORAGES)
     with pytest.raises(WeightsError, match=said):
+        read_torch(path)
+
+
+def test_sizes_of_thousands_of_digits_take_no_time(tmp_path: Path) -> None:
+    for size in (2**62, 2**2030):
+        state = mapping(weight=torch_tensor("0", "f4", 24, (size,) * 5000, (1,) * 5000))
+        path = write_zip(tmp_path / "pytorch_model.bin", pickled(state), STORAGES)
+        start = time.perf_counter()
+        with pytest.raises(WeightsError) as caught:
+            read_torch(path)
+        assert len(str(caught.value)) < 400
+        assert time.perf_counter() - start < 1
+
+
+def test_storages_that_share_their_bytes_are_refused(tmp_path: Path) -> None:
+    # bfloat16 is widened, so that each of them takes memory.
+    tensors = {f"w{n}": torch_tensor(str(n), "u2", 1000, (1000,), (1,)) for n in range(50)}
+    path = tmp_path / "pytorch_model.bin"
+    write_zip(path, pickled(mapping(**tensors)), {"0": np.zeros(1000, "u2")})
+    with zipfile.ZipFile(path, "a") as archive:
+        for number in range(1, 50):
+            entry = copy.copy(archive.getinfo("archive/data/0"))
+            entry.filename = f"archive/data/{number}"
+            archive.filelist.append(entry)
+        archive._didModify = True
+    with pytest.raises(WeightsError, match="share their bytes"):
+        read_torch(path)
+
+
+def test_long_lists_of_entries_are_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_zip(tmp_path / "pytorch_model.bin", pickled(mapping()), {})
+    with zipfile.ZipFile(path, "a") as archive:
+        for number in range(70_000):  # so many that the end of the file is that of a large one
+            entry = copy.copy(archive.filelist[0])
+            entry.filename = f"{number:030}"
+            archive.filelist.append(entry)
+        archive._didModify = True
+    monkeypatch.setattr(zipfile, "ZipFile", None)
+    with pytest.raises(WeightsError, match="more entries than any model has"):
         read_torch(path)
 
 
