@@ -221,7 +221,9 @@ def run(main: Callable[[], object]) -> NoReturn:
     except Exception as error:
         if line := _line(error):
             print(f"error: {line}", file=sys.stderr)
-        launcher.report_failure(error)
+        # After a signal to all processes, one that still works may miss another that has ended.
+        report = launcher.report_loss if _asked else launcher.report_failure
+        report(error)
         if not line:
             raise
         sys.exit(USER_ERROR)
@@ -258,8 +260,13 @@ class Terminated(KeyboardInterrupt):
 _asked: set[int] = set()  # signals that came
 
 
-def _end(number: int, frame: FrameType | None) -> NoReturn:
+def note(number: int) -> None:
+    """Remember a signal that another handler than this file's has caught."""
     _asked.add(number)
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    note(number)
     raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
 

@@ -99,6 +99,13 @@ import os
 from paddlenlp_ext import cli
 cli.run(lambda: os.kill(os.getpid(), 15))
 """
+MISS = """
+from paddlenlp_ext import cli
+def main():
+    {}
+    raise RuntimeError("reset by peer")
+cli.run(main)
+"""
 linux_only = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux's /proc")
 
 
@@ -136,3 +143,11 @@ def test_who_is_told_to_end_is_not_missed(folder):
     assert not (folder / launcher.FAILED).exists()
     launcher.begin()  # of another launch
     assert os.listdir(folder) == []
+
+
+@linux_only
+def test_who_fails_after_it_was_told_to_end_has_not_failed(folder):
+    assert launch(TOLD, MISS.format("cli.note(15)")) == 1
+    assert not (folder / launcher.FAILED).exists()
+    assert launch(TOLD, MISS.format("pass")) == 1
+    assert report(folder)["rank"] == 5

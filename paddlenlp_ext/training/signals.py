@@ -9,9 +9,9 @@ import threading
 from collections.abc import Sequence
 from types import FrameType, TracebackType
 
+from paddlenlp_ext import cli
+from paddlenlp_ext.interrupts import ENDING
 from paddlenlp_ext.training import distributed
-
-STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopRequest:
@@ -27,7 +27,7 @@ class StopRequest:
     def __enter__(self) -> "StopRequest":
         """Begin to catch signals; only a main thread may."""
         if threading.current_thread() is threading.main_thread():
-            self._previous = {number: signal.signal(number, self._catch) for number in STOPPING}
+            self._previous = {number: signal.signal(number, self._catch) for number in ENDING}
         return self
 
     def __exit__(
@@ -44,16 +44,17 @@ class StopRequest:
         if number == signal.SIGINT and number in self._received:
             raise KeyboardInterrupt
         self._received.add(number)
+        cli.note(number)
 
     @property
     def flags(self) -> list[float]:
         """Whether each of the signals came, as numbers that processes can sum."""
-        return [float(number in self._received) for number in STOPPING]
+        return [float(number in self._received) for number in ENDING]
 
     @staticmethod
     def signal_of(flags: Sequence[float]) -> int:
         """Return the signal that summed flags tell of; 0 for none."""
-        return next((int(n) for n, flag in zip(STOPPING, flags, strict=True) if flag), 0)
+        return next((int(n) for n, flag in zip(ENDING, flags, strict=True) if flag), 0)
 
     def agreed(self) -> int:
         """Ask all processes; return the signal that any of them received, or 0."""
