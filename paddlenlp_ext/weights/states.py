@@ -163,21 +163,21 @@ def require_fit(report: LoadReport, source: str, may_be_new: Callable[[str], boo
     lost = tuple(name for name in report.missing if not may_be_new(name))
     if lost or report.mismatched:
         wrong = LoadReport(lost, report.unexpected if lost else (), report.mismatched)
-        said = _of_nets(wrong) or (
+        said = _of_nets(wrong, source) or (
             f"does not fit the model; {wrong.describe(MOST)}; "
             "take the model class and the config.json that the weights were made with"
         )
         raise WeightsError(f"{source}: {said}")
 
 
-def _of_nets(wrong: LoadReport) -> str:
+def _of_nets(wrong: LoadReport, source: str) -> str:
     """Say that a file holds two nets and one was wanted, or the other way round; else nothing."""
     found = {name.partition(".")[0] + "." for name in wrong.unexpected} & {*NETS}
     if found and not any(name.startswith(NETS) for name in wrong.missing):
         return (
-            "is a checkpoint of pretraining, with a generator and a discriminator; take them apart "
-            "with examples/language_model/convbert/get_ft_model.py --model_dir (this folder), and "
-            "give the folder that it names last"
+            "is a checkpoint of pretraining, with a generator and a discriminator; run "
+            f"examples/language_model/convbert/get_ft_model.py --model_dir {source}, and give the "
+            "discriminator's folder, which it names"
         )
     if wrong.missing and not found and all(name.startswith(NETS) for name in wrong.missing):
         return (
