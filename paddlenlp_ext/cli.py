@@ -27,6 +27,17 @@ USER_ERROR = 2  # exit codes; argparse takes 2 as well
 INTERRUPTED = 130  # what a shell shows for a program that Ctrl-C ended
 TERMINATED = 143  # and for one that SIGTERM ended
 
+# The engine's flags that decide what a run comes to; one that is continued must have the same.
+DECIDING = (
+    "gradient_accumulation_steps",
+    "max_grad_norm",
+    "use_amp",
+    "amp_level",
+    "amp_dtype",
+    "max_train_samples",
+    "seed",
+)
+
 
 def whole_number(text: str) -> int:
     """Parse a whole number, also one that is written as "1e5"."""

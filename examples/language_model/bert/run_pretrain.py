@@ -29,16 +29,16 @@ MODEL_TYPES = ("bert", "ernie")
 # Flags that a run must have in common with the one that it continues.
 MUST_STAY = (
     "model_type",
+    "model_name_or_path",
     "max_predictions_per_seq",
     "batch_size",
-    "gradient_accumulation_steps",
     "learning_rate",
     "num_train_epochs",
     "max_steps",
     "warmup_steps",
     "weight_decay",
-    "max_train_samples",
-    "seed",
+    "adam_epsilon",
+    *cli.DECIDING,
 )
 
 

@@ -23,19 +23,19 @@ MODEL_TYPES = ("bert", "electra", "ernie", "convbert")
 # Flags that a run must have in common with the one that it continues.
 MUST_STAY = (
     "model_type",
+    "model_name_or_path",
     "task_name",
     "max_seq_length",
     "batch_size",
-    "gradient_accumulation_steps",
     "learning_rate",
     "num_train_epochs",
     "max_steps",
     "warmup_steps",
     "warmup_proportion",
     "weight_decay",
+    "adam_epsilon",
     "group_by_length",
-    "max_train_samples",
-    "seed",
+    *cli.DECIDING,
 )
 
 

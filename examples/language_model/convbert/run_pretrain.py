@@ -36,14 +36,13 @@ MUST_STAY = (
     "pack_lines",
     "mask_prob",
     "train_batch_size",
-    "gradient_accumulation_steps",
     "learning_rate",
     "num_train_epochs",
     "max_steps",
     "warmup_steps",
     "weight_decay",
-    "max_train_samples",
-    "seed",
+    "adam_epsilon",
+    *cli.DECIDING,
 )
 
 

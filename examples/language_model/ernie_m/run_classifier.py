@@ -24,21 +24,21 @@ if TYPE_CHECKING:
 TRANSFER, TRANSLATE = TASK_TYPES = ("cross-lingual-transfer", "translate-train-all")
 # Flags that a run must have in common with the one that it continues.
 MUST_STAY = (
+    "model_name_or_path",
     "task_type",
     "languages",
     "max_seq_length",
     "batch_size",
-    "gradient_accumulation_steps",
     "learning_rate",
     "num_train_epochs",
     "max_steps",
     "warmup_steps",
     "warmup_proportion",
     "weight_decay",
+    "adam_epsilon",
     "layerwise_decay",
     "group_by_length",
-    "max_train_samples",
-    "seed",
+    *cli.DECIDING,
 )
 
 

@@ -30,20 +30,19 @@ TABLE_ORDER = {"xnli": XNLI_TABLE_ORDER, "paws": ("en", "de", "es", "fr", "ja", 
 BETAS = (0.9, 0.99)  # of AdamW, as in the original script
 # Flags that a run must have in common with the one that it continues.
 MUST_STAY = (
+    "model_name_or_path",
     "task",
     "train_languages",
     "languages",
     "max_seq_length",
     "batch_size",
-    "gradient_accumulation_steps",
     "learning_rate",
     "num_train_epochs",
     "max_steps",
     "warmup_proportion",
     "weight_decay",
     "group_by_length",
-    "max_train_samples",
-    "seed",
+    *cli.DECIDING,
 )
 
 

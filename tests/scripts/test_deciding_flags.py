@@ -1,0 +1,49 @@
+"""Every flag of a training script either must stay when a run is continued, or decides nothing."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from tests.docs.test_readmes import script_of
+
+ROOT = Path(__file__).parents[2] / "examples/language_model"
+SCRIPTS = (
+    *("bert/run_glue.py", "bert/run_pretrain.py", "rembert/main.py"),
+    *("convbert/run_glue.py", "convbert/run_pretrain.py", "ernie_m/run_classifier.py"),
+)
+# What is read, by whom and how fast, what is told and kept, and what is without effect. Data are
+# compared by their digest, and the first weights do not matter to a run that is continued.
+FREE = {
+    *("data_dir", "input_dir", "eval_dir", "output_dir", "on_bad_row", "token_cache"),
+    *("device", "n_gpu", "recompute", "trim_vocab", "scale_loss", "on_non_finite"),
+    *("do_train", "do_eval", "eval_step", "eval_batch_size", "max_eval_samples"),
+    *("logging_steps", "save_steps", "keep_checkpoints", "verbose", "prepare_only"),
+    *("resume_from_checkpoint", "init_from_ckpt", "from_scratch", "tokenizer_name"),
+    *("eager_run", "to_static", "fuse_transformer", "profiler_options", "memory_length", "help"),
+}
+ALSO_FREE = {
+    # `--init_from_ckpt` continues the checkpoint that is given as the model.
+    "convbert/run_pretrain.py": {"model_name_or_path"},
+    "rembert/main.py": {"model_type"},  # there is one
+}
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_every_flag_that_decides_must_stay(name, monkeypatch):
+    script = script_of(ROOT / name)
+    parsers = []
+
+    def stop(parser: argparse.ArgumentParser, *_: object) -> None:
+        parsers.append(parser)
+        raise SystemExit
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", stop)
+    with pytest.raises(SystemExit):
+        script.parse_args([])
+    flags = {action.dest for action in parsers[0]._actions}
+    must_stay = set(script.MUST_STAY)
+    assert must_stay <= flags
+    assert flags - must_stay <= FREE | ALSO_FREE.get(name, set())
