@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -33,6 +34,10 @@ logger = logging.getLogger(__name__)
 
 Format = Literal["paddle", "huggingface"]
 AnyModel = TypeVar("AnyModel", bound="Model")
+
+# What a model may have besides twice what its weight file holds, so that tiny files are loaded too.
+NEW_NUMBERS = 1 << 24
+NEW_TENSORS = 64
 
 _filling = False  # while the weights of a file are about to replace those of a new model
 
@@ -113,7 +118,7 @@ class Model(nn.Layer):
         config.replace(**config_overrides)  # a wrong one is told before the weights are fetched
         tensors, layout = folders.read_model(source)
         config = config.fitted_to({name: array.shape for name, array in tensors.items()})
-        with _to_be_filled():
+        with _to_be_filled(_Zeros(tensors, source)):
             model = cls(config.replace(**config_overrides))
         model._fill(tensors, layout, source)  # empties `tensors`
         model.eval()
@@ -279,11 +284,36 @@ def _as_float32(array: Array) -> Array:
     )
 
 
+class _Zeros(nn.initializer.Constant):  # type: ignore[misc]
+    """Begins all weights with zeros, and ends a config that asks for far more than its file has.
+
+    A model may have new heads, which the file lacks, and a head of its own vocabulary; neither is
+    as large as all that the file has.
+    """
+
+    def __init__(self, tensors: Mapping[str, Array], source: str) -> None:
+        super().__init__(0.0)
+        self.source = source
+        self.held = sum(array.size for array in tensors.values())
+        self.numbers_left = 2 * self.held + NEW_NUMBERS
+        self.tensors_left = 2 * len(tensors) + NEW_TENSORS
+
+    def forward(self, var: Tensor, block: Any = None) -> Any:
+        self.numbers_left -= math.prod(var.shape)
+        self.tensors_left -= 1
+        if self.numbers_left < 0 or self.tensors_left < 0:
+            raise UserError(
+                f"{self.source}: the config asks for a model of more than twice the size of the "
+                f"weights, which have {self.held:,} numbers; take the config.json of these weights"
+            )
+        return super().forward(var, block)
+
+
 @contextmanager
-def _to_be_filled() -> Iterator[None]:
+def _to_be_filled(zeros: _Zeros) -> Iterator[None]:
     """Build models without drawing their weights: those of a file come next."""
     global _filling
-    paddle.nn.initializer.set_global_initializer(paddle.nn.initializer.Constant(0.0))
+    paddle.nn.initializer.set_global_initializer(zeros)
     _filling = True
     try:
         yield

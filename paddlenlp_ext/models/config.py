@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from numbers import Integral, Real
 from typing import Any, ClassVar, TypeVar
 
 from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.nn.encoder import ACTIVATIONS
 
 Config = TypeVar("Config", bound="ModelConfig")
 
 # Other names that checkpoints have for a field of ours.
 FIELD_ALIASES = {"num_classes": "num_labels", "dropout": "classifier_dropout"}
+
+MOST = 2**31 - 1  # of any size or id
+MAX_EPS = 1e-3  # what Paddle's layer normalization takes
+ACTIVATION_FIELDS = ("hidden_act", "pool_act", "summary_activation")
+PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
+_MAY_BE_0 = ("type_vocab_size", "task_type_vocab_size")
 
 
 @dataclass(frozen=True)
@@ -54,12 +63,26 @@ class ModelConfig:
     add_cross_attention: bool = False
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            if problem := _problem(field.name, str(field.type), getattr(self, field.name)):
+                raise UserError(problem)
+        if self.hidden_size % self.num_attention_heads:
+            raise UserError(
+                f"hidden_size {self.hidden_size} must be a multiple of num_attention_heads "
+                f"{self.num_attention_heads}"
+            )
+        if self.pad_token_id >= self.vocab_size:
+            raise UserError(
+                f"pad_token_id {self.pad_token_id} must be below vocab_size {self.vocab_size}"
+            )
         if self.add_cross_attention and not self.is_decoder:
             raise UserError("add_cross_attention needs is_decoder: an encoder has no memory")
         if self.id2label is not None and len(self.id2label) != self.num_labels:
             raise UserError(
                 f"id2label names {len(self.id2label)} labels, but num_labels is {self.num_labels}"
             )
+        if self.id2label is not None and {*self.id2label} != {*range(self.num_labels)}:
+            raise UserError(f"id2label must name the labels 0 to {self.num_labels - 1}, each once")
 
     @property
     def head_dropout(self) -> float:
@@ -83,25 +106,25 @@ class ModelConfig:
             origin: Named in errors.
 
         Raises:
-            UserError: A field has another type than ours, or asks for something not built here.
+            UserError: A field has another type than ours, a value that no model has, or asks for
+                something not built here.
         """
         values = {FIELD_ALIASES.get(name, name): value for name, value in values.items()}
         embedding = values.get("position_embedding_type", "absolute")
         if embedding != "absolute":
             raise UserError(f"{origin}: position_embedding_type {embedding!r} is not built here")
         known = {field.name: field for field in fields(cls)}
-        taken = {name: value for name, value in values.items() if name in known}
-        labels = taken.pop("id2label", None)
-        if labels:
-            taken["num_labels"] = len(labels)
-            names = {int(index): str(name) for index, name in labels.items()}
-            if names != {index: f"LABEL_{index}" for index in names}:
-                taken["id2label"] = names
-        for name, value in taken.items():
-            expected = str(known[name].type).split(" | ", maxsplit=1)[0]
-            if value is not None and not _fits(value, expected):
-                raise UserError(f"{origin}: {name} must be {expected}, not {value!r}")
+        # A token that a file says there is none of is our default: it is not used then.
+        taken = {
+            name: value
+            for name, value in values.items()
+            if name in known and not (value is None and name.endswith("_token_id"))
+        }
         try:
+            if names := _label_names(taken.pop("id2label", None)):
+                taken["num_labels"] = len(names)
+                if names != {index: f"LABEL_{index}" for index in range(len(names))}:
+                    taken["id2label"] = names
             return cls(**taken)
         except UserError as error:
             raise UserError(f"{origin}: {error}") from None
@@ -140,11 +163,59 @@ class ModelConfig:
         return replace(self, **changes)
 
 
-def _fits(value: object, expected: str) -> bool:
+def _label_names(labels: object) -> dict[int, str]:
+    """Read `id2label` of a file, whose keys are text.
+
+    Raises:
+        UserError: It is not an object of numbers and names.
+    """
+    if labels is None:
+        return {}
+    if not isinstance(labels, Mapping):
+        raise UserError(f"id2label must be an object of numbers and names, not {_shown(labels)}")
+    try:
+        names = {int(index): str(name) for index, name in labels.items()}
+    except ValueError:
+        raise UserError(f"id2label must have numbers as keys, not {_shown([*labels])}") from None
+    if len(names) != len(labels):
+        raise UserError(f"id2label must have each number once, not {_shown([*labels])}")
+    return names
+
+
+def _problem(name: str, annotation: str, value: Any) -> str | None:
+    """Say what is wrong with the value of a field; None if a model can be built with it."""
+    expected, _, alternative = annotation.partition(" | ")
+    if value is None and (alternative or name == "pool_act"):
+        return None
+    kind = Integral if expected == "int" else Real
+    is_number = isinstance(value, kind) and not isinstance(value, bool)
+    least, most = _range(name, expected)
     if expected == "int":
-        return isinstance(value, int) and not isinstance(value, bool)
-    if expected == "float":
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
-    if expected in ("str", "bool"):
-        return type(value).__name__ == expected
-    return True
+        fits = is_number and least <= value <= most
+        wanted = f"a whole number from {least:.0f} to {most:,.0f}"
+    elif expected == "float":
+        fits = is_number and least <= value <= most and value < math.inf
+        wanted = f"a number from {least:g}" + (f" to {most:g}" if math.isfinite(most) else "")
+    elif name in ACTIVATION_FIELDS:
+        fits = isinstance(value, str) and (value in ACTIVATIONS or not value)
+        fits = fits and (bool(value) or name != "hidden_act")
+        wanted = f"one of {', '.join(sorted(ACTIVATIONS))}"
+    elif name == "problem_type":
+        fits, wanted = value in PROBLEM_TYPES, f"one of {', '.join(PROBLEM_TYPES)}"
+    else:
+        of_type = {"str": str, "bool": bool}.get(expected, Mapping)
+        fits, wanted = isinstance(value, of_type), expected
+    return None if fits else f"{name} must be {wanted}, not {_shown(value)}"
+
+
+def _range(name: str, expected: str) -> tuple[float, float]:
+    """Return the least and the greatest value of a field that is a number."""
+    if expected == "int":
+        return (0 if name.endswith("_id") or name in _MAY_BE_0 else 1), MOST
+    if "dropout" in name:
+        return 0, 1
+    return 0, MAX_EPS if name == "layer_norm_eps" else math.inf
+
+
+def _shown(value: object) -> str:
+    return repr(value)[:80]

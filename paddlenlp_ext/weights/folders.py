@@ -37,13 +37,18 @@ def read_config(source: str) -> dict[str, Any]:
     path = fetch(source, CONFIG, OLD_CONFIG)
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
+        if type(values) is dict:
+            values = flatten_config(values)
     except (ValueError, RecursionError, OSError) as error:
         raise WeightsError(
-            f"{path}: expected JSON in UTF-8 ({error}); get the file anew"
+            f"{path}: expected JSON in UTF-8, a config ({error}); get the file anew"
         ) from error
     if type(values) is not dict:
         raise WeightsError(f"{path}: expected a JSON object, got {type(values).__name__}")
-    return flatten_config(values)
+    classes = values.get("architectures")
+    if classes and not (type(classes) is list and all(type(name) is str for name in classes)):
+        raise WeightsError(f"{path}: architectures must be a list of names of classes")
+    return values
 
 
 def read_model(source: str) -> tuple[dict[str, Array], Layout]:
@@ -103,11 +108,17 @@ def flatten_config(values: Mapping[str, Any]) -> dict[str, Any]:
     There, `init_args` holds the arguments of the inner model, and `init_class` the class:
     {"init_args": [{"hidden_size": 768, "init_class": "BertModel"}], "num_classes": 3,
     "init_class": "BertForSequenceClassification"}. Outer values win, as in PaddleNLP.
+
+    Raises:
+        ValueError: `init_args` is no list.
     """
+    arguments = values.get("init_args") or []
+    if type(arguments) is not list:
+        raise ValueError(f"init_args is {type(arguments).__name__}, not list")
     flat = {name: value for name, value in values.items() if name != "init_args"}
-    for arguments in values.get("init_args") or ():
-        if isinstance(arguments, dict):
-            flat = {**flatten_config(arguments), **flat}
+    for inner in arguments:
+        if isinstance(inner, dict):
+            flat = {**flatten_config(inner), **flat}
     if "init_class" in flat:
         flat["architectures"] = [flat.pop("init_class")]
     return flat

@@ -138,7 +138,7 @@ def test_pooler_that_the_weights_do_not_hold_is_not_made_up(tmp_path: Path) -> N
         ({"conv_kernel_size": 4}, "conv_kernel_size must be odd, not 4"),
         ({"num_groups": 5}, "num_groups 5 must divide hidden_size 24"),
         ({"num_groups": 2}, "num_groups 2 must divide .* intermediate_size 37"),
-        ({"num_attention_heads": 10}, "hidden_size 24 must be a multiple of 10"),
+        ({"num_attention_heads": 24, "head_ratio": 1}, "hidden_size 24 must be a multiple of 48"),
         ({"is_decoder": True}, "looks ahead"),
     ],
 )

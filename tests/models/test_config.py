@@ -1,0 +1,130 @@
+"""Configs that no model can have: refused in one line, before memory is taken."""
+
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.models import bert, convbert, electra, ernie, ernie_m, rembert
+from paddlenlp_ext.models.auto import AutoModelForSequenceClassification
+from paddlenlp_ext.models.config import ModelConfig
+
+TINY: dict[str, Any] = {
+    "vocab_size": 53,
+    "hidden_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 37,
+    "max_position_embeddings": 17,
+}
+
+# What a file says, and what the refusal says of it.
+WRONG: list[tuple[str, Any, str]] = [
+    *(
+        (name, value, f"{name} must be a whole number from 1 to")
+        for name in TINY
+        for value in (0, -1)
+    ),
+    ("hidden_size", None, "hidden_size must be a whole number"),
+    ("hidden_size", 24.0, "hidden_size must be a whole number"),
+    ("hidden_size", True, "hidden_size must be a whole number"),
+    ("hidden_size", 33, "hidden_size 33 must be a multiple of num_attention_heads 4"),
+    ("vocab_size", 10**11, "vocab_size must be a whole number from 1 to 2,147,483,647"),
+    ("vocab_size", 10**40, "vocab_size must be a whole number from 1 to 2,147,483,647"),
+    ("hidden_act", "gelo", "hidden_act must be one of gelu, .*, not 'gelo'"),
+    ("hidden_act", ["gelu"], "hidden_act must be one of"),
+    ("pool_act", "gelo", "pool_act must be one of"),
+    ("layer_norm_eps", math.nan, "layer_norm_eps must be a number from 0 to 0.001, not nan"),
+    ("layer_norm_eps", 1, "layer_norm_eps must be a number from 0 to 0.001, not 1"),
+    ("initializer_range", math.inf, "initializer_range must be a number from 0, not inf"),
+    ("hidden_dropout_prob", 5.0, "hidden_dropout_prob must be a number from 0 to 1, not 5.0"),
+    ("dropout", -0.1, "classifier_dropout must be a number from 0 to 1, not -0.1"),
+    ("pad_token_id", 53, "pad_token_id 53 must be below vocab_size 53"),
+    ("pad_token_id", -1, "pad_token_id must be a whole number from 0"),
+    ("problem_type", "ranking", "problem_type must be one of regression"),
+    ("is_decoder", "no", "is_decoder must be bool"),
+    ("id2label", 5, "id2label must be an object of numbers and names, not 5"),
+    ("id2label", ["a", "b"], "id2label must be an object of numbers and names"),
+    ("id2label", {"a": "b"}, "id2label must have numbers as keys"),
+    ("id2label", {"0": "a", "00": "b"}, "id2label must have each number once"),
+    ("id2label", {"0": "a", "5": "b"}, "id2label must name the labels 0 to 1, each once"),
+    ("init_args", 5, "init_args is int, not list"),
+    ("architectures", 5, "architectures must be a list of names"),
+]
+# These are sizes that some model could have, but not that of the weights beside them.
+OTHER_SIZES: list[tuple[str, int]] = [
+    ("num_hidden_layers", 3_000_000),
+    ("hidden_size", 1_000_000),
+    ("vocab_size", 2_000_000_000),
+    ("intermediate_size", 2_000_000_000),
+    ("max_position_embeddings", 2_000_000_000),
+    ("type_vocab_size", 2_000_000_000),
+    ("num_labels", 2_000_000_000),
+]
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    bert.BertForSequenceClassification(bert.BertConfig(**TINY)).save_pretrained(folder)
+    return folder
+
+
+def change(saved: Path, name: str, value: Any) -> None:
+    path = saved / "config.json"
+    values = {**bert.BertConfig(**TINY).to_dict(), name: value}
+    if name == "num_labels":  # which is read from the names where there are some
+        del values["id2label"]
+    path.write_text(json.dumps(values))
+
+
+@pytest.mark.parametrize(("name", "value", "said"), WRONG)
+def test_values_that_no_model_has(saved: Path, name: str, value: Any, said: str) -> None:
+    change(saved, name, value)
+    with pytest.raises(UserError, match=f"config.json: .*{said}") as caught:
+        AutoModelForSequenceClassification.from_pretrained(saved)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("name", "value"), OTHER_SIZES)
+def test_sizes_far_beyond_those_of_the_weights(saved: Path, name: str, value: int) -> None:
+    change(saved, name, value)
+    start = time.perf_counter()
+    with pytest.raises(
+        UserError, match="more than twice the size of the weights, which have 11,092"
+    ):
+        AutoModelForSequenceClassification.from_pretrained(saved)
+    assert time.perf_counter() - start < 1
+
+
+def test_the_next_model_begins_at_random_again(saved: Path) -> None:
+    change(saved, "num_hidden_layers", 3_000_000)
+    with pytest.raises(UserError):
+        AutoModelForSequenceClassification.from_pretrained(saved)
+    weight = bert.BertModel(bert.BertConfig(**TINY)).get_input_embeddings().weight
+    assert weight.numpy().std() > 0.01
+
+
+def test_what_files_may_leave_open(saved: Path) -> None:
+    for name, value in (("pad_token_id", None), ("pool_act", None), ("classifier_dropout", None)):
+        change(saved, name, value)
+        AutoModelForSequenceClassification.from_pretrained(saved)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    config = bert.BertConfig(num_labels=np.int64(3), hidden_dropout_prob=np.float32(0.5))
+    assert config.num_labels == 3
+
+
+@pytest.mark.parametrize("family", [bert, convbert, electra, ernie, ernie_m, rembert])
+def test_published_configs_are_read_as_they_are(family: Any) -> None:
+    config: ModelConfig
+    for name, config in family.PRESETS.items():
+        values = json.loads(json.dumps(config.to_dict()))
+        again = type(config).from_dict(values, origin=name)
+        assert again.to_dict() == config.to_dict()
