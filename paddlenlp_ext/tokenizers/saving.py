@@ -14,6 +14,7 @@ from typing import Any
 from tokenizers import AddedToken
 
 from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.tokenizers.settings import SETTINGS, check, check_added, check_listed
 from paddlenlp_ext.tokenizers.special_tokens import ROLES, SpecialTokens, describe
 from paddlenlp_ext.weights.hub import find
 
@@ -44,23 +45,32 @@ def read_settings(source: str) -> dict[str, Any]:
 
     Returns:
         Settings by name; special tokens by role; `added` with the added tokens by id.
+
+    Raises:
+        UserError: A file is broken, or has a value of another type than the setting's.
     """
-    settings = read_json(find(source, CONFIG))
+    path = find(source, CONFIG)
+    settings = check(path, read_json(path))
     listed = settings.pop("added_tokens_decoder", None)
     if listed is not None:  # the newer form says all
-        settings["added"] = {int(number): AddedToken(**token) for number, token in listed.items()}
+        check_listed(path, listed)
+        settings["added"] = {int(number): _added(token) for number, token in listed.items()}
         return settings
-    settings |= read_json(find(source, SPECIAL))
+    path = find(source, SPECIAL)
+    settings |= check(path, read_json(path))
     special = set(_texts(settings))
+    path = find(source, ADDED)
+    added = read_json(path)
+    check_added(path, added)
     settings["added"] = {
-        int(number): AddedToken(token, special=token in special, normalized=token not in special)
-        for token, number in read_json(find(source, ADDED)).items()
+        number: AddedToken(token, special=token in special, normalized=token not in special)
+        for token, number in added.items()
     }
     return settings
 
 
 def known_settings(settings: Mapping[str, Any], family: type) -> dict[str, Any]:
-    """Keep the settings that the constructor of a tokenizer has a name for."""
+    """Keep the settings that the constructor of a tokenizer has a name for, but no files."""
     settings = {**settings}
     if "max_len" in settings:  # the name before 2020
         settings.setdefault("model_max_length", settings["max_len"])
@@ -70,7 +80,11 @@ def known_settings(settings: Mapping[str, Any], family: type) -> dict[str, Any]:
         if issubclass(base, SpecialTokens)
         for name in inspect.signature(base).parameters
     }
-    return {name: value for name, value in settings.items() if name in known}
+    return {
+        name: value
+        for name, value in settings.items()
+        if name in known and (name in SETTINGS or name == "added")
+    }
 
 
 def write_settings(folder: Path, settings: Mapping[str, Any], tokens: SpecialTokens) -> list[Path]:
@@ -112,6 +126,10 @@ def _texts(settings: Mapping[str, Any]) -> Iterable[str]:
     for token in tokens:
         if token is not None:
             yield token["content"] if isinstance(token, Mapping) else token
+
+
+def _added(token: Mapping[str, Any]) -> AddedToken:
+    return AddedToken(**{name: value for name, value in token.items() if name != "__type"})
 
 
 def _compact(token: AddedToken) -> Any:

@@ -1,12 +1,18 @@
 """Folders: what is written can be read, and so can what older libraries wrote."""
 
+import inspect
 import json
+import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tokenizers import AddedToken
 
 from paddlenlp_ext.errors import UserError, WeightsError
+from paddlenlp_ext.tokenizers.auto import FAMILIES
+from paddlenlp_ext.tokenizers.base import Tokenizer
+from paddlenlp_ext.tokenizers.settings import SETTINGS
 from paddlenlp_ext.tokenizers.wordpiece import BertTokenizer
 from tests.tokenizers.conftest import VOCABULARY, MakeFolder
 
@@ -71,6 +77,73 @@ def test_special_tokens_that_the_vocabulary_lacks_are_added(make_folder: MakeFol
     tokenizer = BertTokenizer.from_pretrained(make_folder(["[UNK]", "a"]))
     assert tokenizer("a").input_ids == [4, 1, 2]  # in the order of ROLES, as transformers does
     assert len(tokenizer) == 6
+
+
+WRONG: list[tuple[str, Any]] = [
+    *(("cls_token", value) for value in (5, [], None, "", "\ud800", {}, {"content": 5})),
+    ("cls_token", {"content": "[CLS]", "lstrip": "no"}),
+    ("bos_token", 5),
+    ("additional_special_tokens", "<e>"),
+    ("additional_special_tokens", [5]),
+    *(("added_tokens_decoder", value) for value in ([], 5, {"a": {"content": "x"}}, {"5": 5})),
+    ("added_tokens_decoder", {"5": {"content": "x", "colour": "red"}}),
+    ("added_tokens_decoder", {"9" * 5000: {"content": "x"}}),
+    *(("model_max_length", value) for value in ("x", 0, -1, True, 2.5, math.inf)),
+    ("max_len", "x"),
+    *((name, "no") for name in ("do_lower_case", "strip_accents", "tokenize_chinese_chars")),
+    ("padding_side", "up"),
+    ("truncation_side", 5),
+    ("never_split", "word"),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG)
+def test_settings_of_another_type_are_refused(
+    make_folder: MakeFolder, name: str, value: object
+) -> None:
+    with pytest.raises(UserError, match=f"tokenizer_config.json: {name} must") as caught:
+        BertTokenizer.from_pretrained(make_folder(**{name: value}))
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("special_tokens_map.json", {"cls_token": 5}, "cls_token must be a text"),
+        ("added_tokens.json", {"x": "y"}, "expected a token and its id"),
+        ("added_tokens.json", {"": 99}, "expected a token and its id"),
+        ("added_tokens.json", {"x": -1}, "expected a token and its id"),
+    ],
+)
+def test_other_files_of_settings_are_checked_too(
+    make_folder: MakeFolder, file: str, content: object, said: str
+) -> None:
+    folder = make_folder()
+    (folder / file).write_text(json.dumps(content))
+    with pytest.raises(UserError, match=f"{file}: {said}"):
+        BertTokenizer.from_pretrained(folder)
+
+
+def test_settings_that_are_no_settings_are_left(make_folder: MakeFolder) -> None:
+    others = dict.fromkeys(("vocab_file", "tokens", "roles", "additional", "added", "self"), 5)
+    nulls = dict.fromkeys(("do_lower_case", "model_max_length", "never_split", "bos_token"))
+    tokenizer = BertTokenizer.from_pretrained(make_folder(**others, **nulls))
+    assert tokenizer.do_lower_case
+    assert len(tokenizer) == len(VOCABULARY)
+
+
+def test_lengths_may_be_written_as_a_float(make_folder: MakeFolder) -> None:
+    found = BertTokenizer.from_pretrained(make_folder(model_max_length=1e30)).model_max_length
+    assert found == int(1e30)
+    assert type(found) is int
+
+
+@pytest.mark.parametrize("family", FAMILIES.values())
+def test_every_argument_of_a_constructor_is_checked(family: type) -> None:
+    for base in (family, Tokenizer):
+        parameters = inspect.signature(base).parameters.values()
+        optional = {one.name for one in parameters if one.default is not one.empty}
+        assert optional <= {*SETTINGS, "added"}
 
 
 def test_minimal_folders_of_older_libraries(make_folder: MakeFolder) -> None:
