@@ -1,7 +1,11 @@
 """Unpack chosen members of an archive, and nothing else, whatever the archive holds."""
 
+import hashlib
+import lzma
+import os
 import shutil
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -10,17 +14,31 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO
 
 from paddlenlp_ext.errors import DataError
 
 MAX_RATIO = 200  # unpacked bytes per packed byte; text unpacks to some four times its packed size
 
-# What zipfile and tarfile raise on broken, cut or encrypted archives.
-BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, RuntimeError)
+# What zipfile and tarfile raise on broken, cut or encrypted archives. MemoryError comes of a header
+# that says it is gigabytes long.
+BROKEN = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    LookupError,
+    ArithmeticError,
+    MemoryError,
+)
+_PIECE = 1 << 20  # bytes
 
 
-def extract(archive: Path, members: Mapping[str, Path]) -> None:
+def extract(archive: Path, members: Mapping[str, Path], sha256: str | None = None) -> None:
     """Unpack some members of a zip or tar archive, each to a place that the caller names.
 
     Nothing else is written, whatever the archive holds.
@@ -29,20 +47,42 @@ def extract(archive: Path, members: Mapping[str, Path]) -> None:
         archive: The file.
         members: The wanted members, by the end of their paths ("QQP/train.tsv"), and where each
             one goes.
+        sha256: Digest that the archive must have: of the very bytes that are unpacked.
 
     Raises:
-        DataError: The archive is broken; a member is not there, there twice, not a plain file, or
-            unpacks to far more than its packed size.
+        DataError: The archive is broken or another one; a member is not there, there twice, empty,
+            not a plain file, or unpacks to far more than its packed size.
     """
     try:
-        with _listed(archive) as entries:
+        with opened(archive, sha256) as file, _listed(file) as entries:
             for wanted, target in members.items():
                 found = [one for one in entries if f"/{one.name}".endswith(f"/{wanted}")]
                 if len(found) != 1:
                     raise DataError(f"{archive}: expected one {wanted} in it, got {len(found)}")
                 _write(found[0], target, archive)
     except (*BROKEN, OSError) as error:
-        raise DataError(f"{archive}: cannot be unpacked: {error}") from error
+        reason = " ".join(str(error).split())[:300] or type(error).__name__  # tarfile's has lines
+        raise DataError(f"{archive}: cannot be unpacked: {reason}") from error
+
+
+@contextmanager
+def opened(path: Path, sha256: str | None) -> Iterator[BinaryIO]:
+    """Open a file for reading, once its bytes are found to be the expected ones.
+
+    A file that is put in its place meanwhile is not read.
+
+    Raises:
+        DataError: It has another digest.
+    """
+    with path.open("rb") as file:
+        if sha256 is not None:
+            digest = hashlib.sha256()
+            while piece := file.read(_PIECE):
+                digest.update(piece)
+            if digest.hexdigest() != sha256:
+                raise DataError(f"{path}: expected SHA-256 {sha256}, got {digest.hexdigest()}")
+            file.seek(0)
+        yield file
 
 
 @dataclass(frozen=True)
@@ -55,10 +95,10 @@ class _Entry:
 
 
 @contextmanager
-def _listed(archive: Path) -> Iterator[list[_Entry]]:
-    """Open an archive and list its members but for folders."""
-    if zipfile.is_zipfile(archive):
-        with zipfile.ZipFile(archive) as zipped:
+def _listed(file: BinaryIO) -> Iterator[list[_Entry]]:
+    """List the members of an archive but for folders."""
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as zipped:
             yield [
                 _Entry(
                     info.filename,
@@ -71,8 +111,9 @@ def _listed(archive: Path) -> Iterator[list[_Entry]]:
                 if not info.is_dir()
             ]
     else:
-        packed_size = archive.stat().st_size
-        with tarfile.open(archive) as tarred:
+        packed_size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        with tarfile.open(fileobj=file) as tarred:
             yield [
                 _Entry(
                     member.name,
@@ -81,9 +122,16 @@ def _listed(archive: Path) -> Iterator[list[_Entry]]:
                     member.isreg() and not member.issparse(),
                     partial(tarred.extractfile, member),
                 )
-                for member in tarred
+                for member in _members(tarred)
                 if not member.isdir()
             ]
+
+
+def _members(tarred: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    for member in tarred:
+        if member.size < 0:  # the next member would be this one again, for ever
+            raise tarfile.ReadError(f"{member.name} has the size {member.size}")
+        yield member
 
 
 def _write(entry: _Entry, target: Path, archive: Path) -> None:
@@ -94,8 +142,12 @@ def _write(entry: _Entry, target: Path, archive: Path) -> None:
             f"{archive}: expected {entry.name} to unpack to at most {MAX_RATIO} times its packed "
             f"size, got {entry.size:,} bytes"
         )
+    if entry.size == 0:  # also what tarfile makes of a size that is no number
+        raise DataError(f"{archive}: expected {entry.name} to have contents, got none")
     target.parent.mkdir(parents=True, exist_ok=True)
     source = entry.open()
     assert source is not None  # only links and devices have no contents
     with source, target.open("wb") as file:
         shutil.copyfileobj(source, file)
+        if file.tell() != entry.size:
+            raise EOFError(f"{entry.name} has {file.tell():,} of {entry.size:,} bytes")

@@ -1,8 +1,8 @@
 """Get the official files of the data sets: download, check, unpack, and leave out broken rows.
 
 Archives are kept in `archives/` and unpacked files in `data/` of the cache folder
-($PADDLENLP_EXT_HOME, by default ~/.cache/paddlenlp_ext). Digests are those that Hugging Face's and
-TensorFlow's data set collections publish for the same files.
+($PADDLENLP_EXT_HOME, by default ~/.cache/paddlenlp_ext); both are verified before each use. Digests
+are those that Hugging Face's and TensorFlow's data set collections publish for the same files.
 """
 
 import os
@@ -14,9 +14,10 @@ from pathlib import Path
 from filelock import FileLock
 
 from paddlenlp_ext.errors import DataError
-from paddlenlp_ext.tasks.archives import extract
+from paddlenlp_ext.tasks.archives import extract, opened
 from paddlenlp_ext.tasks.rows import BOM, BadRow, read_rows
 from paddlenlp_ext.tasks.task import Table, Task
+from paddlenlp_ext.tasks.unpacked import find_changed, note
 from paddlenlp_ext.weights.download import DownloadError, cache_folder, download
 
 MAX_BAD_SHARE = 0.001  # of a file's rows; of QQP's, the worst, some 0.00007 are broken
@@ -107,6 +108,8 @@ PAWS_X = Archive(
 def glue_folder(task: Task) -> Path:
     """Return the folder with the official files of a GLUE task, downloaded on the first use.
 
+    Files that are not as they were unpacked are unpacked anew, with a warning.
+
     Raises:
         DataError: The files cannot be had; the message has the address and the place to put the
             file by hand.
@@ -118,8 +121,10 @@ def glue_folder(task: Task) -> Path:
         cache_folder().mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{folder}.lock"):
-            if not all((folder / name).is_file() for name in tables):
+            sources = [archive.sha256 for archive in _archives(task)]
+            if find_changed(folder, tables, sources):
                 _fill(folder, task, tables)
+                note(folder, tables, sources)
     except OSError as error:
         raise DataError(f"{folder}: cannot be written: {error.strerror or error}") from error
     return folder
@@ -142,16 +147,21 @@ def fetch(archive: Archive) -> Path:
     return path
 
 
+def _archives(task: Task) -> tuple[Archive, ...]:
+    return (MRPC_CORPUS, MRPC_DEV_IDS) if task.name == "MRPC" else (GLUE_ARCHIVES[task.name],)
+
+
 def _fill(folder: Path, task: Task, tables: Mapping[str, Table]) -> None:
     """Unpack the task's files beside its folder, and move those rows there that can be read."""
     raw = folder.with_name(f".{folder.name}.unpacked")
     shutil.rmtree(raw, ignore_errors=True)  # of a process that was killed
     try:
         if task.name == "MRPC":
-            _split_mrpc(fetch(MRPC_CORPUS), fetch(MRPC_DEV_IDS), raw)
+            _split_mrpc(raw)
         else:
+            archive = GLUE_ARCHIVES[task.name]
             members = {f"{task.name}/{name}": raw / name for name in tables}
-            extract(fetch(GLUE_ARCHIVES[task.name]), members)
+            extract(fetch(archive), members, archive.sha256)
         bad_rows = [row for name in tables for row in _clean(raw / name, task, tables[name])]
         report = "".join(f"{source}: {reason}\n" for source, reason in bad_rows)
         (raw / "bad_rows.txt").write_text(report, encoding="utf-8")
@@ -184,12 +194,13 @@ def _clean(path: Path, task: Task, table: Table) -> list[BadRow]:
     return bad_rows
 
 
-def _split_mrpc(corpus: Path, dev_ids: Path, raw: Path) -> None:
+def _split_mrpc(raw: Path) -> None:
     """Write the rows of the Microsoft Research Paraphrase Corpus in GLUE's split."""
     raw.mkdir(parents=True)
-    ids = {tuple(line.split()) for line in dev_ids.read_bytes().splitlines()}
+    with opened(fetch(MRPC_DEV_IDS), MRPC_DEV_IDS.sha256) as lines:
+        ids = {tuple(line.split()) for line in lines}
     with (
-        corpus.open("rb") as rows,
+        opened(fetch(MRPC_CORPUS), MRPC_CORPUS.sha256) as rows,
         (raw / "train.tsv").open("wb") as train,
         (raw / "dev.tsv").open("wb") as dev,
     ):

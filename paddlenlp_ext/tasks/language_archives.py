@@ -16,6 +16,7 @@ from paddlenlp_ext.tasks.cross_lingual import (
     fill_in,
 )
 from paddlenlp_ext.tasks.download import fetch
+from paddlenlp_ext.tasks.unpacked import find_changed, note
 from paddlenlp_ext.weights.download import cache_folder
 
 
@@ -23,6 +24,8 @@ def official_folder(
     task: CrossLingualTask, split: str, languages: Sequence[str] | None = None
 ) -> Path:
     """Return a folder with the official files of a split, downloaded on the first use.
+
+    Files that are not as they were unpacked are unpacked anew, with a warning.
 
     Args:
         task: Whose files.
@@ -45,15 +48,17 @@ def official_folder(
         cache_folder().mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{folder}.lock"):
-            missing = [name for name in names if not (folder / name).is_file()]
-            if missing:
+            archive = task.archives[split]
+            if missing := find_changed(folder, names, [archive.sha256]):
                 raw = folder.with_name(f".{folder.name}.unpacked")
                 shutil.rmtree(raw, ignore_errors=True)  # of a process that was killed
-                extract(fetch(task.archives[split]), {name: raw / name for name in missing})
+                members = {name: raw / name for name in missing}
+                extract(fetch(archive), members, archive.sha256)
                 for name in missing:
                     (folder / name).parent.mkdir(parents=True, exist_ok=True)
                     os.replace(raw / name, folder / name)
                 shutil.rmtree(raw)
+                note(folder, missing, [archive.sha256])
     except OSError as error:
         raise DataError(f"{folder}: cannot be written: {error.strerror or error}") from error
     return folder

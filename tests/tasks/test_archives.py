@@ -132,6 +132,47 @@ def test_damaged_contents_of_a_zip_file_are_named(tmp_path, target, start, byte)
     assert str(archive) in str(told.value)
 
 
+@pytest.mark.parametrize("size", ["-512", "-1", "x", "0"])
+def test_a_size_that_is_none_makes_no_empty_file(tmp_path, target, size):
+    archive = tmp_path / "a.tar"
+    with tarfile.open(archive, "w", format=tarfile.PAX_FORMAT) as tarred:
+        info = tarfile.TarInfo("QQP/train.tsv")
+        info.size = len(TEXT)
+        info.pax_headers = {"size": size}
+        tarred.addfile(info, io.BytesIO(TEXT))
+    refused(archive, target, "has the size -|to have contents, got none|cannot be unpacked")
+
+
+def test_a_header_that_says_it_is_gigabytes_long(tmp_path, target):
+    info = tarfile.TarInfo("././@PaxHeader")
+    info.type, info.size = tarfile.XHDTYPE, 64 << 30
+    archive = tmp_path / "a.tar"
+    archive.write_bytes(info.tobuf(tarfile.GNU_FORMAT) + bytes(4096))
+    refused(archive, target, "cannot be unpacked")
+
+
+@pytest.mark.parametrize("kind", ["tar", "tar.gz", "tar.bz2", "tar.xz", "zip"])
+def test_every_changed_byte_ends_in_one_line_or_in_the_file(tmp_path, target, kind):
+    archive = tmp_path / f"a.{kind}"
+    if kind == "zip":
+        zipped(archive, ("QQP/train.tsv", TEXT), compression=zipfile.ZIP_LZMA)
+    else:
+        with tarfile.open(archive, f"w:{kind[4:]}", format=tarfile.PAX_FORMAT) as tarred:
+            info = tarfile.TarInfo("QQP/train.tsv")
+            info.size, info.pax_headers = len(TEXT), {"comment": "ä"}
+            tarred.addfile(info, io.BytesIO(TEXT))
+    whole = archive.read_bytes()
+    for place in range(0, min(len(whole), 2200), 11 if kind == "tar" else 3):
+        for byte in (0, 255, whole[place] ^ 1):
+            archive.write_bytes(whole[:place] + bytes([byte]) + whole[place + 1 :])
+            try:
+                extract(archive, {"QQP/train.tsv": target})
+            except DataError as error:
+                assert "\n" not in str(error)  # noqa: PT017
+            else:
+                assert target.stat().st_size > 0
+
+
 def test_an_encrypted_member_is_named(tmp_path, target):
     archive = zipped(tmp_path / "a.zip", ("QQP/train.tsv", TEXT))
     data = bytearray(archive.read_bytes())

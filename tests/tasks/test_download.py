@@ -79,7 +79,8 @@ def test_an_archive_becomes_a_folder_without_the_rows_that_are_broken(cache, mon
         "train.tsv:103: expected 6 columns, got 3",
         "train.tsv:4003: expected a text, got none in column 'question2'",
     ]
-    assert sorted(one.name for one in folder.iterdir()) == ["bad_rows.txt", "dev.tsv", "train.tsv"]
+    files = ["bad_rows.txt", "dev.tsv", "manifest.json", "train.tsv"]
+    assert sorted(one.name for one in folder.iterdir()) == files
     assert [one.name for one in folder.parent.iterdir()] in (
         ["QQP", "QQP.lock"],
         ["QQP.lock", "QQP"],
@@ -105,6 +106,49 @@ def test_a_folder_that_is_there_is_taken_and_a_half_one_is_made_whole(cache, mon
     assert not leftover.exists()
     (cache / "archives" / "QQP-clean.zip").unlink()
     assert glue_folder(QQP) == folder
+
+
+def test_files_that_were_changed_or_put_there_are_unpacked_anew(cache, monkeypatch, caplog):
+    archive = qqp(cache, monkeypatch, b"0\t1\t2\tWho?\tWhere?\t0\n" * 3)
+    folder = cache / "data" / "glue" / "QQP"
+    folder.mkdir(parents=True)
+    for name in ("train.tsv", "dev.tsv"):  # also what an earlier version has unpacked
+        (folder / name).write_bytes(HEADER + b"0\t1\t2\tSmuggled?\tIn?\t1\n")
+    assert len(read_examples(QQP, "train", glue_folder(QQP))) == 3
+    assert caplog.messages == [
+        f"{folder / name}: is not what was unpacked there; it is unpacked anew"
+        for name in ("train.tsv", "dev.tsv")
+    ]
+    caplog.clear()
+    assert glue_folder(QQP) == folder
+    assert not caplog.messages
+    whole = (folder / "train.tsv").read_bytes()
+    (folder / "train.tsv").write_bytes(whole.replace(b"Who", b"Whe", 1))
+    glue_folder(QQP)
+    assert (folder / "train.tsv").read_bytes() == whole
+    for broken in ("", "[]", '{"train.tsv": 5}', "\xff"):
+        (folder / "manifest.json").write_text(broken, "latin-1")
+        glue_folder(QQP)
+    (cache / "archives" / archive.name).unlink()
+    (folder / "dev.tsv").write_bytes(b"Smuggled?")
+    with pytest.raises(DataError, match=r"QQP-clean.zip: offline mode is on"):
+        glue_folder(QQP)
+
+
+def test_the_bytes_that_are_unpacked_are_those_that_were_verified(cache, monkeypatch):
+    qqp(cache, monkeypatch, b"0\t1\t2\tWho?\tWhere?\t0\n" * 3)
+    fetch = module.fetch
+
+    def swap(archive):
+        path = fetch(archive)
+        with zipfile.ZipFile(path, "w") as zipped:
+            for name in ("train.tsv", "dev.tsv"):
+                zipped.writestr(f"QQP/{name}", HEADER + b"0\t1\t2\tSmuggled?\tIn?\t1\n")
+        return path
+
+    monkeypatch.setattr(module, "fetch", swap)
+    with pytest.raises(DataError, match=r"QQP-clean.zip: expected SHA-256"):
+        glue_folder(QQP)
 
 
 def test_processes_wait_for_the_one_that_unpacks(cache, monkeypatch):

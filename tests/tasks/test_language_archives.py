@@ -28,6 +28,10 @@ def test_official_files_are_unpacked_once_and_only_those_asked_for(tmp_path, mon
 
     monkeypatch.setenv("PADDLENLP_EXT_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(language_archives, "fetch", fetch)
+    extract = language_archives.extract
+    monkeypatch.setattr(
+        language_archives, "extract", lambda path, members, _: extract(path, members)
+    )
     folder = official_folder(XNLI, "train", ["en"])
     assert [path.name for path in folder.rglob("*.tsv")] == ["multinli.train.en.tsv"]
     assert official_folder(XNLI, "train", ["en"]) == folder
@@ -35,6 +39,12 @@ def test_official_files_are_unpacked_once_and_only_those_asked_for(tmp_path, mon
     assert official_folder(XNLI, "train") == folder
     assert read_languages(XNLI, "train", folder) == read_languages(XNLI, "train", DATA)
     assert fetched == ["XNLI-MT-1.0.zip"] * 2
+    changed = folder / "XNLI-MT-1.0/multinli/multinli.train.de.tsv"
+    changed.write_bytes(changed.read_bytes()[:-5])
+    assert read_languages(XNLI, "train", official_folder(XNLI, "train")) == read_languages(
+        XNLI, "train", DATA
+    )
+    assert fetched == ["XNLI-MT-1.0.zip"] * 3
 
 
 @pytest.mark.parametrize(("task", "split"), SPLITS)
@@ -43,7 +53,7 @@ def test_official_paths_are_those_of_the_sample_data(task, split, tmp_path, monk
     monkeypatch.setenv("PADDLENLP_EXT_HOME", str(tmp_path))
     monkeypatch.setattr(language_archives, "fetch", lambda archive: tmp_path / archive.name)
 
-    def extract(archive, members):
+    def extract(archive, members, sha256):
         names.extend(members)
         for name, target in members.items():
             target.parent.mkdir(parents=True, exist_ok=True)
