@@ -1,23 +1,16 @@
 """Runs of BERT's pretraining script with a tiny model on the sample corpus.
 
-As a program it kills such runs with SIGKILL at random moments, resumes them, and prints how they
-ended. It saves and evaluates at every other step, so many kills fall into a save.
-
-    python -m tests.scripts.pretraining_run PROCESSES KILLS FOLDER
+They save and evaluate at every other step, so many of the kills that they suffer fall into a save.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 from tests.docs.test_readmes import ROOT, script_of
-from tests.training.kill_run import kill
 
 SCRIPTS = ROOT / "examples/language_model/bert"
 PRETRAIN = SCRIPTS / "run_pretrain.py"
@@ -93,19 +86,3 @@ def losses(output: Path) -> list[float]:
     """The loss of each step, from a run's history."""
     rows = map(json.loads, (output / "history.jsonl").read_text().splitlines())
     return [row["loss"] for row in rows if "split" not in row]
-
-
-if __name__ == "__main__":
-    processes, count, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
-    prepare(folder)
-    script = script_of(PRETRAIN)
-
-    def train(processes: int, output: Path) -> dict[str, Any]:
-        script.main(pretraining(folder, output, batch_size=8 // processes))
-        for step, loss in enumerate(losses(output), start=1):
-            print(f"STEP {step} {loss!r}", flush=True)
-        last = output / f"model_{STEPS}"
-        content = b"".join((last / name).read_bytes() for name in WEIGHTS)
-        return {"digest": hashlib.sha256(content).hexdigest()}
-
-    print(json.dumps(kill(train, processes, count, folder)))

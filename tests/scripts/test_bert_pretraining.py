@@ -204,13 +204,13 @@ def test_sigterm_saves_and_the_run_continues_bit_for_bit(folder, tmp_path, proce
 
 @ONE_AND_TWO
 def test_sigkill_at_any_moment_changes_nothing(processes, tmp_path):
-    command = [sys.executable, "-m", "tests.scripts.pretraining_run", str(processes), "3"]
-    done = subprocess.run(
-        [*command, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=200
-    )
+    command = [sys.executable, "-m", "benchmarks.kill_and_resume", str(tmp_path / "not/there")]
+    command += ["--processes", str(processes), "--kills", "3", "--runs", "1"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout.splitlines()[-1])
     assert report["kills"] >= 3
+    assert report["identical"] == report["killed_runs"] >= 1
     assert len(report["digests"]) == 1
     assert report["losses"] == [1]
     assert report["steps"] == STEPS
@@ -327,6 +327,8 @@ def test_other_data_and_settings_are_refused_on_resume(folder, tmp_path):
     for change, message in (
         ({"batch_size": 4}, r"batch_size 8 \(now 4\)"),
         ({"max_steps": 7}, r"max_steps 6 \(now 7\)"),
+        ({"max_grad_norm": 0.7}, r"max_grad_norm 1\.0 \(now 0\.7\)"),
+        ({"adam_epsilon": 1e-3}, r"adam_epsilon 1e-0[68] \(now 0\.001\)"),
         ({"input_dir": folder / "data/train_0.hdf5"}, r"shards '\w+' \(now '\w+'\)"),
     ):
         with pytest.raises(UserError, match=message):

@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -62,6 +63,8 @@ def start(body: Body, processes: int, folder: Path, name: str) -> list[int]:
                 result = body(processes, folder / name)
                 (folder / f"{name}-{rank}.json").write_text(json.dumps(result))
                 os._exit(0)
+            except BaseException:
+                traceback.print_exc()
             finally:
                 os._exit(1)
         children.append(child)
@@ -92,22 +95,28 @@ def wait(children: list[int]) -> list[int]:
     return [codes[child] for child in children]
 
 
-def kill(body: Body, processes: int, kills: int, folder: Path) -> dict[str, Any]:
-    """Kill runs until there were so many kills; each is resumed until it has finished.
+def kill(body: Body, processes: int, kills: int, folder: Path, *, runs: int = 0) -> dict[str, Any]:
+    """Kill runs until there were enough kills and runs; each is resumed until it has ended.
 
     Args:
         body: Trains, or continues, in an output folder; prints a line `STEP number loss` of each
             step, and returns what holds a digest of the result as "digest".
         processes: Of each run.
-        kills: How many.
+        kills: How many, at least.
         folder: For the output folders and what the processes print and return.
+        runs: How many runs must have been killed and have ended, at least.
+
+    Returns:
+        Among others `killed_runs`, the runs that were killed once or more and ended, and
+        `identical`, those of them whose result is that of the run that was left alone.
     """
     began = time.monotonic()
     assert set(wait(start(body, processes, folder, "whole"))) == {0}
     duration = time.monotonic() - began
     moment = random.Random(processes)
     done = finished = 0
-    while done < kills:
+    killed: set[int] = set()  # numbers of runs
+    while done < kills or len(killed & {*range(finished)}) < runs:
         children = start(body, processes, folder, f"killed{finished}")
         time.sleep(moment.uniform(0.02, 0.6) * duration)
         with suppress(ProcessLookupError):  # it ended first
@@ -115,6 +124,7 @@ def kill(body: Body, processes: int, kills: int, folder: Path) -> dict[str, Any]
         codes = wait(children)
         assert not any(codes) or -signal.SIGKILL in codes, codes
         done += any(codes)
+        killed |= {finished} if any(codes) else set()
         finished += not any(codes)
     if any(codes):
         assert set(wait(start(body, processes, folder, f"killed{finished}"))) == {0}
@@ -125,11 +135,17 @@ def kill(body: Body, processes: int, kills: int, folder: Path) -> dict[str, Any]
             if line.startswith("STEP "):
                 _, step, loss = line.split()
                 losses.setdefault(step, set()).add(loss)
-    results = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    digests = {
+        path.stem: json.loads(path.read_text())["digest"]
+        for path in sorted(folder.glob("*-*.json"))
+    }
+    same = [digests[f"killed{run}-0"] == digests["whole-0"] for run in sorted(killed)]
     return {
         "kills": done,
         "finished": finished,
-        "digests": sorted({result["digest"] for result in results}),
+        "killed_runs": len(same),
+        "identical": sum(same),
+        "digests": sorted({*digests.values()}),
         "losses": sorted({len(values) for values in losses.values()}),
         "steps": len(losses),
         "seconds": duration,
