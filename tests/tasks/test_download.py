@@ -123,7 +123,7 @@ def test_files_that_were_changed_or_put_there_are_unpacked_anew(cache, monkeypat
     assert glue_folder(QQP) == folder
     assert not caplog.messages
     whole = (folder / "train.tsv").read_bytes()
-    (folder / "train.tsv").write_bytes(whole.replace(b"Who", b"Whe", 1))
+    (folder / "train.tsv").write_bytes(whole.replace(b"Who", b"Why", 1))
     glue_folder(QQP)
     assert (folder / "train.tsv").read_bytes() == whole
     for broken in ("", "[]", '{"train.tsv": 5}', "\xff"):
