@@ -5,6 +5,8 @@ kind of pretraining brings its own. `shard_set.py` makes one list of rows of man
 """
 
 import hashlib
+import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +25,9 @@ Columns = Mapping[str, Array]
 
 SUFFIXES = (".hdf5", ".h5")
 TRAINING = "train"  # in the names of files that are trained on
-DIGESTED = 1 << 16  # bytes of a file that its digest reads: its head, and the first rows
+DIGESTED = 1 << 28  # bytes of all files together that a digest reads, and at least four blocks each
+BLOCK = 1 << 16  # bytes that it reads in one piece
+MAX_RATIO = 2000  # numbers' bytes per byte that holds them; gzip packs zeros a thousandfold
 
 
 class Column(NamedTuple):
@@ -87,17 +91,28 @@ def find_shards(path: str | Path, *, held_out: bool = False, flag: str) -> list[
 
 
 def digest(paths: Sequence[Path]) -> str:
-    """Digest the names, sizes and beginnings of files: tells whether a run has the data it had.
+    """Digest the names, sizes and bytes of files: tells whether a run has the data it had.
+
+    Every byte is read of files that have 256 MiB together, each a like share. Of a longer file,
+    blocks of 64 KiB are read: its first, its last, and others evenly between them, as many as fill
+    its share. A change within what lies between them is not noticed unless it changes a size.
 
     Raises:
         DataError: A file cannot be read.
     """
     found = hashlib.sha256()
+    blocks = max(DIGESTED // BLOCK // max(len(paths), 1), 4)
     try:
         for path in paths:
-            found.update(repr((path.name, path.stat().st_size)).encode())
             with path.open("rb") as file:
-                found.update(file.read(DIGESTED))
+                size = file.seek(0, os.SEEK_END)
+                found.update(repr((path.name, size)).encode())
+                last = max(size - BLOCK, 0)
+                all_of_it = range(0, size, BLOCK)
+                some = [last * number // (blocks - 1) for number in range(blocks)]
+                for start in all_of_it if len(all_of_it) <= blocks else some:
+                    file.seek(start)
+                    found.update(file.read(BLOCK))
     except OSError as error:
         raise DataError(f"{error.filename}: cannot be read: {error.strerror}") from error
     return found.hexdigest()[:16]
@@ -116,6 +131,7 @@ def open_shard(path: Path, layout: Layout) -> Shard:
             raise _unfit(
                 path, f"lacks {', '.join(missing)} (it has {', '.join(file) or 'nothing'})"
             )
+        _require_numbers(path, [file[name] for name in layout])
         rows = file[next(iter(layout))].shape[:1]
         widths: dict[str, int] = {}
         for name, (dtype, axis) in layout.items():
@@ -149,6 +165,17 @@ def read_slice(shard: Shard, layout: Layout, start: int, stop: int) -> Columns:
                 raise _unfit(shard.path, f"{name} has numbers beyond {column.dtype}")
             columns[name] = values.astype(column.dtype, copy=False)
     return columns
+
+
+def _require_numbers(path: Path, columns: Sequence[h5py.Dataset]) -> None:
+    """Refuse a file that says it has far more numbers than it holds: room is made for each row."""
+    if not all(data.shape for data in columns):
+        raise _unfit(path, "has a column without rows")
+    said = sum(math.prod(data.shape) * data.dtype.itemsize for data in columns)
+    held = sum(data.id.get_storage_size() for data in columns)
+    if said > MAX_RATIO * held:
+        rows = columns[0].shape[0]
+        raise _unfit(path, f"says that it has {rows:,} rows, and holds {held:,} bytes of them")
 
 
 @contextmanager

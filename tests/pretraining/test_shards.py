@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from paddlenlp_ext.errors import DataError
+from paddlenlp_ext.pretraining import shards
 from paddlenlp_ext.pretraining.masked_lm import (
     HAS_PAIRS,
     LAYOUT,
@@ -239,6 +240,69 @@ def test_shards_must_fit_the_model(tmp_path):
     other = write(tmp_path / "other.hdf5", arrays(3), **{VOCABULARY: "0" * 64})
     with pytest.raises(DataError, match=r"other\.hdf5: was made with another vocabulary"):
         require_fit(open_set(same, other), words, 11)
+
+
+def test_rows_that_are_declared_and_not_there_are_refused(tmp_path):
+    path = tmp_path / "a.hdf5"
+    with h5py.File(path, "w") as file:
+        for name, values in arrays(3).items():
+            shape, chunks = (10**11, *values.shape[1:]), (3, *values.shape[1:])
+            file.create_dataset(name, shape, values.dtype, chunks=chunks, compression="gzip")
+            file[name][:3] = values
+    assert path.stat().st_size < 30_000
+    with pytest.raises(DataError, match=r"a\.hdf5: says that it has 100,000,000,000 rows"):
+        open_set(path)
+
+
+@pytest.mark.parametrize("column", [h5py.Empty("int32"), 5])
+def test_columns_without_rows_are_refused(tmp_path, column):
+    path = write(tmp_path / "a.hdf5", arrays(3))
+    with h5py.File(path, "a") as file:
+        del file["input_ids"]
+        file["input_ids"] = column
+    with pytest.raises(DataError, match=r"a\.hdf5: has a column without rows"):
+        open_set(path)
+
+
+def test_rows_of_zeros_are_packed_tightly_and_taken(tmp_path):
+    words = {name: np.zeros_like(values) for name, values in arrays(50_000).items()}
+    words["input_ids"][:, 0] = 1
+    words["input_mask"][:, 0] = 1
+    path = write(tmp_path / "a.hdf5", words)
+    assert open_set(path).num_rows == 50_000
+
+
+@pytest.mark.parametrize("place", [0, 100_000, 150_001, 299_999])
+def test_the_digest_tells_a_change_anywhere_in_small_files(tmp_path, place):
+    path = tmp_path / "one.hdf5"
+    path.write_bytes(bytes(300_000))
+    first = digest([path])
+    with path.open("rb+") as file:
+        file.seek(place)
+        file.write(b"x")
+    assert digest([path]) != first
+
+
+def test_the_digest_reads_parts_of_large_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(shards, "DIGESTED", 20 * shards.BLOCK)
+    paths = [tmp_path / "one.hdf5", tmp_path / "two.hdf5"]
+    size = 1000 * shards.BLOCK + 7
+    for path in paths:
+        with path.open("wb") as file:
+            file.truncate(size)
+    first = digest(paths)
+    seen = []
+    for place in range(0, size, shards.BLOCK):
+        with paths[1].open("rb+") as file:
+            file.seek(place)
+            file.write(b"x")
+            file.flush()
+            seen.append(digest(paths) != first)
+            file.seek(place)
+            file.write(b"\0")
+    assert seen[0]
+    assert seen[-1]
+    assert 10 <= sum(seen) <= 20  # ten blocks of each file, which may touch two of these places
 
 
 def test_the_digest_tells_other_data(tmp_path):
