@@ -45,7 +45,8 @@ LOCK = ".lock"
 OWNER = ".lock-owner"  # who holds the lock, for the message of who does not
 
 FLAG = "--resume_from_checkpoint"
-KEPT = "checkpoints saved before are whole; free some space, or choose another --output_dir"
+OTHER = "choose another --output_dir"
+KEPT = f"checkpoints saved before are whole; free some space, or {OTHER}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,23 +219,23 @@ class Checkpoints:
         return cast(Answer, answer)
 
     def _open(self) -> None:
-        above = (self.output_dir, *self.output_dir.parents)
-        self._made = [folder for folder in above if not folder.exists()]
-        self.output_dir.mkdir(parents=True, exist_ok=True)
+        here, owner = self.output_dir, self.output_dir / OWNER
         try:
+            self._made = [folder for folder in (here, *here.parents) if not folder.exists()]
+            here.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(timeout=0)
+            folders.write_text(owner, f"process {os.getpid()} on {socket.gethostname()}\n")
+            folders.sweep(here)
         except Timeout:
-            raise UserError(
-                f"{self.output_dir}: another run writes here ({_read(self.output_dir / OWNER)}); "
-                "wait for it, or choose another --output_dir"
-            ) from None
-        owner = f"process {os.getpid()} on {socket.gethostname()}"
-        folders.write_text(self.output_dir / OWNER, owner + "\n")
-        folders.sweep(self.output_dir)
+            who = f"another run writes here ({_read(owner)}); wait for it"
+            raise UserError(f"{here}: {who}, or {OTHER}") from None
+        except OSError as error:
+            why = f"{here}: is a file" if os.path.isfile(here) else _unsaved(error, here)
+            raise UserError(f"{why}; {OTHER}") from None
 
     def _chosen(self, choice: Path) -> Path:
-        folder = choice if choice.is_dir() else self.output_dir / choice
-        problem = folders.damage(folder)
+        folder = choice if os.path.isdir(choice) else self.output_dir / choice
+        problem = _damage(folder)
         if problem is None and folder not in self._manifests(folder.parent):
             problem = f"{folder}: is no checkpoint of a run"
         if problem is not None:
@@ -245,9 +246,9 @@ class Checkpoints:
         """Return the newest checkpoint that is whole, and warn of newer ones that are not."""
         manifests = self._manifests()
         newest_first = sorted(manifests, key=lambda path: -manifests[path]["step"])
-        name = _read(self.output_dir / LATEST)
+        name = Path(_read(self.output_dir / LATEST)).name  # of a folder here
         for folder in dict.fromkeys([self.output_dir / name, *newest_first][not name :]):
-            if (problem := folders.damage(folder)) is None:
+            if (problem := _damage(folder)) is None:
                 return folder
             logger.warning("%s; an earlier checkpoint is taken", problem)
         return None
@@ -323,12 +324,17 @@ class Checkpoints:
                 folders.remove(path)
 
 
+def _damage(folder: Path) -> str | None:
+    return folders.damage(folder) if os.path.isdir(folder) else f"{folder}: there is no such folder"
+
+
 def _read(path: Path) -> str:
-    """Read a line of text; empty where there is none."""
+    """Read a name or the like; empty where there is none."""
     try:
-        return path.read_text(encoding="utf-8").strip()
+        text = path.read_bytes()[:300].decode().strip()
     except (OSError, UnicodeDecodeError):
         return ""
+    return text if text.isprintable() else ""
 
 
 def _say(line: str) -> None:

@@ -247,6 +247,34 @@ def test_a_failing_save_leaves_the_earlier_checkpoint(tmp_path, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["model_100"]
 
 
+@pytest.mark.parametrize(
+    "content",
+    ["x" * 300, "x" * 10**6, "ä" * 140, "../model_100", "model_200\nmodel_100", "..", "\0"],
+)
+def test_a_latest_file_that_names_no_folder_here_is_passed_over(tmp_path, content):
+    saved(tmp_path, 100, 200)
+    (tmp_path / LATEST).write_text(content)
+    with Checkpoints(tmp_path, {"seed": 3, "batch_size": 16}) as checkpoints:
+        found = checkpoints.find(LATEST)
+    assert found is not None
+    assert found.folder == tmp_path / ("model_100" if "../" in content else "model_200")
+
+
+def test_a_chosen_name_that_no_folder_can_have(tmp_path):
+    with Checkpoints(tmp_path, {}) as checkpoints, pytest.raises(UserError, match="no such folder"):
+        checkpoints.find("x" * 300)
+
+
+def test_an_output_folder_that_cannot_be_is_named_without_a_word_of_checkpoints(tmp_path):
+    (tmp_path / "file").touch()
+    for place in (tmp_path / "file", tmp_path / "file" / "outputs", tmp_path / ("x" * 300)):
+        with pytest.raises(UserError, match=r": (cannot be written|is a file)") as caught:
+            Checkpoints(place, {})
+        assert str(place) in str(caught.value)
+        assert str(caught.value).endswith("; choose another --output_dir")
+        assert "checkpoints" not in str(caught.value)
+
+
 def test_refuses_weights_and_states_of_another_model(tmp_path):
     saved(tmp_path, 100)
     model = tiny_model()
