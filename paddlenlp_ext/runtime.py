@@ -18,7 +18,8 @@ import math
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 from paddlenlp_ext.errors import UserError
@@ -31,6 +32,8 @@ PROCESS_COUNTS = ("PADDLE_LOCAL_SIZE", "PADDLE_TRAINERS_NUM")  # the launcher's,
 # From malloc.h of the GNU C library.
 M_TRIM_THRESHOLD = -1
 M_MMAP_THRESHOLD = -3
+M_MMAP_MAX = -4
+NEVER = -1
 # As much freed memory is kept for the next step, instead of given back and faulted in again.
 KEEP_FREED_BYTES = 1 << 30
 # Blocks below this size come from the heap that is kept; the largest value that glibc takes.
@@ -165,17 +168,34 @@ def _processor() -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in fields}
 
 
+@cache
+def keep_large_blocks() -> None:
+    """Let malloc keep freed blocks of any size, too; for when all that stays has its memory.
+
+    The training loop says so after its first update, and before an evaluation. Gradients of large
+    word tables would otherwise be given back and faulted in again at every step; but what stays
+    (weights, the optimizer's state) should not lie between them, where it leaves holes.
+    """
+    if (mallopt := _mallopt()) is not None:
+        mallopt(M_MMAP_MAX, 0)
+        mallopt(M_TRIM_THRESHOLD, NEVER)
+
+
 def _keep_freed_memory() -> dict[str, str]:
     """Let malloc keep the memory of freed tensors, which the next step asks for again."""
-    asked = any(name.startswith(("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD")) for name in os.environ)
-    if asked or sys.platform != "linux":
-        return {}
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is None:  # another C library than GNU's
+    if (mallopt := _mallopt()) is None:
         return {}
     mallopt(M_MMAP_THRESHOLD, HEAP_BLOCK_BYTES)
     mallopt(M_TRIM_THRESHOLD, KEEP_FREED_BYTES)
     return {"malloc": "keeps-freed-memory"}
+
+
+def _mallopt() -> Callable[[int, int], int] | None:
+    """Find what sets malloc; None where the user does, and for other C libraries than GNU's."""
+    asked = any(name.startswith(("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD")) for name in os.environ)
+    if asked or os.environ.get(SWITCH, "1") == "0" or sys.platform != "linux":
+        return None
+    return getattr(ctypes.CDLL(None), "mallopt", None)
 
 
 def _read(path: Path) -> str:

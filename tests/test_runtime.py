@@ -182,3 +182,35 @@ logging.getLogger("paddlenlp_ext.training").warning("what a user should know")
 """
     done = ended(program, tmp_path)
     assert done.stderr.count("what a user should know") == 1
+
+
+LARGE = """
+from paddlenlp_ext import runtime
+runtime.tune()
+import ctypes
+CALL
+malloc = ctypes.CDLL(None).malloc
+malloc.argtypes, malloc.restype = [ctypes.c_size_t], ctypes.c_void_p
+block = malloc(1 << 27)
+heap = [line.split()[0].split("-") for line in open("/proc/self/maps") if "[heap]" in line]
+print(any(int(begin, 16) <= block < int(end, 16) for begin, end in heap))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="about GNU's C library")
+@pytest.mark.parametrize(
+    ("call", "environment", "kept"),
+    [
+        ("pass", {}, "False"),
+        ("runtime.keep_large_blocks()", {}, "True"),
+        ("runtime.keep_large_blocks()", {runtime.SWITCH: "0"}, "False"),
+        ("runtime.keep_large_blocks()", {"MALLOC_ARENA_MAX": "2"}, "False"),
+    ],
+)
+def test_large_blocks_are_kept_when_it_is_said(call, environment, kept):
+    program = LARGE.replace("CALL", call)
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(
+        command, env=os.environ | environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == kept

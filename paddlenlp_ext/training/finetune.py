@@ -13,6 +13,7 @@ import paddle
 from paddle import Tensor, nn
 from paddle.optimizer import Optimizer
 
+from paddlenlp_ext import runtime
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.tasks.batches import Batch, Loader
 from paddlenlp_ext.tasks.task import Metric
@@ -113,6 +114,7 @@ def evaluate(
     Raises:
         UserError: The split is empty.
     """
+    runtime.keep_large_blocks()
     scores = _score(model, loader, metric, loss, precision, None)
     assert scores is not None  # nothing could interrupt it
     return Evaluated(0, split, *scores)

@@ -15,6 +15,7 @@ import paddle
 from paddle import Tensor, nn
 from paddle.optimizer import Optimizer
 
+from paddlenlp_ext import runtime
 from paddlenlp_ext.pretraining.reader import ShardReader
 from paddlenlp_ext.pretraining.shard_set import Rows
 from paddlenlp_ext.tasks.batches import Batch
@@ -156,6 +157,7 @@ def evaluate(
     Raises:
         DataError: A shard cannot be read.
     """
+    runtime.keep_large_blocks()
     scores = _score(model, held_out, objective, precision, None)
     assert scores is not None  # nothing could interrupt it
     return Evaluated(0, split, *scores)

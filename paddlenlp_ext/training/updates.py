@@ -16,6 +16,7 @@ import paddle
 from paddle import Tensor, nn
 from paddle.optimizer import Optimizer
 
+from paddlenlp_ext import runtime
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.tasks.batches import Batch
 from paddlenlp_ext.training import distributed
@@ -126,6 +127,7 @@ class Updater:
             raise self._non_finite(step, bad_rows)
         if (schedule := schedule_of(self.optimizer)) is not None:
             schedule.step()
+        runtime.keep_large_blocks()
         return Outcome(float(loss), int(examples), skipped=bool(bad))
 
     def _backward(
