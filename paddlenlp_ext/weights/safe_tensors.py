@@ -58,7 +58,10 @@ def read_safetensors(path: Path) -> dict[str, Array]:
             )
         begin, end = entry["data_offsets"]
         dtype = np.dtype(_TYPES[entry["dtype"]])
-        array = view_array(data[begin:end], dtype, tuple(entry["shape"]), False)
+        try:
+            array = view_array(data[begin:end], dtype, tuple(entry["shape"]), False)
+        except ValueError as error:  # more axes than arrays have, or sizes that overflow
+            raise WeightsError(f"{path}: {name[:80]!r}: {error}; take another file") from error
         tensors[name] = widen_bfloat16(array) if entry["dtype"] == "BF16" else array
     return tensors
 

@@ -162,3 +162,14 @@ def test_a_header_of_an_exabyte_is_refused(tmp_path: Path) -> None:
     for read in (read_safetensors, read_metadata):
         with pytest.raises(WeightsError, match=r"model\.safetensors"):
             read(path)
+
+
+@pytest.mark.parametrize("shape", [[2**62, 0], [2**63, 0], [1] * 40, [1] * 100])
+def test_shapes_that_no_array_has_are_refused(shape: list[int], tmp_path: Path) -> None:
+    length = 0 if 0 in shape else 4
+    entry = {"dtype": "F32", "shape": shape, "data_offsets": [0, length]}
+    header = json.dumps({"weight": entry}).encode()
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(length))
+    with pytest.raises(WeightsError, match=r"model\.safetensors: 'weight'"):
+        read_safetensors(path)
