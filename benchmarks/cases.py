@@ -153,11 +153,14 @@ def tokenization() -> tuple[Case, ...]:
         ("rembert_fast", "RemBERT, the fast tokenizer", "slow"),
         ("ernie_m", "ERNIE-M", "slow"),
     ):
-        for pairs in (False, True) if family == "bert" else (False,):
-            ours = Job(work="tokenize", shape=family, passes=3, pairs=pairs)
+        single = Job(work="tokenize", shape=family, passes=3)
+        wanted = {"single texts": single}
+        if family == "bert":
+            wanted["pairs"] = replace(single, pairs=True)
+            wanted["SST-2's sentences"] = replace(single, english=True)
+        for what, ours in wanted.items():
             jobs = {OURS: ours, f"transformers, {peer}": replace(ours, package="transformers")}
-            what = f"{name}, {'pairs' if pairs else 'single texts'}"
-            cases.append(Case(what, jobs, unit="texts/s"))
+            cases.append(Case(f"{name}, {what}", jobs, unit="texts/s"))
     return tuple(cases)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.inputs import LABELS
-from benchmarks.jobs import TEXTS, Batches
+from benchmarks.jobs import SENTENCES, TEXTS, Batches
 from benchmarks.shapes import SHAPES
 from paddlenlp_ext import runtime
 
@@ -46,10 +46,9 @@ def sentences(wanted: list[Batches], data_dir: str, vocabulary: str, folder: Pat
         vocabulary: Folder with a vocab.txt.
         folder: For the files.
     """
-    from paddlenlp_ext.tasks.glue import glue_task, read_examples
     from paddlenlp_ext.tokenizers.wordpiece import BertTokenizer
 
-    texts = [row.text_a for row in read_examples(glue_task("SST-2"), "train", data_dir)]
+    texts = read_sentences(data_dir)
     tokenizer = BertTokenizer(Path(vocabulary) / "vocab.txt")
     for batches in wanted:
         ids = tokenizer(texts, truncation=True, max_length=batches.length)["input_ids"]
@@ -83,20 +82,22 @@ def choose(lengths: list[int], batches: Batches) -> Iterator[list[int]]:
 
 
 def texts_to_tokenize(
-    source: Path, vocabulary: Path, multilingual: Path | None, folder: Path
+    source: Path, data_dir: str, vocabulary: Path, multilingual: Path | None, folder: Path
 ) -> None:
     """Write samples of texts, and the files of the tokenizers.
 
     Args:
         source: Every field of its .tsv files and every line of its .txt files is a text.
+        data_dir: Of SST-2's files.
         vocabulary: Folder with a vocab.txt.
         multilingual: Folder with a sentencepiece model and a vocab.txt.
         folder: For the files.
     """
-    texts = read_texts(source)
-    random.Random(0).shuffle(texts)
-    size = min(SAMPLE, len(texts) // SAMPLES)
-    samples = [texts[size * number : size * (number + 1)] for number in range(SAMPLES)]
+    for name, texts in ((TEXTS, read_texts(source)), (SENTENCES, read_sentences(data_dir))):
+        random.Random(0).shuffle(texts)
+        size = min(SAMPLE, len(texts) // SAMPLES)
+        samples = [texts[size * number : size * (number + 1)] for number in range(SAMPLES)]
+        write(folder / name, f"{len(texts):,} texts", samples)
     (folder / "bert").mkdir(exist_ok=True)
     shutil.copy(vocabulary / "vocab.txt", folder / "bert/vocab.txt")
     if multilingual:
@@ -104,12 +105,18 @@ def texts_to_tokenize(
         shutil.copy(multilingual / "vocab.txt", folder / "multilingual/vocab.txt")
         model = next(multilingual.glob("*.model"))
         shutil.copy(model, folder / "multilingual/sentencepiece.model")
-    write(folder / TEXTS, f"{len(texts):,} texts", samples)
 
 
 def write(path: Path, source: str, rows: object) -> None:
     """Write rows, and what they were taken from."""
     path.write_text(json.dumps({"source": source, "rows": rows}))
+
+
+def read_sentences(data_dir: str) -> list[str]:
+    """Collect SST-2's sentences for training."""
+    from paddlenlp_ext.tasks.glue import glue_task, read_examples
+
+    return [row.text_a for row in read_examples(glue_task("SST-2"), "train", data_dir)]
 
 
 def read_texts(folder: Path) -> list[str]:
@@ -134,7 +141,8 @@ def main() -> None:
         sentences(wanted, order["sst2"], order["vocabulary"], folder)
     if order["texts"]:
         multilingual = order["multilingual"] and Path(order["multilingual"])
-        texts_to_tokenize(Path(order["texts"]), Path(order["vocabulary"]), multilingual, folder)
+        vocabulary = Path(order["vocabulary"])
+        texts_to_tokenize(Path(order["texts"]), order["sst2"], vocabulary, multilingual, folder)
 
 
 if __name__ == "__main__":

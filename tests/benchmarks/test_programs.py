@@ -32,5 +32,5 @@ def test_a_step_is_profiled(tmp_path: Path) -> None:
 
 def test_means_agree_with_paddle_and_are_timed(tmp_path: Path) -> None:
     rows = run(tmp_path, "benchmarks.cpu_means", "--rounds", "1").splitlines()[2:]
-    assert len(rows) == 7
+    assert len(rows) == 8
     assert all(row.count(" ms |") == 2 for row in rows)

@@ -182,7 +182,7 @@ def test_discriminator_is_saved_for_fine_tuning(family: str, tmp_path: Path) -> 
 @each_family
 def test_weights_of_one_net_are_refused(family: str, tmp_path: Path) -> None:
     build(family).discriminator.save_pretrained(tmp_path)
-    with pytest.raises(UserError, match="does not fit"):
+    with pytest.raises(UserError, match="holds a single model"):
         model_class(family, "ForPreTraining").from_pretrained(tmp_path)
 
 

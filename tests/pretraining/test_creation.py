@@ -239,10 +239,16 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path, size):
     assert [path.name for path in tmp_path.iterdir() if "train" in path.name] == ["train.hdf5"]
 
 
-@pytest.mark.parametrize("name", ["folder", "text.txt/train.hdf5"])
-def test_places_that_cannot_be_written_are_named(tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("folder", "is a folder; name a file"),
+        ("text.txt/train.hdf5", "cannot be written: .*write elsewhere"),
+    ],
+)
+def test_places_that_cannot_be_written_are_named(tmp_path, name, problem):
     (tmp_path / "folder").mkdir()
-    with pytest.raises(DataError, match=f"{name}: cannot be written: .*write elsewhere"):
+    with pytest.raises(DataError, match=f"{name}: {problem}"):
         create(tmp_path, name=name)
     assert not list(tmp_path.glob(".*"))
 
