@@ -233,13 +233,14 @@ def run(main: Callable[[], object]) -> NoReturn:
         if line := _line(error):
             print(f"error: {line}", file=sys.stderr)
         # After a signal to all processes, one that still works may miss another that has ended.
-        report = launcher.report_loss if _asked else launcher.report_failure
+        report = launcher.report_loss if _asked or _noted else launcher.report_failure
         report(error)
         if not line:
             raise
         sys.exit(USER_ERROR)
     finally:
         _asked.clear()
+        _noted.clear()
         launcher.end()
     sys.exit(0)
 
@@ -268,16 +269,17 @@ class Terminated(KeyboardInterrupt):
     """
 
 
-_asked: set[int] = set()  # signals that came
+_asked: set[int] = set()  # signals that this file's handler caught
+_noted: set[int] = set()  # and that others did
 
 
 def note(number: int) -> None:
     """Remember a signal that another handler than this file's has caught."""
-    _asked.add(number)
+    _noted.add(number)
 
 
 def _end(number: int, frame: FrameType | None) -> NoReturn:
-    note(number)
+    _asked.add(number)
     raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
 
