@@ -5,13 +5,13 @@ where some are dropped), and is plain Paddle on a GPU or XPU and in programs (`t
 How much faster than Paddle 3.3.1, forward and backward pass on two cores of an AMD EPYC, at the
 shapes of BERT-base on 16 texts of 128 tokens (`python -m benchmarks.cpu_means`):
 
-- `Linear` and `add_bias`, with the gradient of a bias: 2.0 times; the bias alone: 1.9;
-- `swap`, which brings attention heads in front of the positions and back: 7;
-- `add_mask`, a mask added to scores: 4;
-- `Dropout` of attention weights: 3.6;
-- `gelu`: 3;
-- `LayerNorm`: 1.6;
-- `depthwise`, a convolution of each unit alone, at the shape of ConvBERT-small: 2.4.
+- `Linear` and `add_bias`, with the gradient of a bias: 1.5 times; the bias alone: 2.3;
+- `swap`, which brings attention heads in front of the positions and back: 7.6;
+- `add_mask`, a mask added to scores: 6.7;
+- `Dropout` of attention weights: 3.0;
+- `gelu`: 2.5;
+- `LayerNorm`: 1.8;
+- `depthwise`, a convolution of each unit alone, at the shape of ConvBERT-small: 2.7.
 """
 
 from __future__ import annotations
