@@ -167,10 +167,10 @@ def _scaled(states: Tensor, kept: Tensor, scale: float) -> Tensor:
 
 def gelu(states: Tensor) -> Tensor:
     """Apply the exact GELU, by erf: float [...] -> [...]."""
-    library = onednn.gelu() if on_cpu(states) and states.dtype == paddle.float32 else None
-    if library is None:
+    kernel = onednn.gelu() if on_cpu(states) and states.dtype == paddle.float32 else None
+    if kernel is None:
         return F.gelu(states)
-    activated: Tensor = _Gelu.apply(states, library)
+    activated: Tensor = _Gelu.apply(states, kernel)
     return activated
 
 
@@ -178,12 +178,12 @@ class _Gelu(PyLayer):  # type: ignore[misc]  # untyped in Paddle
     """By oneDNN, on all cores and with vectors; Paddle's gradient has neither."""
 
     @staticmethod
-    def forward(ctx: Any, states: Tensor, library: onednn.Gelu) -> Tensor:
+    def forward(ctx: Any, states: Tensor, kernel: onednn.Gelu) -> Tensor:
         states = states.contiguous()
         activated = paddle.empty_like(states)
-        library.forward(states.size, states.data_ptr(), activated.data_ptr())
+        kernel.forward(states.size, states.data_ptr(), activated.data_ptr())
         ctx.save_for_backward(states)
-        ctx.library = library
+        ctx.kernel = kernel
         return activated
 
     @staticmethod
@@ -191,7 +191,7 @@ class _Gelu(PyLayer):  # type: ignore[misc]  # untyped in Paddle
         (states,) = ctx.saved_tensor()
         gradient, result = gradient.contiguous(), paddle.empty_like(states)
         places = (tensor.data_ptr() for tensor in (states, gradient, result))
-        ctx.library.backward(states.size, *places)
+        ctx.kernel.backward(states.size, *places)
         return result
 
 
