@@ -172,10 +172,10 @@ def _require_numbers(path: Path, columns: Sequence[h5py.Dataset]) -> None:
     if not all(data.shape for data in columns):
         raise _unfit(path, "has a column without rows")
     said = sum(math.prod(data.shape) * data.dtype.itemsize for data in columns)
-    held = sum(data.id.get_storage_size() for data in columns)
-    if said > MAX_RATIO * held:
+    stored = sum(data.id.get_storage_size() for data in columns)
+    if said > MAX_RATIO * stored:
         rows = columns[0].shape[0]
-        raise _unfit(path, f"says that it has {rows:,} rows, and holds {held:,} bytes of them")
+        raise _unfit(path, f"says that it has {rows:,} rows, and holds {stored:,} bytes of them")
 
 
 @contextmanager
