@@ -1,4 +1,4 @@
-"""Time what `paddlenlp_ext/nn/cpu.py` does beside plain Paddle, and check that both agree.
+"""Time what `paddlenlp_ext/nn/cpu/layers.py` does beside plain Paddle, and check that both agree.
 
     python -m benchmarks.cpu_means
 
@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from paddlenlp_ext import runtime
+from paddlenlp_ext.process import runtime
 
 runtime.tune()
 runtime.import_paddle()
@@ -25,7 +25,7 @@ import paddle  # noqa: E402
 from paddle import Tensor, nn  # noqa: E402
 from paddle.nn import functional as F  # noqa: E402
 
-from paddlenlp_ext.nn import cpu  # noqa: E402
+from paddlenlp_ext.nn.cpu import layers as cpu  # noqa: E402
 
 BATCH, LENGTH, WIDTH, HEADS = 16, 128, 768, 12
 UNITS, TAPS = 256, 9  # of ConvBERT-small
@@ -38,7 +38,7 @@ class Pair(NamedTuple):
     Attributes:
         name: For the table.
         inputs: That both get, and want the gradients of.
-        ours: By `nn/cpu.py`.
+        ours: By `nn/cpu/layers.py`.
         plain: By Paddle.
         trains: Whether the backward pass counts too.
         exact: Whether both draw the same numbers.

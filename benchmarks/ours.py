@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks import worker
 from benchmarks.inputs import Inputs, load, occurring_ids
 from benchmarks.jobs import Job, Outcome
-from paddlenlp_ext import runtime
+from paddlenlp_ext.process import runtime
 
 if TYPE_CHECKING:
     from paddlenlp_ext.models.base import Model

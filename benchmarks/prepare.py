@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.inputs import LABELS
 from benchmarks.jobs import SENTENCES, TEXTS, Batches
 from benchmarks.shapes import SHAPES
-from paddlenlp_ext import runtime
+from paddlenlp_ext.process import runtime
 
 SAMPLE = 4000  # texts of a timed call, if there are as many
 SAMPLES = 4  # one for warming up

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 
 from benchmarks.shapes import SHAPES
-from paddlenlp_ext import runtime
+from paddlenlp_ext.process import runtime
 
 WARM_UP, STEPS = 2, 2
 

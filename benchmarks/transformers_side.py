@@ -21,7 +21,7 @@ from transformers.models.deprecated.ernie_m import (
 from benchmarks import worker
 from benchmarks.inputs import collate, load
 from benchmarks.jobs import Job, Outcome
-from paddlenlp_ext import runtime
+from paddlenlp_ext.process import runtime
 
 
 def load_model(job: Job, folder: Path) -> Any:

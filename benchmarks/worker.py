@@ -22,7 +22,7 @@ import numpy as np
 
 from benchmarks import inputs
 from benchmarks.jobs import MARK, Job, Outcome, Package
-from paddlenlp_ext import runtime
+from paddlenlp_ext.process import runtime
 
 SIDES: dict[Package, str] = {
     "ours": "benchmarks.ours",

@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from paddlenlp_ext import runtime
+from paddlenlp_ext.process import runtime
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "examples" / "language_model" / "bert" / "run_glue.py"

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable
 from types import FrameType
 from typing import NoReturn
 
-from paddlenlp_ext import launcher
 from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.process import launcher
 
 DEVICES = ("cpu", "gpu", "xpu", "npu")
 

@@ -4,7 +4,7 @@ The one package that does something when it is imported: the settings of `runtim
 are made before Paddle is imported, and whoever imports a model is about to do that.
 """
 
-from paddlenlp_ext import runtime
+from paddlenlp_ext.process import runtime
 
 runtime.tune()
 runtime.import_paddle()

@@ -20,8 +20,8 @@ from paddlenlp_ext.nn.arrays import fill
 from paddlenlp_ext.nn.encoder import Encoder
 from paddlenlp_ext.nn.trimmed_embedding import whole_parameters
 from paddlenlp_ext.weights import folders
+from paddlenlp_ext.weights.formats.pdparams import widen_bfloat16
 from paddlenlp_ext.weights.names import NameTable
-from paddlenlp_ext.weights.pdparams import widen_bfloat16
 from paddlenlp_ext.weights.states import (
     Array,
     LoadReport,

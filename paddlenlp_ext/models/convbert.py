@@ -46,7 +46,7 @@ from paddlenlp_ext.models.replaced_tokens import (
 )
 from paddlenlp_ext.nn.attention import Attention
 from paddlenlp_ext.nn.convolution import GroupedLinear, MixedAttention
-from paddlenlp_ext.nn.cpu import Linear
+from paddlenlp_ext.nn.cpu.layers import Linear
 from paddlenlp_ext.nn.embeddings import Embeddings
 from paddlenlp_ext.nn.encoder import Encoder, EncoderLayer
 from paddlenlp_ext.nn.heads import Pooler

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from paddlenlp_ext.models.config import ModelConfig
 from paddlenlp_ext.nn.attention import Attention
-from paddlenlp_ext.nn.cpu import Linear
+from paddlenlp_ext.nn.cpu.layers import Linear
 from paddlenlp_ext.nn.encoder import EncoderLayer
 
 

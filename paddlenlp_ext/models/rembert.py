@@ -27,7 +27,7 @@ from paddlenlp_ext.models.heads import (
     ForTokenClassification,
 )
 from paddlenlp_ext.models.layers import make_layer
-from paddlenlp_ext.nn.cpu import Linear
+from paddlenlp_ext.nn.cpu.layers import Linear
 from paddlenlp_ext.nn.embeddings import Embeddings
 from paddlenlp_ext.nn.encoder import Encoder, EncoderOutput
 from paddlenlp_ext.nn.heads import Pooler, TiedLMHead

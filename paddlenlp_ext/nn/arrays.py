@@ -9,7 +9,7 @@ import paddle
 from numpy.typing import NDArray
 from paddle import Tensor
 
-from paddlenlp_ext.weights.disk import forget
+from paddlenlp_ext.files.disk import forget
 
 Array = NDArray[Any]
 

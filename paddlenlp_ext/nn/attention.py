@@ -6,7 +6,7 @@ import paddle
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
-from paddlenlp_ext.nn.cpu import Dropout, Linear, add_mask, swap
+from paddlenlp_ext.nn.cpu.layers import Dropout, Linear, add_mask, swap
 
 KeyValue = tuple[Tensor, Tensor]  # keys and values of one attention; float [B, A, L, D] each
 

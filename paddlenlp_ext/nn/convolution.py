@@ -13,7 +13,7 @@ from paddle.autograd import PyLayer
 from paddle.nn import functional as F
 
 from paddlenlp_ext.nn.attention import KeyValue, attend
-from paddlenlp_ext.nn.cpu import Dropout, Linear, add_bias, depthwise, swap
+from paddlenlp_ext.nn.cpu.layers import Dropout, Linear, add_bias, depthwise, swap
 
 
 class MixedAttention(nn.Layer):

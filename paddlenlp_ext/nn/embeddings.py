@@ -6,7 +6,7 @@ import paddle
 from paddle import Tensor, nn
 
 from paddlenlp_ext.errors import TooLongError
-from paddlenlp_ext.nn.cpu import Dropout, LayerNorm, Linear
+from paddlenlp_ext.nn.cpu.layers import Dropout, LayerNorm, Linear
 
 
 class Embeddings(nn.Layer):

@@ -11,7 +11,7 @@ from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from paddlenlp_ext.nn.attention import KeyValue
-from paddlenlp_ext.nn.cpu import Dropout, LayerNorm, gelu
+from paddlenlp_ext.nn.cpu.layers import Dropout, LayerNorm, gelu
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": gelu,  # the exact one, by erf

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
+from paddlenlp_ext.files.disk import forget
 from paddlenlp_ext.nn.arrays import as_array
-from paddlenlp_ext.weights.disk import forget
-from paddlenlp_ext.weights.safe_tensors import SparseRows
+from paddlenlp_ext.weights.formats.safe_tensors import SparseRows
 
 Array = NDArray[Any]
 
@@ -31,7 +31,7 @@ class TrimmedEmbedding(nn.Layer):
 
     Args:
         table: The whole table, which this layer then owns and changes; float32 [V, E], in memory or
-            mapped (`paddlenlp_ext.weights.disk.on_disk`).
+            mapped (`paddlenlp_ext.files.disk.on_disk`).
         used: Ids whose rows are trained, ascending; int64 [U].
 
     Attributes:

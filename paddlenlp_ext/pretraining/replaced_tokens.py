@@ -15,7 +15,6 @@ import h5py
 import numpy as np
 
 from paddlenlp_ext.errors import DataError
-from paddlenlp_ext.interrupts import held
 from paddlenlp_ext.pretraining.corpus import read_blocks
 from paddlenlp_ext.pretraining.masked_lm import vocabulary_digest
 from paddlenlp_ext.pretraining.masking import (
@@ -29,6 +28,7 @@ from paddlenlp_ext.pretraining.masking import (
 from paddlenlp_ext.pretraining.shard_set import Check
 from paddlenlp_ext.pretraining.shards import Column, Columns, Layout
 from paddlenlp_ext.pretraining.writing import ShardWriter
+from paddlenlp_ext.process.signals import held
 from paddlenlp_ext.tokenizers.base import Tokenizer
 
 LAYOUT: Layout = {

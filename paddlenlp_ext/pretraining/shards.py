@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_ext.errors import DataError
-from paddlenlp_ext.interrupts import held
+from paddlenlp_ext.process.signals import held
 
 Array = npt.NDArray[Any]
 Columns = Mapping[str, Array]

@@ -16,7 +16,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple, TypeVar
 
 from paddlenlp_ext.errors import UserError
-from paddlenlp_ext.interrupts import blocked, held
+from paddlenlp_ext.process.signals import blocked, held
 
 T = TypeVar("T")
 R = TypeVar("R")

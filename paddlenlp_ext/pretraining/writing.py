@@ -12,9 +12,9 @@ import h5py
 import numpy as np
 
 from paddlenlp_ext.errors import DataError
-from paddlenlp_ext.interrupts import held
+from paddlenlp_ext.files.disk import unwritten
 from paddlenlp_ext.pretraining.shards import Array, Columns, Layout
-from paddlenlp_ext.weights.disk import unwritten
+from paddlenlp_ext.process.signals import held
 
 CHUNK_ROWS = 256  # that are compressed, and so read, together
 

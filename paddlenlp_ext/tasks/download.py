@@ -14,11 +14,11 @@ from pathlib import Path
 from filelock import FileLock
 
 from paddlenlp_ext.errors import DataError
+from paddlenlp_ext.files.download import DownloadError, cache_folder, download
 from paddlenlp_ext.tasks.archives import extract, opened
 from paddlenlp_ext.tasks.rows import BOM, BadRow, read_rows
 from paddlenlp_ext.tasks.task import Table, Task
 from paddlenlp_ext.tasks.unpacked import find_changed, note
-from paddlenlp_ext.weights.download import DownloadError, cache_folder, download
 
 MAX_BAD_SHARE = 0.001  # of a file's rows; of QQP's, the worst, some 0.00007 are broken
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from paddlenlp_ext.errors import DataError
+from paddlenlp_ext.files.download import cache_folder
 from paddlenlp_ext.tasks.archives import extract
 from paddlenlp_ext.tasks.cross_lingual import (
     CrossLingualTask,
@@ -17,7 +18,6 @@ from paddlenlp_ext.tasks.cross_lingual import (
 )
 from paddlenlp_ext.tasks.download import fetch
 from paddlenlp_ext.tasks.unpacked import find_changed, note
-from paddlenlp_ext.weights.download import cache_folder
 
 
 def official_folder(

@@ -27,9 +27,13 @@ import numpy.typing as npt
 
 from paddlenlp_ext import __version__
 from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.files.download import cache_folder
 from paddlenlp_ext.tasks.task import TextExample
-from paddlenlp_ext.weights.download import cache_folder
-from paddlenlp_ext.weights.safe_tensors import read_metadata, read_safetensors, write_safetensors
+from paddlenlp_ext.weights.formats.safe_tensors import (
+    read_metadata,
+    read_safetensors,
+    write_safetensors,
+)
 
 if TYPE_CHECKING:
     from paddlenlp_ext.tokenizers.base import Tokenizer

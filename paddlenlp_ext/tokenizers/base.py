@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 from tokenizers import AddedToken
 
 from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.files.hub import fetch
 from paddlenlp_ext.tokenizers import saving
 from paddlenlp_ext.tokenizers.encoding import Alignment, BatchEncoding
 from paddlenlp_ext.tokenizers.inputs import Inputs
@@ -28,7 +29,6 @@ from paddlenlp_ext.tokenizers.padding import gather_columns, pad_columns, padded
 from paddlenlp_ext.tokenizers.rows import RowColumns, Segments
 from paddlenlp_ext.tokenizers.sequences import SequenceBuilding
 from paddlenlp_ext.tokenizers.truncation import Truncation
-from paddlenlp_ext.weights.hub import fetch
 
 Presets = Mapping[str, Mapping[str, Any]]  # settings by the name of a preset
 Self = TypeVar("Self", bound="Tokenizer")

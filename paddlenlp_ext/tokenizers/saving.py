@@ -14,9 +14,9 @@ from typing import Any
 from tokenizers import AddedToken
 
 from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.files.hub import find
 from paddlenlp_ext.tokenizers.settings import SETTINGS, check, check_added, check_listed
 from paddlenlp_ext.tokenizers.special_tokens import ROLES, SpecialTokens, describe
-from paddlenlp_ext.weights.hub import find
 
 CONFIG = "tokenizer_config.json"
 SPECIAL = "special_tokens_map.json"

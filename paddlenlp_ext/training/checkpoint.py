@@ -29,11 +29,11 @@ from paddle.optimizer import Optimizer
 
 from paddlenlp_ext import __version__
 from paddlenlp_ext.errors import UserError, WeightsError
+from paddlenlp_ext.files import disk
 from paddlenlp_ext.training import distributed, folders
 from paddlenlp_ext.training.events import Position
 from paddlenlp_ext.training.precision import MixedPrecision
 from paddlenlp_ext.training.run_state import restore_state, size_of, write_state
-from paddlenlp_ext.weights import disk
 
 Answer = TypeVar("Answer")
 

@@ -22,9 +22,10 @@ import paddle
 from paddle import Tensor
 from paddle import distributed as dist
 
-from paddlenlp_ext import cli, launcher, runtime
+from paddlenlp_ext import cli
 from paddlenlp_ext.errors import DeviceError
-from paddlenlp_ext.interrupts import ENDING
+from paddlenlp_ext.process import launcher, runtime
+from paddlenlp_ext.process.signals import ENDING
 
 Item = TypeVar("Item")
 

@@ -13,8 +13,8 @@ import paddle
 from paddle import Tensor, nn
 from paddle.optimizer import Optimizer
 
-from paddlenlp_ext import runtime
 from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.process import runtime
 from paddlenlp_ext.tasks.batches import Batch, Loader
 from paddlenlp_ext.tasks.task import Metric
 from paddlenlp_ext.training import distributed, loop

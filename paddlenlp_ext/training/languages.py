@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 from paddle import nn
 
-from paddlenlp_ext.results import append_result, signature
 from paddlenlp_ext.tasks.cross_lingual import (
     ALL,
     CrossLingualTask,
@@ -24,6 +23,7 @@ from paddlenlp_ext.training.events import Evaluated
 from paddlenlp_ext.training.finetune import evaluate
 from paddlenlp_ext.training.loaders import Batching, tell_left_out
 from paddlenlp_ext.training.losses import Loss
+from paddlenlp_ext.training.results import append_result, signature
 
 Languages = Sequence[str] | None  # None stands for all that there are
 

@@ -10,7 +10,7 @@ from paddle.nn.clip import _squared_l2_norm
 from paddle.optimizer import AdamW
 from paddle.optimizer.lr import LambdaDecay, LRScheduler
 
-from paddlenlp_ext.nn.cpu import on_cpu
+from paddlenlp_ext.nn.cpu.layers import on_cpu
 from paddlenlp_ext.nn.trimmed_embedding import TrimmedEmbedding, trimmed_tables
 
 NORMALISATIONS = (nn.LayerNorm, nn.BatchNorm, nn.GroupNorm)

@@ -16,11 +16,11 @@ from paddle import Tensor, nn
 from paddle.optimizer import Optimizer
 
 from paddlenlp_ext.errors import WeightsError
+from paddlenlp_ext.files.disk import forget
 from paddlenlp_ext.nn.arrays import as_array
 from paddlenlp_ext.nn.trimmed_embedding import TrimmedEmbedding, trimmed_tables
 from paddlenlp_ext.training.optimization import TableAdamW
-from paddlenlp_ext.weights.disk import forget
-from paddlenlp_ext.weights.safe_tensors import SparseRows
+from paddlenlp_ext.weights.formats.safe_tensors import SparseRows
 
 Array = npt.NDArray[Any]
 

@@ -15,9 +15,9 @@ import paddle
 from paddle import Tensor, nn
 from paddle.optimizer import Optimizer
 
-from paddlenlp_ext import runtime
 from paddlenlp_ext.pretraining.reader import ShardReader
 from paddlenlp_ext.pretraining.shard_set import Rows
+from paddlenlp_ext.process import runtime
 from paddlenlp_ext.tasks.batches import Batch
 from paddlenlp_ext.training import distributed, loop
 from paddlenlp_ext.training.events import Evaluated, Event, Position

@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from paddlenlp_ext import results
-from paddlenlp_ext.training import distributed
+from paddlenlp_ext.training import distributed, results
 from paddlenlp_ext.training.events import Evaluated, Event, Position, StepDone
 
 

@@ -9,13 +9,13 @@ from paddle import nn
 from paddle.optimizer import Optimizer
 
 from paddlenlp_ext.errors import WeightsError
+from paddlenlp_ext.files.disk import forget
 from paddlenlp_ext.nn.trimmed_embedding import whole_parameters
 from paddlenlp_ext.training import folders
 from paddlenlp_ext.training.optimization import schedule_of
 from paddlenlp_ext.training.optimizer_state import export_optimizer, restore_optimizer
 from paddlenlp_ext.training.precision import MixedPrecision
-from paddlenlp_ext.weights.disk import forget
-from paddlenlp_ext.weights.safe_tensors import read_safetensors, write_safetensors
+from paddlenlp_ext.weights.formats.safe_tensors import read_safetensors, write_safetensors
 
 OPTIMIZER = "optimizer.safetensors"
 STATE = "trainer_state.json"

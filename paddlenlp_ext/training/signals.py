@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from types import FrameType, TracebackType
 
 from paddlenlp_ext import cli
-from paddlenlp_ext.interrupts import ENDING
+from paddlenlp_ext.process.signals import ENDING
 from paddlenlp_ext.training import distributed
 
 

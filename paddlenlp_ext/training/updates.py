@@ -16,8 +16,8 @@ import paddle
 from paddle import Tensor, nn
 from paddle.optimizer import Optimizer
 
-from paddlenlp_ext import runtime
 from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.process import runtime
 from paddlenlp_ext.tasks.batches import Batch
 from paddlenlp_ext.training import distributed
 from paddlenlp_ext.training.memory import memory_explained

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from paddle import nn
 
 from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.files.disk import on_disk
 from paddlenlp_ext.models import heads
 from paddlenlp_ext.models.base import Model
 from paddlenlp_ext.nn.arrays import as_array
@@ -17,7 +18,6 @@ from paddlenlp_ext.nn.trimmed_embedding import TrimmedEmbedding
 from paddlenlp_ext.tasks.batches import Loader
 from paddlenlp_ext.tokenizers.base import Tokenizer
 from paddlenlp_ext.training import distributed
-from paddlenlp_ext.weights.disk import on_disk
 
 FLAG = "--trim_vocab"
 # Models that read words and score none: nothing but the input looks into their word table.

@@ -10,9 +10,9 @@ from typing import Any, Literal
 from numpy.typing import NDArray
 
 from paddlenlp_ext.errors import WeightsError
-from paddlenlp_ext.weights.pdparams import read_pdparams
-from paddlenlp_ext.weights.safe_tensors import read_metadata, read_safetensors
-from paddlenlp_ext.weights.torch_files import read_torch
+from paddlenlp_ext.weights.formats.pdparams import read_pdparams
+from paddlenlp_ext.weights.formats.safe_tensors import read_metadata, read_safetensors
+from paddlenlp_ext.weights.formats.torch_files import read_torch
 
 Array = NDArray[Any]
 Layout = Literal["huggingface", "paddle"]

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from paddlenlp_ext.errors import WeightsError
-from paddlenlp_ext.weights.disk import replace_file
+from paddlenlp_ext.files.disk import replace_file
+from paddlenlp_ext.files.hub import fetch
 from paddlenlp_ext.weights.files import (
     INDEX_SUFFIX,
     WEIGHT_FILES,
@@ -18,9 +19,8 @@ from paddlenlp_ext.weights.files import (
     read_index,
     read_weights,
 )
-from paddlenlp_ext.weights.hub import fetch
-from paddlenlp_ext.weights.pdparams import write_pdparams
-from paddlenlp_ext.weights.safe_tensors import write_safetensors
+from paddlenlp_ext.weights.formats.pdparams import write_pdparams
+from paddlenlp_ext.weights.formats.safe_tensors import write_safetensors
 
 CONFIG = "config.json"
 OLD_CONFIG = "model_config.json"  # PaddleNLP before 2.5

@@ -16,7 +16,8 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
-from paddlenlp_ext import cli, runtime
+from paddlenlp_ext import cli
+from paddlenlp_ext.process import runtime
 
 SCRIPT = Path(__file__).parents[2] / "examples/language_model/bert/run_glue.py"
 # Where a run is when the function is called: module, object in it if any, function.

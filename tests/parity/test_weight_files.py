@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from paddlenlp_ext.weights.files import layout_of, read_weights
-from paddlenlp_ext.weights.safe_tensors import write_safetensors
-from paddlenlp_ext.weights.torch_files import read_torch
+from paddlenlp_ext.weights.formats.safe_tensors import write_safetensors
+from paddlenlp_ext.weights.formats.torch_files import read_torch
 
 pytestmark = pytest.mark.parity
 torch = pytest.importorskip("torch")

@@ -18,7 +18,7 @@ import pytest
 
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.transformers import AutoModelForSequenceClassification, BertForPreTraining
-from paddlenlp_ext.weights import pdparams
+from paddlenlp_ext.weights.formats import pdparams
 from tests.docs.test_readmes import ROOT, script_of
 from tests.scripts.pretraining_run import (
     PRETRAIN,

@@ -10,7 +10,7 @@ import pytest
 
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.weights.files import read_weights
-from paddlenlp_ext.weights.safe_tensors import read_safetensors
+from paddlenlp_ext.weights.formats.safe_tensors import read_safetensors
 from tests.docs.test_readmes import script_of
 from tests.scripts import multilingual, test_bert_run_glue
 from tests.scripts.multilingual import DATA, ROOT, json_lines

@@ -28,7 +28,7 @@ from paddlenlp_ext.training.optimization import adamw, linear_schedule
 from paddlenlp_ext.training.updates import UpdateSettings
 from paddlenlp_ext.training.vocabulary_trimming import trim_vocabulary
 from paddlenlp_ext.weights.files import read_weights
-from paddlenlp_ext.weights.safe_tensors import read_safetensors
+from paddlenlp_ext.weights.formats.safe_tensors import read_safetensors
 
 VOCABULARY, STEPS, BATCH = 211, 24, 5
 WORDS = range(40, 150, 3)  # of the data; 37 of them

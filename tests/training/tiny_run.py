@@ -28,7 +28,7 @@ from paddlenlp_ext.training.finetune import finetune
 from paddlenlp_ext.training.losses import cross_entropy
 from paddlenlp_ext.training.optimization import adamw, linear_schedule
 from paddlenlp_ext.training.updates import UpdateSettings
-from paddlenlp_ext.weights.safe_tensors import read_safetensors, write_safetensors
+from paddlenlp_ext.weights.formats.safe_tensors import read_safetensors, write_safetensors
 
 VOCABULARY, WIDTH, CLASSES = 29, 12, 3
 

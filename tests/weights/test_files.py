@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from paddlenlp_ext.errors import WeightsError
-from paddlenlp_ext.weights import disk
-from paddlenlp_ext.weights.disk import forget, map_file, on_disk, replace_file
+from paddlenlp_ext.files import disk
+from paddlenlp_ext.files.disk import forget, map_file, on_disk, replace_file
 from paddlenlp_ext.weights.files import layout_of, read_index, read_weights
-from paddlenlp_ext.weights.pdparams import write_pdparams
-from paddlenlp_ext.weights.safe_tensors import write_safetensors
+from paddlenlp_ext.weights.formats.pdparams import write_pdparams
+from paddlenlp_ext.weights.formats.safe_tensors import write_safetensors
 from tests.weights.arrays import Arrays, assert_equal
 from tests.weights.opcodes import mapping, pickled, torch_tensor, write_zip
 

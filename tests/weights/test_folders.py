@@ -8,7 +8,7 @@ import pytest
 from paddlenlp_ext.errors import WeightsError
 from paddlenlp_ext.weights.files import WEIGHT_FILES
 from paddlenlp_ext.weights.folders import flatten_config, read_config, read_model, write_model
-from paddlenlp_ext.weights.safe_tensors import read_metadata, write_safetensors
+from paddlenlp_ext.weights.formats.safe_tensors import read_metadata, write_safetensors
 from tests.weights.arrays import assert_equal
 from tests.weights.test_files import PARTS, WHOLE, write_shards
 

@@ -20,7 +20,7 @@ import pytest
 
 from paddlenlp_ext.errors import WeightsError
 from paddlenlp_ext.weights.files import read_weights
-from paddlenlp_ext.weights.pdparams import read_pickle
+from paddlenlp_ext.weights.formats.pdparams import read_pickle
 from tests.weights.opcodes import (
     BUILD,
     MEMOIZE,

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 
 from paddlenlp_ext.errors import WeightsError
-from paddlenlp_ext.weights.pdparams import read_pdparams, read_pickle, write_pdparams
+from paddlenlp_ext.weights.formats.pdparams import read_pdparams, read_pickle, write_pdparams
 from tests.weights.arrays import STATES, Arrays, assert_equal
 from tests.weights.opcodes import array, call, many, mapping, name, pickled
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paddlenlp_ext.errors import WeightsError
-from paddlenlp_ext.weights.pickles import MAX_INSTRUCTIONS, Unpickler
+from paddlenlp_ext.weights.formats.pickles import MAX_INSTRUCTIONS, Unpickler
 from tests.weights.opcodes import (
     MEMOIZE,
     STOP,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paddlenlp_ext.errors import WeightsError
-from paddlenlp_ext.weights.safe_tensors import (
+from paddlenlp_ext.weights.formats.safe_tensors import (
     SparseRows,
     read_metadata,
     read_safetensors,

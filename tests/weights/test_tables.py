@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from paddlenlp_ext.files.hosting import HOSTED
 from paddlenlp_ext.models.auto import FAMILIES, base_class
 from paddlenlp_ext.models.base import Model
 from paddlenlp_ext.weights.folders import read_model, write_model
-from paddlenlp_ext.weights.hosting import HOSTED
 from paddlenlp_ext.weights.states import LoadReport, export_state, load_state
 from tests.models.test_contract import build, each_class
 from tests.weights.arrays import Arrays

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paddlenlp_ext.errors import WeightsError
-from paddlenlp_ext.weights.torch_files import read_torch
+from paddlenlp_ext.weights.formats.torch_files import read_torch
 from tests.weights.arrays import assert_equal, bfloat16
 from tests.weights.opcodes import (
     BUILD,

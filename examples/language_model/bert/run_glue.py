@@ -15,7 +15,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from paddlenlp_ext import cli, runtime
+from paddlenlp_ext import cli
+from paddlenlp_ext.process import runtime
 from paddlenlp_ext.training.events import Evaluated, Interrupted, StepDone
 
 UNUSED = ("eager_run",)  # flags of the original

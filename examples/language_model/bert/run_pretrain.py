@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from paddlenlp_ext import cli, runtime
+from paddlenlp_ext import cli
+from paddlenlp_ext.process import runtime
 from paddlenlp_ext.training.events import Evaluated, Event, Interrupted, StepDone
 
 if TYPE_CHECKING:

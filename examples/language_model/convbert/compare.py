@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from paddlenlp_ext import cli, runtime
+from paddlenlp_ext import cli
 from paddlenlp_ext.errors import UserError
-from paddlenlp_ext.weights import files, folders, hub
-from paddlenlp_ext.weights.hosting import HOSTED
+from paddlenlp_ext.files import hub
+from paddlenlp_ext.files.hosting import HOSTED
+from paddlenlp_ext.process import runtime
+from paddlenlp_ext.weights import files, folders
 
 if TYPE_CHECKING:
     from paddlenlp_ext.models.config import ModelConfig

@@ -14,9 +14,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from paddlenlp_ext import cli, runtime
+from paddlenlp_ext import cli
 from paddlenlp_ext.errors import UserError
-from paddlenlp_ext.weights import files, folders, hub
+from paddlenlp_ext.files import hub
+from paddlenlp_ext.process import runtime
+from paddlenlp_ext.weights import files, folders
 from paddlenlp_ext.weights.states import MOST
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from paddlenlp_ext import cli, runtime
+from paddlenlp_ext import cli
 from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.process import runtime
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:

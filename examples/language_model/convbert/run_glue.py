@@ -16,7 +16,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from paddlenlp_ext import cli, runtime
+from paddlenlp_ext import cli
+from paddlenlp_ext.process import runtime
 from paddlenlp_ext.training.events import Evaluated, Interrupted, StepDone
 
 MODEL_TYPES = ("bert", "electra", "ernie", "convbert")

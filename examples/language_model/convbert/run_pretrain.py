@@ -19,8 +19,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from paddlenlp_ext import cli, runtime
+from paddlenlp_ext import cli
 from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.process import runtime
 from paddlenlp_ext.training.events import Evaluated, Event, Interrupted, StepDone
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from paddle import nn
 from paddle.distributed.fleet.utils import recompute
 from paddle.static import InputSpec
 
-from paddlenlp_ext.nn import cpu
-from paddlenlp_ext.nn.cpu import Linear
+from paddlenlp_ext.nn.cpu import layers as cpu
+from paddlenlp_ext.nn.cpu.layers import Linear
 
 IN, OUT = 13, 7
 RANKS = {1: [IN], 2: [5, IN], 3: [3, 5, IN], 4: [2, 3, 5, IN]}

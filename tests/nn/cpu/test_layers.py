@@ -9,9 +9,9 @@ from paddle import nn
 from paddle.distributed.fleet.utils import recompute
 from paddle.nn import functional as F
 
-from paddlenlp_ext.nn import cpu
 from paddlenlp_ext.nn.attention import attention_bias
-from paddlenlp_ext.nn.cpu import Dropout, LayerNorm, add_mask, depthwise, gelu, swap
+from paddlenlp_ext.nn.cpu import layers as cpu
+from paddlenlp_ext.nn.cpu.layers import Dropout, LayerNorm, add_mask, depthwise, gelu, swap
 
 random = np.random.default_rng(31)
 

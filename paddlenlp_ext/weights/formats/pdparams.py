@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paddlenlp_ext.errors import WeightsError
-from paddlenlp_ext.weights.disk import forget, map_file, replace_file
-from paddlenlp_ext.weights.pickles import Unbuilt, Unpickler, is_name
+from paddlenlp_ext.files.disk import forget, map_file, replace_file
+from paddlenlp_ext.weights.formats.pickles import Unbuilt, Unpickler, is_name
 
 Array = NDArray[Any]
 

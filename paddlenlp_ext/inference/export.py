@@ -1,6 +1,6 @@
 """Export a model for Paddle Inference or ONNX, which then need nothing of this library.
 
-    from paddlenlp_ext.export import export_logits, export_onnx
+    from paddlenlp_ext.inference.export import export_logits, export_onnx
     export_logits(model, "served")  # served/inference.json and served/inference.pdiparams
     export_onnx(model, "served")  # served/inference.onnx
 
@@ -20,8 +20,8 @@ from paddle import Tensor, nn
 from paddle.static import InputSpec
 
 from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.files.disk import replace_file
 from paddlenlp_ext.models.base import Model
-from paddlenlp_ext.weights.disk import replace_file
 
 OPSET = 17  # of ONNX: the first with layer normalisation
 NAME = "inference"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from paddlenlp_ext.errors import WeightsError
-from paddlenlp_ext.weights.download import (
+from paddlenlp_ext.files.download import (
     DownloadError,
     NotThereError,
     cache_folder,
@@ -20,7 +20,7 @@ from paddlenlp_ext.weights.download import (
     is_offline,
     launcher_proxies,
 )
-from paddlenlp_ext.weights.hosting import HOSTED, Hosted
+from paddlenlp_ext.files.hosting import HOSTED, Hosted
 
 PROBE_TIMEOUT = 10.0  # seconds that the hub has for a first answer
 PROBE_AGAIN = 60.0  # seconds that its answer counts

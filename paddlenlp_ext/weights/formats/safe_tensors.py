@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from paddlenlp_ext.errors import WeightsError
-from paddlenlp_ext.weights.disk import forget, map_file, replace_file
-from paddlenlp_ext.weights.pdparams import view_array, widen_bfloat16
+from paddlenlp_ext.files.disk import forget, map_file, replace_file
+from paddlenlp_ext.weights.formats.pdparams import view_array, widen_bfloat16
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]

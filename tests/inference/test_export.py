@@ -11,7 +11,7 @@ import paddle
 import pytest
 
 from paddlenlp_ext.errors import UserError
-from paddlenlp_ext.export import export_logits, export_onnx
+from paddlenlp_ext.inference.export import export_logits, export_onnx
 from paddlenlp_ext.models.auto import FAMILIES
 from tests.models.test_contract import batch_for, build
 

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from paddlenlp_ext.errors import WeightsError
-from paddlenlp_ext.weights.hosting import HOSTED
-from paddlenlp_ext.weights.hub import fetch, find, is_preset
-from tests.weights.server import Server, serving
+from paddlenlp_ext.files.hosting import HOSTED
+from paddlenlp_ext.files.hub import fetch, find, is_preset
+from tests.files.server import Server, serving
 
 TOKEN = "hf_MARKER"
 # Asks for files in a process of its own, whose hub and preset are those of the test's server:
@@ -22,7 +22,8 @@ TOKEN = "hf_MARKER"
 ASK = """
 import json, os, sys
 from paddlenlp_ext.errors import WeightsError
-from paddlenlp_ext.weights import hosting, hub
+from paddlenlp_ext.files import hosting
+from paddlenlp_ext.files import hub
 address, *asked = json.loads(sys.argv[1])
 if address:
     files = {name: f"{address}/paddle/{name}" for name in ("model_state.pdparams", "vocab.txt")}
@@ -162,7 +163,7 @@ def test_every_address_is_a_protected_one_of_paddle() -> None:
 
 
 def test_finding_files_imports_nothing_slow() -> None:
-    code = "import sys, paddlenlp_ext.weights.hub; print('huggingface_hub' in sys.modules)"
+    code = "import sys, paddlenlp_ext.files.hub; print('huggingface_hub' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from paddlenlp_ext.interrupts import ENDING, held
+from paddlenlp_ext.process.signals import ENDING, held
 
 
 class EndedError(Exception):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from paddlenlp_ext import launcher
+from paddlenlp_ext.process import launcher
 
 TOKEN = 'hf_MARKER"é\\'
 
@@ -84,11 +84,12 @@ second.communicate()
 sys.exit(second.returncode)
 """
 FAIL = """
-from paddlenlp_ext import launcher
+from paddlenlp_ext.process import launcher
 launcher.report_failure(RuntimeError("reset by peer"))
 """
 JOIN = """
-from paddlenlp_ext import cli, launcher
+from paddlenlp_ext import cli
+from paddlenlp_ext.process import launcher
 def main():
     with launcher.joining():
         raise AssertionError("both were there")

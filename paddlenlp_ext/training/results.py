@@ -19,8 +19,8 @@ import numpy as np
 
 from paddlenlp_ext import __version__
 from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.files import disk
 from paddlenlp_ext.training.events import Evaluated, Position, StepDone
-from paddlenlp_ext.weights import disk
 
 RESULTS = "results.jsonl"
 HISTORY = "history.jsonl"

@@ -8,8 +8,8 @@ import json
 import pytest
 
 from paddlenlp_ext import __version__
-from paddlenlp_ext.results import CURVES, History, append_result, plot_curves, signature
 from paddlenlp_ext.training.events import Evaluated, Position, StepDone
+from paddlenlp_ext.training.results import CURVES, History, append_result, plot_curves, signature
 
 FACTS = {
     "model": "convbert-small",

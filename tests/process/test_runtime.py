@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from paddlenlp_ext import runtime
+from paddlenlp_ext.process import runtime
 
 ROOT = Path(__file__).parents[1]
 OWN = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "KMP_BLOCKTIME", "MKL_DEBUG_CPU_TYPE")
@@ -24,7 +24,7 @@ def tuned(program: str = "", **environment: str) -> dict[str, str]:
         [
             sys.executable,
             "-c",
-            f"import json, sys\n{program}\nfrom paddlenlp_ext.runtime import tune\n"
+            f"import json, sys\n{program}\nfrom paddlenlp_ext.process.runtime import tune\n"
             "print(json.dumps(tune(verbose=True)))",
         ],
         env=clean | environment,
@@ -127,7 +127,7 @@ def test_the_code_path_is_chosen_on_amd_only(vendor, flags, path):
 def test_results_change_by_rounding_only():
     program = (
         "import sys\n"
-        "from paddlenlp_ext.runtime import tune\n"
+        "from paddlenlp_ext.process.runtime import tune\n"
         "tune()\n"
         "import numpy as np, paddle\n"
         "random = np.random.default_rng(0)\n"
@@ -176,7 +176,7 @@ def test_a_signal_while_paddle_is_imported_is_no_missing_package(number, code, t
 def test_logs_are_written_after_paddle_was_imported(tmp_path):
     program = """
 import logging
-from paddlenlp_ext import runtime
+from paddlenlp_ext.process import runtime
 runtime.import_paddle()
 logging.getLogger("paddlenlp_ext.training").warning("what a user should know")
 """
@@ -185,7 +185,7 @@ logging.getLogger("paddlenlp_ext.training").warning("what a user should know")
 
 
 LARGE = """
-from paddlenlp_ext import runtime
+from paddlenlp_ext.process import runtime
 runtime.tune()
 import ctypes
 CALL

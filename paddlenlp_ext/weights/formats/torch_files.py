@@ -17,9 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paddlenlp_ext.errors import WeightsError
-from paddlenlp_ext.weights.disk import map_file
-from paddlenlp_ext.weights.pdparams import MAX_AXES, ordered_dict, view_array, widen_bfloat16
-from paddlenlp_ext.weights.pickles import Unpickler, is_name
+from paddlenlp_ext.files.disk import map_file
+from paddlenlp_ext.weights.formats.pdparams import (
+    MAX_AXES,
+    ordered_dict,
+    view_array,
+    widen_bfloat16,
+)
+from paddlenlp_ext.weights.formats.pickles import Unpickler, is_name
 
 Array = NDArray[Any]
 

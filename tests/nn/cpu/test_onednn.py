@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from paddlenlp_ext.nn import onednn
+from paddlenlp_ext.nn.cpu import onednn
 
 
 @pytest.fixture(autouse=True)

@@ -23,7 +23,7 @@ from functools import cache
 from pathlib import Path
 
 from paddlenlp_ext.errors import UserError
-from paddlenlp_ext.interrupts import blocked, held
+from paddlenlp_ext.process.signals import blocked, held
 
 SWITCH = "PADDLENLP_EXT_TUNE"
 OWN_THREADS = "PADDLENLP_EXT_THREADS"  # tells child processes that the thread count is ours

@@ -24,7 +24,7 @@ from paddle import Tensor, nn
 from paddle.autograd import PyLayer
 from paddle.nn import functional as F
 
-from paddlenlp_ext.nn import onednn
+from paddlenlp_ext.nn.cpu import onednn
 
 STEPS = 1 << 16  # probabilities are whole numbers of 16 bits
 BLOCK = 16  # neighbouring positions that a depthwise convolution computes together

@@ -8,15 +8,15 @@ import time
 
 import pytest
 
-from paddlenlp_ext.weights import download as module
-from paddlenlp_ext.weights.download import (
+from paddlenlp_ext.files import download as module
+from paddlenlp_ext.files.download import (
     DownloadError,
     NotThereError,
     cache_folder,
     download,
     launcher_proxies,
 )
-from tests.weights.faulty_server import DATA, SHA256, Handler, Server
+from tests.files.faulty_server import DATA, SHA256, Handler, Server
 
 
 @pytest.fixture
@@ -240,7 +240,7 @@ def test_plain_lines_without_a_terminal_and_no_keys_in_them(server, tmp_path, ca
 SCRIPT = """
 import sys
 from pathlib import Path
-from paddlenlp_ext.weights.download import download
+from paddlenlp_ext.files.download import download
 download(sys.argv[1], Path(sys.argv[2]), sha256=sys.argv[3])
 """
 
