@@ -203,7 +203,9 @@ def test_a_signal_that_python_drops_ends_the_run_at_the_next_question(number, co
 def test_help_does_not_wait_for_paddle():
     program = (
         "import argparse, sys\n"
-        "from paddlenlp_ext import cli, metrics, results, runtime\n"
+        "from paddlenlp_ext import cli, metrics\n"
+        "from paddlenlp_ext.process import runtime\n"
+        "from paddlenlp_ext.training import results\n"
         "cli.add_engine_arguments(argparse.ArgumentParser())\n"
         "heavy = {'paddle', 'sklearn', 'scipy', 'matplotlib'} & set(sys.modules)\n"
         "sys.exit(', '.join(heavy) or 0)\n"

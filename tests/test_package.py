@@ -30,7 +30,7 @@ def run(code: str) -> str:
         ".weights.folders",
         ".tasks.glue",
         ".cli",
-        ".results",
+        ".training.results",
     ],
 )
 def test_importing_does_not_bring_paddle(module: str) -> None:
