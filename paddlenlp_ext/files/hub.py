@@ -20,7 +20,8 @@ from paddlenlp_ext.files.download import (
     is_offline,
     launcher_proxies,
 )
-from paddlenlp_ext.files.hosting import HOSTED, Hosted
+from paddlenlp_ext.presets.families import all_presets, find_preset
+from paddlenlp_ext.presets.preset import Preset
 
 PROBE_TIMEOUT = 10.0  # seconds that the hub has for a first answer
 PROBE_AGAIN = 60.0  # seconds that its answer counts
@@ -78,7 +79,7 @@ def find(source: str, *candidates: str) -> Path | None:
 
 def is_preset(name: str) -> bool:
     """Tell whether this is the name of a published model that we know."""
-    return name in HOSTED
+    return find_preset(name) is not None
 
 
 def _search(source: str, candidates: tuple[str, ...]) -> tuple[Path | None, list[str], bool]:
@@ -89,15 +90,15 @@ def _search(source: str, candidates: tuple[str, ...]) -> tuple[Path | None, list
         return next((path for path in there if path.is_file()), None), [], True
     if source and folder.exists():
         raise WeightsError(f"{source}: is a file; expected the folder that it lies in")
-    hosted = HOSTED.get(source)
-    if hosted is None and not _REPOSITORY.fullmatch(source):
+    preset = find_preset(source)
+    if preset is None and not _REPOSITORY.fullmatch(source):
         raise _unknown(source)
-    cached = _in_cache(source, candidates) if hosted else None
+    cached = _in_cache(source, candidates) if preset else None
     if cached is not None:
         return cached, [], True
     problems: list[str] = []
     known = False
-    for place, look in _places(source, hosted):
+    for place, look in _places(source, preset):
         answer = look(candidates)
         if answer.path is not None:
             return answer.path, [], True
@@ -106,13 +107,13 @@ def _search(source: str, candidates: tuple[str, ...]) -> tuple[Path | None, list
     return None, problems, known
 
 
-def _places(source: str, hosted: Hosted | None) -> Iterator[tuple[str, Look]]:
+def _places(source: str, preset: Preset | None) -> Iterator[tuple[str, Look]]:
     """Yield what each place is called in messages, and how to get a file from it."""
-    repository = hosted.repository if hosted else source
+    repository = preset.repository if preset else source
     if repository:
         yield f"{_endpoint()}/{repository}", partial(_from_hub, repository)
-    if hosted and hosted.files:
-        yield "Paddle's hosting", partial(_from_paddle, source, hosted.files)
+    if preset and preset.files:
+        yield "Paddle's hosting", partial(_from_paddle, source, preset.files)
 
 
 # The Hugging Face Hub
@@ -219,7 +220,7 @@ def _not_found(source: str, candidates: tuple[str, ...], problems: list[str]) ->
     wanted = " or ".join(candidates)
     if not problems:
         return WeightsError(f"{source}: expected {wanted} in this folder")
-    kind = "" if source in HOSTED else "there is no such folder here, and "
+    kind = "" if is_preset(source) else "there is no such folder here, and "
     return WeightsError(
         f"{source}: {kind}no {wanted} could be had from {' nor from '.join(problems)}; put the "
         "files into a folder by hand and give the folder in place of the name"
@@ -229,9 +230,10 @@ def _not_found(source: str, candidates: tuple[str, ...], problems: list[str]) ->
 def _unknown(source: str) -> WeightsError:
     if source.startswith((".", "~", "/")) or source.count("/") > 1:
         return WeightsError(f"{source}: there is no such folder")
-    close = get_close_matches(source, HOSTED, n=3)
+    known = all_presets()
+    close = get_close_matches(source, known, n=3)
     hint = (
-        f"did you mean {' or '.join(map(repr, close))}?" if close else f"known: {', '.join(HOSTED)}"
+        f"did you mean {' or '.join(map(repr, close))}?" if close else f"known: {', '.join(known)}"
     )
     return WeightsError(
         f"{source!r} is neither a folder here nor a preset nor a repository (organisation/name); "

@@ -9,17 +9,8 @@ from typing import Any, ClassVar
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.models.base import Model
 from paddlenlp_ext.models.config import ModelConfig
+from paddlenlp_ext.presets.families import FAMILIES, family_of_class, family_of_preset
 from paddlenlp_ext.weights import folders
-
-# `model_type` in config.json, which is also the file here, and what its class names begin with.
-FAMILIES = {
-    "bert": "Bert",
-    "rembert": "RemBert",
-    "ernie_m": "ErnieM",
-    "convbert": "ConvBert",
-    "electra": "Electra",
-    "ernie": "Ernie",
-}
 
 
 def family_of(source: str) -> str:
@@ -28,24 +19,16 @@ def family_of(source: str) -> str:
     Raises:
         UserError: There is no such thing, or its family is not one of ours.
     """
-    if not Path(source).is_dir():
-        for family in FAMILIES:
-            if source in base_class(family).presets:
-                return family
+    if not Path(source).is_dir() and (preset_family := family_of_preset(source)):
+        return preset_family
     values = folders.read_config(source)
-    family = str(values.get("model_type") or _family_of_class(values))
+    name = str((values.get("architectures") or [""])[0])
+    family = str(values.get("model_type") or family_of_class(name) or name)
     if family not in FAMILIES:
         raise UserError(
             f"{source}/config.json: model_type {family!r} is not one of {', '.join(FAMILIES)}"
         )
     return family
-
-
-def _family_of_class(values: dict[str, Any]) -> str:
-    """Older PaddleNLP folders name a class only: the longest family name that it begins with."""
-    name = str((values.get("architectures") or [""])[0])
-    fitting = [family for family, prefix in FAMILIES.items() if name.startswith(prefix)]
-    return max(fitting, key=len, default=name)
 
 
 def base_class(family: str) -> type[Model]:
@@ -64,9 +47,9 @@ def model_class(family: str, task: str) -> type[Model]:
         UserError: The family has no such class.
     """
     module = import_module(f"paddlenlp_ext.models.{family}")
-    found = getattr(module, FAMILIES[family] + task, None)
+    found = getattr(module, FAMILIES[family].prefix + task, None)
     if found is None:
-        raise UserError(f"{family} has no class {FAMILIES[family]}{task}")
+        raise UserError(f"{family} has no class {FAMILIES[family].prefix}{task}")
     cls: type[Model] = found
     return cls
 

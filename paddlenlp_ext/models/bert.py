@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from paddlenlp_ext.models.base import Format
 from paddlenlp_ext.models.causal import DecoderModel, ForCausalLM
@@ -25,6 +25,7 @@ from paddlenlp_ext.models.pretraining import ForNextSentencePrediction, ForPreTr
 from paddlenlp_ext.nn.embeddings import Embeddings
 from paddlenlp_ext.nn.encoder import Encoder
 from paddlenlp_ext.nn.heads import Pooler
+from paddlenlp_ext.presets.bert import ROWS
 from paddlenlp_ext.weights.names import NameTable
 
 
@@ -43,44 +44,7 @@ class BertConfig(ModelConfig):
     pool_act: str = "tanh"
 
 
-def _chinese_roberta(hidden_size: int, layers: int) -> BertConfig:
-    """UER's small Chinese models: heads 64 wide."""
-    return BertConfig(
-        vocab_size=21128,
-        hidden_size=hidden_size,
-        num_hidden_layers=layers,
-        num_attention_heads=hidden_size // 64,
-        intermediate_size=4 * hidden_size,
-    )
-
-
-_LARGE: dict[str, Any] = {
-    "hidden_size": 1024,
-    "num_hidden_layers": 24,
-    "num_attention_heads": 16,
-    "intermediate_size": 4096,
-}
-
-PRESETS: dict[str, BertConfig] = {
-    "bert-base-uncased": BertConfig(),
-    "bert-large-uncased": BertConfig(**_LARGE),
-    "bert-base-cased": BertConfig(vocab_size=28996),
-    "bert-large-cased": BertConfig(vocab_size=28996, **_LARGE),
-    "bert-base-multilingual-uncased": BertConfig(vocab_size=105879),
-    "bert-base-multilingual-cased": BertConfig(vocab_size=119547),
-    "bert-base-chinese": BertConfig(vocab_size=21128),
-    "bert-wwm-chinese": BertConfig(vocab_size=21128),
-    "bert-wwm-ext-chinese": BertConfig(vocab_size=21128),
-    "macbert-base-chinese": BertConfig(vocab_size=21128),
-    "macbert-large-chinese": BertConfig(vocab_size=21128, **_LARGE),
-    "simbert-base-chinese": BertConfig(vocab_size=13685),
-    "uer/chinese-roberta-base": _chinese_roberta(768, 12),
-    "uer/chinese-roberta-medium": _chinese_roberta(512, 8),
-    "uer/chinese-roberta-6l-768h": _chinese_roberta(768, 6),
-    "uer/chinese-roberta-small": _chinese_roberta(512, 4),
-    "uer/chinese-roberta-mini": _chinese_roberta(256, 4),
-    "uer/chinese-roberta-tiny": _chinese_roberta(128, 2),
-}
+PRESETS = {name: BertConfig(**row.config) for name, row in ROWS.items()}
 
 # Ours beside transformers'. A decoder with a memory has the `cross_` rows.
 HF_ROWS = (

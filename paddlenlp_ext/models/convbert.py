@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import paddle
@@ -50,6 +50,7 @@ from paddlenlp_ext.nn.cpu.layers import Linear
 from paddlenlp_ext.nn.embeddings import Embeddings
 from paddlenlp_ext.nn.encoder import Encoder, EncoderLayer
 from paddlenlp_ext.nn.heads import Pooler
+from paddlenlp_ext.presets.convbert import GENERATORS, MODELS, ROWS
 from paddlenlp_ext.weights.names import NameTable, Row
 from paddlenlp_ext.weights.states import Array
 
@@ -121,39 +122,7 @@ class ConvBertConfig(ReplacedTokensConfig):
         )
 
 
-# The discriminators, under the names of the published models, and what their generators differ in.
-MODELS: dict[str, ConvBertConfig] = {
-    "convbert-base": ConvBertConfig(),
-    "convbert-medium-small": ConvBertConfig(
-        embedding_size=128,
-        hidden_size=384,
-        num_attention_heads=8,
-        intermediate_size=1536,
-        num_groups=2,
-    ),
-    "convbert-small": ConvBertConfig(
-        embedding_size=128, hidden_size=256, num_attention_heads=4, intermediate_size=1024
-    ),
-}
-GENERATORS: dict[str, dict[str, Any]] = {
-    "convbert-base": {"hidden_size": 256, "num_attention_heads": 4, "intermediate_size": 1024},
-    "convbert-medium-small": {
-        "hidden_size": 96,
-        "num_attention_heads": 2,
-        "intermediate_size": 384,
-    },
-    "convbert-small": {
-        "hidden_size": 64,
-        "num_attention_heads": 1,
-        "intermediate_size": 256,
-        "one_head_convolution": False,
-    },
-}
-PRESETS: dict[str, ConvBertConfig] = {
-    **MODELS,
-    **{f"{name}-discriminator": config for name, config in MODELS.items()},
-    **{f"{name}-generator": MODELS[name].replace(**GENERATORS[name]) for name in MODELS},
-}
+PRESETS = {name: ConvBertConfig(**row.config) for name, row in ROWS.items()}
 
 OURS, THEIRS = "encoder.layers.{}.self_attn", "encoder.layer.{}.attention.self"
 # Ours beside transformers', which has no pooler.
@@ -329,7 +298,7 @@ class ConvBertForPreTraining(ForReplacedTokens):
 
     config_class = ConvBertConfig
     presets: ClassVar[Mapping[str, ConvBertConfig]] = {
-        name: config.replace(generator=GENERATORS[name]) for name, config in MODELS.items()
+        name: PRESETS[name].replace(generator=GENERATORS[name]) for name in MODELS
     }
     names: ClassVar[Mapping[Format, NameTable]] = {
         "huggingface": joint_names((*HF_ROWS, BIAS), HF_HEADS, "convbert."),

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from paddle import Tensor, nn
 
@@ -43,6 +43,7 @@ from paddlenlp_ext.models.replaced_tokens import (
 from paddlenlp_ext.nn.embeddings import Embeddings
 from paddlenlp_ext.nn.encoder import Encoder, activation
 from paddlenlp_ext.nn.heads import TiedLMHead
+from paddlenlp_ext.presets.electra import GENERATORS, MODELS, ROWS
 from paddlenlp_ext.weights.names import NameTable
 
 
@@ -69,38 +70,7 @@ class ElectraConfig(ReplacedTokensConfig):
     summary_last_dropout: float = 0.1
 
 
-_BASE: dict[str, Any] = {
-    "embedding_size": 768,
-    "hidden_size": 768,
-    "num_attention_heads": 12,
-    "intermediate_size": 3072,
-}
-_LARGE: dict[str, Any] = {
-    "embedding_size": 1024,
-    "hidden_size": 1024,
-    "num_hidden_layers": 24,
-    "num_attention_heads": 16,
-    "intermediate_size": 4096,
-}
-# The discriminators, and what their generators differ in.
-MODELS: dict[str, ElectraConfig] = {
-    "electra-small": ElectraConfig(),
-    "electra-base": ElectraConfig(**_BASE),
-    "electra-large": ElectraConfig(**_LARGE),
-    "chinese-electra-small": ElectraConfig(vocab_size=21128),
-    "chinese-electra-base": ElectraConfig(vocab_size=21128, **_BASE),
-}
-_NARROW = {"hidden_size": 256, "num_attention_heads": 4, "intermediate_size": 1024}
-GENERATORS: dict[str, dict[str, Any]] = {
-    "electra-small": {},
-    "electra-base": _NARROW,
-    "electra-large": _NARROW,
-}
-PRESETS: dict[str, ElectraConfig] = {
-    **MODELS,
-    **{f"{name}-discriminator": MODELS[name] for name in GENERATORS},
-    **{f"{name}-generator": MODELS[name].replace(**GENERATORS[name]) for name in GENERATORS},
-}
+PRESETS = {name: ElectraConfig(**row.config) for name, row in ROWS.items()}
 
 # Ours beside transformers'. A decoder with a memory has the `cross_` rows.
 HF_ROWS = (
@@ -252,7 +222,7 @@ class ElectraForPreTraining(ForReplacedTokens):
 
     config_class = ElectraConfig
     presets: ClassVar[Mapping[str, ElectraConfig]] = {
-        name: config.replace(generator=GENERATORS.get(name)) for name, config in MODELS.items()
+        name: PRESETS[name].replace(generator=GENERATORS.get(name)) for name in MODELS
     }
     names: ClassVar[Mapping[Format, NameTable]] = {
         "huggingface": joint_names(HF_ROWS, HF_HEADS, "electra."),

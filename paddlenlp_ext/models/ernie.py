@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from paddle import Tensor, nn
 
@@ -28,6 +28,7 @@ from paddlenlp_ext.models.pretraining import ForNextSentencePrediction, ForPreTr
 from paddlenlp_ext.nn.embeddings import Embeddings
 from paddlenlp_ext.nn.encoder import Encoder
 from paddlenlp_ext.nn.heads import Pooler
+from paddlenlp_ext.presets.ernie import ROWS
 from paddlenlp_ext.weights.names import NameTable
 
 
@@ -52,72 +53,7 @@ class ErnieConfig(ModelConfig):
     pool_act: str = "tanh"
 
 
-_LARGE: dict[str, Any] = {
-    "hidden_size": 1024,
-    "num_hidden_layers": 24,
-    "num_attention_heads": 16,
-    "intermediate_size": 4096,
-}
-# ERNIE 1.0 and 2.0, Chinese and English; the first has one position more than usual.
-_CHINESE: dict[str, Any] = {"vocab_size": 18000, "hidden_act": "relu"}
-_ENGLISH = ErnieConfig(type_vocab_size=4)
-_ERNIE_1 = ErnieConfig(max_position_embeddings=513, **_CHINESE)
-
-
-def _ernie_3(layers: int, hidden_size: int, heads: int = 12, **others: Any) -> ErnieConfig:
-    """One of the Chinese models of ERNIE 3.0."""
-    return ErnieConfig(
-        vocab_size=40000,
-        num_hidden_layers=layers,
-        hidden_size=hidden_size,
-        num_attention_heads=heads,
-        intermediate_size=4 * hidden_size,
-        max_position_embeddings=2048,
-        type_vocab_size=4,
-        **{"task_type_vocab_size": 16, "use_task_id": True, **others},
-    )
-
-
-_ERNIE_3: dict[str, ErnieConfig] = {
-    "base": _ernie_3(12, 768, task_type_vocab_size=3),
-    "medium": _ernie_3(6, 768),
-    "mini": _ernie_3(6, 384),
-    "micro": _ernie_3(4, 384),
-    "nano": _ernie_3(4, 312),
-}
-
-PRESETS: dict[str, ErnieConfig] = {
-    "ernie-1.0": _ERNIE_1,
-    "ernie-1.0-base-zh": _ERNIE_1,
-    "ernie-1.0-base-zh-cw": ErnieConfig(vocab_size=40000, type_vocab_size=4, use_task_id=True),
-    "ernie-1.0-large-zh-cw": ErnieConfig(**_CHINESE, **_LARGE | {"intermediate_size": 3072}),
-    "ernie-tiny": ErnieConfig(
-        vocab_size=50006,
-        hidden_act="relu",
-        max_position_embeddings=600,
-        **_LARGE | {"num_hidden_layers": 3},
-    ),
-    "ernie-2.0-base-zh": _ERNIE_1.replace(type_vocab_size=4),
-    "ernie-2.0-large-zh": ErnieConfig(
-        vocab_size=12800, hidden_act="relu", type_vocab_size=4, **_LARGE
-    ),
-    "ernie-2.0-base-en": _ENGLISH,
-    "ernie-2.0-base-en-finetuned-squad": _ENGLISH,
-    "ernie-2.0-large-en": _ENGLISH.replace(**_LARGE),
-    "ernie-3.0-xbase-zh": _ernie_3(20, 1024, 16),
-    **{f"ernie-3.0-{size}-zh": config for size, config in _ERNIE_3.items()},
-    **{f"ernie-3.0-tiny-{size}-v1-zh": config for size, config in _ERNIE_3.items()},
-    **{
-        f"ernie-3.0-tiny-{size}-v2-zh": config.replace(use_task_id=False)
-        for size, config in _ERNIE_3.items()
-    },
-    "ernie-3.0-tiny-pico-v2-zh": _ernie_3(3, 128, 2, use_task_id=False),
-    **{f"uie-{size}": config for size, config in _ERNIE_3.items()},
-    **{f"uie-senta-{size}": config for size, config in _ERNIE_3.items()},
-    "uie-base-answer-extractor": _ERNIE_3["base"],
-    "uie-base-qa-filter": _ERNIE_3["base"],
-    "uie-base-en": _ENGLISH.replace(use_task_id=True),
-}
+PRESETS = {name: ErnieConfig(**row.config) for name, row in ROWS.items()}
 
 # Ours beside transformers'. A decoder with a memory has the `cross_` rows.
 HF_ROWS = (

@@ -36,6 +36,7 @@ from paddlenlp_ext.nn.attention import attention_bias
 from paddlenlp_ext.nn.embeddings import Embeddings
 from paddlenlp_ext.nn.encoder import Encoder
 from paddlenlp_ext.nn.heads import Pooler
+from paddlenlp_ext.presets.ernie_m import ROWS
 from paddlenlp_ext.weights.names import NameTable
 
 FIRST_POSITION = 2  # row of the position table: the original counts on from the padding token's 1
@@ -78,19 +79,7 @@ class ErnieMConfig(ModelConfig):
         return self
 
 
-_LARGE: dict[str, Any] = {
-    "hidden_size": 1024,
-    "num_hidden_layers": 24,
-    "num_attention_heads": 16,
-    "intermediate_size": 4096,
-}
-
-PRESETS: dict[str, ErnieMConfig] = {
-    "ernie-m-base": ErnieMConfig(),
-    "ernie-m-large": ErnieMConfig(**_LARGE),
-    "uie-m-base": ErnieMConfig(),
-    "uie-m-large": ErnieMConfig(**_LARGE),
-}
+PRESETS = {name: ErnieMConfig(**row.config) for name, row in ROWS.items()}
 
 # Ours beside PaddleNLP's: the encoder's names are the same.
 PADDLENLP_ROWS = (

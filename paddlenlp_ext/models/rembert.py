@@ -31,6 +31,7 @@ from paddlenlp_ext.nn.cpu.layers import Linear
 from paddlenlp_ext.nn.embeddings import Embeddings
 from paddlenlp_ext.nn.encoder import Encoder, EncoderOutput
 from paddlenlp_ext.nn.heads import Pooler, TiedLMHead
+from paddlenlp_ext.presets.rembert import ROWS
 from paddlenlp_ext.weights.names import NameTable
 
 
@@ -77,7 +78,7 @@ class RemBertConfig(ModelConfig):
         return values
 
 
-PRESETS: dict[str, RemBertConfig] = {"rembert": RemBertConfig()}
+PRESETS = {name: RemBertConfig(**row.config) for name, row in ROWS.items()}
 
 # Ours beside transformers'. A decoder with a memory has the `cross_` rows.
 HF_ROWS = (

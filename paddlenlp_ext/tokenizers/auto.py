@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.presets.families import FAMILIES, family_of_class, find_preset
 from paddlenlp_ext.tokenizers import saving
 from paddlenlp_ext.tokenizers.base import Tokenizer
 from paddlenlp_ext.tokenizers.sentencepiece import (
@@ -18,15 +19,18 @@ from paddlenlp_ext.tokenizers.wordpiece import (
 )
 from paddlenlp_ext.weights import folders
 
-# By `model_type` in config.json. The class names are those of `tokenizer_class`.
-FAMILIES: dict[str, type[Tokenizer]] = {
-    "bert": BertTokenizer,
-    "convbert": ConvBertTokenizer,
-    "electra": ElectraTokenizer,
-    "ernie": ErnieTokenizer,
-    "ernie_m": ErnieMTokenizer,
-    "rembert": RemBertTokenizer,
+CLASSES: dict[str, type[Tokenizer]] = {
+    cls.__name__: cls
+    for cls in (
+        BertTokenizer,
+        ConvBertTokenizer,
+        ElectraTokenizer,
+        ErnieTokenizer,
+        ErnieMTokenizer,
+        RemBertTokenizer,
+    )
 }
+BY_FAMILY = {family: CLASSES[row.tokenizer] for family, row in FAMILIES.items()}
 
 
 class AutoTokenizer:
@@ -44,38 +48,39 @@ class AutoTokenizer:
             UserError: It is of no family here, or a file is missing or broken.
         """
         source = str(pretrained_model_name_or_path)
-        return family_of(source).from_pretrained(source, **overrides)
+        return class_of(source).from_pretrained(source, **overrides)
 
 
-def family_of(source: str) -> type[Tokenizer]:
-    """Find the tokenizer class: of a preset by its name, else as the saved files say.
+def class_of(source: str) -> type[Tokenizer]:
+    """Find the tokenizer class: of a preset by its row, else as the saved files say.
 
     Raises:
-        UserError: The files do not tell, or name a family that is not here.
+        UserError: The row or the files name a class or a family that is not here.
     """
-    if not Path(source).is_dir():
-        for family in FAMILIES.values():
-            if source in family.presets:
-                return family
-    names = {family.__name__: family for family in FAMILIES.values()}
+    preset = None if Path(source).is_dir() else find_preset(source)
+    if preset is not None:
+        if preset.tokenizer not in CLASSES:
+            raise UserError(
+                f"{source}: its tokenizer is {preset.tokenizer}, which is not one of "
+                f"{', '.join(CLASSES)}; take another preset, or give the model ids of PaddleNLP's"
+            )
+        return CLASSES[preset.tokenizer]
     saved = saving.read_settings(source).get("tokenizer_class")
     if saved is not None:
         # transformers calls the same tokenizer "...Fast" when it runs on the `tokenizers` library.
-        found = names.get(str(saved)) or names.get(str(saved).removesuffix("Fast"))
+        found = CLASSES.get(str(saved)) or CLASSES.get(str(saved).removesuffix("Fast"))
         if found is None:
             raise UserError(
                 f"{source}/{saving.CONFIG}: tokenizer_class {saved!r} is not one of "
-                f"{', '.join(names)}"
+                f"{', '.join(CLASSES)}"
             )
         return found
     config = folders.read_config(source)
+    # Older PaddleNLP folders name a class of a model only.
     model = str(config.get("model_type") or (config.get("architectures") or [""])[0])
-    # Older PaddleNLP folders name a class only: "ErnieMForTokenClassification" begins with both
-    # "Ernie" and "ErnieM", and the longer one is meant.
-    fitting = [name for name in names if model.startswith(name.removesuffix("Tokenizer"))]
-    found = FAMILIES.get(model) or names.get(max(fitting, key=len, default=""))
-    if found is None:
+    family = model if model in FAMILIES else family_of_class(model)
+    if family is None:
         raise UserError(
             f"{source}/config.json: model_type {model!r} is not one of {', '.join(FAMILIES)}"
         )
-    return found
+    return BY_FAMILY[family]

@@ -15,6 +15,7 @@ from tokenizers import AddedToken
 
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.files.hub import fetch
+from paddlenlp_ext.presets.families import find_preset
 from paddlenlp_ext.tokenizers import saving
 from paddlenlp_ext.tokenizers.encoding import Alignment, BatchEncoding
 from paddlenlp_ext.tokenizers.inputs import Inputs
@@ -30,7 +31,6 @@ from paddlenlp_ext.tokenizers.rows import RowColumns, Segments
 from paddlenlp_ext.tokenizers.sequences import SequenceBuilding
 from paddlenlp_ext.tokenizers.truncation import Truncation
 
-Presets = Mapping[str, Mapping[str, Any]]  # settings by the name of a preset
 Self = TypeVar("Self", bound="Tokenizer")
 
 
@@ -59,7 +59,6 @@ class Tokenizer(SequenceBuilding):
         "attention_mask",
     )
     odd_token: ClassVar[Literal["longer", "first"]] = "longer"
-    presets: ClassVar[Presets] = {}
 
     def __init__(
         self,
@@ -130,8 +129,8 @@ class Tokenizer(SequenceBuilding):
         """
         source = str(pretrained_model_name_or_path)
         files = [fetch(source, name) for name in cls.vocab_files]
-        preset = None if Path(source).is_dir() else cls.presets.get(source)
-        saved = saving.read_settings(source) if preset is None else preset
+        preset = None if Path(source).is_dir() else find_preset(source)
+        saved = saving.read_settings(source) if preset is None else preset.settings
         # Saved settings of other libraries that mean nothing here are left out; an override that
         # nobody knows is a mistake, and Python says so.
         return cls(*files, **{**saving.known_settings(saved, cls), **overrides})

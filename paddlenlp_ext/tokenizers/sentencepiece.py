@@ -3,12 +3,11 @@
 from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import tokenizers
 from tokenizers import AddedToken
 
-from paddlenlp_ext.tokenizers.base import Presets
 from paddlenlp_ext.tokenizers.layout import Layout
 from paddlenlp_ext.tokenizers.sentencepiece_base import SentencePieceTokenizer
 from paddlenlp_ext.tokenizers.spans import SPACE, Piece
@@ -31,7 +30,6 @@ class RemBertTokenizer(SentencePieceTokenizer):
     """
 
     vocab_files = ("sentencepiece.model",)
-    presets: ClassVar[Presets] = {"rembert": {"model_max_length": 512}}
 
     def __init__(
         self,
@@ -127,10 +125,6 @@ class ErnieMTokenizer(SentencePieceTokenizer):
     vocab_files = ("vocab.txt", "sentencepiece.bpe.model")
     model_input_names = ("input_ids",)  # the model has no token types
     layout = Layout(separators=2, first_type=0)
-    presets: ClassVar[Presets] = {
-        name: {"model_max_length": 512}
-        for name in ("ernie-m-base", "ernie-m-large", "uie-m-base", "uie-m-large")
-    }
 
     def __init__(
         self,

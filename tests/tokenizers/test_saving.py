@@ -10,7 +10,7 @@ import pytest
 from tokenizers import AddedToken
 
 from paddlenlp_ext.errors import UserError, WeightsError
-from paddlenlp_ext.tokenizers.auto import FAMILIES
+from paddlenlp_ext.tokenizers.auto import BY_FAMILY
 from paddlenlp_ext.tokenizers.base import Tokenizer
 from paddlenlp_ext.tokenizers.settings import SETTINGS
 from paddlenlp_ext.tokenizers.wordpiece import BertTokenizer
@@ -138,7 +138,7 @@ def test_lengths_may_be_written_as_a_float(make_folder: MakeFolder) -> None:
     assert type(found) is int
 
 
-@pytest.mark.parametrize("family", FAMILIES.values())
+@pytest.mark.parametrize("family", BY_FAMILY.values())
 def test_every_argument_of_a_constructor_is_checked(family: type) -> None:
     for base in (family, Tokenizer):
         parameters = inspect.signature(base).parameters.values()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken
 
 from paddlenlp_ext.errors import UserError
-from paddlenlp_ext.tokenizers.auto import AutoTokenizer, family_of
+from paddlenlp_ext.tokenizers.auto import AutoTokenizer, class_of
 from paddlenlp_ext.tokenizers.sentencepiece import (
     ErnieMTokenizer,
     RemBertTokenizer,
@@ -203,7 +203,7 @@ def test_saving(
         assert again.roles["mask_token"].lstrip == tokenizer.roles["mask_token"].lstrip
         assert pickle.loads(pickle.dumps(tokenizer))(TEXT) == tokenizer(TEXT)
     assert (tmp_path / "f/tokenizer.json").is_file()
-    assert [family_of(name) for name in ("rembert", "uie-m-base")] == [
+    assert [class_of(name) for name in ("rembert", "uie-m-base")] == [
         RemBertTokenizer,
         ErnieMTokenizer,
     ]

@@ -9,8 +9,6 @@ from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.tokenizers.wordpiece import (
     BertTokenizer,
     ConvBertTokenizer,
-    ElectraTokenizer,
-    ErnieTokenizer,
 )
 from tests.tokenizers.conftest import VOCABULARY, MakeFolder
 
@@ -136,21 +134,6 @@ def test_looking_tokens_up(tokenizer: BertTokenizer) -> None:
     assert tokenizer.get_vocab() == {token: line for line, token in enumerate(VOCABULARY)}
     ids = (tokenizer.unk_token_id, tokenizer.cls_token_id, tokenizer.sep_token_id)
     assert (*ids, tokenizer.pad_token_id, tokenizer.mask_token_id) == (0, 1, 2, 3, 4)
-
-
-def test_presets_know_their_case() -> None:
-    lower = {
-        name: settings["do_lower_case"]
-        for family in (BertTokenizer, ConvBertTokenizer, ElectraTokenizer, ErnieTokenizer)
-        for name, settings in family.presets.items()
-    }
-    cased = {name for name, is_lower in lower.items() if not is_lower}
-    assert cased == {
-        *("bert-base-cased", "bert-large-cased", "bert-base-multilingual-cased"),
-        *("bert-base-chinese", "bert-wwm-chinese", "bert-wwm-ext-chinese"),
-        *("macbert-base-chinese", "macbert-large-chinese"),
-    }
-    assert {"convbert-small", "electra-base-generator", "ernie-1.0"} < lower.keys()
 
 
 def test_pickled_tokenizers_work(tokenizer: BertTokenizer) -> None:

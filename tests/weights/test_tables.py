@@ -7,8 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from paddlenlp_ext.files.hosting import HOSTED
-from paddlenlp_ext.models.auto import FAMILIES, base_class
 from paddlenlp_ext.models.base import Model
 from paddlenlp_ext.weights.folders import read_model, write_model
 from paddlenlp_ext.weights.states import LoadReport, export_state, load_state
@@ -64,8 +62,3 @@ def test_every_name_counts(family: str, task: str, layout: str) -> None:
         _, report = load_state({k: v for k, v in theirs.items() if k != name}, table, shapes)
         assert report.missing == (() if mine in repeated else (mine,))
         assert report.unexpected == ()
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_every_preset_has_a_place(family: str) -> None:
-    assert base_class(family).presets.keys() <= HOSTED.keys()

@@ -21,7 +21,7 @@ import numpy as np
 from paddlenlp_ext import cli
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.files import hub
-from paddlenlp_ext.files.hosting import HOSTED
+from paddlenlp_ext.presets.families import find_preset
 from paddlenlp_ext.process import runtime
 from paddlenlp_ext.weights import files, folders
 
@@ -115,13 +115,13 @@ def compare(name: str) -> float:
         ours = run_ours(source, batch, Path(temporary) if layout == "paddle" else None)
         folder = Path(temporary) if layout == "paddle" else local_folder(source)
         theirs = run_theirs(folder, batch)
-    hosted = HOSTED.get(name)
-    print(f"huggingface {(hosted and hosted.repository) or name} vs paddle {name}")
+    preset = find_preset(name)
+    print(f"huggingface {(preset and preset.repository) or name} vs paddle {name}")
     difference = (torch.tensor(ours) - torch.tensor(theirs)).abs()
     print("mean difference:", difference.mean())
     print("max difference:", difference.max())
     weights = "the folder's or repository's weights"
-    if hosted:
+    if preset:
         weights = "published weights" if source == name else RANDOM
     print(f"({weights})", flush=True)
     return float(difference.max())

@@ -267,13 +267,13 @@ def train(args: argparse.Namespace) -> dict[str, float]:
 def load(args: argparse.Namespace, checkpoint: Path | None) -> tuple[ForReplacedTokens, Tokenizer]:
     """Take the model and the vocabulary of a checkpoint, or those that the command line names."""
     from paddlenlp_ext.models.auto import model_class
-    from paddlenlp_ext.tokenizers.auto import FAMILIES
+    from paddlenlp_ext.tokenizers.auto import BY_FAMILY
 
     source = str(checkpoint or args.model_name_or_path)
     cls = model_class(args.model_type, "ForPreTraining")
     is_new = args.from_scratch or (source in cls.presets and not Path(source).is_dir())
     vocabulary = source if checkpoint else args.tokenizer_name or source
-    tokenizer = FAMILIES[args.model_type].from_pretrained(vocabulary)
+    tokenizer = BY_FAMILY[args.model_type].from_pretrained(vocabulary)
     if is_new and checkpoint is None:
         model = cls(cls.read_config(source).replace(vocab_size=len(tokenizer)))
     else:

@@ -1,0 +1,1 @@
+"""One row a preset, one file a family: its config, its tokenizer, and where its files are."""
