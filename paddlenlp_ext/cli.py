@@ -8,15 +8,15 @@ Paddle, so `--help` answers at once.
 import argparse
 import errno
 import math
-import signal
+import re
 import sys
-import threading
 from collections.abc import Callable, Iterable
-from types import FrameType
+from functools import partial
 from typing import NoReturn
 
 from paddlenlp_ext.errors import UserError
-from paddlenlp_ext.process import launcher
+from paddlenlp_ext.process import launcher, signals
+from paddlenlp_ext.process.spawn import spawn as start_processes
 
 DEVICES = ("cpu", "gpu", "xpu", "npu")
 
@@ -27,8 +27,11 @@ USER_ERROR = 2  # exit codes; argparse takes 2 as well
 INTERRUPTED = 130  # what a shell shows for a program that Ctrl-C ended
 TERMINATED = 143  # and for one that SIGTERM ended
 
+# A setting in backticks, or a text in quotes as `repr` writes it; "dev's" opens none.
+SETTING = re.compile(r"""(?<!\w)'(?:\\.|[^'\\])*'|(?<!\w)"(?:\\.|[^"\\])*"|`([a-z][a-z0-9_]*)`""")
+
 # The engine's flags that decide what a run comes to; one that is continued must have the same.
-DECIDING = (
+AFFECTS_RESULT = (
     "gradient_accumulation_steps",
     "max_grad_norm",
     "use_amp",
@@ -39,7 +42,7 @@ DECIDING = (
 )
 
 
-def whole_number(text: str) -> int:
+def integer(text: str) -> int:
     """Parse a whole number, also one that is written as "1e5"."""
     try:
         value = float(text)
@@ -52,21 +55,21 @@ def whole_number(text: str) -> int:
     return int(value)
 
 
-def positive_number(text: str) -> int:
+def positive_int(text: str) -> int:
     """Parse a whole number that is at least 1."""
-    if (value := whole_number(text)) < 1:
+    if (value := integer(text)) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
     return value
 
 
-def count(text: str) -> int:
+def non_negative_int(text: str) -> int:
     """Parse a whole number that is at least 0."""
-    if (value := whole_number(text)) < 0:
+    if (value := integer(text)) < 0:
         raise argparse.ArgumentTypeError(f"expected a whole number of at least 0, got {text!r}")
     return value
 
 
-def amount(text: str) -> float:
+def non_negative_float(text: str) -> float:
     """Parse a number that is at least 0."""
     try:
         if 0 <= (value := float(text)) < math.inf:
@@ -76,14 +79,14 @@ def amount(text: str) -> float:
     raise argparse.ArgumentTypeError(f"expected a number of at least 0, got {text!r}")
 
 
-def positive_amount(text: str) -> float:
+def positive_float(text: str) -> float:
     """Parse a number above 0."""
-    if (value := amount(text)) == 0:
+    if (value := non_negative_float(text)) == 0:
         raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
     return value
 
 
-def share(text: str) -> float:
+def probability(text: str) -> float:
     """Parse a part of a whole, from 0 to 1."""
     try:
         if 0 <= (value := float(text)) <= 1:
@@ -144,7 +147,7 @@ def add_engine_arguments(
             group.add_argument(f"--{name}", **options)  # type: ignore[arg-type]
 
     switch = {"type": boolean, "nargs": "?", "const": True, "default": False, "metavar": "BOOL"}
-    add("seed", type=count, default=42, help="of data order, dropout and new weights")
+    add("seed", type=non_negative_int, default=42, help="of data order, dropout and new weights")
     add("data_dir", default=None, help="folder of the data files; without it they are downloaded")
     add(
         "resume_from_checkpoint",
@@ -155,20 +158,25 @@ def add_engine_arguments(
     )
     add(
         "keep_checkpoints",
-        type=count,
+        type=non_negative_int,
         default=0,
         help="keep only the newest N checkpoints and the best one; 0 keeps all",
     )
-    add("eval_batch_size", type=positive_number, default=None, help="default: --batch_size")
-    add("max_train_samples", type=positive_number, default=None, help="use the first N rows only")
-    add("max_eval_samples", type=positive_number, default=None, help="use the first N rows only")
+    add("eval_batch_size", type=positive_int, default=None, help="default: --batch_size")
+    add("max_train_samples", type=positive_int, default=None, help="use the first N rows only")
+    add("max_eval_samples", type=positive_int, default=None, help="use the first N rows only")
     add(
         "gradient_accumulation_steps",
-        type=positive_number,
+        type=positive_int,
         default=1,
         help="batches per update; their examples weigh the same, however they are split",
     )
-    add("max_grad_norm", type=amount, default=1.0, help="clip the global norm; 0 does not clip")
+    add(
+        "max_grad_norm",
+        type=non_negative_float,
+        default=1.0,
+        help="clip the global norm; 0 does not clip",
+    )
     add("use_amp", **switch, help="train in mixed precision (GPU and XPU)")
     add(
         "amp_level",
@@ -177,7 +185,7 @@ def add_engine_arguments(
         help="O1 casts chosen operations, O2 the whole model, with float32 master weights",
     )
     add("amp_dtype", choices=("float16", "bfloat16"), default="float16", help="of mixed precision")
-    add("scale_loss", type=positive_amount, default=2.0**15, help="first loss scale, for float16")
+    add("scale_loss", type=positive_float, default=2.0**15, help="first loss scale, for float16")
     add("recompute", **switch, help="save memory: compute activations again in the backward pass")
     if trims_vocabulary:
         add(
@@ -215,14 +223,12 @@ def run(main: Callable[[], object]) -> NoReturn:
     into `FAILED.json` of its log folder.
     """
     launcher.begin()
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, _end)
+    signals.raise_on_signals()
     try:
         main()
     except KeyboardInterrupt as error:
         launcher.report_loss(error)
-        sys.exit(TERMINATED if isinstance(error, Terminated) else INTERRUPTED)
+        sys.exit(TERMINATED if isinstance(error, signals.Terminated) else INTERRUPTED)
     except SystemExit as error:
         if error.code in (INTERRUPTED, TERMINATED):
             launcher.report_loss(error)
@@ -233,22 +239,44 @@ def run(main: Callable[[], object]) -> NoReturn:
         if line := _line(error):
             print(f"error: {line}", file=sys.stderr)
         # After a signal to all processes, one that still works may miss another that has ended.
-        report = launcher.report_loss if _asked or _noted else launcher.report_failure
-        report(error)
+        lost = signals.any_received()
+        (launcher.report_loss if lost else launcher.report_failure)(error)
         if not line:
             raise
         sys.exit(USER_ERROR)
     finally:
-        _asked.clear()
-        _noted.clear()
+        signals.forget_received()
         launcher.end()
     sys.exit(0)
+
+
+def spawn(main: Callable[..., object], processes: int, *args: object, device: str = "gpu") -> None:
+    """Run a function in several processes, each of which ends as `run` says, and end as they do.
+
+    Args:
+        main: A function at the top level of a module.
+        processes: How many.
+        args: What `main` is called with.
+        device: What each process will use.
+
+    Raises:
+        DeviceError: There are fewer devices.
+    """
+    start_processes(run, processes, partial(main, *args), device=device)
+
+
+def as_flags(message: str) -> str:
+    """Write a setting that a message of the library names as its flag: `seed` as --seed.
+
+    What stands in quotes is a user's own text, and stays as it is.
+    """
+    return SETTING.sub(lambda found: f"--{found[1]}" if found[1] else found[0], message)
 
 
 def _line(error: Exception) -> str:
     """Say what a user can do about an error; nothing where that is a matter for programmers."""
     if isinstance(error, UserError):
-        return str(error)
+        return as_flags(str(error))
     if isinstance(error, MemoryError):
         lines = [line for line in str(error).splitlines() if line.strip()]
         return (
@@ -259,34 +287,3 @@ def _line(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename and error.errno in OF_PATHS:
         return f"{error.filename}: {error.strerror}; give another path"
     return ""
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM came.
-
-    Not `SystemExit`, with which code in C that cannot pass an exception on ends the process on the
-    spot: nothing is closed, and Python waits forever for child processes that wait for it.
-    """
-
-
-_asked: set[int] = set()  # signals that this file's handler caught
-_noted: set[int] = set()  # and that others did
-
-
-def note(number: int) -> None:
-    """Remember a signal that another handler than this file's has caught."""
-    _noted.add(number)
-
-
-def _end(number: int, frame: FrameType | None) -> NoReturn:
-    _asked.add(number)
-    raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
-
-
-def end_if_asked() -> None:
-    """Raise once more what a signal has raised; long work calls it now and then.
-
-    Python drops an exception that is raised in a callback from C code, such as a destructor's.
-    """
-    for number in _asked:
-        _end(number, None)

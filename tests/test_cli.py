@@ -12,18 +12,18 @@ import pytest
 
 from paddlenlp_ext.cli import (
     add_engine_arguments,
-    amount,
     boolean,
-    count,
     device,
-    end_if_asked,
-    positive_amount,
-    positive_number,
+    integer,
+    non_negative_float,
+    non_negative_int,
+    positive_float,
+    positive_int,
+    probability,
     run,
-    share,
-    whole_number,
 )
 from paddlenlp_ext.errors import DataError
+from paddlenlp_ext.process.signals import raise_pending
 
 
 @pytest.mark.parametrize(
@@ -31,28 +31,32 @@ from paddlenlp_ext.errors import DataError
     [("3", 3), ("1e5", 100_000), ("-1", -1), ("2.0", 2), (" 7 ", 7), ("2147483647", 2**31 - 1)],
 )
 def test_whole_numbers(text, value):
-    assert whole_number(text) == value
+    assert integer(text) == value
 
 
 @pytest.mark.parametrize("text", ["1.5", "x", "", "inf", "nan", "1e-3", "1e400"])
 def test_what_is_no_whole_number(text):
     with pytest.raises(argparse.ArgumentTypeError, match="expected a whole number"):
-        whole_number(text)
+        integer(text)
 
 
 @pytest.mark.parametrize("text", ["2147483648", "-1e20", "9" * 300])
 def test_numbers_that_nothing_can_count_to(text):
     with pytest.raises(argparse.ArgumentTypeError, match=r"expected at most 2,147,483,647, got"):
-        whole_number(text)
+        integer(text)
 
 
 @pytest.mark.parametrize(
     ("parse", "good", "bad"),
     [
-        (count, {"0": 0, "1e3": 1000}, ["-1", "x", "0.5"]),
-        (amount, {"0": 0.0, "1e-5": 1e-5}, ["-1", "nan", "inf", "-inf", "1e400", "", "1,5"]),
-        (positive_amount, {"1e-8": 1e-8, "32768": 32768.0}, ["0", "-0.0", "nan", "inf", "1e-400"]),
-        (share, {"0": 0.0, "1": 1.0, ".1": 0.1}, ["-0.1", "1.1", "nan", "inf", "15"]),
+        (non_negative_int, {"0": 0, "1e3": 1000}, ["-1", "x", "0.5"]),
+        (
+            non_negative_float,
+            {"0": 0.0, "1e-5": 1e-5},
+            ["-1", "nan", "inf", "-inf", "1e400", "", "1,5"],
+        ),
+        (positive_float, {"1e-8": 1e-8, "32768": 32768.0}, ["0", "-0.0", "nan", "inf", "1e-400"]),
+        (probability, {"0": 0.0, "1": 1.0, ".1": 0.1}, ["-0.1", "1.1", "nan", "inf", "15"]),
     ],
 )
 def test_bounds_of_numbers(parse, good, bad):
@@ -63,9 +67,9 @@ def test_bounds_of_numbers(parse, good, bad):
 
 
 def test_positive_numbers():
-    assert positive_number("1") == 1
+    assert positive_int("1") == 1
     with pytest.raises(argparse.ArgumentTypeError, match="at least 1, got '0'"):
-        positive_number("0")
+        positive_int("0")
 
 
 @pytest.mark.parametrize(
@@ -135,6 +139,14 @@ def test_a_users_mistake_is_one_line_and_exit_code_two(capsys):
     assert (code, text) == (2, "error: train.tsv:7: 3 columns\n")
 
 
+def test_settings_that_a_message_names_become_flags(capsys):
+    row = "the `seed` isn't \"`here`\""
+    message = f"x.tsv:7: got {row!r}, not the column's number; lower `batch_size`, `Model` or `a b`"
+    code, text = outcome(raising(DataError(message)), capsys)
+    expected = message.replace("`batch_size`", "--batch_size")
+    assert (code, text) == (2, f"error: {expected}\n")
+
+
 def test_too_little_memory_says_what_to_lower(capsys):
     code, text = outcome(raising(MemoryError("\n\nCannot allocate 3.0GB\n")), capsys)
     assert code == 2
@@ -185,10 +197,10 @@ def test_a_signal_that_python_drops_ends_the_run_at_the_next_question(number, co
     reached = []
 
     def interrupted() -> None:
-        end_if_asked()
+        raise_pending()
         Closing()
         reached.append(True)
-        end_if_asked()
+        raise_pending()
         reached.append(False)
 
     before = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}

@@ -28,7 +28,7 @@ from paddlenlp_ext.pretraining.masking import (
 from paddlenlp_ext.pretraining.shard_set import Check
 from paddlenlp_ext.pretraining.shards import Column, Columns, Layout
 from paddlenlp_ext.pretraining.writing import ShardWriter
-from paddlenlp_ext.process.signals import held
+from paddlenlp_ext.process.signals import defer_signals
 from paddlenlp_ext.tokenizers.base import Tokenizer
 
 LAYOUT: Layout = {
@@ -230,7 +230,7 @@ def _columns(rows: Sequence[list[int]], tokenizer: Tokenizer, width: int) -> Col
     }
 
 
-@held()
+@defer_signals()
 def _attributes(path: Path) -> dict[str, Any] | None:
     """Read what a shard says of itself; None where there is none that can be opened."""
     try:

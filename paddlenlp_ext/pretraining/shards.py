@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_ext.errors import DataError
-from paddlenlp_ext.process.signals import held
+from paddlenlp_ext.process.signals import defer_signals
 
 Array = npt.NDArray[Any]
 Columns = Mapping[str, Array]
@@ -118,7 +118,7 @@ def digest(paths: Sequence[Path]) -> str:
     return found.hexdigest()[:16]
 
 
-@held()
+@defer_signals()
 def open_shard(path: Path, layout: Layout) -> Shard:
     """Look whether a file has the columns of a layout; no row is read.
 
@@ -146,7 +146,7 @@ def open_shard(path: Path, layout: Layout) -> Shard:
         return Shard(path, int(rows[0]), widths, dict(file.attrs))
 
 
-@held()
+@defer_signals()
 def read_slice(shard: Shard, layout: Layout, start: int, stop: int) -> Columns:
     """Read the rows `start` to `stop` of a shard, as the types of the layout.
 

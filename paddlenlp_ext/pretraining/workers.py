@@ -16,7 +16,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple, TypeVar
 
 from paddlenlp_ext.errors import UserError
-from paddlenlp_ext.process.signals import blocked, held
+from paddlenlp_ext.process.signals import block_signals, defer_signals
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -44,7 +44,7 @@ def in_order(
         if os.name == "posix":
             resource_tracker.ensure_running()  # which lets signals through, so not while blocked
         # The processes end with this one, so they have no need of what a terminal sends to all.
-        with held(), blocked():
+        with defer_signals(), block_signals():
             for _ in range(processes):
                 ours, theirs = context.Pipe()
                 pipes.append(ours)

@@ -14,7 +14,7 @@ import numpy as np
 from paddlenlp_ext.errors import DataError
 from paddlenlp_ext.files.disk import unwritten
 from paddlenlp_ext.pretraining.shards import Array, Columns, Layout
-from paddlenlp_ext.process.signals import held
+from paddlenlp_ext.process.signals import defer_signals
 
 CHUNK_ROWS = 256  # that are compressed, and so read, together
 
@@ -54,7 +54,7 @@ class ShardWriter:
             self._remove()
             raise
 
-    @held()
+    @defer_signals()
     def _begin(self, path: Path, widths: Mapping[str, int], attributes: Mapping[str, Any]) -> None:
         with self._opened(path, "w") as file:
             file.attrs.update(attributes)
@@ -69,7 +69,7 @@ class ShardWriter:
                     compression="gzip",
                 )
 
-    @held()
+    @defer_signals()
     def write(self, columns: Columns) -> None:
         """Add rows.
 
@@ -100,7 +100,7 @@ class ShardWriter:
         """Return itself; the files are begun already."""
         return self
 
-    @held()
+    @defer_signals()
     def __exit__(
         self,
         kind: type[BaseException] | None,

@@ -23,7 +23,7 @@ from functools import cache
 from pathlib import Path
 
 from paddlenlp_ext.errors import UserError
-from paddlenlp_ext.process.signals import blocked, held
+from paddlenlp_ext.process.signals import block_signals, defer_signals
 
 SWITCH = "PADDLENLP_EXT_TUNE"
 OWN_THREADS = "PADDLENLP_EXT_THREADS"  # tells child processes that the thread count is ours
@@ -82,8 +82,8 @@ def import_paddle() -> None:
         return
     said = io.StringIO()
     with (
-        blocked(),
-        held(),
+        block_signals(),
+        defer_signals(),
         contextlib.redirect_stderr(said),
         warnings.catch_warnings(),
     ):

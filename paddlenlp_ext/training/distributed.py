@@ -1,19 +1,13 @@
 """Several processes: start them, ask who one is, and bring their numbers together.
 
 Paddle's launcher (`python -m paddle.distributed.launch --nproc_per_node N script.py`) starts the
-processes, or `spawn` does; without either there is one. Paddle takes gloo on a CPU, NCCL on GPUs
-and BKCL on XPUs by itself.
+processes, or `process.spawn` does; without either there is one. Paddle takes gloo on a CPU, NCCL on
+GPUs and BKCL on XPUs by itself.
 """
 
 import os
 import random
-import signal
-import sys
-import time
-import traceback
-from collections.abc import Callable, Sequence
-from functools import partial
-from types import FrameType
+from collections.abc import Sequence
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -22,16 +16,13 @@ import paddle
 from paddle import Tensor
 from paddle import distributed as dist
 
-from paddlenlp_ext import cli
-from paddlenlp_ext.errors import DeviceError
-from paddlenlp_ext.process import launcher, runtime
-from paddlenlp_ext.process.signals import ENDING
+from paddlenlp_ext.process import launcher
+from paddlenlp_ext.process.signals import StopRequest
+from paddlenlp_ext.process.spawn import check_device
 
 Item = TypeVar("Item")
 
 BUCKET = 1 << 24  # elements that are reduced together: 64 MB of float32
-ENDED = (0, 128 + signal.SIGINT, 128 + signal.SIGTERM)  # exit codes of what was asked to end
-GRACE = 30  # seconds that processes have to end after another failed, as under Paddle's launcher
 
 
 def start(device: str, *, flag: str = "--device") -> None:
@@ -50,31 +41,6 @@ def start(device: str, *, flag: str = "--device") -> None:
     if int(os.environ.get("PADDLE_TRAINERS_NUM", "1")) > 1:
         with launcher.joining():
             dist.init_parallel_env()
-
-
-def check_device(device: str, *, flag: str = "--device") -> None:
-    """Refuse a device that is not there.
-
-    Raises:
-        DeviceError: With what is missing and what to do.
-    """
-    kind = device.partition(":")[0]
-    built = {
-        "cpu": True,
-        "gpu": paddle.is_compiled_with_cuda(),
-        "xpu": paddle.is_compiled_with_xpu(),
-        "npu": "npu" in paddle.device.get_all_custom_device_type(),
-    }
-    if kind not in built:
-        raise DeviceError(f"{flag} {device}: unknown device; known are {', '.join(built)}")
-    if not built[kind]:
-        own = "CPU" if not paddle.is_compiled_with_cuda() else "GPU"
-        raise DeviceError(
-            f"{flag} {device}: this PaddlePaddle is a {own} build; install the one for "
-            f"{kind.upper()}, or give {flag} {own.lower()}"
-        )
-    if kind == "gpu" and paddle.device.cuda.device_count() == 0:
-        raise DeviceError(f"{flag} {device}: PaddlePaddle finds no GPU; give {flag} cpu")
 
 
 def rank() -> int:
@@ -126,6 +92,11 @@ def gather_rows(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.concatenate([part for part in gather(array) if len(part)] or [array])
 
 
+def agreed_signal(stop: StopRequest) -> int:
+    """Return the signal that any of the processes received, or 0; all of them call this."""
+    return stop.signal_of(all_reduce(stop.flags))
+
+
 def barrier() -> None:
     """Wait for all processes."""
     if world_size() > 1:
@@ -169,82 +140,3 @@ def _buckets(parameters: Sequence[Tensor]) -> list[list[Tensor]]:
 
 def _size(tensor: Tensor) -> int:
     return int(np.prod(tensor.shape))
-
-
-def spawn(main: Callable[..., object], processes: int, *args: object, device: str = "gpu") -> None:
-    """Run a function in several processes, one a device, and end as they ended.
-
-    A signal to this process goes on to all of them. When one fails, the others, which would wait
-    for it, are terminated, and the run ends with its exit code.
-
-    Args:
-        main: A function at the top level of a module; it calls `start`.
-        processes: How many; 1 calls `main` here.
-        args: What `main` is called with.
-        device: What each process will use; on a CPU they share its cores.
-
-    Raises:
-        DeviceError: There are fewer devices.
-    """
-    if processes == 1:
-        main(*args)
-        return
-    kind = device.partition(":")[0]
-    check_device(kind)
-    if kind == "gpu" and (found := paddle.device.cuda.device_count()) < processes:
-        raise DeviceError(f"{processes} processes need {processes} GPUs, and {found} are visible")
-    runtime.share_threads(processes)
-    options = {"backend": "gloo"} if kind == "cpu" else {}
-    begin = partial(dist.spawn, _child, (main, args), nprocs=processes, join=False, **options)
-    if code := _run(begin):
-        sys.exit(code)
-
-
-def _child(main: Callable[..., object], args: tuple[object, ...]) -> None:
-    try:
-        cli.run(lambda: main(*args))
-    except Exception:  # Paddle would put it into a queue that nobody reads
-        traceback.print_exc()
-        sys.exit(1)
-
-
-def _run(begin: Callable[[], Any]) -> int:
-    """Start processes, wait for them and pass signals on; return the exit code of the run."""
-    received = 0
-    children: Sequence[Any] = ()
-
-    def end(number: int, frame: FrameType | None = None) -> None:
-        nonlocal received
-        received = number
-        _send(children, signal.SIGTERM)  # of Ctrl-C they got their own, and two end them at once
-
-    previous = [signal.signal(number, end) for number in ENDING]
-    context = begin()  # holds what the processes need
-    children = context.processes
-    if received:  # before there was anyone to pass it on to
-        _send(children, signal.SIGTERM)
-    failed = 0
-    deadline = float("inf")
-    while any(child.is_alive() for child in children):
-        for child in children:
-            child.join(0.05)
-            if child.exitcode and not failed:
-                failed = child.exitcode
-                if failed < 0 and not received:  # it could not say so itself
-                    name = signal.Signals(-failed).name
-                    print(f"error: a process of this run was ended by {name}", file=sys.stderr)
-                deadline = time.monotonic() + GRACE
-                _send(children, signal.SIGTERM)
-        if time.monotonic() > deadline:
-            _send(children, signal.SIGKILL)
-    for number, handler in zip(ENDING, previous, strict=True):
-        signal.signal(number, handler or signal.SIG_DFL)
-    failed = failed or next((child.exitcode for child in children if child.exitcode), 0)
-    code = failed if failed >= 0 else 128 - failed  # negative: ended by a signal
-    return 128 + received if received and code in ENDED else code
-
-
-def _send(children: Sequence[Any], number: int) -> None:
-    for child in children:
-        if child.is_alive():
-            os.kill(child.pid, number)

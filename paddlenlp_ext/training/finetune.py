@@ -15,6 +15,7 @@ from paddle.optimizer import Optimizer
 
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.process import runtime
+from paddlenlp_ext.process.signals import StopRequest
 from paddlenlp_ext.tasks.batches import Batch, Loader
 from paddlenlp_ext.tasks.task import Metric
 from paddlenlp_ext.training import distributed, loop
@@ -23,7 +24,6 @@ from paddlenlp_ext.training.loop import Evaluation, Scores, Share
 from paddlenlp_ext.training.losses import Loss, count_labels
 from paddlenlp_ext.training.memory import memory_explained
 from paddlenlp_ext.training.precision import MixedPrecision
-from paddlenlp_ext.training.signals import StopRequest
 from paddlenlp_ext.training.updates import Updater, UpdateSettings
 
 DEFAULTS = UpdateSettings()
@@ -169,7 +169,7 @@ def _score(
     rows, logits, labels, losses = [], [], [], []
     # Processes may have one batch more or less than others, and all must ask whether to stop.
     for batch in islice(_padded(loader), int(distributed.all_reduce([len(loader)], "max")[0])):
-        if stop is not None and stop.agreed():
+        if stop is not None and distributed.agreed_signal(stop):
             return None
         if batch is None or not len(batch.rows):
             continue

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from paddlenlp_ext.process.signals import StopRequest
 from paddlenlp_ext.tasks.batches import Batch
 from paddlenlp_ext.training import distributed
 from paddlenlp_ext.training.events import Evaluated, Event, Interrupted, Position, StepDone
 from paddlenlp_ext.training.optimization import learning_rate_of
-from paddlenlp_ext.training.signals import StopRequest
 from paddlenlp_ext.training.updates import Updater
 
 
@@ -84,7 +84,7 @@ def train(
                 for split, evaluate in list(evaluations.items())[position.evaluations :]:
                     scores = evaluate(stop)
                     if scores is None:
-                        yield from _end(stop.agreed(), position)
+                        yield from _end(distributed.agreed_signal(stop), position)
                         return
                     position = replace(position, evaluations=position.evaluations + 1)
                     yield Evaluated(step, split, *scores, position=position)

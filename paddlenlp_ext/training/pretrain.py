@@ -18,12 +18,12 @@ from paddle.optimizer import Optimizer
 from paddlenlp_ext.pretraining.reader import ShardReader
 from paddlenlp_ext.pretraining.shard_set import Rows
 from paddlenlp_ext.process import runtime
+from paddlenlp_ext.process.signals import StopRequest
 from paddlenlp_ext.tasks.batches import Batch
 from paddlenlp_ext.training import distributed, loop
 from paddlenlp_ext.training.events import Evaluated, Event, Position
 from paddlenlp_ext.training.loop import Evaluation, Scores, Share
 from paddlenlp_ext.training.precision import MixedPrecision
-from paddlenlp_ext.training.signals import StopRequest
 from paddlenlp_ext.training.updates import Objective, Updater, UpdateSettings
 
 DEFAULTS = UpdateSettings()
@@ -189,7 +189,7 @@ def _score(
     model.eval()
     sums: Counter[str] = Counter()
     for batch in held_out.batches():
-        if stop is not None and stop.agreed():
+        if stop is not None and distributed.agreed_signal(stop):
             return None
         if len(batch.rows):
             with paddle.no_grad(), precision.autocast() if precision else nullcontext():

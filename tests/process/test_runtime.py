@@ -147,7 +147,11 @@ def test_results_change_by_rounding_only():
         assert done.returncode == 0, done.stderr
 
 
-IMPORTING = "from paddlenlp_ext import cli\nfrom paddlenlp_ext.process import runtime\ncli.run(runtime.import_paddle)"
+IMPORTING = """
+from paddlenlp_ext import cli
+from paddlenlp_ext.process import runtime
+cli.run(runtime.import_paddle)
+"""
 
 
 def ended(program: str, folder: Path) -> subprocess.CompletedProcess[str]:

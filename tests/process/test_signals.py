@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from paddlenlp_ext.process.signals import ENDING, held
+from paddlenlp_ext.process.signals import ENDING, defer_signals
 
 
 class EndedError(Exception):
@@ -31,7 +31,7 @@ def raised() -> Iterator[list[int]]:
         signal.signal(number, handler)
 
 
-@held()
+@defer_signals()
 def disturbed(number: int, done: list[str], error: Exception | None = None) -> None:
     """Receive a signal, and go on."""
     os.kill(os.getpid(), number)
@@ -53,7 +53,7 @@ def test_a_signal_waits_for_the_end_of_the_block(number, raised):
 def test_blocks_inside_one_another_wait_for_the_outermost(raised):
     done = []
 
-    @held()
+    @defer_signals()
     def twice() -> None:
         disturbed(signal.SIGTERM, done)
         disturbed(signal.SIGTERM, done)
@@ -71,7 +71,7 @@ def test_an_error_of_the_block_is_the_context_of_what_a_signal_raises(raised):
 
 
 def test_an_error_without_a_signal_passes(raised):
-    with pytest.raises(LookupError), held():
+    with pytest.raises(LookupError), defer_signals():
         raise LookupError
     assert not raised
 
@@ -80,7 +80,7 @@ def test_a_handler_that_only_takes_note_is_called_once():
     came = []
     before = signal.signal(signal.SIGTERM, lambda number, frame: came.append(number))
     try:
-        with held():
+        with defer_signals():
             os.kill(os.getpid(), signal.SIGTERM)
             assert not came
         assert came == [signal.SIGTERM]
@@ -92,7 +92,7 @@ def test_a_thread_may_use_it():
     done = []
 
     def work() -> None:
-        with held():
+        with defer_signals():
             done.append(signal.getsignal(signal.SIGTERM))
 
     before = signal.getsignal(signal.SIGTERM)

@@ -17,7 +17,7 @@ import numpy as np
 import paddle
 from paddle import nn
 
-from paddlenlp_ext.cli import run
+from paddlenlp_ext import cli
 from paddlenlp_ext.metrics import accuracy
 from paddlenlp_ext.tasks.batches import BatchOrder, EvaluationOrder, Loader
 from paddlenlp_ext.tasks.features import Features
@@ -195,8 +195,11 @@ def main(args: argparse.Namespace) -> None:
 
 def begin() -> None:
     args = parse()
-    distributed.spawn(main, args.processes, args, device="cpu")
+    if args.processes > 1:
+        cli.spawn(main, args.processes, args, device="cpu")
+    else:
+        main(args)
 
 
 if __name__ == "__main__":
-    run(begin)
+    cli.run(begin)

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from paddlenlp_ext import cli
+from paddlenlp_ext.process import signals
 
 if TYPE_CHECKING:
     from paddlenlp_ext.pretraining.creation import Created
@@ -38,12 +39,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     case.add_argument(
         "--no_lower_case", dest="do_lower_case", action="store_false", help="keep capitals"
     )
-    add("--max_seq_length", type=cli.positive_number, default=128, help="tokens of a row")
-    add("--dupe_factor", type=cli.positive_number, default=10, help="rounds through the corpus")
-    add("--max_predictions_per_seq", type=cli.positive_number, default=20, help="of a row, at most")
-    add("--masked_lm_prob", type=cli.share, default=0.15, help="share of the tokens to mask")
-    add("--short_seq_prob", type=cli.share, default=0.1, help="share of rows to be shorter")
-    add("--random_seed", type=cli.count, default=12345, help="decides every choice")
+    add("--max_seq_length", type=cli.positive_int, default=128, help="tokens of a row")
+    add("--dupe_factor", type=cli.positive_int, default=10, help="rounds through the corpus")
+    add("--max_predictions_per_seq", type=cli.positive_int, default=20, help="of a row, at most")
+    add("--masked_lm_prob", type=cli.probability, default=0.15, help="part of the tokens to mask")
+    add(
+        "--short_seq_prob", type=cli.probability, default=0.1, help="part of the rows to be shorter"
+    )
+    add("--random_seed", type=cli.non_negative_int, default=12345, help="decides every choice")
     more = parser.add_argument_group("further", "what the original script does not have")
     more.add_argument(
         "--whole_word_masking", action="store_true", help="mask all pieces of a word, or none"
@@ -54,14 +57,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="make single texts, for masked tokens alone, instead of pairs",
     )
     more.add_argument(
-        "--num_shards", type=cli.positive_number, default=1, help="files to share the rows among"
+        "--num_shards", type=cli.positive_int, default=1, help="files to share the rows among"
     )
     more.add_argument(
-        "--processes", type=cli.positive_number, default=1, help="does not change the result"
+        "--processes", type=cli.positive_int, default=1, help="does not change the result"
     )
     more.add_argument(
         "--block_bytes",
-        type=cli.positive_number,
+        type=cli.positive_int,
         default=2 * 1024 * 1024,
         help="text that is in memory at once, in each process; random sentences come from it",
     )
@@ -98,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> Created:
     with tqdm(total=total, desc=args.input_file, unit="B", unit_scale=True, disable=None) as bar:
 
         def advance(size: int) -> None:
-            cli.end_if_asked()
+            signals.raise_pending()
             bar.update(size)
 
         created = create_shards(

@@ -36,7 +36,7 @@ MUST_STAY = (
     "weight_decay",
     "adam_epsilon",
     "group_by_length",
-    *cli.DECIDING,
+    *cli.AFFECTS_RESULT,
 )
 
 
@@ -47,20 +47,35 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--model_type", required=True, type=str.lower, choices=MODEL_TYPES, help="model family")
     add("--model_name_or_path", required=True, help="a preset, or a folder with a model")
     add("--task_name", required=True, help="CoLA, SST-2, MRPC, STS-B, QQP, MNLI, QNLI or RTE")
-    add("--max_seq_length", type=cli.positive_number, default=128, help="longer texts are cut")
-    add("--batch_size", type=cli.positive_number, default=8, help="examples a step, each device")
-    add("--learning_rate", type=cli.amount, default=5e-5, help="the highest of the run")
-    add("--num_train_epochs", type=cli.positive_number, default=3, help="passes over the data")
-    add("--logging_steps", type=cli.positive_number, default=500, help="steps between log lines")
-    add("--save_steps", type=cli.positive_number, default=500, help="steps between checkpoints")
+    add("--max_seq_length", type=cli.positive_int, default=128, help="longer texts are cut")
+    add("--batch_size", type=cli.positive_int, default=8, help="examples a step, each device")
+    add("--learning_rate", type=cli.non_negative_float, default=5e-5, help="the highest of the run")
+    add("--num_train_epochs", type=cli.positive_int, default=3, help="passes over the data")
+    add("--logging_steps", type=cli.positive_int, default=500, help="steps between log lines")
+    add("--save_steps", type=cli.positive_int, default=500, help="steps between checkpoints")
     add("--output_dir", required=True, help="where checkpoints and results go")
-    add("--n_gpu", type=cli.count, default=1, help="number of devices; 0 is the CPU")
+    add("--n_gpu", type=cli.non_negative_int, default=1, help="number of devices; 0 is the CPU")
     add("--device", type=cli.device, help="cpu, gpu or xpu; default: a GPU if there is one")
-    add("--max_steps", type=cli.whole_number, default=-1, help="above 0, wins over the epochs")
-    add("--weight_decay", type=cli.amount, default=0.0, help="of all but biases and LayerNorm")
-    add("--adam_epsilon", type=cli.positive_amount, default=1e-8, help="AdamW's")
-    add("--warmup_steps", type=cli.count, default=0, help="above 0, wins over the share")
-    add("--warmup_proportion", type=cli.share, default=0.0, help="share of the steps that warm up")
+    add("--max_steps", type=cli.integer, default=-1, help="above 0, wins over the epochs")
+    add(
+        "--weight_decay",
+        type=cli.non_negative_float,
+        default=0.0,
+        help="of all but biases and LayerNorm",
+    )
+    add("--adam_epsilon", type=cli.positive_float, default=1e-8, help="AdamW's")
+    add(
+        "--warmup_steps",
+        type=cli.non_negative_int,
+        default=0,
+        help="above 0, wins over the proportion",
+    )
+    add(
+        "--warmup_proportion",
+        type=cli.probability,
+        default=0.0,
+        help="part of the steps that warm up",
+    )
     cli.add_unused_arguments(parser, UNUSED)
     cli.add_engine_arguments(parser, trims_vocabulary=True)
     return parser.parse_args(argv)
@@ -91,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
 
     args.device = args.device or ("cpu" if args.n_gpu == 0 else engine.default_device())
     if args.n_gpu > 1 and distributed.world_size() == 1:
-        distributed.spawn(train, args.n_gpu, args, device=args.device)
+        cli.spawn(train, args.n_gpu, args, device=args.device)
         return {}
     return train(args)
 

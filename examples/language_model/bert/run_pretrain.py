@@ -39,7 +39,7 @@ MUST_STAY = (
     "warmup_steps",
     "weight_decay",
     "adam_epsilon",
-    *cli.DECIDING,
+    *cli.AFFECTS_RESULT,
 )
 
 
@@ -55,22 +55,27 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     add(
         "--max_predictions_per_seq",
-        type=cli.positive_number,
+        type=cli.positive_int,
         default=80,
         help="masked tokens of a row that are used, at most",
     )
-    add("--batch_size", type=cli.positive_number, default=8, help="rows a step, each device")
-    add("--learning_rate", type=cli.amount, default=5e-5, help="the highest of the run")
-    add("--weight_decay", type=cli.amount, default=0.0, help="of all but biases and LayerNorm")
-    add("--adam_epsilon", type=cli.positive_amount, default=1e-8, help="AdamW's")
-    add("--warmup_steps", type=cli.count, default=0, help="of the learning rate")
-    add("--num_train_epochs", type=cli.positive_number, default=3, help="passes over the data")
+    add("--batch_size", type=cli.positive_int, default=8, help="rows a step, each device")
+    add("--learning_rate", type=cli.non_negative_float, default=5e-5, help="the highest of the run")
+    add(
+        "--weight_decay",
+        type=cli.non_negative_float,
+        default=0.0,
+        help="of all but biases and LayerNorm",
+    )
+    add("--adam_epsilon", type=cli.positive_float, default=1e-8, help="AdamW's")
+    add("--warmup_steps", type=cli.non_negative_int, default=0, help="of the learning rate")
+    add("--num_train_epochs", type=cli.positive_int, default=3, help="passes over the data")
     add("--input_dir", required=True, help="folder of .hdf5 files with 'train' in their names")
     add("--output_dir", required=True, help="where checkpoints and results go")
-    add("--logging_steps", type=cli.positive_number, default=500, help="steps between log lines")
-    add("--save_steps", type=cli.positive_number, default=500, help="steps between checkpoints")
-    add("--max_steps", type=cli.whole_number, default=-1, help="above 0, wins over the epochs")
-    add("--n_gpu", type=cli.count, default=1, help="number of devices; 0 is the CPU")
+    add("--logging_steps", type=cli.positive_int, default=500, help="steps between log lines")
+    add("--save_steps", type=cli.positive_int, default=500, help="steps between checkpoints")
+    add("--max_steps", type=cli.integer, default=-1, help="above 0, wins over the epochs")
+    add("--n_gpu", type=cli.non_negative_int, default=1, help="number of devices; 0 is the CPU")
     add("--device", type=cli.device, help="cpu, gpu or xpu; default: a GPU if there is one")
     cli.add_unused_arguments(parser, UNUSED)
     more = parser.add_argument_group("further", "what the original script does not have")
@@ -140,7 +145,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
 
     args.device = args.device or ("cpu" if args.n_gpu == 0 else engine.default_device())
     if args.n_gpu > 1 and distributed.world_size() == 1:
-        distributed.spawn(train, args.n_gpu, args, device=args.device)
+        cli.spawn(train, args.n_gpu, args, device=args.device)
         return {}
     return train(args)
 

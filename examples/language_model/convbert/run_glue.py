@@ -36,7 +36,7 @@ MUST_STAY = (
     "weight_decay",
     "adam_epsilon",
     "group_by_length",
-    *cli.DECIDING,
+    *cli.AFFECTS_RESULT,
 )
 
 
@@ -47,19 +47,34 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--model_type", required=True, type=str.lower, choices=MODEL_TYPES, help="model family")
     add("--model_name_or_path", required=True, help="a preset, or a folder with a model")
     add("--task_name", required=True, help="CoLA, SST-2, MRPC, STS-B, QQP, MNLI, QNLI or RTE")
-    add("--max_seq_length", type=cli.positive_number, default=128, help="longer texts are cut")
-    add("--batch_size", type=cli.positive_number, default=32, help="examples a step, each device")
-    add("--learning_rate", type=cli.amount, default=1e-4, help="the highest of the run")
-    add("--num_train_epochs", type=cli.positive_number, default=3, help="passes over the data")
-    add("--logging_steps", type=cli.positive_number, default=100, help="steps between log lines")
-    add("--save_steps", type=cli.positive_number, default=100, help="steps between checkpoints")
+    add("--max_seq_length", type=cli.positive_int, default=128, help="longer texts are cut")
+    add("--batch_size", type=cli.positive_int, default=32, help="examples a step, each device")
+    add("--learning_rate", type=cli.non_negative_float, default=1e-4, help="the highest of the run")
+    add("--num_train_epochs", type=cli.positive_int, default=3, help="passes over the data")
+    add("--logging_steps", type=cli.positive_int, default=100, help="steps between log lines")
+    add("--save_steps", type=cli.positive_int, default=100, help="steps between checkpoints")
     add("--output_dir", required=True, help="where checkpoints and results go")
     add("--device", type=cli.device, help="cpu, gpu or xpu; default: a GPU if there is one")
-    add("--weight_decay", type=cli.amount, default=0.0, help="of all but biases and LayerNorm")
-    add("--warmup_steps", type=cli.count, default=0, help="above 0, wins over the share")
-    add("--warmup_proportion", type=cli.share, default=0.1, help="share of the steps that warm up")
-    add("--adam_epsilon", type=cli.positive_amount, default=1e-6, help="AdamW's")
-    add("--max_steps", type=cli.whole_number, default=-1, help="above 0, wins over the epochs")
+    add(
+        "--weight_decay",
+        type=cli.non_negative_float,
+        default=0.0,
+        help="of all but biases and LayerNorm",
+    )
+    add(
+        "--warmup_steps",
+        type=cli.non_negative_int,
+        default=0,
+        help="above 0, wins over the proportion",
+    )
+    add(
+        "--warmup_proportion",
+        type=cli.probability,
+        default=0.1,
+        help="part of the steps that warm up",
+    )
+    add("--adam_epsilon", type=cli.positive_float, default=1e-6, help="AdamW's")
+    add("--max_steps", type=cli.integer, default=-1, help="above 0, wins over the epochs")
     cli.add_engine_arguments(parser)
     return parser.parse_args(argv)
 
@@ -100,7 +115,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     args.device = args.device or engine.default_device()
     visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
     if args.device == "gpu" and len(visible) > 1 and distributed.world_size() == 1:
-        distributed.spawn(train, len(visible), args, device=args.device)
+        cli.spawn(train, len(visible), args, device=args.device)
         return {}
     return train(args)
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from paddlenlp_ext import cli
 from paddlenlp_ext.errors import UserError
-from paddlenlp_ext.process import runtime
+from paddlenlp_ext.process import runtime, signals
 from paddlenlp_ext.training.events import Evaluated, Event, Interrupted, StepDone
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ MUST_STAY = (
     "warmup_steps",
     "weight_decay",
     "adam_epsilon",
-    *cli.DECIDING,
+    *cli.AFFECTS_RESULT,
 )
 
 
@@ -59,18 +59,23 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     add("--input_dir", required=True, help="folder with train.data, a sentence on each line")
     add("--output_dir", required=True, help="where shards, checkpoints and results go")
-    add("--max_seq_length", type=cli.positive_number, default=128, help="tokens of a row")
-    add("--mask_prob", type=cli.share, default=0.15, help="share of the tokens to mask")
-    add("--train_batch_size", type=cli.positive_number, default=96, help="rows, each device")
-    add("--eval_batch_size", type=cli.positive_number, default=96, help="of dev.data, if there")
-    add("--learning_rate", type=cli.amount, default=5e-4, help="the highest of the run")
-    add("--weight_decay", type=cli.amount, default=0.01, help="of all but biases and LayerNorm")
-    add("--adam_epsilon", type=cli.positive_amount, default=1e-6, help="AdamW's")
-    add("--num_train_epochs", type=cli.positive_number, default=4, help="passes over the data")
-    add("--max_steps", type=cli.whole_number, default=-1, help="above 0, wins over the epochs")
-    add("--warmup_steps", type=cli.count, default=10000, help="of the learning rate")
-    add("--logging_steps", type=cli.positive_number, default=100, help="steps between log lines")
-    add("--save_steps", type=cli.positive_number, default=1000, help="steps between checkpoints")
+    add("--max_seq_length", type=cli.positive_int, default=128, help="tokens of a row")
+    add("--mask_prob", type=cli.probability, default=0.15, help="part of the tokens to mask")
+    add("--train_batch_size", type=cli.positive_int, default=96, help="rows, each device")
+    add("--eval_batch_size", type=cli.positive_int, default=96, help="of dev.data, if there")
+    add("--learning_rate", type=cli.non_negative_float, default=5e-4, help="the highest of the run")
+    add(
+        "--weight_decay",
+        type=cli.non_negative_float,
+        default=0.01,
+        help="of all but biases and LayerNorm",
+    )
+    add("--adam_epsilon", type=cli.positive_float, default=1e-6, help="AdamW's")
+    add("--num_train_epochs", type=cli.positive_int, default=4, help="passes over the data")
+    add("--max_steps", type=cli.integer, default=-1, help="above 0, wins over the epochs")
+    add("--warmup_steps", type=cli.non_negative_int, default=10000, help="of the learning rate")
+    add("--logging_steps", type=cli.positive_int, default=100, help="steps between log lines")
+    add("--save_steps", type=cli.positive_int, default=1000, help="steps between checkpoints")
     add(
         "--init_from_ckpt",
         action="store_true",
@@ -149,7 +154,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     args.device = args.device or engine.default_device()
     visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
     if args.device == "gpu" and len(visible) > 1 and distributed.world_size() == 1:
-        distributed.spawn(train, len(visible), args, device=args.device)
+        cli.spawn(train, len(visible), args, device=args.device)
         return {}
     return train(args)
 
@@ -307,7 +312,7 @@ def open_shards(
         with tqdm(total=total, desc=split, unit="B", unit_scale=True, disable=None) as bar:
 
             def advance(size: int, bar: tqdm = bar) -> None:
-                cli.end_if_asked()
+                signals.raise_pending()
                 bar.update(size)
 
             texts.make_shard(files, tokenizer, paths[split], settings, on_progress=advance)

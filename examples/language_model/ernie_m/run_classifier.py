@@ -39,7 +39,7 @@ MUST_STAY = (
     "adam_epsilon",
     "layerwise_decay",
     "group_by_length",
-    *cli.DECIDING,
+    *cli.AFFECTS_RESULT,
 )
 
 
@@ -50,31 +50,51 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--task_type", required=True, choices=TASK_TYPES, help="train in English, or in all")
     add("--model_name_or_path", required=True, help="a preset, or a folder with a model")
     add("--output_dir", required=True, help="where checkpoints and results go")
-    add("--max_seq_length", type=cli.positive_number, default=256, help="longer pairs are cut")
-    add("--memory_length", type=cli.whole_number, help="without effect, as in the original")
-    add("--learning_rate", type=cli.amount, default=5e-5, help="the highest of the run")
-    add("--num_train_epochs", type=cli.positive_number, default=5, help="passes over the data")
-    add("--logging_steps", type=cli.positive_number, default=100, help="steps between log lines")
-    add("--save_steps", type=cli.positive_number, default=10000, help="steps between checkpoints")
-    add("--batch_size", type=cli.positive_number, default=16, help="examples a step, each device")
-    add("--weight_decay", type=cli.amount, default=0.0, help="of all but biases and LayerNorm")
+    add("--max_seq_length", type=cli.positive_int, default=256, help="longer pairs are cut")
+    add("--memory_length", type=cli.integer, help="without effect, as in the original")
+    add("--learning_rate", type=cli.non_negative_float, default=5e-5, help="the highest of the run")
+    add("--num_train_epochs", type=cli.positive_int, default=5, help="passes over the data")
+    add("--logging_steps", type=cli.positive_int, default=100, help="steps between log lines")
+    add("--save_steps", type=cli.positive_int, default=10000, help="steps between checkpoints")
+    add("--batch_size", type=cli.positive_int, default=16, help="examples a step, each device")
+    add(
+        "--weight_decay",
+        type=cli.non_negative_float,
+        default=0.0,
+        help="of all but biases and LayerNorm",
+    )
     add(
         "--layerwise_decay",
-        type=cli.share,
+        type=cli.probability,
         default=0.8,
         help="of the rate, from a layer to the next",
     )
-    add("--adam_epsilon", type=cli.positive_amount, default=1e-8, help="AdamW's")
-    add("--warmup_steps", type=cli.count, default=0, help="above 0, wins over the share")
-    add("--warmup_proportion", type=cli.share, default=0.1, help="share of the steps that warm up")
-    add("--max_steps", type=cli.whole_number, default=-1, help="above 0, wins over the epochs")
-    add("--seed", type=cli.count, default=42, help="of data order, dropout and new weights")
+    add("--adam_epsilon", type=cli.positive_float, default=1e-8, help="AdamW's")
+    add(
+        "--warmup_steps",
+        type=cli.non_negative_int,
+        default=0,
+        help="above 0, wins over the proportion",
+    )
+    add(
+        "--warmup_proportion",
+        type=cli.probability,
+        default=0.1,
+        help="part of the steps that warm up",
+    )
+    add("--max_steps", type=cli.integer, default=-1, help="above 0, wins over the epochs")
+    add(
+        "--seed",
+        type=cli.non_negative_int,
+        default=42,
+        help="of data order, dropout and new weights",
+    )
     add("--device", type=cli.device, help="cpu, gpu or xpu; default: a GPU if there is one")
     switch = {"type": cli.boolean, "nargs": "?", "const": True, "default": False}
     add("--use_amp", **switch, metavar="BOOL", help="train in mixed precision (GPU and XPU)")
     add(
         "--scale_loss",
-        type=cli.positive_amount,
+        type=cli.positive_float,
         default=2.0**15,
         help="first loss scale, for float16",
     )

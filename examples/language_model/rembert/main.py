@@ -43,7 +43,7 @@ MUST_STAY = (
     "warmup_proportion",
     "weight_decay",
     "group_by_length",
-    *cli.DECIDING,
+    *cli.AFFECTS_RESULT,
 )
 
 
@@ -55,33 +55,48 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--data_dir", help="folder of the data files; without it they are downloaded")
     add("--output_dir", default="outputs", help="where the best model and the results go")
     add("--device", type=cli.device, help="cpu, gpu or xpu; default: a GPU if there is one")
-    add("--learning_rate", type=cli.amount, default=8e-6, help="the highest of the run")
-    add("--num_train_epochs", type=cli.positive_number, default=3, help="passes over the data")
-    per_device = {"type": cli.positive_number, "default": 16, "metavar": "N"}
+    add("--learning_rate", type=cli.non_negative_float, default=8e-6, help="the highest of the run")
+    add("--num_train_epochs", type=cli.positive_int, default=3, help="passes over the data")
+    per_device = {"type": cli.positive_int, "default": 16, "metavar": "N"}
     add("--train_batch_size", dest="batch_size", **per_device, help="examples, each device")
     add("--eval_batch_size", **per_device, help="examples of an evaluation, each device")
     add("--do_train", action="store_true", help="train, and keep the best model in --output_dir")
     add("--do_eval", action="store_true", help="test the model in --output_dir")
     add("--task", required=True, type=str.lower, choices=TASKS, help="what to train and test on")
-    add("--eval_step", type=cli.positive_number, default=2000, help="steps between evaluations")
-    add("--max_seq_length", type=cli.positive_number, default=512, help="longer pairs are cut")
+    add("--eval_step", type=cli.positive_int, default=2000, help="steps between evaluations")
+    add("--max_seq_length", type=cli.positive_int, default=512, help="longer pairs are cut")
     add(
         "--gradient_accumulation_steps",
-        type=cli.positive_number,
+        type=cli.positive_int,
         default=2,
         help="batches per step; their examples weigh the same, however they are split",
     )
-    add("--warmup_proportion", type=cli.share, default=0.02, help="share of the steps that warm up")
-    add("--weight_decay", type=cli.amount, default=0.01, help="of all but biases and LayerNorm")
-    add("--seed", type=cli.count, default=42, help="of data order, dropout and new weights")
+    add(
+        "--warmup_proportion",
+        type=cli.probability,
+        default=0.02,
+        help="part of the steps that warm up",
+    )
+    add(
+        "--weight_decay",
+        type=cli.non_negative_float,
+        default=0.01,
+        help="of all but biases and LayerNorm",
+    )
+    add(
+        "--seed",
+        type=cli.non_negative_int,
+        default=42,
+        help="of data order, dropout and new weights",
+    )
     add(
         "--model_name_or_path",
         help="a preset, or a folder with a model; default: rembert, or --output_dir",
     )
     add("--train_languages", nargs="+", default=["en"], help="of the training data")
     add("--languages", nargs="+", help="of dev and test; default: all that there are")
-    add("--max_steps", type=cli.whole_number, default=-1, help="above 0, wins over the epochs")
-    add("--logging_steps", type=cli.positive_number, default=100, help="steps between log lines")
+    add("--max_steps", type=cli.integer, default=-1, help="above 0, wins over the epochs")
+    add("--logging_steps", type=cli.positive_int, default=100, help="steps between log lines")
     spelled_out = ("data_dir", "eval_batch_size", "gradient_accumulation_steps", "seed")
     cli.add_engine_arguments(parser, omit=spelled_out, trims_vocabulary=True)
     parser.set_defaults(keep_checkpoints=1)  # besides the best one
