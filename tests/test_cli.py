@@ -140,7 +140,7 @@ def test_a_users_mistake_is_one_line_and_exit_code_two(capsys):
 
 
 def test_settings_that_a_message_names_become_flags(capsys):
-    row = "the `seed` isn't \"`here`\""
+    row = 'the `seed` isn\'t "`here`"'
     message = f"x.tsv:7: got {row!r}, not the column's number; lower `batch_size`, `Model` or `a b`"
     code, text = outcome(raising(DataError(message)), capsys)
     expected = message.replace("`batch_size`", "--batch_size")

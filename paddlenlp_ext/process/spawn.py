@@ -21,7 +21,7 @@ ENDED = (0, 128 + signal.SIGINT, 128 + signal.SIGTERM)  # exit codes of what was
 GRACE = 30  # seconds that processes have to end after another failed, as under Paddle's launcher
 
 
-def check_device(device: str, *, flag: str = "--device") -> None:
+def check_device(device: str) -> None:
     """Refuse a device that is not there.
 
     Raises:
@@ -37,15 +37,15 @@ def check_device(device: str, *, flag: str = "--device") -> None:
         "npu": "npu" in paddle.device.get_all_custom_device_type(),
     }
     if kind not in built:
-        raise DeviceError(f"{flag} {device}: unknown device; known are {', '.join(built)}")
+        raise DeviceError(f"`device` {device}: unknown; known are {', '.join(built)}")
     if not built[kind]:
         own = "CPU" if not paddle.is_compiled_with_cuda() else "GPU"
         raise DeviceError(
-            f"{flag} {device}: this PaddlePaddle is a {own} build; install the one for "
-            f"{kind.upper()}, or give {flag} {own.lower()}"
+            f"`device` {device}: this PaddlePaddle is a {own} build; install the one for "
+            f"{kind.upper()}, or give `device` {own.lower()}"
         )
     if kind == "gpu" and paddle.device.cuda.device_count() == 0:
-        raise DeviceError(f"{flag} {device}: PaddlePaddle finds no GPU; give {flag} cpu")
+        raise DeviceError(f"`device` {device}: PaddlePaddle finds no GPU; give `device` cpu")
 
 
 def spawn(main: Callable[..., object], processes: int, *args: object, device: str = "gpu") -> None:

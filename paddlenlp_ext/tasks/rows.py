@@ -78,13 +78,13 @@ def read_examples(
                 line = row.source.rpartition(":")[2]
                 raise DataError(
                     f"{path}:{line}: {row.reason}; mend the row, or leave such rows out with "
-                    "--on_bad_row skip"
+                    "`on_bad_row` skip"
                 )
     if not examples:
         names = ", ".join(str(folder / name) for name in task.splits[split].files)
         raise DataError(
             f"{names}: no usable row for {task.name} {split} ({len(bad_rows)} rows that cannot be "
-            "used); give a file with at least one row under --data_dir"
+            "used); give a file with at least one row under `data_dir`"
         )
     return Examples(examples, bad_rows)
 
@@ -204,7 +204,7 @@ def _missing(path: Path, task: Task) -> str:
     names = dict.fromkeys(name for table in task.splits.values() for name in table.files)
     return (
         f"{path}: no such file; {task.name} needs {', '.join(names)} in this folder: give the "
-        "right one with --data_dir, or leave that flag out to download the official files"
+        "right one with `data_dir`, or leave it out to download the official files"
     )
 
 

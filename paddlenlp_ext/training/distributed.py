@@ -25,18 +25,17 @@ Item = TypeVar("Item")
 BUCKET = 1 << 24  # elements that are reduced together: 64 MB of float32
 
 
-def start(device: str, *, flag: str = "--device") -> None:
+def start(device: str) -> None:
     """Choose the device, and join the other processes where a launcher started several.
 
     Args:
         device: "cpu", "gpu", "xpu" or "npu", or one of several: "gpu:1".
-        flag: What the user chose it with, for the message.
 
     Raises:
         DeviceError: This machine, or this build of PaddlePaddle, does not have the device.
         LostProcessError: One of the launcher's processes has ended before all had met.
     """
-    check_device(device, flag=flag)
+    check_device(device)
     paddle.set_device(device)
     if int(os.environ.get("PADDLE_TRAINERS_NUM", "1")) > 1:
         with launcher.joining():

@@ -1,4 +1,4 @@
-"""Say what to do when memory runs out: Paddle's own message names allocations, not flags."""
+"""Say what to do when memory runs out: Paddle's own message names allocations, not settings."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ def memory_explained(batch: Batch, when: str, *, is_training: bool) -> Iterator[
     Args:
         batch: What is computed with.
         when: The moment, for the message ("step 7").
-        is_training: Whether there is a backward pass, which other flags make cheaper.
+        is_training: Whether there is a backward pass, which other settings make cheaper.
 
     Raises:
         OutOfMemoryError: Instead of `MemoryError`.
@@ -28,11 +28,11 @@ def memory_explained(batch: Batch, when: str, *, is_training: bool) -> Iterator[
     except MemoryError as error:
         rows, length = batch["input_ids"].shape
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        cure = "lower --eval_batch_size, or lower --max_seq_length"
+        cure = "lower `eval_batch_size`, or lower `max_seq_length`"
         if is_training:
             cure = (
-                "lower --batch_size (--gradient_accumulation_steps makes up for it), lower "
-                "--max_seq_length, or set --recompute"
+                "lower `batch_size` (`gradient_accumulation_steps` makes up for it), lower "
+                "`max_seq_length`, or set `recompute`"
             )
         raise OutOfMemoryError(
             f"{when}: out of memory with a batch of {rows} rows of {length} tokens "

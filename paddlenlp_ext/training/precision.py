@@ -63,7 +63,6 @@ def mixed_precision(
     level: Literal["O1", "O2"] = "O1",
     dtype: Literal["float16", "bfloat16"] = "float16",
     scale_loss: float = 2.0**15,
-    flag: str = "--use_amp",
 ) -> MixedPrecision:
     """Prepare a model and its optimizer for mixed precision.
 
@@ -73,7 +72,6 @@ def mixed_precision(
         level: What is cast: "O1" chosen operations, "O2" the whole model.
         dtype: What it is cast to.
         scale_loss: First loss scale; for float16 only.
-        flag: What the user asked with, for the message.
 
     Raises:
         DeviceError: The device does not compute in this type.
@@ -81,12 +79,12 @@ def mixed_precision(
     device = paddle.device.get_device()
     if device.startswith("cpu"):
         raise DeviceError(
-            f"{flag}: PaddlePaddle has no mixed precision on a CPU; leave {flag} out, or train "
-            "with --device gpu"
+            "`use_amp`: PaddlePaddle has no mixed precision on a CPU; leave it out, or train with "
+            "`device` gpu"
         )
     supported = amp.is_float16_supported if dtype == "float16" else amp.is_bfloat16_supported
     if not supported():
-        raise DeviceError(f"{flag}: {device} does not compute in {dtype}; choose another type")
+        raise DeviceError(f"`use_amp`: {device} does not compute in {dtype}; choose another type")
     if level == "O2":
         amp.decorate(model, optimizer, level=level, dtype=dtype, save_dtype="float32")
     scaler = amp.GradScaler(enable=dtype == "float16", init_loss_scaling=scale_loss)

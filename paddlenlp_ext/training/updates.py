@@ -164,8 +164,8 @@ class Updater:
         ]
         return NonFiniteLossError(
             f"step {step}: the loss is not finite ({'; '.join(found)}); the weights are those of "
-            f"step {step - 1}; lower --learning_rate, or leave such updates out with "
-            "--on_non_finite skip"
+            f"step {step - 1}; lower `learning_rate`, or leave such updates out with "
+            "`on_non_finite` skip"
         )
 
 

@@ -15,11 +15,11 @@ import numpy as np
 import paddle
 import pytest
 
-from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.models.bert import BertConfig, BertModel
 from paddlenlp_ext.tasks.glue import GLUE
 from paddlenlp_ext.transformers import AutoModelForSequenceClassification, AutoTokenizer
 from tests.docs.test_readmes import script_of
+from tests.scripts.refusals import refused
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "examples/language_model/bert/run_glue.py"
@@ -208,7 +208,7 @@ BAD = {
 @pytest.mark.parametrize("case", BAD)
 def test_mistakes_are_named(case: str, encoder: Path, tmp_path: Path) -> None:
     changes, message = BAD[case]
-    with pytest.raises(UserError, match=message) as error:
+    with refused(message) as error:
         main(encoder, tmp_path / "out", **changes)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "out").exists()
@@ -226,7 +226,7 @@ def test_bad_rows_are_named(case: str, encoder: Path, tmp_path: Path) -> None:
     text, message = ROWS[case]
     for name in ("train.tsv", "dev.tsv"):
         (tmp_path / name).write_text(text, encoding="utf-8")
-    with pytest.raises(UserError, match=message):
+    with refused(message):
         main(encoder, tmp_path / "out", data_dir=tmp_path)
     assert not (tmp_path / "out").exists()
 
@@ -238,10 +238,10 @@ def test_broken_weights_are_named(encoder: Path, tmp_path: Path) -> None:
         (broken / path.name).write_bytes(path.read_bytes())
     weights = broken / "model_state.pdparams"
     weights.write_bytes(weights.read_bytes()[:-999])
-    with pytest.raises(UserError, match=r"model_state\.pdparams"):
+    with refused(r"model_state\.pdparams"):
         main(broken, tmp_path / "out")
     weights.unlink()
-    with pytest.raises(UserError, match=r"expected model\.safetensors or"):
+    with refused(r"expected model\.safetensors or"):
         main(broken, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -119,7 +119,7 @@ def test_each_kind_of_bad_row_is_named_and_stops(tmp_path, kind):
         DataError, match="^" + re.escape(f"{tmp_path}/train.tsv:3: {reason}")
     ) as told:
         texts(tmp_path)
-    assert "--on_bad_row skip" in str(told.value)
+    assert "`on_bad_row` skip" in str(told.value)
     assert "\n" not in str(told.value)
     read = read_examples(SST2, "train", tmp_path, on_bad_row="skip")
     assert [one.source for one in read] == ["train.tsv:2", "train.tsv:4"]
@@ -166,7 +166,7 @@ def test_a_missing_file_tells_the_path_what_belongs_there_and_what_to_do(tmp_pat
         read_examples(GLUE["mnli"], "train", tmp_path / "nowhere")
     message = str(told.value)
     assert message.startswith(f"{tmp_path}/nowhere/train.tsv: no such file")
-    for part in ("MNLI", "train.tsv, dev_matched.tsv, dev_mismatched.tsv", "--data_dir"):
+    for part in ("MNLI", "train.tsv, dev_matched.tsv, dev_mismatched.tsv", "`data_dir`"):
         assert part in message
 
 

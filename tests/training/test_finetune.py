@@ -243,7 +243,7 @@ def test_too_little_memory_names_the_batch_and_what_to_lower(is_training):
         optimizer=adamw(model, 0.01),
         max_steps=2,
     )
-    when, flag = ("step 1", "--batch_size") if is_training else ("evaluation", "--eval_batch_size")
+    when, flag = ("step 1", "`batch_size`") if is_training else ("evaluation", "`eval_batch_size`")
     expected = rf"{when}: .* 8 rows of \d tokens \(Cannot allocate 3.0GB memory\); lower {flag}"
     with pytest.raises(UserError, match=expected):
         list(loop)
@@ -279,18 +279,18 @@ def test_a_loss_scale_goes_around_the_gradients_alone():
 
 def test_mixed_precision_on_a_cpu_is_refused():
     model = tiny_model()
-    with pytest.raises(DeviceError, match="--use_amp: PaddlePaddle has no mixed precision on a CP"):
+    with pytest.raises(DeviceError, match="`use_amp`: PaddlePaddle has no mixed precision"):
         mixed_precision(model, adamw(model, 0.1))
 
 
 @pytest.mark.parametrize(
     ("device", "message"),
     [
-        ("gpu", "--device gpu: this PaddlePaddle is a CPU build; install the one for GPU, or giv"),
-        ("gpu:1", "--device gpu:1: this PaddlePaddle is a CPU build"),
-        ("xpu", "--device xpu: this PaddlePaddle is a CPU build"),
-        ("npu", "--device npu: this PaddlePaddle is a CPU build"),
-        ("tpu", "--device tpu: unknown device; known are cpu, gpu, xpu, npu"),
+        ("gpu", "`device` gpu: this PaddlePaddle is a CPU build; install the one for GPU, or "),
+        ("gpu:1", "`device` gpu:1: this PaddlePaddle is a CPU build"),
+        ("xpu", "`device` xpu: this PaddlePaddle is a CPU build"),
+        ("npu", "`device` npu: this PaddlePaddle is a CPU build"),
+        ("tpu", "`device` tpu: unknown; known are cpu, gpu, xpu, npu"),
     ],
 )
 def test_a_device_that_is_not_there_is_refused(device, message):
