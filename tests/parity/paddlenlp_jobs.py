@@ -21,7 +21,7 @@ random = np.random.default_rng(11)
 
 
 def randomize(model: paddle.nn.Layer) -> None:
-    """Give every parameter random numbers, but the padding token's row, which answers zeros."""
+    """Give every parameter random numbers, but the padding token's row, which must stay zero."""
     for name, parameter in model.named_parameters():
         mean = 1.0 if "norm" in name and name.endswith("weight") else 0.0
         values = random.normal(mean, 0.1, parameter.shape)
@@ -31,7 +31,7 @@ def randomize(model: paddle.nn.Layer) -> None:
 
 
 def tensors(output: object) -> list[np.ndarray]:
-    """All tensors of an answer, in order."""
+    """Return all tensors of an output, in order."""
     if isinstance(output, paddle.Tensor):
         return [output.numpy()]
     return [array for part in output for array in tensors(part)]

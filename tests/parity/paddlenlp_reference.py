@@ -54,7 +54,7 @@ class Job:
 
 
 def run(jobs: list[Job], folder: Path) -> list[list[np.ndarray]]:
-    """Run all jobs in one process of PaddleNLP; the answers of each, in order."""
+    """Run all jobs in one process of PaddleNLP; the outputs of each, in order."""
     orders = []
     for number, job in enumerate(jobs):
         inputs, outputs = folder / f"{number}.in.npz", folder / f"{number}.out.npz"
@@ -81,10 +81,10 @@ def run(jobs: list[Job], folder: Path) -> list[list[np.ndarray]]:
     return found
 
 
-def assert_same_answers(
+def assert_same_outputs(
     model: Model, batch: Mapping[str, np.ndarray], expected: list[np.ndarray], tolerance: float
 ) -> None:
-    """Compare what our model answers, in order; PaddleNLP may answer more."""
+    """Compare what our model returns, in order; PaddleNLP may return more."""
     model.eval()
     with paddle.no_grad():
         got = [value.numpy() for value in model(**tensors(dict(batch))).to_tuple()]

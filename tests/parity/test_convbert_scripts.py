@@ -91,7 +91,7 @@ def test_too_large_a_difference_ends_with_1(tmp_path: Path, capsys: pytest.Captu
 
 
 def test_the_page_s_convert_command(tmp_path: Path) -> None:
-    """pytorch_model.bin to model_state.pdparams, which answers as transformers does."""
+    """pytorch_model.bin to model_state.pdparams, which computes what transformers does."""
     folder = reference("convbert", tmp_path / "conv-bert-base")
     model = transformers.AutoModel.from_pretrained(folder)
     (folder / "model.safetensors").unlink()
