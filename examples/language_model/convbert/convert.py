@@ -86,9 +86,9 @@ def load_tokenizer(source: str) -> Tokenizer | None:
     """Load the tokenizer, whose files both formats share; none if the model comes without one."""
     from paddlenlp_ext.tokenizers import auto
 
-    family = auto.family_of(source)
-    if all(hub.find(source, name) for name in family.vocab_files):
-        return family.from_pretrained(source)
+    tokenizer_class = auto.class_of(source)
+    if all(hub.find(source, name) for name in tokenizer_class.vocab_files):
+        return tokenizer_class.from_pretrained(source)
     return None
 
 
