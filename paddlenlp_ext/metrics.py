@@ -14,7 +14,7 @@ Array = npt.NDArray[Any]
 
 
 def accuracy(predictions: Array, labels: Array) -> dict[str, float]:
-    """Compute the share of right classes.
+    """Compute the proportion of right classes.
 
     Args:
         predictions: Logits; float [N, C].
@@ -61,7 +61,7 @@ def matthews(predictions: Array, labels: Array) -> dict[str, float]:
 
 
 def pearson_and_spearman(predictions: Array, labels: Array) -> dict[str, float]:
-    """Compute the correlation of scores and that of their ranks, where ties share a rank.
+    """Compute the correlation of scores and of their ranks, which equal scores have in common.
 
     Args:
         predictions: Scores; float [N] or [N, 1].

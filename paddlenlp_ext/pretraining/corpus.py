@@ -43,9 +43,9 @@ def corpus_files(path: str | Path) -> list[Path]:
     path = Path(path)
     files = sorted(path.glob("*.txt")) if path.is_dir() else [path]
     if not all(file.is_file() for file in files):
-        raise DataError(f"{path}: there is no such file or folder; --input_file names the corpus")
+        raise DataError(f"{path}: there is no such file or folder; `input_file` names the corpus")
     if not files:
-        raise DataError(f"{path}: holds no *.txt file; --input_file takes a file or a folder")
+        raise DataError(f"{path}: holds no *.txt file; `input_file` takes a file or a folder")
     return files
 
 

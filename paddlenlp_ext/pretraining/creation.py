@@ -8,14 +8,14 @@ from typing import NamedTuple
 import numpy as np
 
 from paddlenlp_ext.errors import DataError
-from paddlenlp_ext.pretraining.corpus import Block, read_blocks
-from paddlenlp_ext.pretraining.instances import InstanceMaker, InstanceSettings
-from paddlenlp_ext.pretraining.masked_lm import (
+from paddlenlp_ext.pretraining.bert_shards import (
     HAS_PAIRS,
     LAYOUT,
     VOCABULARY,
     vocabulary_digest,
 )
+from paddlenlp_ext.pretraining.corpus import Block, read_blocks
+from paddlenlp_ext.pretraining.instances import InstanceMaker, InstanceSettings
 from paddlenlp_ext.pretraining.shards import Columns
 from paddlenlp_ext.pretraining.workers import in_order
 from paddlenlp_ext.pretraining.writing import ShardWriter
@@ -31,7 +31,7 @@ class Created(NamedTuple):
         paths: The shards.
         instances: Rows of all of them.
         tokens: In all rows, special ones included.
-        masked: Tokens to tell.
+        masked: Tokens to predict.
         random_next: Rows whose second text is a random one.
     """
 
@@ -51,7 +51,7 @@ def shard_paths(output_file: str | Path, count: int) -> list[Path]:
     """
     path = Path(output_file)
     if path.is_dir():
-        raise DataError(f"--output_file {path}: is a folder; name a file ({path / 'train.hdf5'})")
+        raise DataError(f"`output_file` {path}: is a folder; name a file ({path / 'train.hdf5'})")
     if count == 1:
         return [path]
     digits = len(str(count - 1))
@@ -60,7 +60,7 @@ def shard_paths(output_file: str | Path, count: int) -> list[Path]:
     if others:
         raise DataError(
             f"{others[0]}: is of an earlier run with another number of shards; delete it, or "
-            "choose another --output_file"
+            "choose another `output_file`"
         )
     return paths
 
@@ -87,7 +87,7 @@ def create_shards(
         processes: That work at once.
         block_bytes: Bytes of the corpus that are worked on together; random next sentences come
             from the same block, so this, unlike the number of processes, changes the result.
-        on_progress: Told how many bytes of the corpus are done since it was called last.
+        on_progress: Called with the bytes of the corpus that are done since the last call.
 
     Raises:
         UserError: The corpus cannot be used, or the shards cannot be written.

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from paddlenlp_ext.errors import DataError
+from paddlenlp_ext.pretraining.bert_shards import LAYOUT
 from paddlenlp_ext.pretraining.corpus import Block
-from paddlenlp_ext.pretraining.masked_lm import LAYOUT
 from paddlenlp_ext.pretraining.masking import Flags, Ids, MaskingVocabulary, mask_tokens
 from paddlenlp_ext.pretraining.pairs import Pair, TokenDocument, passages, sentence_pairs
 from paddlenlp_ext.pretraining.shards import Columns
@@ -21,8 +21,8 @@ class InstanceSettings:
     Attributes:
         max_seq_length: Tokens of a row, special ones and padding included.
         max_predictions_per_seq: Most masked tokens of a row.
-        masked_lm_prob: Share of a row's tokens to mask.
-        short_seq_prob: Share of rows that are to be shorter.
+        masked_lm_prob: Proportion of a row's tokens to mask.
+        short_seq_prob: Probability that a row is to be shorter.
         dupe_factor: How many times the corpus is gone through, each time with other choices.
         whole_word_masking: Whether the pieces of a word are masked together.
         next_sentence: Whether rows are pairs, half of them random, or single texts.
@@ -71,7 +71,7 @@ class InstanceMaker:
         if settings.next_sentence and len(documents) == 1:
             raise DataError(
                 "the corpus is a single document, and random next sentences come from other ones; "
-                "put an empty line between documents, or give --no_next_sentence"
+                "put an empty line between documents, or give `no_next_sentence`"
             )
         rounds = [
             self._round(documents, self._random(turn, block.number))

@@ -1,4 +1,4 @@
-"""Choose the tokens that a masked language model has to tell, and hide them.
+"""Choose the tokens that a masked language model has to predict, and hide them.
 
 BERT (Devlin et al., 2018, arXiv 1810.04805, section 3.1): 15 % of the tokens of a sequence are
 chosen; of these, 80 % are replaced by the mask token, 10 % by a random token, and 10 % stay. With
@@ -19,8 +19,8 @@ Numbers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
 CONTINUATION = "##"  # begins a piece that continues a word
-SHARE_MASKED = 0.8  # of the chosen tokens
-SHARE_RANDOM = 0.1
+MASK_PROBABILITY = 0.8  # of the chosen tokens
+RANDOM_PROBABILITY = 0.1
 NO_WORD = -1
 
 
@@ -67,8 +67,8 @@ def mask_tokens(
         lengths: Tokens of each without padding; int64 [N].
         vocabulary: Of the ids.
         random: Source of all choices.
-        probability: Share of the tokens of a sequence to choose, special ones counted in; at least
-            one is.
+        probability: Proportion of the tokens of a sequence to choose, special ones counted in; at
+            least one is.
         max_predictions: Most chosen tokens of a sequence.
         whole_words: Whether the pieces of a word are chosen together or not at all.
 
@@ -156,6 +156,59 @@ def hide(
     hidden: Ids = input_ids.copy()
     kept = input_ids[chosen]
     hidden[chosen] = np.select(
-        [lot < SHARE_MASKED, lot < SHARE_MASKED + SHARE_RANDOM], [vocabulary.mask_id, drawn], kept
+        [lot < MASK_PROBABILITY, lot < MASK_PROBABILITY + RANDOM_PROBABILITY],
+        [vocabulary.mask_id, drawn],
+        kept,
     )
     return hidden
+
+
+def dynamic_masking(
+    input_ids: Ids,
+    rows: Numbers,
+    vocabulary: MaskingVocabulary,
+    *,
+    probability: float,
+    seed: int,
+    epoch: int,
+) -> tuple[Ids, Flags]:
+    """Choose each ordinary token with one probability, and hide the chosen ones.
+
+    RoBERTa's dynamic masking (Liu et al., 2019, arXiv 1907.11692, section 4.1): other tokens in
+    each epoch. The choice follows from the seed, the epoch and the number of the row, so that it
+    does not depend on batches and processes, and nothing needs to be saved to continue a run. The
+    chosen ones are replaced as by `hide`.
+
+    Args:
+        input_ids: Rows with special tokens, and padding, which is one; int [N, L].
+        rows: Their numbers in the data; int64 [N].
+        vocabulary: Of the ids.
+        probability: To be chosen.
+        seed: Decides, together with the epoch and the number of the row.
+        epoch: From 0.
+
+    Returns:
+        The rows with hidden tokens, int [N, L]; and which were chosen, bool [N, L].
+    """
+    draws = np.stack([_draws(seed, epoch, int(row), input_ids.shape[1]) for row in rows])
+    chosen = ~vocabulary.special[input_ids] & (draws[..., 0] < probability)
+    lot = draws[..., 1]
+    ordinary = np.flatnonzero(~vocabulary.special).astype(input_ids.dtype)
+    drawn = ordinary[(draws[..., 2] * len(ordinary)).astype(np.int64)]
+    mask_id = input_ids.dtype.type(vocabulary.mask_id)
+    hidden = np.select(
+        [lot < MASK_PROBABILITY, lot < MASK_PROBABILITY + RANDOM_PROBABILITY],
+        [mask_id, drawn],
+        input_ids,
+    )
+    return np.where(chosen, hidden, input_ids), chosen
+
+
+def _draws(seed: int, epoch: int, row: int, length: int) -> Any:
+    """Draw three numbers from 0 to 1 for each token of a row; float64 [L, 3].
+
+    The first tokens get the same ones whatever the length, so padding changes nothing.
+    """
+    sequence = np.random.SeedSequence((seed, epoch, row))
+    # RandomState promises the same numbers in every release of NumPy; Philox is quick to seed.
+    return np.random.RandomState(np.random.Philox(sequence)).random_sample((length, 3))

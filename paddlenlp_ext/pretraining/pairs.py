@@ -33,7 +33,7 @@ def sentence_pairs(
     documents: Sequence[TokenDocument],
     number: int,
     max_tokens: int,
-    short_share: float,
+    short_probability: float,
     random: np.random.RandomState,
 ) -> Iterator[Pair]:
     """Cut a document into pairs: half of the second passages follow, the others are random.
@@ -45,13 +45,13 @@ def sentence_pairs(
         documents: Random passages come from them.
         number: Of the document.
         max_tokens: Most tokens of a pair.
-        short_share: Share of pairs that are to be shorter, by any length.
+        short_probability: Of a pair to be shorter, by any length.
         random: Source of all choices.
     """
     document = documents[number]
     at = 0
     while at < len(document):
-        target = _target_length(max_tokens, short_share, random)
+        target = _target_length(max_tokens, short_probability, random)
         chunk, at = _chunk(document, at, target)
         cut = 1 if len(chunk) == 1 else int(random.randint(1, len(chunk)))
         first = _joined(chunk[:cut])
@@ -65,18 +65,21 @@ def sentence_pairs(
 
 
 def passages(
-    document: TokenDocument, max_tokens: int, short_share: float, random: np.random.RandomState
+    document: TokenDocument,
+    max_tokens: int,
+    short_probability: float,
+    random: np.random.RandomState,
 ) -> Iterator[Pair]:
     """Cut a document into single texts of consecutive sentences; arguments as `sentence_pairs`."""
     at = 0
     while at < len(document):
-        target = _target_length(max_tokens, short_share, random)
+        target = _target_length(max_tokens, short_probability, random)
         chunk, at = _chunk(document, at, target)
         yield Pair(*_shortened(_joined(chunk), [], target, random), False)
 
 
-def _target_length(max_tokens: int, short_share: float, random: np.random.RandomState) -> int:
-    if random.random_sample() < short_share:
+def _target_length(max_tokens: int, short_probability: float, random: np.random.RandomState) -> int:
+    if random.random_sample() < short_probability:
         return int(random.randint(2, max_tokens + 1))
     return max_tokens
 

@@ -158,7 +158,7 @@ class ShardSet:
 
 
 class _Sources(Sequence[str]):
-    """Where rows stand, told when asked: a list of it would grow with the data."""
+    """Where rows stand, found when asked: a list of it would grow with the data."""
 
     def __init__(self, shards: Sequence[Shard], ends: Sequence[int]):
         self.shards, self.ends = shards, ends

@@ -1,7 +1,7 @@
 """Shards: HDF5 files whose rows are training examples; read by slices, never as a whole.
 
-A layout says which columns a kind of shard has; those of BERT's are in `masked_lm.py`, and another
-kind of pretraining brings its own. `shard_set.py` makes one list of rows of many shards.
+A layout says which columns a kind of shard has; `bert_shards.py` has those of BERT's, and
+another kind of pretraining brings its own. `shard_set.py` makes one list of rows of many shards.
 """
 
 import hashlib
@@ -63,39 +63,39 @@ class Shard:
     attributes: Mapping[str, Any]
 
 
-def find_shards(path: str | Path, *, held_out: bool = False, flag: str) -> list[Path]:
+def find_shards(path: str | Path, *, held_out: bool = False) -> list[Path]:
     """List the shards of a folder, by name; those to train on have "train" in their names.
 
     Args:
         path: The folder, or one shard of any name. Folders in it are not searched.
         held_out: List those without "train" in their names.
-        flag: What the user gave the path with, for the message.
 
     Raises:
         DataError: There are none.
     """
+    setting = "eval_dir" if held_out else "input_dir"
     path = Path(path)
     if path.is_file():
         return [path]
     if not path.is_dir():
-        raise DataError(f"{flag} {path}: there is no such folder")
+        raise DataError(f"`{setting}` {path}: there is no such folder")
     files = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES and file.is_file())
     found = [file for file in files if (TRAINING in file.name) != held_out]
     if not found:
         names = ", ".join(file.name for file in files[:3]) or "none at all"
         raise DataError(
-            f"{flag} {path}: expected .hdf5 files {'without' if held_out else 'with'} '{TRAINING}' "
-            f"in their names, and found {names}; create_pretraining_data.py makes such files"
+            f"`{setting}` {path}: expected .hdf5 files {'without' if held_out else 'with'} "
+            f"'{TRAINING}' in their names, and found {names}; create_pretraining_data.py makes them"
         )
     return found
 
 
 def digest(paths: Sequence[Path]) -> str:
-    """Digest the names, sizes and bytes of files: tells whether a run has the data it had.
+    """Digest the names, sizes and bytes of files: shows whether a run has the data that it had.
 
-    Every byte is read of files that have 256 MiB together, each a like share. Of a longer file,
+    Every byte is read of files that have 256 MiB together, each an equal part. Of a longer file,
     blocks of 64 KiB are read: its first, its last, and others evenly between them, as many as fill
-    its share. A change within what lies between them is not noticed unless it changes a size.
+    its part. A change within what lies between them is not noticed unless it changes a size.
 
     Raises:
         DataError: A file cannot be read.
@@ -194,7 +194,7 @@ def _opened(path: Path) -> Iterator[h5py.File]:
 
 
 def _unfit(path: Path, problem: str) -> DataError:
-    return DataError(f"{path}: {problem}; make the file again (create_pretraining_data.py)")
+    return DataError(f"{path}: {problem}; make the file again")
 
 
 def common_widths(shards: Sequence[Shard]) -> dict[str, int]:

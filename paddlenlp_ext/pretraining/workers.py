@@ -1,7 +1,7 @@
 """Do the same to each item of a stream with several processes; the results come in order.
 
-Each process has a pipe of its own and shares no lock, so the end of any of them, whatever brought
-it about, is seen at once.
+Each process has a pipe of its own and no lock in common with others, so the end of any of them,
+whatever brought it about, is seen at once.
 """
 
 import multiprocessing
@@ -64,7 +64,7 @@ def in_order(
     except (EOFError, ConnectionError):
         raise UserError(
             "a process that made examples was ended, probably for lack of memory; give fewer "
-            "--processes, or a smaller --block_bytes"
+            "`processes`, or a smaller `block_bytes`"
         ) from None
     finally:
         for worker in workers:  # nothing that they still do is wanted
@@ -90,7 +90,7 @@ class _Failure(NamedTuple):
 
 def _work(function: Callable[[T], R], pipe: Connection) -> None:
     """Be a process: apply the function to what comes, until the pipe ends."""
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the processes share the cores already
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the processes use all cores already
     with suppress(EOFError, ConnectionError):
         while True:
             item = pipe.recv()

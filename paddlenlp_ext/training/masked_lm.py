@@ -11,7 +11,7 @@ import numpy as np
 import paddle
 from paddle import Tensor, nn
 
-from paddlenlp_ext.pretraining.masked_lm import NO_LABEL
+from paddlenlp_ext.pretraining.bert_shards import NO_LABEL
 from paddlenlp_ext.pretraining.shard_set import Rows
 from paddlenlp_ext.tasks.batches import Batch
 from paddlenlp_ext.training.losses import IGNORED, count_labels, cross_entropy

@@ -12,8 +12,7 @@ from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from paddlenlp_ext.models.replaced_tokens import ReplacedTokensOutput
-from paddlenlp_ext.pretraining.masking import MaskingVocabulary
-from paddlenlp_ext.pretraining.replaced_tokens import mask_anew
+from paddlenlp_ext.pretraining.masking import MaskingVocabulary, dynamic_masking
 from paddlenlp_ext.pretraining.shard_set import Rows
 from paddlenlp_ext.tasks.batches import Batch
 from paddlenlp_ext.training import distributed
@@ -51,7 +50,7 @@ class MaskedTexts:
         ids = np.where(mask, rows.columns["input_ids"][:, :length], self.pad_token_id)
         hidden, chosen = ids, np.zeros_like(mask)
         if len(ids):
-            hidden, chosen = mask_anew(
+            hidden, chosen = dynamic_masking(
                 ids,
                 rows.numbers,
                 self.vocabulary,

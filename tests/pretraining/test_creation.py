@@ -12,9 +12,9 @@ import pytest
 
 from paddlenlp_ext.errors import DataError
 from paddlenlp_ext.pretraining import creation
+from paddlenlp_ext.pretraining.bert_shards import LAYOUT, check_rows
 from paddlenlp_ext.pretraining.creation import Created, create_shards
 from paddlenlp_ext.pretraining.instances import InstanceSettings
-from paddlenlp_ext.pretraining.masked_lm import LAYOUT, check_rows
 from tests.pretraining.words import CLS, MASK, PAD, SEP, UNK, corpus, tokenizer
 
 ROOT = Path(__file__).parents[2]
@@ -196,7 +196,7 @@ def test_memory_holds_a_few_blocks_only(tmp_path, monkeypatch):
 
 def test_a_single_document_is_refused_for_pairs_only(tmp_path):
     corpus(tmp_path / "text.txt", 1)
-    with pytest.raises(DataError, match=r"single document.*--no_next_sentence"):
+    with pytest.raises(DataError, match=r"single document.*`no_next_sentence`"):
         create(tmp_path)
     assert not list(tmp_path.glob("*.hdf5*"))
     assert not list(tmp_path.glob(".train*"))

@@ -12,7 +12,7 @@ import pytest
 
 from paddlenlp_ext.errors import DataError
 from paddlenlp_ext.pretraining import shards
-from paddlenlp_ext.pretraining.masked_lm import (
+from paddlenlp_ext.pretraining.bert_shards import (
     HAS_PAIRS,
     LAYOUT,
     VOCABULARY,
@@ -202,21 +202,21 @@ def test_finding_shards(tmp_path):
     (tmp_path / "train.hdf5").mkdir()
 
     def names(**options: Any) -> list[str]:
-        return [path.name for path in find_shards(tmp_path, flag="--input_dir", **options)]
+        return [path.name for path in find_shards(tmp_path, **options)]
 
     assert names() == ["a_training_0.h5", "b_train.hdf5"]
     assert names(held_out=True) == ["test.hdf5"]
-    assert find_shards(tmp_path / "test.hdf5", flag="--x") == [tmp_path / "test.hdf5"]
+    assert find_shards(tmp_path / "test.hdf5") == [tmp_path / "test.hdf5"]
 
 
 def test_empty_folders_are_named(tmp_path):
-    with pytest.raises(DataError, match=r"--input_dir .*nowhere: there is no such folder"):
-        find_shards(tmp_path / "nowhere", flag="--input_dir")
+    with pytest.raises(DataError, match=r"`input_dir` .*nowhere: there is no such folder"):
+        find_shards(tmp_path / "nowhere")
     with pytest.raises(DataError, match=r"with 'train' in their names, and found none at all"):
-        find_shards(tmp_path, flag="--input_dir")
+        find_shards(tmp_path)
     (tmp_path / "data.hdf5").touch()
     with pytest.raises(DataError, match=r"with 'train' in their names, and found data\.hdf5"):
-        find_shards(tmp_path, flag="--input_dir")
+        find_shards(tmp_path)
     with pytest.raises(DataError, match="holds no row"):
         open_set(write(tmp_path / "data.hdf5", arrays(0)))
 

@@ -61,7 +61,7 @@ def test_an_error_comes_with_its_place():
 
 
 def test_a_lost_process_is_told():
-    with pytest.raises(UserError, match=r"a process that made examples was ended.*--processes"):
+    with pytest.raises(UserError, match=r"a process that made examples was ended.*`processes`"):
         list(in_order(end, range(7), 2))
     assert not multiprocessing.active_children()
 

@@ -152,7 +152,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
 
 def train(args: argparse.Namespace) -> dict[str, float]:
     """Pretrain in this process, which may be one of several; return the last metrics."""
-    from paddlenlp_ext.pretraining.masked_lm import has_pairs
+    from paddlenlp_ext.pretraining.bert_shards import has_pairs
     from paddlenlp_ext.pretraining.reader import ShardReader
     from paddlenlp_ext.pretraining.shards import digest, find_shards
     from paddlenlp_ext.training import distributed, engine
@@ -166,7 +166,7 @@ def train(args: argparse.Namespace) -> dict[str, float]:
     distributed.seed_everything(args.seed)
     if distributed.rank() == 0:
         cli.note_unused(args, UNUSED)
-    paths = find_shards(args.input_dir, flag="--input_dir")
+    paths = find_shards(args.input_dir)
     settings = {name: vars(args)[name] for name in MUST_STAY} | {"shards": digest(paths)}
     with Checkpoints(args.output_dir, settings, keep=args.keep_checkpoints) as checkpoints:
         found = checkpoints.find(args.resume_from_checkpoint)
@@ -269,14 +269,14 @@ def open_shards(
     args: argparse.Namespace, paths: Sequence[Path], model: Model, tokenizer: Tokenizer
 ) -> dict[str, ShardSet]:
     """Open the shards to train on, and the held-out ones if the command line names some."""
-    from paddlenlp_ext.pretraining.masked_lm import LAYOUT, check_rows, require_fit
+    from paddlenlp_ext.pretraining.bert_shards import LAYOUT, check_rows, require_fit
     from paddlenlp_ext.pretraining.shard_set import ShardSet
     from paddlenlp_ext.pretraining.shards import find_shards
 
     check = check_rows(model.config.vocab_size, model.config.type_vocab_size)
     shards = {"train": ShardSet(paths, LAYOUT, check, limit=args.max_train_samples)}
     if args.eval_dir:
-        paths = find_shards(args.eval_dir, held_out=True, flag="--eval_dir")
+        paths = find_shards(args.eval_dir, held_out=True)
         shards["dev"] = ShardSet(paths, LAYOUT, check, limit=args.max_eval_samples)
     for one in shards.values():
         require_fit(one, tokenizer, model.config.max_position_embeddings)

@@ -163,7 +163,7 @@ def train(args: argparse.Namespace) -> dict[str, float]:
     """Pretrain in this process, which may be one of several; return the last metrics."""
     from paddlenlp_ext.pretraining.masking import MaskingVocabulary
     from paddlenlp_ext.pretraining.reader import ShardReader
-    from paddlenlp_ext.pretraining.replaced_tokens import corpus_digest, find_corpus
+    from paddlenlp_ext.pretraining.text_shards import corpus_digest, find_corpus
     from paddlenlp_ext.training import distributed, engine
     from paddlenlp_ext.training.checkpoint import Checkpoints
     from paddlenlp_ext.training.optimization import adamw, linear_schedule
@@ -297,7 +297,7 @@ def open_shards(
     """Open the shards of the corpus; the first process makes those that are not there yet."""
     from tqdm import tqdm
 
-    from paddlenlp_ext.pretraining import replaced_tokens as texts
+    from paddlenlp_ext.pretraining import text_shards as texts
     from paddlenlp_ext.pretraining.shard_set import ShardSet
     from paddlenlp_ext.training import distributed
 

@@ -8,16 +8,15 @@ import numpy as np
 import pytest
 
 from paddlenlp_ext.errors import DataError
-from paddlenlp_ext.pretraining.masking import MaskingVocabulary
-from paddlenlp_ext.pretraining.replaced_tokens import (
+from paddlenlp_ext.pretraining.masking import MaskingVocabulary, dynamic_masking
+from paddlenlp_ext.pretraining.shard_set import ShardSet
+from paddlenlp_ext.pretraining.text_shards import (
     LAYOUT,
     TextSettings,
     check_rows,
     find_corpus,
     make_shard,
-    mask_anew,
 )
-from paddlenlp_ext.pretraining.shard_set import ShardSet
 from paddlenlp_ext.tokenizers.wordpiece import BertTokenizer
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -98,7 +97,7 @@ def test_a_shard_is_kept_if_nothing_changed(
 
 
 def test_the_corpus_is_found_by_its_names(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"--input_dir .*: expected train\.data"):
+    with pytest.raises(DataError, match=r"`input_dir` .*: expected train\.data"):
         find_corpus(tmp_path)
     (tmp_path / "b.txt").write_text("b\n")
     (tmp_path / "a.txt").write_text("a\n")
@@ -140,7 +139,7 @@ def masked(
     ids: np.ndarray, rows: np.ndarray, tokenizer: BertTokenizer, **changes: int
 ) -> tuple[np.ndarray, np.ndarray]:
     settings = {"probability": 0.15, "seed": 5, "epoch": 0} | changes
-    return mask_anew(ids, rows, MaskingVocabulary.of(tokenizer), **settings)
+    return dynamic_masking(ids, rows, MaskingVocabulary.of(tokenizer), **settings)
 
 
 def test_masks_depend_on_seed_epoch_and_row_alone(tokenizer: BertTokenizer) -> None:

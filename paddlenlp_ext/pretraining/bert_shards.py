@@ -60,19 +60,19 @@ def require_fit(shards: ShardSet, tokenizer: Tokenizer, max_positions: int) -> N
         max_positions: Tokens that the model has positions for.
 
     Raises:
-        DataError: Rows are too long, or were made with another vocabulary, if the file tells.
+        DataError: Rows are too long, or were made with another vocabulary, if the file says so.
     """
     own = vocabulary_digest(tokenizer)
     for shard in shards.shards:
         if (length := shard.widths["tokens"]) > max_positions:
             raise DataError(
                 f"{shard.path}: has rows of {length} tokens, and the model takes {max_positions}; "
-                f"make the file again with --max_seq_length {max_positions}"
+                f"make the file again with `max_seq_length` {max_positions}"
             )
         if shard.attributes.get(VOCABULARY, own) != own:
             raise DataError(
                 f"{shard.path}: was made with another vocabulary than the model's; make it again "
-                "with this one (--vocab_file or --bert_model)"
+                "with this one (`vocab_file` or `bert_model`)"
             )
 
 

@@ -1,8 +1,6 @@
-"""Text for pretraining by replaced tokens: shards of plain ids, which are masked anew each epoch.
+"""Shards of plain token ids, for pretraining that masks them as it reads (`dynamic_masking`).
 
-A line of the corpus is a row, `[CLS] … [SEP]`, or several rows if it is longer than one. Which
-tokens are masked follows from the seed, the epoch and the number of the row, so that it does not
-depend on batches and processes, and nothing needs to be saved to continue a run.
+A line of the corpus is a row, `[CLS] … [SEP]`, or several rows if it is longer than one.
 """
 
 import hashlib
@@ -15,16 +13,8 @@ import h5py
 import numpy as np
 
 from paddlenlp_ext.errors import DataError
+from paddlenlp_ext.pretraining.bert_shards import VOCABULARY, vocabulary_digest
 from paddlenlp_ext.pretraining.corpus import read_blocks
-from paddlenlp_ext.pretraining.masked_lm import vocabulary_digest
-from paddlenlp_ext.pretraining.masking import (
-    SHARE_MASKED,
-    SHARE_RANDOM,
-    Flags,
-    Ids,
-    MaskingVocabulary,
-    Numbers,
-)
 from paddlenlp_ext.pretraining.shard_set import Check
 from paddlenlp_ext.pretraining.shards import Column, Columns, Layout
 from paddlenlp_ext.pretraining.writing import ShardWriter
@@ -54,13 +44,12 @@ class TextSettings:
     pack_lines: bool = False
 
 
-def find_corpus(path: str | Path, *, flag: str = "--input_dir") -> dict[str, list[Path]]:
+def find_corpus(path: str | Path) -> dict[str, list[Path]]:
     """List the text files of each split.
 
     Args:
         path: A text file; or a folder with `train.data`, or else with `*.txt`. A `dev.data` beside
             them is held out.
-        flag: What the user gave the path with, for the message.
 
     Raises:
         DataError: There is nothing to train on.
@@ -71,7 +60,9 @@ def find_corpus(path: str | Path, *, flag: str = "--input_dir") -> dict[str, lis
     named = path / CORPUS
     train = [named] if named.is_file() else sorted(path.glob("*.txt"))
     if not train:
-        raise DataError(f"{flag} {path}: expected {CORPUS}, or *.txt, with a sentence on each line")
+        raise DataError(
+            f"`input_dir` {path}: expected {CORPUS}, or *.txt, with a sentence on each line"
+        )
     held_out = path / HELD_OUT
     return {"train": train, "dev": [held_out]} if held_out.is_file() else {"train": train}
 
@@ -109,7 +100,7 @@ def make_shard(
         tokenizer: The model's.
         path: The shard.
         settings: How rows are made.
-        on_progress: Told how many bytes of the corpus are done since it was called last.
+        on_progress: Called with the bytes of the corpus that are done since the last call.
 
     Returns:
         Whether it was made, and not there before.
@@ -119,7 +110,7 @@ def make_shard(
     """
     attributes = {
         **asdict(settings),
-        "vocabulary_sha256": vocabulary_digest(tokenizer),
+        VOCABULARY: vocabulary_digest(tokenizer),
         "corpus_sha256": corpus_digest(files),
     }
     if _attributes(path) == attributes:
@@ -154,53 +145,6 @@ def check_rows(vocab_size: int) -> Check:
         return min(found, default=None)
 
     return check
-
-
-def mask_anew(
-    input_ids: Ids,
-    rows: Numbers,
-    vocabulary: MaskingVocabulary,
-    *,
-    probability: float,
-    seed: int,
-    epoch: int,
-) -> tuple[Ids, Flags]:
-    """Choose each ordinary token with one probability, and hide the chosen ones.
-
-    Of them 80 % become the mask token, 10 % a random ordinary one, and 10 % stay (Devlin et al.,
-    2018, section 3.1), as in the original script's collator.
-
-    Args:
-        input_ids: Rows with special tokens, and padding, which is one; int [N, L].
-        rows: Their numbers in the data; int64 [N].
-        vocabulary: Of the ids.
-        probability: To be chosen.
-        seed: Decides, together with the epoch and the number of the row.
-        epoch: From 0.
-
-    Returns:
-        The rows with hidden tokens, int [N, L]; and which were chosen, bool [N, L].
-    """
-    draws = np.stack([_draws(seed, epoch, int(row), input_ids.shape[1]) for row in rows])
-    chosen = ~vocabulary.special[input_ids] & (draws[..., 0] < probability)
-    lot = draws[..., 1]
-    ordinary = np.flatnonzero(~vocabulary.special).astype(input_ids.dtype)
-    drawn = ordinary[(draws[..., 2] * len(ordinary)).astype(np.int64)]
-    mask_id = input_ids.dtype.type(vocabulary.mask_id)
-    hidden = np.select(
-        [lot < SHARE_MASKED, lot < SHARE_MASKED + SHARE_RANDOM], [mask_id, drawn], input_ids
-    )
-    return np.where(chosen, hidden, input_ids), chosen
-
-
-def _draws(seed: int, epoch: int, row: int, length: int) -> Any:
-    """Three numbers from 0 to 1 for each token of a row; float64 [L, 3].
-
-    The first tokens get the same ones whatever the length, so padding changes nothing.
-    """
-    sequence = np.random.SeedSequence((seed, epoch, row))
-    # RandomState promises the same numbers in every release of NumPy; Philox is quick to seed.
-    return np.random.RandomState(np.random.Philox(sequence)).random_sample((length, 3))
 
 
 def _rows(lines: Sequence[list[int]], settings: TextSettings) -> Iterator[list[int]]:
