@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import mmap
 import os
 import shutil
@@ -10,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +66,14 @@ def forget(array: NDArray[Any]) -> None:
         origin = origin.base if isinstance(origin, np.ndarray) else origin.obj
     if isinstance(origin, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):  # Windows has none
         origin.madvise(mmap.MADV_DONTNEED)
+
+
+def sha256_of(file: BinaryIO) -> str:
+    """Return the digest of what is left to read of an open file, in hexadecimal."""
+    digest = hashlib.sha256()
+    while block := file.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()
 
 
 @contextmanager

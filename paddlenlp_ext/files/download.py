@@ -7,7 +7,6 @@ data sets (`tasks.download`) come through it. What lies on the Hugging Face Hub 
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import os
 import socket
@@ -26,6 +25,7 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.files.disk import sha256_of
 
 TIMEOUT = 30.0  # seconds without a byte until a connection counts as stalled
 ATTEMPTS = 5  # without a byte of progress in between
@@ -292,15 +292,12 @@ def _version(response: http.client.HTTPResponse) -> str | None:
 
 def _check(path: Path, sha256: str | None, size: int | None) -> None:
     """Raise DownloadError unless the file is the expected one."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        found = os.fstat(file.fileno()).st_size
-        if size is not None and found != size:
-            raise DownloadError(f"{path}: expected {size:,} bytes, got {found:,}")
-        while sha256 is not None and (piece := file.read(PIECE)):
-            digest.update(piece)
-    if sha256 is not None and digest.hexdigest() != sha256:
-        raise DownloadError(f"{path}: expected SHA-256 {sha256}, got {digest.hexdigest()}")
+        held = os.fstat(file.fileno()).st_size
+        if size is not None and held != size:
+            raise DownloadError(f"{path}: expected {size:,} bytes, got {held:,}")
+        if sha256 is not None and (found := sha256_of(file)) != sha256:
+            raise DownloadError(f"{path}: expected SHA-256 {sha256}, got {found}")
 
 
 def _check_address(url: str) -> None:

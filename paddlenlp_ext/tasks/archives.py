@@ -1,47 +1,24 @@
 """Unpack chosen members of an archive, and nothing else, whatever the archive holds."""
 
-import hashlib
-import lzma
 import os
 import shutil
 import stat
-import struct
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, BinaryIO, NamedTuple
 
 from paddlenlp_ext.errors import DataError
+from paddlenlp_ext.files.disk import sha256_of
 
 MAX_RATIO = 200  # unpacked bytes per packed byte; text unpacks to some four times its packed size
-
-# What zipfile and tarfile raise on broken, cut or encrypted archives. MemoryError comes of a header
-# that says it is gigabytes long.
-BROKEN = (
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    zlib.error,
-    lzma.LZMAError,
-    struct.error,
-    EOFError,
-    RuntimeError,
-    ValueError,
-    LookupError,
-    ArithmeticError,
-    MemoryError,
-)
-_PIECE = 1 << 20  # bytes
 
 
 def extract(archive: Path, members: Mapping[str, Path], sha256: str | None = None) -> None:
     """Unpack some members of a zip or tar archive, each to a place that the caller names.
-
-    Nothing else is written, whatever the archive holds.
 
     Args:
         archive: The file.
@@ -59,8 +36,10 @@ def extract(archive: Path, members: Mapping[str, Path], sha256: str | None = Non
                 found = [one for one in entries if f"/{one.name}".endswith(f"/{wanted}")]
                 if len(found) != 1:
                     raise DataError(f"{archive}: expected one {wanted} in it, got {len(found)}")
-                _write(found[0], target, archive)
-    except (*BROKEN, OSError) as error:
+                _write(found[0], target)
+    except DataError:
+        raise
+    except Exception as error:  # zipfile and tarfile raise a dozen types on what is broken
         reason = " ".join(str(error).split())[:300] or type(error).__name__  # tarfile's has lines
         raise DataError(f"{archive}: cannot be unpacked: {reason}") from error
 
@@ -75,18 +54,13 @@ def opened(path: Path, sha256: str | None) -> Iterator[BinaryIO]:
         DataError: It has another digest.
     """
     with path.open("rb") as file:
-        if sha256 is not None:
-            digest = hashlib.sha256()
-            while piece := file.read(_PIECE):
-                digest.update(piece)
-            if digest.hexdigest() != sha256:
-                raise DataError(f"{path}: expected SHA-256 {sha256}, got {digest.hexdigest()}")
-            file.seek(0)
+        if sha256 is not None and (found := sha256_of(file)) != sha256:
+            raise DataError(f"{path}: expected SHA-256 {sha256}, got {found}")
+        file.seek(0)
         yield file
 
 
-@dataclass(frozen=True)
-class _Entry:
+class _Entry(NamedTuple):
     name: str
     size: int
     packed_size: int  # of the whole archive for a tar file, which packs all members as one
@@ -99,12 +73,13 @@ def _listed(file: BinaryIO) -> Iterator[list[_Entry]]:
     """List the members of an archive but for folders."""
     if zipfile.is_zipfile(file):
         with zipfile.ZipFile(file) as zipped:
+            kinds = (0, stat.S_IFREG)
             yield [
                 _Entry(
                     info.filename,
                     info.file_size,
                     info.compress_size,
-                    stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG),
+                    stat.S_IFMT(info.external_attr >> 16) in kinds,
                     partial(zipped.open, info),
                 )
                 for info in zipped.infolist()
@@ -114,36 +89,27 @@ def _listed(file: BinaryIO) -> Iterator[list[_Entry]]:
         packed_size = file.seek(0, os.SEEK_END)
         file.seek(0)
         with tarfile.open(fileobj=file) as tarred:
-            yield [
-                _Entry(
-                    member.name,
-                    member.size,
-                    packed_size,
-                    member.isreg() and not member.issparse(),
-                    partial(tarred.extractfile, member),
-                )
-                for member in _members(tarred)
-                if not member.isdir()
-            ]
+            entries = []
+            for member in tarred:
+                if member.size < 0:  # the next member would be this one again, for ever
+                    raise tarfile.ReadError(f"{member.name} has the size {member.size}")
+                if not member.isdir():
+                    is_plain = member.isreg() and not member.issparse()
+                    read = partial(tarred.extractfile, member)
+                    entries.append(_Entry(member.name, member.size, packed_size, is_plain, read))
+            yield entries
 
 
-def _members(tarred: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    for member in tarred:
-        if member.size < 0:  # the next member would be this one again, for ever
-            raise tarfile.ReadError(f"{member.name} has the size {member.size}")
-        yield member
-
-
-def _write(entry: _Entry, target: Path, archive: Path) -> None:
+def _write(entry: _Entry, target: Path) -> None:
     if not entry.is_plain:
-        raise DataError(f"{archive}: expected {entry.name} to be a file, got a link or a device")
+        raise ValueError(f"expected {entry.name} to be a file, got a link or a device")
     if entry.size > MAX_RATIO * entry.packed_size:
-        raise DataError(
-            f"{archive}: expected {entry.name} to unpack to at most {MAX_RATIO} times its packed "
-            f"size, got {entry.size:,} bytes"
+        raise ValueError(
+            f"expected {entry.name} to unpack to at most {MAX_RATIO} times its packed size, "
+            f"got {entry.size:,} bytes"
         )
     if entry.size == 0:  # also what tarfile makes of a size that is no number
-        raise DataError(f"{archive}: expected {entry.name} to have contents, got none")
+        raise ValueError(f"expected {entry.name} to have contents, got none")
     target.parent.mkdir(parents=True, exist_ok=True)
     source = entry.open()
     assert source is not None  # only links and devices have no contents

@@ -12,22 +12,19 @@ folder, under the same names. Rules for odd rows, all of them in `read_languages
 - So is a row with an empty text. The official files have some, where a translation is missing, and
   PaddleNLP's readers pass over them.
 - A PAWS-X text that reads "NS" was not translated. Such rows, all labelled 0, stay as they are:
-  published figures count them (2,000 rows a language). `is_untranslated` tells them.
+  published figures count them (2,000 rows a language). `is_untranslated` finds them.
 """
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from paddlenlp_ext import metrics
 from paddlenlp_ext.errors import DataError
-from paddlenlp_ext.tasks.download import PAWS_X as PAWS_X_ARCHIVE
-from paddlenlp_ext.tasks.download import XNLI as XNLI_ARCHIVE
-from paddlenlp_ext.tasks.download import XNLI_TRANSLATED, Archive
 from paddlenlp_ext.tasks.rows import BOM, MAX_LINE, BadRow, BlankRow, read_rows
-from paddlenlp_ext.tasks.task import Table, Task, TextExample
+from paddlenlp_ext.tasks.task import Archive, Table, Task, TextExample
 
 # fmt: off
 XNLI_LANGUAGES = (
@@ -38,7 +35,7 @@ XNLI_TABLE_ORDER = (  # of the papers' tables
 )
 PAWS_X_LANGUAGES = ("de", "en", "es", "fr", "ja", "ko", "zh")
 # fmt: on
-ALL = "all"  # stands for the language where a file does not tell it
+ALL = "all"  # stands for the language where a file does not name it
 NO_LABEL = "-"
 UNTRANSLATED = "NS"
 SAME_LABEL = {"contradiction": "contradictory", "contradictory": "contradiction"}
@@ -54,14 +51,24 @@ class CrossLingualTask(Task):
     Attributes:
         languages: Their codes, in the archive's order.
         language_column: The column that names a row's language in a file of several languages.
-        folder: Name of the task's folder in `data/` and in the cache.
-        archives: Where the official files of each split are had.
+        folder: Also the name of the task's folder in `data/`.
     """
+
+    checks_official_rows: ClassVar[bool] = False  # `read_languages` lists them
 
     languages: tuple[str, ...]
     language_column: str | None
-    folder: str
-    archives: Mapping[str, Archive]
+
+    def official_files(self, split: str, languages: Sequence[str] | None = None) -> tuple[str, ...]:
+        """Return the paths of a split's files, those of all languages if none are asked for.
+
+        Raises:
+            DataError: The task does not have the split or a language.
+        """
+        check_split(self, split)
+        place = self.splits[split].files[0]
+        codes = check_languages(self, languages)
+        return tuple(dict.fromkeys(fill_in(place, code) for code in codes))
 
 
 class NoExample(BadRow):
@@ -74,7 +81,7 @@ class ExamplesByLanguage(dict[str, list[TextExample]]):
     Attributes:
         bad_rows: The rows that were left out: those without a gold label or a text, and what else
             cannot be used where the caller allowed it.
-        mixed_file: The file whose rows do not tell their language, although some of the languages
+        mixed_file: The file whose rows do not name their language, although some of the languages
             were asked for; None if what was asked for is what is here.
     """
 
@@ -116,7 +123,20 @@ XNLI = CrossLingualTask(
     languages=XNLI_LANGUAGES,
     language_column="language",
     folder="xnli",
-    archives={"train": XNLI_TRANSLATED, "dev": XNLI_ARCHIVE, "test": XNLI_ARCHIVE},
+    archives=(
+        Archive(
+            "https://dl.fbaipublicfiles.com/XNLI/XNLI-1.0.zip",
+            17_865_352,
+            "4ba1d5e1afdb7161f0f23c66dc787802ccfa8a25a3ddd3b165a35e50df346ab1",
+            splits=("dev", "test"),
+        ),
+        Archive(
+            "https://dl.fbaipublicfiles.com/XNLI/XNLI-MT-1.0.zip",
+            466_098_360,
+            "f732517ba2fb1d550e9f3c2aabaef6017c91ee2dcec90e878f138764d224db05",
+            splits=("train",),
+        ),
+    ),
 )
 # The order of the RemBERT page's script, which decides what its checkpoints' outputs mean.
 XNLI_REMBERT = replace(XNLI, labels=("neutral", "entailment", "contradictory"))
@@ -128,7 +148,13 @@ PAWS_X = CrossLingualTask(
     languages=PAWS_X_LANGUAGES,
     language_column=None,
     folder="pawsx",
-    archives=dict.fromkeys(("train", "dev", "test"), PAWS_X_ARCHIVE),
+    archives=(
+        Archive(
+            "https://storage.googleapis.com/paws/pawsx/x-final.tar.gz",
+            30_282_057,
+            "4146db499101d66e68ae4c8ed3cf9dadecd625f44b7d8cf3d4a0fe93afc4fd9f",
+        ),
+    ),
 )
 
 
@@ -153,7 +179,7 @@ def read_languages(
             text are left out and listed either way: the official files have them.
 
     Returns:
-        The examples of each language. A flat PAWS-X file does not tell languages: its rows stand
+        The examples of each language. A flat PAWS-X file does not name languages: its rows stand
         under the one that was asked for, or under `ALL` if there were several, or if header lines
         in the middle show that the file is of several parts.
 
@@ -164,8 +190,8 @@ def read_languages(
     check_split(task, split)
     asked = check_languages(task, languages)
     files = _locate(task, split, Path(data_dir), asked)
-    told = [code for _, code in files if code]
-    result = ExamplesByLanguage(told or asked)
+    named = [code for _, code in files if code]
+    result = ExamplesByLanguage(named or asked)
     parts = 1
     for path, language in files:
         for code, row in _rows(path, task, task.splits[split], language):
@@ -181,14 +207,14 @@ def read_languages(
                 line = row.source.rpartition(":")[2]
                 raise DataError(
                     f"{path}:{line}: {row.reason}; mend the row, or leave such rows out with "
-                    "--on_bad_row skip"
+                    "`on_bad_row` skip"
                 )
     if ALL in result and languages is not None:
         if len(asked) == 1 and parts == 1:
             result[asked[0]] = result.pop(ALL)
         else:
             result.mixed_file = files[0][0]
-    may_lack = languages is None and not told
+    may_lack = languages is None and not named
     _check_rows(result, files, f"{task.name} {split}", may_lack=may_lack)
     return result
 
@@ -214,14 +240,14 @@ def _check_rows(
 
 
 def check_languages(
-    task: CrossLingualTask, languages: Sequence[str] | None = None, flag: str = "--languages"
+    task: CrossLingualTask, languages: Sequence[str] | None = None, setting: str = "languages"
 ) -> tuple[str, ...]:
     """Return the asked languages once each, in their order; all of the task's if None.
 
     Args:
         task: Whose languages they must be.
         languages: Their codes.
-        flag: Which one gave them, for the message.
+        setting: Which one gave them, for the message.
 
     Raises:
         DataError: The task does not have a language.
@@ -230,7 +256,7 @@ def check_languages(
         return task.languages
     for language in languages:
         if language not in task.languages:
-            raise DataError(f"{flag}: {task.name} has no language {_unknown(language, task)}")
+            raise DataError(f"`{setting}`: {task.name} has no language {_unknown(language, task)}")
     if not languages:
         raise DataError(f"expected a language of {', '.join(task.languages)}, got none")
     return tuple(dict.fromkeys(languages))
@@ -256,7 +282,7 @@ def _locate(
 ) -> list[tuple[Path, str | None]]:
     """Return the split's files and the language of each.
 
-    It is None where the rows tell it, and `ALL` where nothing does.
+    It is None where the rows name it, and `ALL` where nothing does.
     """
     places = task.splits[split].files
     for folder in (data_dir, data_dir / task.folder):
@@ -278,7 +304,7 @@ def _locate(
     names = dict.fromkeys(fill_in(place, asked[0]) for place in places)
     raise DataError(
         f"{data_dir}: no {task.name} {split} in this folder; expected {' or '.join(names)}: give "
-        "the right one with --data_dir, or leave that flag out to download the official files"
+        "the right one as `data_dir`, or leave that out to download the official files"
     )
 
 
@@ -291,7 +317,7 @@ def fill_in(place: str, language: str) -> str:
 def _rows(
     path: Path, task: CrossLingualTask, table: Table, language: str | None
 ) -> Iterator[tuple[str, TextExample | BadRow | None]]:
-    """Yield each row of one file and its language, which is "" where the row does not tell it.
+    """Yield each row of one file and its language, which is "" where the row does not name it.
 
     None stands for a header line that comes again.
     """

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy.typing as npt
 
@@ -44,10 +44,36 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Archive:
+    """A published file.
+
+    Attributes:
+        url: Its address.
+        size: Its bytes.
+        sha256: Their digest, as the data set collections of Hugging Face or TensorFlow publish it.
+        folder: What the paths of a task's files begin with in it ("SST-2/").
+        splits: Those that it holds, if not all.
+    """
+
+    url: str
+    size: int
+    sha256: str
+    folder: str = ""
+    splits: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        return self.url.rpartition("/")[2]
+
+
+@dataclass(frozen=True)
 class Task:
     """A text classification or regression task.
 
     Attributes:
+        checks_official_rows: Whether rows of the official files that cannot be read are left out
+            when they are unpacked; if not, it is up to the task's reader.
         name: The paper's name, which is also the name of the official folder: "SST-2".
         splits: "train" first, then the splits to evaluate on.
         metric: Makes the reported numbers from predictions (logits [N, C], or [N] for a
@@ -55,13 +81,25 @@ class Task:
         labels: The labels as they stand in the files; a label's position is its class number.
             None for a regression.
         label_range: Lowest and highest score of a regression.
+        folder: Where its files are kept in the cache of data sets: "glue/SST-2".
+        archives: Where its official files are had, if they can be.
+        unpack: Makes the files in a folder of the opened archives, where they are not members.
     """
+
+    checks_official_rows: ClassVar[bool] = True
 
     name: str
     splits: Mapping[str, Table]
     metric: Metric
     labels: tuple[str, ...] | None = None
     label_range: tuple[float, float] | None = None
+    folder: str = ""
+    archives: tuple[Archive, ...] = ()
+    unpack: Callable[..., None] | None = None
+
+    def official_files(self, split: str) -> tuple[str, ...]:
+        """Return the paths of a split's files below `folder`, and below `Archive.folder`."""
+        return self.splits[split].files
 
     @property
     def num_labels(self) -> int:

@@ -16,7 +16,7 @@ from paddlenlp_ext.tasks.cross_lingual import (
     check_languages,
     read_languages,
 )
-from paddlenlp_ext.tasks.language_archives import official_folder
+from paddlenlp_ext.tasks.download import official_folder
 from paddlenlp_ext.tasks.task import TextExample
 from paddlenlp_ext.training import distributed
 from paddlenlp_ext.training.events import Evaluated
@@ -35,7 +35,7 @@ def read_splits(
     *,
     max_samples: Mapping[str, int | None] | None = None,
     on_bad_row: Literal["error", "skip"] = "error",
-    flags: Mapping[str, str] | None = None,
+    settings: Mapping[str, str] | None = None,
 ) -> dict[str, ExamplesByLanguage]:
     """Read whole splits before anything is tokenized or trained: a bad row is told at once.
 
@@ -45,24 +45,24 @@ def read_splits(
         data_dir: Folder of the files; None downloads the official ones on the first use.
         max_samples: Rows of each language to use, the first ones, by split; None uses all.
         on_bad_row: Stop at a row that cannot be used, or leave it out and say so.
-        flags: Where the languages of a split were given, for messages, if not with --languages.
+        settings: Where the languages of a split were given, for messages, if not as `languages`.
 
     Raises:
         DataError: A language is unknown, a file is missing or holds rows that cannot be used.
     """
-    flag_of = {split: (flags or {}).get(split, "--languages") for split in languages}
+    given_as = {split: (settings or {}).get(split, "languages") for split in languages}
     for split, codes in languages.items():
-        check_languages(task, codes, flag_of[split])
+        check_languages(task, codes, given_as[split])
     splits = {}
     for split, codes in languages.items():
-        folder = data_dir or official_folder(task, split, codes)
+        folder = data_dir or official_folder(task, split, task.official_files(split, codes))
         examples = read_languages(task, split, folder, codes, on_bad_row=on_bad_row)
         tell_left_out(examples.bad_rows)
         if examples.mixed_file and distributed.rank() == 0:
             print(
-                f"note: {examples.mixed_file}: its rows do not tell their language, so "
-                f"{flag_of[split]} cannot be honoured: all of them are used, as {ALL!r}; for "
-                "single languages lay the files out as in the archive, a folder for each"
+                f"note: {examples.mixed_file}: its rows do not name their language, so that none "
+                f"can be chosen: all of them are used, as {ALL!r}; for single languages lay the "
+                "files out as in the archive, a folder for each"
             )
         limit = (max_samples or {}).get(split)
         for language in examples:

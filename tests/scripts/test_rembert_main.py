@@ -180,9 +180,9 @@ def test_languages_of_a_file_that_does_not_tell_them(
     assert scores.keys() == {"acc", "average", "all"}
     notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
     assert notes == [
-        f"note: {tmp_path / name}: its rows do not tell their language, so --languages cannot be "
-        "honoured: all of them are used, as 'all'; for single languages lay the files out as in "
-        "the archive, a folder for each"
+        f"note: {tmp_path / name}: its rows do not name their language, so that none can be "
+        "chosen: all of them are used, as 'all'; for single languages lay the files out as in the "
+        "archive, a folder for each"
         for name in ("dev_2k.tsv", "test_2k.tsv")
     ]
 

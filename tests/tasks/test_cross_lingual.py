@@ -210,7 +210,7 @@ def test_untranslated_rows_stay_and_can_be_told(tmp_path):
 )
 def test_bad_rows_are_named_by_file_and_line_or_listed(tmp_path, row, reason):
     write_xnli(tmp_path, xnli_row("en", "neutral"), row, xnli_row("en", "neutral"), split="test")
-    with pytest.raises(DataError, match=rf"{tmp_path}/xnli.test.tsv:3: {reason}.*--on_bad_row"):
+    with pytest.raises(DataError, match=rf"{tmp_path}/xnli.test.tsv:3: {reason}.*`on_bad_row`"):
         read_languages(XNLI, "test", tmp_path)
     examples = read_languages(XNLI, "test", tmp_path, on_bad_row="skip")
     assert len(examples["en"]) == 2
@@ -254,8 +254,8 @@ def test_unknown_splits_and_languages_are_named(tmp_path):
         DataError, match=r"has no language 'jp'; did you mean 'ja'[?] known: de, en"
     ):
         read_languages(PAWS_X, "dev", DATA, ["en", "jp"])
-    with pytest.raises(DataError, match=r"^--train_languages: XNLI has no language 'jp'"):
-        check_languages(XNLI, ["jp"], "--train_languages")
+    with pytest.raises(DataError, match=r"^`train_languages`: XNLI has no language 'jp'"):
+        check_languages(XNLI, ["jp"], "train_languages")
     with pytest.raises(DataError, match=r"expected a language of ar, bg, .* got none"):
         read_languages(XNLI, "dev", DATA, [])
 

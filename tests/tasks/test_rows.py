@@ -236,7 +236,7 @@ def test_tasks_are_known_by_every_common_spelling(name, task):
 )
 def test_an_unknown_task_gets_a_suggestion(name, hint):
     with pytest.raises(
-        DataError, match=r"unknown GLUE task .*--task_name.*known: CoLA, SST-2"
+        DataError, match=r"unknown GLUE task .*`task_name`.*known: CoLA, SST-2"
     ) as e:
         glue_task(name)
     assert (f"did you mean {hint!r}" in str(e.value)) == bool(hint)

@@ -114,7 +114,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
 def train(args: argparse.Namespace) -> dict[str, float]:
     """Fine-tune in this process, which may be one of several; return the last metrics."""
     from paddlenlp_ext.models.auto import model_class
-    from paddlenlp_ext.tasks.download import glue_folder
+    from paddlenlp_ext.tasks.download import official_folder
     from paddlenlp_ext.tasks.glue import glue_task
     from paddlenlp_ext.tokenizers.auto import AutoTokenizer
     from paddlenlp_ext.training import distributed, engine
@@ -138,7 +138,7 @@ def train(args: argparse.Namespace) -> dict[str, float]:
         data = task_loaders(
             task,
             engine.batching(args, tokenizer),
-            args.data_dir or glue_folder(task),
+            args.data_dir or official_folder(task),
             max_train_samples=args.max_train_samples,
             max_eval_samples=args.max_eval_samples,
             on_bad_row=args.on_bad_row,

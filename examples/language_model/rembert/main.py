@@ -142,7 +142,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
         args.data_dir,
         max_samples=limits,
         on_bad_row=args.on_bad_row,
-        flags={"train": "--train_languages"},
+        settings={"train": "train_languages"},
     )
     if args.do_train:
         train(args, task, data)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from paddlenlp_ext.tasks import language_archives
+from paddlenlp_ext.tasks import download
 from paddlenlp_ext.tasks.cross_lingual import PAWS_X, XNLI, read_languages
-from paddlenlp_ext.tasks.language_archives import official_folder
+from paddlenlp_ext.tasks.download import official_folder
 
 DATA = Path(__file__).parents[2] / "data"
 SPLITS = [(task, split) for task in (XNLI, PAWS_X) for split in ("train", "dev", "test")]
@@ -27,14 +27,13 @@ def test_official_files_are_unpacked_once_and_only_those_asked_for(tmp_path, mon
         return archive
 
     monkeypatch.setenv("PADDLENLP_EXT_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(language_archives, "fetch", fetch)
-    extract = language_archives.extract
-    monkeypatch.setattr(
-        language_archives, "extract", lambda path, members, _: extract(path, members)
-    )
-    folder = official_folder(XNLI, "train", ["en"])
+    monkeypatch.setattr(download, "fetch", fetch)
+    extract = download.extract
+    monkeypatch.setattr(download, "extract", lambda path, members, _: extract(path, members))
+    english = XNLI.official_files("train", ["en"])
+    folder = official_folder(XNLI, "train", english)
     assert [path.name for path in folder.rglob("*.tsv")] == ["multinli.train.en.tsv"]
-    assert official_folder(XNLI, "train", ["en"]) == folder
+    assert official_folder(XNLI, "train", english) == folder
     assert fetched == ["XNLI-MT-1.0.zip"]
     assert official_folder(XNLI, "train") == folder
     assert read_languages(XNLI, "train", folder) == read_languages(XNLI, "train", DATA)
@@ -51,7 +50,7 @@ def test_official_files_are_unpacked_once_and_only_those_asked_for(tmp_path, mon
 def test_official_paths_are_those_of_the_sample_data(task, split, tmp_path, monkeypatch):
     names = []
     monkeypatch.setenv("PADDLENLP_EXT_HOME", str(tmp_path))
-    monkeypatch.setattr(language_archives, "fetch", lambda archive: tmp_path / archive.name)
+    monkeypatch.setattr(download, "fetch", lambda archive: tmp_path / archive.name)
 
     def extract(archive, members, sha256):
         names.extend(members)
@@ -59,7 +58,7 @@ def test_official_paths_are_those_of_the_sample_data(task, split, tmp_path, monk
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(DATA / task.folder / name, target)
 
-    monkeypatch.setattr(language_archives, "extract", extract)
+    monkeypatch.setattr(download, "extract", extract)
     folder = official_folder(task, split)
     assert all((folder / name).is_file() for name in names)
     assert read_languages(task, split, folder) == read_languages(task, split, DATA)
