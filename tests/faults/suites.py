@@ -56,8 +56,8 @@ CHECKPOINT, FINETUNE, PROCESSES, DOWNLOAD, HUB, SHARDS = (
     "training/test_checkpoint.py::test",
     "training/test_finetune.py::test",
     "training/test_processes.py::test",
-    "weights/test_download.py::test",
-    "weights/test_hub.py::test",
+    "files/test_download.py::test",
+    "files/test_hub.py::test",
     "pretraining/test_shards.py::test",
 )
 
@@ -140,7 +140,7 @@ FAULTS = (
         18,
         "downloads that are cut, stalled, wrong, refused, endless, redirected; full disks",
         "never a wrong file in the cache; transfers go on where they were; the cure is told",
-        Suite(("weights/test_download.py", "tasks/test_download.py"), "as told"),
+        Suite(("files/test_download.py", "tasks/test_download.py"), "as told"),
     ),
     Fault(
         20,
