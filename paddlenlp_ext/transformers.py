@@ -1,12 +1,18 @@
 """The public names, as `paddlenlp.transformers` has them: each is imported when it is asked for.
 
 from paddlenlp_ext.transformers import BertForSequenceClassification, BertTokenizer
+
+The first of them also tunes the process to its CPU, before Paddle reads how (`process.runtime`),
+as the scripts do by themselves; no module behind this one does that.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import Any
+
+from paddlenlp_ext.presets.families import FAMILIES
+from paddlenlp_ext.process import runtime
 
 _MODELS = "paddlenlp_ext.models."
 _TOKENIZERS = "paddlenlp_ext.tokenizers."
@@ -27,15 +33,14 @@ _REPLACED_TOKENS = (
     "Discriminator",
     "Generator",
 )
-# Module, what its names begin with, how they end.
-_FAMILIES = (
-    ("bert", "Bert", (*_EVERY_FAMILY, *_PAIR)),
-    ("rembert", "RemBert", (*_EVERY_FAMILY, "ForCausalLM")),
-    ("convbert", "ConvBert", (*_EVERY_FAMILY, *_REPLACED_TOKENS)),
-    ("ernie_m", "ErnieM", _EVERY_FAMILY),
-    ("electra", "Electra", (*_EVERY_FAMILY, *_REPLACED_TOKENS, "ForCausalLM")),
-    ("ernie", "Ernie", (*_EVERY_FAMILY, *_PAIR)),
-)
+_OWN = {  # by family, besides those that every family has
+    "bert": _PAIR,
+    "rembert": ("ForCausalLM",),
+    "convbert": _REPLACED_TOKENS,
+    "ernie_m": (),
+    "electra": (*_REPLACED_TOKENS, "ForCausalLM"),
+    "ernie": _PAIR,
+}
 _AUTO = (
     "Config",
     "Model",
@@ -52,7 +57,11 @@ _SENTENCEPIECE = ("RemBertTokenizer", "RemBertTokenizerFast", "ErnieMTokenizer")
 _WORDPIECE = ("BertTokenizer", "ConvBertTokenizer", "ElectraTokenizer", "ErnieTokenizer")
 
 _MODULES = {
-    **{prefix + end: _MODELS + family for family, prefix, ends in _FAMILIES for end in ends},
+    **{
+        row.prefix + end: _MODELS + family
+        for family, row in FAMILIES.items()
+        for end in (*_EVERY_FAMILY, *_OWN[family])
+    },
     **{"Auto" + end: _MODELS + "auto" for end in _AUTO},
     "UIE": _MODELS + "ernie",
     "UIEM": _MODELS + "ernie_m",
@@ -67,6 +76,9 @@ __all__ = sorted(_MODULES)
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    runtime.tune()
+    if _MODULES[name].startswith(_MODELS):
+        runtime.import_paddle()
     return getattr(import_module(_MODULES[name]), name)
 
 

@@ -9,8 +9,11 @@ import socket
 import numpy as np
 import pytest
 
+from paddlenlp_ext.process import runtime
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+runtime.tune()  # as the scripts do: tests of models take less time, and compare what a user gets
 LOCAL = ("127.0.0.1", "::1", "localhost")
 
 

@@ -30,6 +30,8 @@ def run(code: str) -> str:
         ".weights.folders",
         ".tasks.glue",
         ".cli",
+        ".pretraining.reader",
+        ".process.spawn",
         ".training.results",
     ],
 )
@@ -50,17 +52,45 @@ def test_importing_the_package_is_quick() -> None:
     assert min(seconds() for _ in range(3)) < 0.1
 
 
-def test_importing_a_model_tunes_the_process_quietly() -> None:
-    code = "from paddlenlp_ext.transformers import BertModel; import os, sys"
-    code += "; print(os.environ.get('OMP_WAIT_POLICY'))"
-    environment = {
-        k: v for k, v in os.environ.items() if not k.startswith(("OMP", "KMP", "PADDLE"))
-    }
+IMPORT_ALL = """
+import os, pkgutil, sys
+from importlib import import_module
+import paddle  # which sets OMP_NUM_THREADS
+import paddlenlp_ext
+from paddlenlp_ext.process import runtime
+before, set_in_malloc = dict(os.environ), []
+runtime._mallopt = lambda: lambda *setting: set_in_malloc.append(setting)
+for module in pkgutil.walk_packages(paddlenlp_ext.__path__, "paddlenlp_ext."):
+    if not module.name.endswith("__main__"):
+        import_module(module.name)
+assert "paddlenlp_ext.models.bert" in sys.modules
+print(set(os.environ.items()) ^ set(before.items()), set_in_malloc)
+"""
+ASK = """
+import os
+from paddlenlp_ext.transformers import BertModel
+print(os.environ.get("OMP_WAIT_POLICY"))
+"""
+
+
+def run_untuned(code: str, **environment: str) -> tuple[str, str]:
+    """Run a program in an environment without settings of threads; return what it printed."""
+    settings = ("OMP", "KMP", "MKL", "PADDLE")
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(settings)}
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
-    )
-    assert done.stdout.strip() == "PASSIVE"
-    assert done.stderr == ""
+        [sys.executable, "-c", code],
+        capture_output=True, text=True, check=True, env=clean | environment,
+    )  # fmt: skip
+    return done.stdout.strip(), done.stderr
+
+
+def test_importing_modules_changes_nothing_in_the_process() -> None:
+    assert run_untuned(IMPORT_ALL)[0] == "set() []"
+
+
+@pytest.mark.parametrize(("switch", "policy"), [("1", "PASSIVE"), ("0", "None")])
+def test_asking_for_a_public_name_tunes_the_process_quietly(switch: str, policy: str) -> None:
+    assert run_untuned(ASK, PADDLENLP_EXT_TUNE=switch) == (policy, "")
 
 
 def test_public_names_are_there() -> None:

@@ -1,8 +1,8 @@
 """Tune the process to the CPU it runs on, before Paddle computes its first matrix product.
 
-Scripts call `tune()` first of all, importing a model calls it too, and nothing else in the package
-knows about it. Every setting is left as it is where the user has made it already, and
-`PADDLENLP_EXT_TUNE=0` turns all of it off.
+Scripts call `tune()` first of all, `paddlenlp_ext.transformers` does when a name is asked of it,
+and nothing else: importing a module changes nothing in the process. Every setting is left as it is
+where the user has made it already, and `PADDLENLP_EXT_TUNE=0` turns all of it off.
 
 Measured with Paddle 3.3.1 on two cores of an AMD EPYC (Zen 4): the matrix product of a feed-forward
 layer takes 116 ms as installed and 24 to 31 ms with `MKL_DEBUG_CPU_TYPE`; a training step of four

@@ -80,6 +80,7 @@ def spawn(main: Callable[..., object], processes: int, *args: object, device: st
 
 
 def _child(main: Callable[..., object], args: tuple[object, ...]) -> None:
+    runtime.tune()  # what malloc keeps does not come with the environment
     try:
         main(*args)
     except Exception:  # Paddle would put it into a queue that nobody reads

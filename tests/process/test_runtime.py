@@ -13,7 +13,7 @@ import pytest
 
 from paddlenlp_ext.process import runtime
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 OWN = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "KMP_BLOCKTIME", "MKL_DEBUG_CPU_TYPE")
 
 
