@@ -34,3 +34,10 @@ def test_means_agree_with_paddle_and_are_timed(tmp_path: Path) -> None:
     rows = run(tmp_path, "benchmarks.cpu_means", "--rounds", "1").splitlines()[2:]
     assert len(rows) == 8
     assert all(row.count(" ms |") == 2 for row in rows)
+
+
+def test_a_walk_lists_what_a_program_calls(tmp_path: Path) -> None:
+    script = str(ROOT / "examples/language_model/convbert/get_ft_model.py")
+    *files, summary = run(tmp_path, "benchmarks.walk", script, "--help").splitlines()
+    assert "paddlenlp_ext/cli.py" in files
+    assert summary.endswith(" functions")
