@@ -14,12 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.prepare import read_texts
-from paddlenlp_ext.tokenizers.sentencepiece import (
-    ErnieMTokenizer,
-    RemBertTokenizer,
-    RemBertTokenizerFast,
-)
-from paddlenlp_ext.tokenizers.wordpiece import BertTokenizer
+from paddlenlp_ext.tokenizers.bert import BertTokenizer
+from paddlenlp_ext.tokenizers.ernie_m import ErnieMTokenizer
+from paddlenlp_ext.tokenizers.rembert import RemBertTokenizer, RemBertTokenizerFast
 
 CHUNK = 5000  # texts of one call of the comparison; bounds memory
 SPACE = "\N{LOWER ONE EIGHTH BLOCK}"  # what sentencepiece puts for a space

@@ -141,12 +141,9 @@ def evaluate(job: Job, folder: Path) -> Outcome:
 
 def tokenize(job: Job, folder: Path) -> Outcome:
     """Time calls of a tokenizer."""
-    from paddlenlp_ext.tokenizers.sentencepiece import (
-        ErnieMTokenizer,
-        RemBertTokenizer,
-        RemBertTokenizerFast,
-    )
-    from paddlenlp_ext.tokenizers.wordpiece import BertTokenizer
+    from paddlenlp_ext.tokenizers.bert import BertTokenizer
+    from paddlenlp_ext.tokenizers.ernie_m import ErnieMTokenizer
+    from paddlenlp_ext.tokenizers.rembert import RemBertTokenizer, RemBertTokenizerFast
 
     model = folder / "multilingual/sentencepiece.model"
     tokenizers: dict[str, Callable[[], Any]] = {

@@ -46,7 +46,7 @@ def sentences(wanted: list[Batches], data_dir: str, vocabulary: str, folder: Pat
         vocabulary: Folder with a vocab.txt.
         folder: For the files.
     """
-    from paddlenlp_ext.tokenizers.wordpiece import BertTokenizer
+    from paddlenlp_ext.tokenizers.bert import BertTokenizer
 
     texts = read_sentences(data_dir)
     tokenizer = BertTokenizer(Path(vocabulary) / "vocab.txt")

@@ -53,8 +53,7 @@ _AUTO = (
     "ModelForSequenceClassification",
     "ModelForTokenClassification",
 )
-_SENTENCEPIECE = ("RemBertTokenizer", "RemBertTokenizerFast", "ErnieMTokenizer")
-_WORDPIECE = ("BertTokenizer", "ConvBertTokenizer", "ElectraTokenizer", "ErnieTokenizer")
+_BERT_TOKENIZERS = ("BertTokenizer", "ConvBertTokenizer", "ElectraTokenizer", "ErnieTokenizer")
 
 _MODULES = {
     **{
@@ -65,8 +64,10 @@ _MODULES = {
     **{"Auto" + end: _MODELS + "auto" for end in _AUTO},
     "UIE": _MODELS + "ernie",
     "UIEM": _MODELS + "ernie_m",
-    **dict.fromkeys(_WORDPIECE, _TOKENIZERS + "wordpiece"),
-    **dict.fromkeys(_SENTENCEPIECE, _TOKENIZERS + "sentencepiece"),
+    **dict.fromkeys(_BERT_TOKENIZERS, _TOKENIZERS + "bert"),
+    "RemBertTokenizer": _TOKENIZERS + "rembert",
+    "RemBertTokenizerFast": _TOKENIZERS + "rembert",
+    "ErnieMTokenizer": _TOKENIZERS + "ernie_m",
     "AutoTokenizer": _TOKENIZERS + "auto",
 }
 

@@ -4,19 +4,18 @@ from pathlib import Path
 from typing import Any
 
 from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.files.hub import find
 from paddlenlp_ext.presets.families import FAMILIES, family_of_class, find_preset
 from paddlenlp_ext.tokenizers import saving
 from paddlenlp_ext.tokenizers.base import Tokenizer
-from paddlenlp_ext.tokenizers.sentencepiece import (
-    ErnieMTokenizer,
-    RemBertTokenizer,
-)
-from paddlenlp_ext.tokenizers.wordpiece import (
+from paddlenlp_ext.tokenizers.bert import (
     BertTokenizer,
     ConvBertTokenizer,
     ElectraTokenizer,
     ErnieTokenizer,
 )
+from paddlenlp_ext.tokenizers.ernie_m import ErnieMTokenizer
+from paddlenlp_ext.tokenizers.rembert import RemBertTokenizer
 from paddlenlp_ext.weights import folders
 
 CLASSES: dict[str, type[Tokenizer]] = {
@@ -65,7 +64,7 @@ def class_of(source: str) -> type[Tokenizer]:
                 f"{', '.join(CLASSES)}; take another preset, or give the model ids of PaddleNLP's"
             )
         return CLASSES[preset.tokenizer]
-    saved = saving.read_settings(source).get("tokenizer_class")
+    saved = saving.read_json(find(source, saving.CONFIG)).get("tokenizer_class")
     if saved is not None:
         # transformers calls the same tokenizer "...Fast" when it runs on the `tokenizers` library.
         found = CLASSES.get(str(saved)) or CLASSES.get(str(saved).removesuffix("Fast"))

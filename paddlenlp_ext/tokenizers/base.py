@@ -1,43 +1,88 @@
 """What every tokenizer does: texts in, rows of ids out.
 
-A family says only how a text falls into pieces (`_segment`), what its vocabulary is, and how
-special tokens frame its rows (`layout`). Truncation, overflow, padding, masks, offsets and tensors
-are the same for all, whether the pieces come from the `tokenizers` or the `sentencepiece` library.
+A tokenizer is put together of parts that it holds: a segmenter, which cuts texts into the pieces of
+a vocabulary (segmentation.py), its special and added tokens (special_tokens.py), and an assembly,
+the template of a row (assembly.py). A family says which segmenter, which settings it has, which
+special tokens and which template. Truncation, overflow, padding, masks, offsets, tensors and saving
+are the same for all.
 """
 
-from abc import abstractmethod
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar, overload
 
 from tokenizers import AddedToken
+from tokenizers.processors import TemplateProcessing
 
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.files.hub import fetch
 from paddlenlp_ext.presets.families import find_preset
 from paddlenlp_ext.tokenizers import saving
-from paddlenlp_ext.tokenizers.encoding import Alignment, BatchEncoding
-from paddlenlp_ext.tokenizers.inputs import Inputs
-from paddlenlp_ext.tokenizers.options import (
+from paddlenlp_ext.tokenizers.assembly import Assembly, RowColumns
+from paddlenlp_ext.tokenizers.encoding import Alignment, BatchEncoding, Inputs, plain
+from paddlenlp_ext.tokenizers.segmentation import Segmenter
+from paddlenlp_ext.tokenizers.special_tokens import SpecialTokens, Token
+from paddlenlp_ext.tokenizers.truncation import (
     UNLIMITED,
-    Options,
+    Padding,
+    Side,
+    Strategy,
+    Truncation,
+    gather_columns,
+    pad_columns,
+    padded_length,
     padding_strategy,
     side,
     truncation_strategy,
 )
-from paddlenlp_ext.tokenizers.padding import gather_columns, pad_columns, padded_length
-from paddlenlp_ext.tokenizers.rows import RowColumns, Segments
-from paddlenlp_ext.tokenizers.sequences import SequenceBuilding
-from paddlenlp_ext.tokenizers.truncation import Truncation
 
 Self = TypeVar("Self", bound="Tokenizer")
 
 
-class Tokenizer(SequenceBuilding):
-    """Base of all tokenizers.
+@dataclass(frozen=True)
+class _Options:
+    """How texts become rows: the arguments of a call, checked and brought into one form."""
+
+    columns: tuple[str, ...]
+    assembly: Assembly
+    truncation: Strategy
+    max_length: int
+    stride: int
+    overflow: bool
+    padding: Padding
+    pad_to_multiple_of: int | None
+
+
+class _RoleToken:
+    """The text of the token that plays a role; may be assigned."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.role = name
+
+    def __get__(self, tokenizer: "Tokenizer", owner: type) -> str:
+        return str(tokenizer.special.roles[self.role].content)
+
+    def __set__(self, tokenizer: "Tokenizer", token: str | AddedToken) -> None:
+        tokenizer.add_special_tokens({self.role: token})
+
+
+class _RoleId:
+    """The id of the token that plays a role."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.role = name.removesuffix("_id")
+
+    def __get__(self, tokenizer: "Tokenizer", owner: type) -> int:
+        return tokenizer.special.id_of_role(self.role)
+
+
+class Tokenizer(ABC):
+    """Base of all tokenizers; the families are one level below it.
 
     Args:
+        segmenter: Cuts texts into the pieces of the vocabulary.
         unk_token: Stands for what the vocabulary cannot spell.
         sep_token: Ends every segment.
         pad_token: Fills rows.
@@ -52,30 +97,39 @@ class Tokenizer(SequenceBuilding):
         truncation_side: Where tokens are cut off, "right" or "left".
     """
 
+    unk_token, unk_token_id = _RoleToken(), _RoleId()
+    sep_token, sep_token_id = _RoleToken(), _RoleId()
+    pad_token, pad_token_id = _RoleToken(), _RoleId()
+    cls_token, cls_token_id = _RoleToken(), _RoleId()
+    mask_token, mask_token_id = _RoleToken(), _RoleId()
+
     vocab_files: ClassVar[tuple[str, ...]]
     model_input_names: ClassVar[tuple[str, ...]] = (
         "input_ids",
         "token_type_ids",
         "attention_mask",
     )
+    assembly: ClassVar[Assembly] = Assembly()
     odd_token: ClassVar[Literal["longer", "first"]] = "longer"
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a token for each role
         self,
+        segmenter: Segmenter,
         *,
-        unk_token: str | AddedToken = "[UNK]",
-        sep_token: str | AddedToken = "[SEP]",
-        pad_token: str | AddedToken = "[PAD]",
-        cls_token: str | AddedToken = "[CLS]",
-        mask_token: str | AddedToken = "[MASK]",
-        bos_token: str | AddedToken | None = None,
-        eos_token: str | AddedToken | None = None,
-        additional_special_tokens: Iterable[str | AddedToken] | None = None,
+        unk_token: Token = "[UNK]",
+        sep_token: Token = "[SEP]",
+        pad_token: Token = "[PAD]",
+        cls_token: Token = "[CLS]",
+        mask_token: Token = "[MASK]",
+        bos_token: Token | None = None,
+        eos_token: Token | None = None,
+        additional_special_tokens: Iterable[Token] | None = None,
         added: Mapping[int, AddedToken] | None = None,
         model_max_length: int = UNLIMITED,
-        padding_side: str = "right",
-        truncation_side: str = "right",
+        padding_side: Side = "right",
+        truncation_side: Side = "right",
     ) -> None:
+        self.segmenter = segmenter
         self.model_max_length = model_max_length
         self.padding_side = side("padding_side", padding_side)
         self.truncation_side = side("truncation_side", truncation_side)
@@ -88,28 +142,14 @@ class Tokenizer(SequenceBuilding):
             "cls_token": cls_token,
             "mask_token": mask_token,
         }
-        super().__init__(roles, additional_special_tokens or (), added)
-
-    # What a family provides.
-
-    @abstractmethod
-    def _segment(self, texts: list[Any], pre_split: bool, spans: bool) -> Segments:
-        """Cut texts into pieces.
-
-        Args:
-            texts: Texts, or lists of words if `pre_split`.
-            pre_split: Whether word numbers and offsets refer to given words.
-            spans: Whether offsets and word numbers are needed.
-        """
+        self.special = SpecialTokens(segmenter, roles, additional_special_tokens or (), added)
+        self.added_tokens_encoder = self.special.added_tokens_encoder
+        self.added_tokens_decoder = self.special.added_tokens_decoder
+        self.other_settings: dict[str, Any] = {}  # of its files, of no meaning here
 
     @abstractmethod
     def save_vocabulary(self, save_directory: str | Path) -> tuple[Path, ...]:
         """Write the vocabulary files into a folder and return their paths."""
-
-    @property
-    @abstractmethod
-    def settings(self) -> dict[str, Any]:
-        """What the constructor needs besides vocabulary files and tokens."""
 
     # Loading and saving.
 
@@ -128,12 +168,19 @@ class Tokenizer(SequenceBuilding):
             UserError: A file is missing or broken.
         """
         source = str(pretrained_model_name_or_path)
-        files = [fetch(source, name) for name in cls.vocab_files]
+        files = cls._find_files(source)
         preset = None if Path(source).is_dir() else find_preset(source)
-        saved = saving.read_settings(source) if preset is None else preset.settings
-        # Saved settings of other libraries that mean nothing here are left out; an override that
+        known, others = (preset.settings, {}) if preset else saving.read_settings(source, cls)
+        # Saved settings of other libraries that mean nothing here are only kept; an override that
         # nobody knows is a mistake, and Python says so.
-        return cls(*files, **{**saving.known_settings(saved, cls), **overrides})
+        tokenizer = cls(*files, **{**known, **overrides})
+        tokenizer.other_settings = others
+        return tokenizer
+
+    @classmethod
+    def _find_files(cls, source: str) -> list[Any]:
+        """Return the files that the constructor takes."""
+        return [fetch(source, name) for name in cls.vocab_files]
 
     def save_pretrained(self, save_directory: str | Path) -> tuple[Path, ...]:
         """Write everything that `from_pretrained` needs, here, in PaddleNLP and transformers.
@@ -144,13 +191,69 @@ class Tokenizer(SequenceBuilding):
         folder = Path(save_directory)
         folder.mkdir(parents=True, exist_ok=True)
         settings = {
+            **self.other_settings,
             "tokenizer_class": type(self).__name__.removesuffix("Fast"),  # unknown to PaddleNLP
             "model_max_length": self.model_max_length,
             "padding_side": self.padding_side,
             "truncation_side": self.truncation_side,
             **self.settings,
         }
-        return *self.save_vocabulary(folder), *saving.write_settings(folder, settings, self)
+        vocabulary = self.save_vocabulary(folder)
+        return *vocabulary, *saving.write_settings(folder, settings, self.special, self.vocab_size)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the constructor of the family takes besides vocabulary files and what all take."""
+        own = saving.kinds(type(self)).keys() - saving.kinds(Tokenizer).keys()
+        return {name: getattr(self, name) for name in sorted(own)}
+
+    # Special and added tokens.
+
+    @property
+    def vocab_size(self) -> int:
+        """Size of the vocabulary without added tokens."""
+        return self.segmenter.vocab_size
+
+    def __len__(self) -> int:
+        return len(self.special)
+
+    @property
+    def bos_token_id(self) -> int | None:
+        """Id of the token that begins a text; None in a family without one."""
+        return self.special.id_of_role("bos_token") if "bos_token" in self.special.roles else None
+
+    @property
+    def eos_token_id(self) -> int | None:
+        """Id of the token that ends a text; None in a family without one."""
+        return self.special.id_of_role("eos_token") if "eos_token" in self.special.roles else None
+
+    @property
+    def special_tokens_map(self) -> dict[str, str | list[str]]:
+        """Special tokens by role."""
+        return self.special.by_role
+
+    @property
+    def additional_special_tokens(self) -> list[str]:
+        """Special tokens without a role."""
+        return [token.content for token in self.special.additional]
+
+    @property
+    def all_special_tokens(self) -> list[str]:
+        """Every special token once."""
+        return self.special.all
+
+    @property
+    def all_special_ids(self) -> list[int]:
+        """The ids of `all_special_tokens`."""
+        return [self.added_tokens_encoder[token] for token in self.special.all]
+
+    def add_tokens(self, new_tokens: Token | Iterable[Token], special_tokens: bool = False) -> int:
+        """Add tokens that are never split; see `SpecialTokens.add_tokens`."""
+        return self.special.add_tokens(new_tokens, special_tokens)
+
+    def add_special_tokens(self, tokens: Mapping[str, Any]) -> int:
+        """Set the tokens of roles, and add others; see `SpecialTokens.add_special_tokens`."""
+        return self.special.add_special_tokens(tokens)
 
     # Text to ids.
 
@@ -226,20 +329,19 @@ class Tokenizer(SequenceBuilding):
             "length": return_length,
             "overflow_to_sample_mapping": return_overflowing_tokens,
         }
-        options = Options(
+        options = _Options(
             columns=tuple(
                 name
                 for name, wanted in asked.items()
                 if (name in self.model_input_names if wanted is None else wanted)
             ),
-            add_special_tokens=add_special_tokens,
+            assembly=replace(self.assembly, special=add_special_tokens),
             truncation=truncation_strategy(truncation),
             max_length=self.model_max_length if max_length is None else max_length,
             stride=stride,
             overflow=return_overflowing_tokens,
             padding=padding_strategy(padding),
             pad_to_multiple_of=pad_to_multiple_of,
-            tensors=return_tensors,
         )
         inputs = Inputs.gather(text, text_pair, is_split_into_words)
         columns: dict[str, Any] = self._columns(inputs, options)
@@ -248,18 +350,18 @@ class Tokenizer(SequenceBuilding):
         encoding = BatchEncoding(columns, lambda: self._alignments(inputs, options))
         return encoding.convert_to_tensors(return_tensors)
 
-    def _columns(self, inputs: Inputs, options: Options) -> dict[str, list[Any]]:
+    def _columns(self, inputs: Inputs, options: _Options) -> dict[str, list[Any]]:
         """Segment, cut, frame and pad; the heart of the call."""
         spans = "offset_mapping" in options.columns
         texts = inputs.first if inputs.second is None else [*inputs.first, *inputs.second]
-        segments = self._segment(texts, inputs.pre_split, spans)
+        segments = self.segmenter.segment(texts, inputs.pre_split, spans)
         pair = inputs.second is not None
-        layout = self.layout if options.add_special_tokens else replace(self.layout, special=False)
-        room = options.max_length - layout.added(pair)
+        assembly = options.assembly
+        room = options.max_length - assembly.added(pair)
         if room < 0 and options.truncation != "do_not_truncate":
             raise UserError(
-                f"max_length={options.max_length} has no room for the {layout.added(pair)} "
-                f"special tokens of a row; give a larger max_length"
+                f"max_length={options.max_length} has no room for the {assembly.added(pair)} "
+                "special tokens of a row; give a larger `max_length`"
             )
         truncation = Truncation(
             options.truncation,
@@ -276,7 +378,7 @@ class Tokenizer(SequenceBuilding):
             for sample, (first, second) in enumerate(zip(lengths, seconds, strict=False))
             for row in truncation.rows(sample, first, second)
         ]
-        made = RowColumns(segments, rows, pair, layout, self.cls_token_id, self.sep_token_id)
+        made = RowColumns(segments, rows, pair, assembly, self.cls_token_id, self.sep_token_id)
         columns = {name: made.column(name) for name in options.columns}
         length = padded_length(
             map(len, columns["input_ids"]),
@@ -323,8 +425,8 @@ class Tokenizer(SequenceBuilding):
             columns = {name: rows[0] for name, rows in columns.items()}
         return BatchEncoding(columns).convert_to_tensors(return_tensors)
 
-    def _alignments(self, inputs: Inputs, options: Options) -> list[Alignment]:
-        """Repeat a call for the origin of its tokens."""
+    def _alignments(self, inputs: Inputs, options: _Options) -> list[Alignment]:
+        """Repeat a call to find where its tokens come from."""
         names = ("input_ids", "offset_mapping", "word_ids", "sequence_ids")
         columns = self._columns(inputs, replace(options, columns=names))
         return [
@@ -347,3 +449,135 @@ class Tokenizer(SequenceBuilding):
         """
         ids: list[int] = self(text, text_pair, **options).input_ids
         return ids
+
+    # Tokens to ids, and ids back to tokens and text.
+
+    @overload
+    def convert_tokens_to_ids(self, tokens: str) -> int: ...
+    @overload
+    def convert_tokens_to_ids(self, tokens: list[str] | tuple[str, ...]) -> list[int]: ...
+    def convert_tokens_to_ids(self, tokens: str | list[str] | tuple[str, ...]) -> int | list[int]:
+        """Look up one or several tokens; unknown ones get the id of the unknown token."""
+        if isinstance(tokens, str):
+            return self.special.id_of(tokens)
+        return [self.special.id_of(token) for token in tokens]
+
+    @overload
+    def convert_ids_to_tokens(self, ids: int, skip_special_tokens: bool = False) -> str: ...
+    @overload
+    def convert_ids_to_tokens(
+        self, ids: Iterable[int], skip_special_tokens: bool = False
+    ) -> list[str]: ...
+    def convert_ids_to_tokens(
+        self, ids: int | Iterable[int], skip_special_tokens: bool = False
+    ) -> str | list[str]:
+        """Return the tokens of one or several ids.
+
+        Args:
+            ids: An id, or ids [L]; int64 arrays and tensors too.
+            skip_special_tokens: Whether to leave special tokens out.
+
+        Raises:
+            ValueError: An id is not of this vocabulary.
+        """
+        ids = plain(ids)
+        if isinstance(ids, int):
+            return self._token(ids)
+        skipped = set(self.all_special_ids) if skip_special_tokens else set()
+        return [self._token(number) for number in ids if number not in skipped]
+
+    def _token(self, number: int) -> str:
+        # A vocabulary may hold several lines of an added token; each keeps its own text.
+        if 0 <= number < self.vocab_size:
+            return self.segmenter.token(number)
+        if number in self.added_tokens_decoder:
+            return str(self.added_tokens_decoder[number].content)
+        raise ValueError(f"id {number} is not one of the {len(self)} ids of this tokenizer")
+
+    def convert_tokens_to_string(self, tokens: list[str]) -> str:
+        """Join tokens to readable text."""
+        return self.segmenter.join(tokens)
+
+    def decode(self, token_ids: int | Iterable[int], skip_special_tokens: bool = False) -> str:
+        """Turn the ids of one row into text.
+
+        Args:
+            token_ids: Ids [L], as a list, an array or a tensor.
+            skip_special_tokens: Whether to leave special tokens out.
+        """
+        ids = plain(token_ids)
+        tokens = self.convert_ids_to_tokens([ids] if isinstance(ids, int) else ids)
+        if skip_special_tokens:
+            special = {t.content for t in self.added_tokens_decoder.values() if t.special}
+            tokens = [token for token in tokens if token not in special]
+        return self.convert_tokens_to_string(tokens)
+
+    def batch_decode(
+        self, sequences: Iterable[Iterable[int]], skip_special_tokens: bool = False
+    ) -> list[str]:
+        """Turn the ids of several rows into texts.
+
+        Args:
+            sequences: Ids [B, L], as lists, an array or a tensor.
+            skip_special_tokens: Whether to leave special tokens out.
+        """
+        return [self.decode(row, skip_special_tokens) for row in plain(sequences)]
+
+    def get_vocab(self) -> dict[str, int]:
+        """Return the id of every token, added ones too."""
+        vocabulary = {self.segmenter.token(i): i for i in range(self.vocab_size)}
+        return {**vocabulary, **self.added_tokens_encoder}
+
+    # Rows as the models were pretrained on, built from ids by hand.
+
+    def num_special_tokens_to_add(self, pair: bool = False) -> int:
+        """Count the special tokens of a row."""
+        return self.assembly.added(pair)
+
+    def build_inputs_with_special_tokens(
+        self, token_ids_0: list[int], token_ids_1: list[int] | None = None
+    ) -> list[int]:
+        """Frame one or two segments with special tokens.
+
+        Args:
+            token_ids_0: Ids of the first segment, without special tokens.
+            token_ids_1: Ids of the second segment.
+        """
+        return self.assembly.frame(token_ids_0, token_ids_1, self.cls_token_id, self.sep_token_id)
+
+    def create_token_type_ids_from_sequences(
+        self, token_ids_0: Sequence[int], token_ids_1: Sequence[int] | None = None
+    ) -> list[int]:
+        """Return the token types of the row that `build_inputs_with_special_tokens` builds."""
+        return self.assembly.token_types(
+            len(token_ids_0), None if token_ids_1 is None else len(token_ids_1)
+        )
+
+    def get_special_tokens_mask(
+        self,
+        token_ids_0: Sequence[int],
+        token_ids_1: Sequence[int] | None = None,
+        already_has_special_tokens: bool = False,
+    ) -> list[int]:
+        """Mark special tokens with 1 and other ones with 0.
+
+        Args:
+            token_ids_0: Ids of the first segment; of a whole row if `already_has_special_tokens`.
+            token_ids_1: Ids of the second segment.
+            already_has_special_tokens: Whether `token_ids_0` is a row with its special tokens.
+
+        Raises:
+            ValueError: A second segment was given besides a whole row.
+        """
+        if already_has_special_tokens:
+            if token_ids_1 is not None:
+                raise ValueError("a row with special tokens is one list; token_ids_1 must be None")
+            special = set(self.all_special_ids)
+            return [int(number in special) for number in token_ids_0]
+        second = None if token_ids_1 is None else [0] * len(token_ids_1)
+        return self.assembly.frame([0] * len(token_ids_0), second, 1, 1)
+
+    def _post_processor(self) -> TemplateProcessing:
+        """Write the template of a row for the `tokenizers` library."""
+        opening = (self.cls_token, self.cls_token_id)
+        return self.assembly.post_processor(opening, (self.sep_token, self.sep_token_id))

@@ -1,13 +1,56 @@
-"""What a tokenizer returns: columns of rows, with the way back to the characters of the text."""
+"""What a call takes, texts, and returns: columns of rows, with the way back to the texts."""
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 Span = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Texts of one call.
+
+    Args:
+        first: The first segment of every sample: a text, or its words if `pre_split`.
+        second: The second segments, or None.
+        batched: False if the caller gave one sample and not a list of them.
+        pre_split: Whether segments are lists of words.
+    """
+
+    first: list[Any]
+    second: list[Any] | None
+    batched: bool
+    pre_split: bool
+
+    @classmethod
+    def gather(cls, text: Any, text_pair: Any, pre_split: bool) -> "Inputs":
+        """Sort out whether this is a single sample, a batch or a list of pairs.
+
+        Raises:
+            ValueError: The two arguments do not fit together.
+        """
+        if not isinstance(text, (str, list, tuple)):
+            raise ValueError(f"expected a text or a list of texts, got {type(text).__name__}")
+        if pre_split:
+            batched = bool(text) and isinstance(text[0], (list, tuple))
+        else:
+            batched = not isinstance(text, str)
+        if not batched:
+            second = None if text_pair is None else [text_pair]
+            return cls([text], second, batched=False, pre_split=pre_split)
+        first = list(text)
+        if text_pair is None:
+            if not pre_split and first and isinstance(first[0], (list, tuple)):
+                return cls(*_unzip_pairs(first), batched=True, pre_split=False)
+            return cls(first, None, batched=True, pre_split=pre_split)
+        if isinstance(text_pair, str) or len(text_pair) != len(first):
+            given = "one text" if isinstance(text_pair, str) else f"{len(text_pair)} texts"
+            raise ValueError(f"text_pair: expected one text for each of {len(first)}, got {given}")
+        return cls(first, list(text_pair), batched=True, pre_split=pre_split)
 
 
 @dataclass(frozen=True)
@@ -31,8 +74,8 @@ class BatchEncoding(dict[str, Any]):
     """Columns by name, also as attributes: `encoding["input_ids"]` is `encoding.input_ids`.
 
     A column holds one list for each row (or one list only, if a single text was given), or a
-    tensor [B, L]. The methods tell from which characters and words tokens come; the needed
-    alignment is computed at the first question, so that training does not pay for it.
+    tensor [B, L]. The methods return from which characters and words tokens come; the needed
+    alignment is computed at the first call of one, so that training does not pay for it.
 
     Args:
         columns: Lists or tensors by name.
@@ -70,7 +113,7 @@ class BatchEncoding(dict[str, Any]):
         return self
 
     def alignment(self, row: int = 0) -> Alignment:
-        """Give the origin of every token of a row.
+        """Return the origin of every token of a row.
 
         Raises:
             ValueError: The encoding did not come from text, but from `pad` or a pickle.
@@ -86,11 +129,11 @@ class BatchEncoding(dict[str, Any]):
         return self.alignment(batch_index).tokens
 
     def word_ids(self, batch_index: int = 0) -> list[int | None]:
-        """Give the number of each token's word, None for special tokens."""
+        """Return the number of each token's word, None for special tokens."""
         return self.alignment(batch_index).word_ids
 
     def sequence_ids(self, batch_index: int = 0) -> list[int | None]:
-        """Give the segment (0 or 1) of each token, None for special tokens."""
+        """Return the segment (0 or 1) of each token, None for special tokens."""
         return self.alignment(batch_index).sequence_ids
 
     def char_to_token(
@@ -116,7 +159,7 @@ class BatchEncoding(dict[str, Any]):
     def token_to_chars(
         self, batch_or_token_index: int, token_index: int | None = None
     ) -> Span | None:
-        """Give the characters of a token, None for special tokens."""
+        """Return the characters of a token, None for special tokens."""
         row, place = _row_and_place(batch_or_token_index, token_index)
         alignment = self.alignment(row)
         return None if alignment.sequence_ids[place] is None else alignment.offsets[place]
@@ -124,14 +167,14 @@ class BatchEncoding(dict[str, Any]):
     def token_to_word(
         self, batch_or_token_index: int, token_index: int | None = None
     ) -> int | None:
-        """Give the number of a token's word, None for special tokens."""
+        """Return the number of a token's word, None for special tokens."""
         row, place = _row_and_place(batch_or_token_index, token_index)
         return self.alignment(row).word_ids[place]
 
     def word_to_tokens(
         self, batch_or_word_index: int, word_index: int | None = None, sequence_index: int = 0
     ) -> Span | None:
-        """Give the first and one past the last token of a word, None if it has none."""
+        """Return the first and one past the last token of a word, None if it has none."""
         row, word = _row_and_place(batch_or_word_index, word_index)
         alignment = self.alignment(row)
         places = [
@@ -170,3 +213,14 @@ def plain(values: Any) -> Any:
 
 def _row_and_place(first: int, second: int | None) -> tuple[int, int]:
     return (0, first) if second is None else (first, second)
+
+
+def _unzip_pairs(pairs: Sequence[Any]) -> tuple[list[str], list[str]]:
+    """Turn [(a, b), ...] into two lists."""
+    for number, pair in enumerate(pairs):
+        if len(pair) != 2 or isinstance(pair, str):
+            raise ValueError(
+                f"sample {number}: expected a pair of texts, got {len(pair)} items; "
+                f"for lists of words give is_split_into_words=True"
+            )
+    return [first for first, _ in pairs], [second for _, second in pairs]

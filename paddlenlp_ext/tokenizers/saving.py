@@ -2,25 +2,45 @@
 
 Their forms are those of transformers 4 (`tokenizer_config.json` with `added_tokens_decoder`) and
 of PaddleNLP (`special_tokens_map.json`, `added_tokens.json`); both libraries read what is written
-here, and what they write is read.
+here, and what they write is read. Which settings there are, and of which types, is what the
+constructor of the family says. A setting that it does not have is kept, and written again.
 """
 
 import inspect
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Any, NamedTuple, Union, get_args, get_type_hints
 
 from tokenizers import AddedToken
 
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.files.hub import find
-from paddlenlp_ext.tokenizers.settings import SETTINGS, check, check_added, check_listed
-from paddlenlp_ext.tokenizers.special_tokens import ROLES, SpecialTokens, describe
+from paddlenlp_ext.tokenizers.special_tokens import ROLES, SpecialTokens, Token, describe
+from paddlenlp_ext.tokenizers.truncation import Side
 
 CONFIG = "tokenizer_config.json"
 SPECIAL = "special_tokens_map.json"
 ADDED = "added_tokens.json"
+# Arguments of constructors, and entries of files, that say where files are.
+FILES = ("vocab_file", "sentencepiece_model_file", "tokenizer_file")
+# Settings of files that say what is known otherwise, or where something was on another machine.
+_NOT_KEPT = (*FILES, "tokenizer_class", "name_or_path", "special_tokens_map_file")
+_MAY_BE_ABSENT = ("bos_token", "eos_token")  # the other roles are played in every family
+_FLAGS = ("lstrip", "normalized", "rstrip", "single_word", "special")  # of a token
+
+
+class Kind(NamedTuple):
+    """A type of a setting.
+
+    Attributes:
+        fits: Whether a value of a file can be it.
+        wanted: What is expected, for the message.
+    """
+
+    fits: Callable[[Any], bool]
+    wanted: str
 
 
 def read_json(path: Path | None) -> dict[str, Any]:
@@ -34,72 +54,76 @@ def read_json(path: Path | None) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError, OSError) as error:
-        raise UserError(f"{path}: expected JSON in UTF-8: {error}; get the file anew") from error
+        raise UserError(f"{path}: expected JSON in UTF-8: {error}; get the file again") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: expected a JSON object, got {type(content).__name__}")
     return content
 
 
-def read_settings(source: str) -> dict[str, Any]:
-    """Read what the three files say about a tokenizer.
+def read_settings(source: str, family: type) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read what the three files say about a tokenizer of a family.
 
     Returns:
-        Settings by name; special tokens by role; `added` with the added tokens by id.
+        Arguments of the constructor; and the settings that it does not have.
 
     Raises:
         UserError: A file is broken, or has a value of another type than the setting's.
     """
     path = find(source, CONFIG)
-    settings = check(path, read_json(path))
-    listed = settings.pop("added_tokens_decoder", None)
+    settings, others = _checked(path, read_json(path), family)
+    listed = others.pop("added_tokens_decoder", None)
     if listed is not None:  # the newer form says all
-        check_listed(path, listed)
+        _check_listed(path, listed)
         settings["added"] = {int(number): _added(token) for number, token in listed.items()}
-        return settings
+        return settings, others
     path = find(source, SPECIAL)
-    settings |= check(path, read_json(path))
-    special = set(_texts(settings))
+    special, more = _checked(path, read_json(path), family)
+    settings |= special
+    names = set(_texts(settings))
     path = find(source, ADDED)
     added = read_json(path)
-    check_added(path, added)
+    _check_added(path, added)
     settings["added"] = {
-        number: AddedToken(token, special=token in special, normalized=token not in special)
+        number: AddedToken(token, special=token in names, normalized=token not in names)
         for token, number in added.items()
     }
-    return settings
+    return settings, {**others, **more}
 
 
-def known_settings(settings: Mapping[str, Any], family: type) -> dict[str, Any]:
-    """Keep the settings that the constructor of a tokenizer has a name for, but no files."""
-    settings = {**settings}
-    if "max_len" in settings:  # the name before 2020
-        settings.setdefault("model_max_length", settings["max_len"])
-    known = {
-        name
-        for base in family.__mro__
-        if issubclass(base, SpecialTokens)
-        for name in inspect.signature(base).parameters
-    }
-    return {
-        name: value
-        for name, value in settings.items()
-        if name in known and (name in SETTINGS or name == "added")
-    }
+def kinds(family: type) -> dict[str, Kind]:
+    """Find the settings of a family and their types: the arguments of its constructors.
+
+    Raises:
+        TypeError: One is of a type that no file can have.
+    """
+    found = {}
+    for base in reversed(family.__mro__):
+        constructor = vars(base).get("__init__")
+        if base is object or constructor is None:
+            continue
+        types = get_type_hints(constructor)
+        for name, parameter in inspect.signature(constructor).parameters.items():
+            if parameter.default is not parameter.empty and name not in (*FILES, "added"):
+                found[name] = _kind(name, types[name])
+    return found
 
 
-def write_settings(folder: Path, settings: Mapping[str, Any], tokens: SpecialTokens) -> list[Path]:
+def write_settings(
+    folder: Path, settings: Mapping[str, Any], tokens: SpecialTokens, vocab_size: int
+) -> list[Path]:
     """Write the three files; `added_tokens.json` only if the tokenizer has grown.
 
     Args:
         folder: Where to.
         settings: What the constructor needs besides tokens, and `tokenizer_class`.
         tokens: The special and added tokens.
+        vocab_size: Ids from this one on are of tokens that were added.
 
     Returns:
         The files written.
     """
     listed = {str(i): describe(token) for i, token in sorted(tokens.added_tokens_decoder.items())}
-    config = {**settings, **tokens.special_tokens_map, "added_tokens_decoder": listed}
+    config = {**settings, **tokens.by_role, "added_tokens_decoder": listed}
     special = {role: _compact(tokens.roles[role]) for role in ROLES if role in tokens.roles}
     if tokens.additional:
         special["additional_special_tokens"] = [_compact(token) for token in tokens.additional]
@@ -107,7 +131,7 @@ def write_settings(folder: Path, settings: Mapping[str, Any], tokens: SpecialTok
     grown = {
         token.content: number
         for number, token in sorted(tokens.added_tokens_decoder.items())
-        if number >= tokens.vocab_size
+        if number >= vocab_size
     }
     if grown:
         contents[ADDED] = grown
@@ -115,8 +139,115 @@ def write_settings(folder: Path, settings: Mapping[str, Any], tokens: SpecialTok
     for name, content in contents.items():
         text = json.dumps(content, ensure_ascii=False, indent=2, sort_keys=name == CONFIG)
         paths.append(folder / name)
-        paths[-1].write_text(text + "\n", encoding="utf-8")
+        # Lone surrogates, which a setting that is only kept may have, are escaped as JSON does it.
+        paths[-1].write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
     return paths
+
+
+def _kind(name: str, annotation: Any) -> Kind:
+    types = get_args(annotation)
+    if NoneType in types:
+        annotation = Union[tuple(one for one in types if one is not NoneType)]  # noqa: UP007
+    for type_, kind in _KINDS:
+        if annotation == type_:
+            return kind
+    raise TypeError(f"{name} is of a type that no file can have: {annotation}")
+
+
+def _checked(
+    path: Path | None, content: Mapping[str, Any], family: type
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Separate the settings of a file that the family has, checked, from other ones.
+
+    Null is as if a setting were not there, but for the roles that nothing need play.
+    """
+    settings: dict[str, Any] = {}
+    others: dict[str, Any] = {}
+    known = kinds(family)
+    for name, value in content.items():
+        kind = known.get("model_max_length" if name == "max_len" else name)
+        if kind is None:
+            if name not in _NOT_KEPT:
+                others[name] = value
+        elif value is None and name in _MAY_BE_ABSENT:
+            settings[name] = None
+        elif value is not None or name in ROLES:
+            if not kind.fits(value):
+                raise UserError(
+                    f"{path}: {name} must be {kind.wanted}, not {_shown(value)}; correct it, or "
+                    "get the file again"
+                )
+            settings[name] = int(value) if isinstance(value, float) else value
+    if "max_len" in settings:  # the name before 2020
+        settings.setdefault("model_max_length", settings["max_len"])
+        del settings["max_len"]
+    return settings, others
+
+
+def _check_listed(path: Path | None, tokens: object) -> None:
+    """Check an `added_tokens_decoder`: descriptions of tokens by id."""
+    if not isinstance(tokens, Mapping):
+        raise UserError(f"{path}: added_tokens_decoder must be an object, not {_shown(tokens)}")
+    for number, token in tokens.items():
+        is_id = number.isdecimal() and len(number) < 10
+        if not (is_id and isinstance(token, Mapping) and _is_token(token)):
+            raise UserError(
+                f"{path}: added_tokens_decoder must have an id and a token in each row, not "
+                f"{_shown(number)}: {_shown(token)}"
+            )
+
+
+def _check_added(path: Path | None, tokens: Mapping[str, Any]) -> None:
+    """Check an `added_tokens.json`: ids by token."""
+    for token, number in tokens.items():
+        if not (_is_text(token) and type(number) is int and 0 <= number < 10**9):
+            raise UserError(
+                f"{path}: expected a token and its id in each row, got {_shown(token)}: "
+                f"{_shown(number)}"
+            )
+
+
+def _is_text(value: object) -> bool:
+    # JSON can spell lone surrogates, which are no text for the `tokenizers` library.
+    return (
+        isinstance(value, str) and bool(value) and value.encode(errors="ignore").decode() == value
+    )
+
+
+def _is_token(value: object) -> bool:
+    if not isinstance(value, Mapping):
+        return _is_text(value)
+    flags = {**value}
+    content = flags.pop("content", None)
+    flags.pop("__type", None)
+    return _is_text(content) and all(
+        name in _FLAGS and isinstance(flag, bool) for name, flag in flags.items()
+    )
+
+
+def _are(fits: Callable[[object], bool]) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, list) and all(map(fits, value))
+
+
+def _is_length(value: object) -> bool:
+    if isinstance(value, float):
+        return value.is_integer() and value > 0
+    return type(value) is int and value > 0
+
+
+# What an argument of a constructor may be, and what a file then may have.
+_KINDS: tuple[tuple[Any, Kind], ...] = (
+    (bool, Kind(lambda value: isinstance(value, bool), "true or false")),
+    (int, Kind(_is_length, "a whole number above 0")),
+    (Side, Kind(lambda value: value in get_args(Side), "'right' or 'left'")),
+    (Token, Kind(_is_token, "a text, or the description of a token")),
+    (Iterable[Token], Kind(_are(_is_token), "a list of tokens")),
+    (Iterable[str], Kind(_are(_is_text), "a list of texts")),
+)
+
+
+def _shown(value: object) -> str:
+    return repr(value)[:80]
 
 
 def _texts(settings: Mapping[str, Any]) -> Iterable[str]:

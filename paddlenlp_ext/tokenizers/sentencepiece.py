@@ -1,257 +1,376 @@
-"""Tokenizers of RemBERT and ERNIE-M, whose pieces come from sentencepiece models."""
+"""Segmentation by a sentencepiece model, with the way back to the characters of the text.
 
-from collections.abc import Callable
-from itertools import chain
+A text is cut at special and added tokens first, in Python; what lies between goes to the library,
+all texts of a batch in one call. Without offsets its C++ core returns bare ids and does nearly
+all the work.
+
+sentencepiece cuts not the text itself but its normalized form: NFKC, one "▁" for each run of
+spaces and one at the beginning. It knows from which character each normalized one comes; the
+pieces, put together, are the normalized text. So places add up, and nothing is searched.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import sentencepiece
 import tokenizers
-from tokenizers import AddedToken
+from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
 
-from paddlenlp_ext.tokenizers.layout import Layout
-from paddlenlp_ext.tokenizers.sentencepiece_base import SentencePieceTokenizer
-from paddlenlp_ext.tokenizers.spans import SPACE, Piece
-from paddlenlp_ext.tokenizers.unigram import convert
-from paddlenlp_ext.tokenizers.vocabulary import Vocabulary
+from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.tokenizers.encoding import Span
+from paddlenlp_ext.tokenizers.segmentation import Segments, encodable
+from paddlenlp_ext.tokenizers.special_tokens import SpecialTokens
+
+FEW = 32  # texts for which it does not pay to start the library's threads
+SPACE = "▁"  # U+2581, what a space becomes
+UNIGRAM = 1  # TrainerSpec.ModelType in sentencepiece_model.proto
 
 
-class RemBertTokenizer(SentencePieceTokenizer):
-    """Tokenizer of RemBERT: the pieces and ids of a sentencepiece model.
+class Piece(NamedTuple):
+    """A piece of normalized text.
 
     Args:
-        vocab_file: The model.
-        do_lower_case: Whether text is lower-cased.
-        remove_space: Kept for files that have it; the model decides.
-        keep_accents: Kept for files that have it; the model decides.
-        **tokens: Special tokens and limits, see `Tokenizer`.
+        id: Its id, None for a piece that becomes no token.
+        length: Its characters in the normalized text; 0 for all but the last byte of a character
+            that the vocabulary can only spell in bytes.
+    """
+
+    id: int | None
+    length: int
+
+
+class Part(NamedTuple):
+    """A stretch of a text.
+
+    Args:
+        text: The stretch, lower-cased if the tokenizer does so.
+        origins: The place of each of its characters in the text; then where the last one ends.
+        id: The id of the special or added token that it is; None for other text.
+    """
+
+    text: str
+    origins: Sequence[int]
+    id: int | None
+
+
+class SentencePiece:
+    """Pieces of a sentencepiece model.
+
+    Args:
+        model_file: The model.
+        do_lower_case: Whether text is lower-cased, character by character.
 
     Raises:
         UserError: The model cannot be read.
     """
 
-    vocab_files = ("sentencepiece.model",)
-
-    def __init__(
-        self,
-        vocab_file: str | Path,
-        do_lower_case: bool = False,
-        *,
-        remove_space: bool = True,
-        keep_accents: bool = True,
-        **tokens: Any,
-    ) -> None:
-        self.remove_space = remove_space
-        self.keep_accents = keep_accents
-        defaults = {
-            "bos_token": "[CLS]",
-            "eos_token": "[SEP]",
-            # A mask stands for a word, and a word begins with its space.
-            "mask_token": AddedToken("[MASK]", lstrip=True, special=True),
-        }
-        super().__init__(vocab_file, do_lower_case, **{**defaults, **tokens})
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What the constructor needs besides files and tokens."""
-        return {
-            "do_lower_case": self.do_lower_case,
-            "remove_space": self.remove_space,
-            "keep_accents": self.keep_accents,
-        }
+    def __init__(self, model_file: str | Path, do_lower_case: bool) -> None:
+        self.model = read_model(model_file)
+        self.do_lower_case = do_lower_case
 
     @property
     def vocab_size(self) -> int:
         """Number of pieces of the model."""
-        return int(self._model.get_piece_size())
+        return int(self.model.get_piece_size())
 
-    def _vocabulary_id(self, token: str) -> int | None:
-        number = int(self._model.piece_to_id(token))
-        unknown = self._model.unk_id()
-        return None if number == unknown and token != self._model.id_to_piece(unknown) else number
+    def find(self, token: str) -> int | None:
+        """Return the id of a piece; None if the model does not have it."""
+        number = int(self.model.piece_to_id(token))
+        unknown = self.model.unk_id()
+        return None if number == unknown and token != self.model.id_to_piece(unknown) else number
 
-    def _vocabulary_token(self, number: int) -> str:
-        return str(self._model.id_to_piece(number))
+    def token(self, number: int) -> str:
+        """Return the piece of an id below `vocab_size`."""
+        return str(self.model.id_to_piece(number))
 
-    def save_vocabulary(self, save_directory: str | Path) -> tuple[Path, ...]:
-        """Write the model."""
-        return (self._save_model(Path(save_directory) / self.vocab_files[0]),)
+    def encode(self, texts: list[str]) -> list[list[int]]:
+        """Turn stretches of text into ids."""
+        if len(texts) < FEW:
+            return [self.model.encode(text, out_type=int) for text in texts]
+        ids: list[list[int]] = self.model.encode(texts, out_type=int)
+        return ids
+
+    def pieces(self, text: str) -> list[Piece]:
+        """Turn a stretch of text into the pieces that make up its normalized form."""
+        return measured(self.model, text)
+
+    def join_pieces(self, pieces: list[str]) -> str:
+        """Join pieces of one stretch of text."""
+        return str(self.model.decode_pieces(pieces))
+
+    def join(self, tokens: list[str]) -> str:
+        """Join pieces, with spaces around special and added tokens."""
+        texts = [
+            " ".join(run) if added else self.join_pieces([*run])
+            for added, run in groupby(tokens, key=self._special.added_tokens_encoder.__contains__)
+        ]
+        return " ".join(texts)
+
+    def save(self, path: Path) -> Path:
+        """Write the model; return the path."""
+        path.write_bytes(self.model.serialized_model_proto())
+        return path
+
+    def keep_whole(self, new: Sequence[AddedToken], special: SpecialTokens) -> None:
+        """Find these tokens in texts before anything else from now on."""
+        self._special = special
+        added = sorted(special.added_tokens_decoder.items(), key=lambda item: -len(item[1].content))
+        patterns = [_pattern(token, self.do_lower_case) for _, token in added]
+        # Most texts hold none of them; where not to look for spaces too, that is found out quickly.
+        self._any_added = re.compile("|".join(inner for _, inner, _ in patterns))
+        self._added = re.compile("|".join(f"{a}({inner}){b}" for a, inner, b in patterns))
+        self._added_ids = [number for number, _ in added]
+
+    def segment(self, texts: list[Any], pre_split: bool, spans: bool) -> Segments:
+        """Cut texts into pieces; see `Segmenter`."""
+        if pre_split:
+            return self._segment_words(texts, spans)
+        texts = encodable(texts)
+        if not (spans or self.do_lower_case or any(map(self._any_added.search, texts))):
+            return Segments(self.encode(texts))
+        parts = [self._parts(text) for text in texts]
+        if spans:
+            return self._with_spans(parts)
+        encoded = iter(self.encode([p.text for row in parts for p in row if p.id is None]))
+        return Segments(
+            [
+                [number for p in row for number in (next(encoded) if p.id is None else [p.id])]
+                for row in parts
+            ]
+        )
+
+    def _segment_words(self, texts: list[Any], spans: bool) -> Segments:
+        """Segment each word alone, and put the words of a text together."""
+        words = self.segment([word for text in texts for word in text], False, spans)
+        ends = [0]
+        for text in texts:
+            ends.append(ends[-1] + len(text))
+        rows = [range(start, stop) for start, stop in pairwise(ends)]
+
+        def joined(values: Sequence[list[Any]]) -> list[list[Any]]:
+            return [[value for word in row for value in values[word]] for row in rows]
+
+        if not spans:
+            return Segments(joined(words.ids))
+        numbers = [[word - row.start for word in row for _ in words.ids[word]] for row in rows]
+        return Segments(joined(words.ids), joined(words.offsets), numbers)
+
+    def _parts(self, text: str) -> list[Part]:
+        """Cut a text at special and added tokens."""
+        parts, start = [], 0
+        for match in self._added.finditer(text):
+            if match.start() > start:
+                parts.append(self._plain_part(text, start, match.start()))
+            group = match.lastindex or 1
+            first, last = match.span(group)  # without the spaces that the token takes in
+            parts.append(Part(text[first:last], range(first, last + 1), self._added_ids[group - 1]))
+            start = match.end()
+        if start < len(text):
+            parts.append(self._plain_part(text, start, len(text)))
+        return parts
+
+    def _plain_part(self, text: str, start: int, stop: int) -> Part:
+        part = text[start:stop]
+        if not self.do_lower_case:
+            return Part(part, range(start, stop + 1), None)
+        # By characters, as transformers and PaddleNLP do: a final sigma becomes "σ" everywhere.
+        lower = [character.lower() for character in part]
+        origins = [start + place for place, letters in enumerate(lower) for _ in letters]
+        return Part("".join(lower), [*origins, stop], None)
+
+    def _with_spans(self, rows: list[list[Part]]) -> Segments:
+        ids: list[list[int]] = []
+        offsets: list[list[Span]] = []
+        word_ids: list[list[int]] = []
+        for parts in rows:
+            pieces: list[int] = []
+            spans: list[Span] = []
+            words: list[int] = []
+            for text, origins, number in parts:
+                word = words[-1] + 1 if words else 0
+                if number is not None:
+                    pieces.append(number)
+                    spans.append((origins[0], origins[-1]))
+                    words.append(word)
+                    continue
+                normal, places = self.model.normalize(text, with_offsets=True)
+                found = self.pieces(text)
+                pieces += [piece.id for piece in found if piece.id is not None]
+                found_spans, numbers = piece_spans(found, normal, [origins[p] for p in places])
+                spans += found_spans
+                words += [word + number for number in numbers]
+            ids.append(pieces)
+            offsets.append(spans)
+            word_ids.append(words)
+        return Segments(ids, offsets, word_ids)
 
 
-class RemBertTokenizerFast(RemBertTokenizer):
-    """RemBERT's tokenizer, together with its conversion to the `tokenizers` library.
-
-    Rows come from sentencepiece here too: it cuts several times as many texts a second as the
-    Unigram model of `tokenizers`, and its rounding decides between ways to cut a text that are
-    equally good, so that nothing else gives its ids on all text. What programs on the `tokenizers`
-    library need is the conversion: `backend_tokenizer`, saved as tokenizer.json.
-    """
-
-    @property
-    def backend_tokenizer(self) -> tokenizers.Tokenizer:
-        """The tokenizer in the `tokenizers` library, converted anew from the model.
-
-        Raises:
-            UserError: The model is of another kind than Unigram.
-        """
-        added = self.added_tokens_decoder
-        return convert(self._model, added, self.cls_token, self.sep_token)
-
-    def save_vocabulary(self, save_directory: str | Path) -> tuple[Path, ...]:
-        """Write the model, and tokenizer.json with its conversion."""
-        path = Path(save_directory) / "tokenizer.json"
-        self.backend_tokenizer.save(str(path))
-        return *super().save_vocabulary(save_directory), path
-
-
-class ErnieMTokenizer(SentencePieceTokenizer):
-    """Tokenizer of ERNIE-M.
-
-    The sentencepiece model cuts a text, the pieces are cut once more at Chinese characters,
-    punctuation and digits, and the ids are the lines of a vocabulary file.
-
-    Args:
-        vocab_file: One token a line, the line number is the id.
-        sentencepiece_model_file: The model.
-        do_lower_case: Whether text is lower-cased.
-        drop_lone_space: What becomes of a space that is a piece of its own ("▁"). By default it is
-            a token where a piece without a space follows, unless it begins the text, as in
-            transformers. True drops it everywhere, as PaddleNLP does, for PaddleNLP's ids.
-        **tokens: Special tokens and limits, see `Tokenizer`.
+def read_model(path: str | Path) -> sentencepiece.SentencePieceProcessor:
+    """Read a sentencepiece model.
 
     Raises:
-        UserError: A file cannot be read.
+        UserError: It cannot be read.
     """
-
-    vocab_files = ("vocab.txt", "sentencepiece.bpe.model")
-    model_input_names = ("input_ids",)  # the model has no token types
-    layout = Layout(separators=2, first_type=0)
-
-    def __init__(
-        self,
-        vocab_file: str | Path,
-        sentencepiece_model_file: str | Path,
-        do_lower_case: bool = False,
-        *,
-        drop_lone_space: bool = False,
-        **tokens: Any,
-    ) -> None:
-        self.vocabulary = Vocabulary.load(Path(vocab_file))
-        self.drop_lone_space = drop_lone_space
-        super().__init__(sentencepiece_model_file, do_lower_case, **tokens)
-        pieces = map(self._model.id_to_piece, range(self._model.get_piece_size()))
-        self._begins_word = {number for number, text in enumerate(pieces) if text[:1] == SPACE}
-        self._parts_of = _PartsOf(self._cut_piece)
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What the constructor needs besides files and tokens."""
-        return {**super().settings, "drop_lone_space": self.drop_lone_space}
-
-    @property
-    def vocab_size(self) -> int:
-        """Number of lines of the vocabulary."""
-        return len(self.vocabulary)
-
-    def _vocabulary_id(self, token: str) -> int | None:
-        return self.vocabulary.ids.get(token)
-
-    def _vocabulary_token(self, number: int) -> str:
-        return self.vocabulary.tokens[number]
-
-    def _encode(self, texts: list[str]) -> list[list[int]]:
-        space, unknown = self._model.piece_to_id(SPACE), self._model.unk_id()
-        parts = self._parts_of.__getitem__
-        rows = []
-        for text, row in zip(texts, super()._encode(texts), strict=True):
-            if unknown in row:  # an id that does not tell its text
-                rows.append([piece.id for piece in self._pieces(text) if piece.id is not None])
-                continue
-            kept = row[1:] if row[:1] == [space] else row
-            if space in kept and self.drop_lone_space:
-                kept = [number for number in kept if number != space]
-            elif space in kept:
-                kept = [
-                    number
-                    for number, after in zip(kept, [*kept[1:], space], strict=True)
-                    if number != space or after not in self._begins_word
-                ]
-            rows.append([*chain.from_iterable(map(parts, kept))])
-        return rows
-
-    def _cut_piece(self, number: int) -> list[int]:
-        """Give the ids that a piece of the model becomes."""
-        parts = self._numbered(self._model.id_to_piece(number))
-        # The space alone is told apart before this; where it stays, it is a token.
-        return [piece.id for piece in parts if piece.id is not None] or [self._id(SPACE)]
-
-    def _pieces(self, text: str) -> list[Piece]:
-        pieces: list[Piece] = []
-        cut = self._model.encode(text, out_type=str)
-        for place, piece in enumerate(cut):
-            if piece != SPACE:
-                pieces += self._numbered(piece)
-                continue
-            before_word = all(next.startswith(SPACE) for next in cut[place + 1 : place + 2])
-            dropped = self.drop_lone_space or place == 0 or before_word
-            pieces.append(Piece(None if dropped else self._id(SPACE), 1))
-        return pieces
-
-    def _numbered(self, piece: str) -> list[Piece]:
-        """Cut a piece of the model once more, and look its parts up."""
-        return [
-            Piece(None if part == SPACE else self._id(part), len(part))
-            for part in post_split(piece)
-        ]
-
-    def _joined(self, pieces: list[str]) -> str:
-        return "".join(pieces).replace(SPACE, " ").strip()
-
-    def clean_text(self, text: str) -> str:
-        """Fold full-width forms to ASCII, but for the tilde, as ERNIE-M's own code does."""
-        return text.translate(FOLDED)
-
-    def save_vocabulary(self, save_directory: str | Path) -> tuple[Path, ...]:
-        """Write the vocabulary, repeated lines too, and the model."""
-        vocabulary, model = (Path(save_directory) / name for name in self.vocab_files)
-        self.vocabulary.save(vocabulary)
-        return vocabulary, self._save_model(model)
+    try:
+        return sentencepiece.SentencePieceProcessor(model_file=str(path))
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"{path}: expected a sentencepiece model: {error}") from error
 
 
-class _PartsOf(dict[int, list[int]]):
-    """The parts of each piece of a model, found when they are first needed."""
+def measured(model: sentencepiece.SentencePieceProcessor, text: str) -> list[Piece]:
+    """Cut a text, and count the normalized characters that each piece stands for."""
+    pieces = []
+    missing = 0  # bytes that the current character still lacks
+    for piece, number in zip(
+        model.encode(text, out_type=str), model.encode(text, out_type=int), strict=True
+    ):
+        if not model.is_byte(number):
+            pieces.append(Piece(number, len(piece)))
+            continue
+        if not missing:
+            missing = utf8_length(int(piece[3:-1], 16))  # from "<0xE4>"
+        missing -= 1
+        pieces.append(Piece(number, 0 if missing else 1))
+    return pieces
 
-    def __init__(self, find: Callable[[int], list[int]]) -> None:
-        super().__init__()
-        self._find = find
 
-    def __missing__(self, number: int) -> list[int]:
-        self[number] = self._find(number)
-        return self[number]
-
-
-# Full-width forms U+FF01 to U+FF5E as ASCII, but for the last one, the tilde.
-FOLDED = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5E)}
-PUNCTUATION = frozenset(",;:.?!~，；：。？！《》【】")
+def utf8_length(first: int) -> int:
+    """Return how many bytes a character has, from the first of them."""
+    if first < 0x80:
+        return 1
+    return 2 if first < 0xE0 else 3 if first < 0xF0 else 4
 
 
-def post_split(piece: str) -> list[str]:
-    """Cut a piece at Chinese characters, punctuation, and between digits and other characters.
+def _pattern(token: AddedToken, lower: bool) -> tuple[str, str, str]:
+    """Write how a token is found: spaces that it takes in, itself, spaces again."""
+    if lower and token.normalized and not token.special:
+        # Not re.IGNORECASE, for which "İ" is an "i" too.
+        inner = "".join(_caseless(letter) for letter in token.content)
+    else:
+        inner = re.escape(token.content)
+    if token.single_word:
+        inner = rf"(?<!\w){inner}(?!\w)"
+    before, after = (r"\s*" if strip else "" for strip in (token.lstrip, token.rstrip))
+    return before, inner, after
+
+
+def _caseless(letter: str) -> str:
+    """Write a letter so that it is found in upper and lower case."""
+    forms = {letter, letter.lower(), letter.upper()}
+    same = sorted(form for form in forms if form.lower() == letter.lower())
+    return f"(?:{'|'.join(map(re.escape, same))})"
+
+
+def piece_spans(
+    pieces: Iterable[Piece], normal: str, origins: Sequence[int]
+) -> tuple[list[Span], list[int]]:
+    """Find the characters and the word of each token.
+
+    Args:
+        pieces: What the normalized text was cut into.
+        normal: The normalized text.
+        origins: For each of its characters the place in the text that it comes from; then where
+            the last one ends.
 
     Returns:
-        Parts that make up the piece; a part that is the space alone is no token.
+        First and one past last character of each token, the spaces before it apart; and the number
+        of its word, where words begin at spaces.
     """
-    parts, start = [], 0
-    for place, character in enumerate(piece):
-        if character == SPACE:
-            continue
-        alone = "\u4e00" <= character <= "\u9fff" or character in PUNCTUATION
-        if alone or (place > 0 and character.isdigit() != piece[place - 1].isdigit()):
-            if place > start:
-                parts.append(piece[start:place])
-            start = place
-        if alone:
-            parts.append(character)
-            start = place + 1
-    if start < len(piece):
-        parts.append(piece[start:])
-    return parts
+    spans, words = [], []
+    word, place = -1, 0
+    for number, length in pieces:
+        if length and (place == 0 or normal[place] == SPACE):
+            word += 1
+        if number is not None:
+            spans.append(_span(place, length, normal, origins))
+            words.append(max(word, 0))
+        place += length
+    return spans, words
+
+
+def _span(place: int, length: int, normal: str, origins: Sequence[int]) -> Span:
+    if length == 1 and normal[place] == SPACE:
+        # A space of the text, or the one that stands before every text and has no width.
+        return origins[place], origins[place + 1]
+    last = place + max(length, 1) - 1
+    first = place + 1 if normal[place] == SPACE else place
+    # Several normalized characters may come from one ("½" is "1⁄2"): each then covers it.
+    after = last + 1
+    while after < len(origins) - 1 and origins[after] <= origins[last]:
+        after += 1
+    return origins[first], origins[after]
+
+
+def unigram(
+    model: sentencepiece.SentencePieceProcessor,
+    pieces: list[tuple[str, float]],
+    unknown: int,
+    spaces: Sequence[normalizers.Normalizer],
+    *,
+    in_bytes: bool = False,
+) -> tokenizers.Tokenizer:
+    """Convert a Unigram model into a tokenizer of the `tokenizers` library.
+
+    The steps are those of sentencepiece: its table of character replacements (NFKC and more),
+    single spaces, "▁" before every word, the best pieces by the sum of their scores. Two things
+    cannot be carried over: replacements of long sequences of combining characters, and which of two
+    equally good ways to cut a text is taken ("....." as "..." and "..", or the other way round).
+
+    Args:
+        model: The sentencepiece model.
+        pieces: Its pieces with their scores, in the order of their ids.
+        unknown: Id of the unknown token.
+        spaces: What is done to spaces once characters are replaced.
+        in_bytes: Whether unknown characters are spelled in bytes.
+
+    Raises:
+        UserError: It is a model of another kind than Unigram.
+    """
+    # The library gives everything of a model but its kind and its table of replacements.
+    parts = dict(_fields(model.serialized_model_proto()))
+    trainer, normalizer = dict(_fields(parts[2])), dict(_fields(parts[3]))
+    if trainer.get(3, UNIGRAM) != UNIGRAM:
+        raise UserError(
+            f"expected a sentencepiece model of type {UNIGRAM} (Unigram), got one of type "
+            f"{trainer[3]}, which cannot be converted to the `tokenizers` library; use a tokenizer "
+            "class that runs on sentencepiece, such as RemBertTokenizer"
+        )
+    backend = tokenizers.Tokenizer(models.Unigram(pieces, unknown, in_bytes))
+    table = [normalizers.Precompiled(normalizer[2])] if normalizer.get(2) else []
+    backend.normalizer = normalizers.Sequence([*table, *spaces])
+    backend.pre_tokenizer = pre_tokenizers.Metaspace(SPACE, prepend_scheme="always")
+    backend.decoder = decoders.Metaspace(SPACE, prepend_scheme="always")
+    return backend
+
+
+def _fields(message: Any) -> Iterator[tuple[int, Any]]:
+    """List the fields of a protocol buffer: their numbers, and numbers or bytes as values."""
+    place = 0
+    while place < len(message):
+        key, place = _varint(message, place)
+        wire_type = key & 7
+        if wire_type == 0:
+            value, place = _varint(message, place)
+        else:
+            # 1 and 5 are numbers of eight and four bytes; 2 begins with its length.
+            length, place = (4 if wire_type == 5 else 8, place)
+            if wire_type == 2:
+                length, place = _varint(message, place)
+            value = message[place : place + length]
+            place += length
+        yield key >> 3, value
+
+
+def _varint(message: bytes, place: int) -> tuple[int, int]:
+    """Read a number of seven bits a byte; return it and the place behind it."""
+    number = shift = 0
+    while True:
+        byte = message[place]
+        place += 1
+        number |= (byte & 127) << shift
+        if byte < 128:
+            return number, place
+        shift += 7

@@ -1,12 +1,12 @@
 """Tokens that stand for themselves: [CLS] and its like, and tokens that a user adds."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import Any, overload
+from typing import Any, TypeAlias
 
 from tokenizers import AddedToken
 
 from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.tokenizers.segmentation import Segmenter
 
 ROLES = (  # the order in which transformers gives ids to those that the vocabulary lacks
     "bos_token",
@@ -18,8 +18,10 @@ ROLES = (  # the order in which transformers gives ids to those that the vocabul
     "mask_token",
 )
 
+Token: TypeAlias = str | AddedToken
 
-def special_token(token: str | AddedToken | Mapping[str, Any]) -> AddedToken:
+
+def special_token(token: Token | Mapping[str, Any]) -> AddedToken:
     """Make a special token of its text, or of its description in a JSON file."""
     if isinstance(token, str):
         # Not normalized: "[CLS]" is found in the text as it was written, before lower-casing.
@@ -39,58 +41,24 @@ def _prefer(saved: Mapping[str, AddedToken], token: AddedToken) -> AddedToken:
     return special_token(saved.get(token.content, token))
 
 
-class _Token:
-    """The text of the token that plays a role; may be assigned."""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.role = name
-
-    @overload
-    def __get__(self, tokenizer: None, owner: type) -> "_Token": ...
-    @overload
-    def __get__(self, tokenizer: "SpecialTokens", owner: type) -> str: ...
-    def __get__(self, tokenizer: "SpecialTokens | None", owner: type) -> "_Token | str":
-        return self if tokenizer is None else tokenizer.roles[self.role].content
-
-    def __set__(self, tokenizer: "SpecialTokens", token: str | AddedToken) -> None:
-        tokenizer.add_special_tokens({self.role: token})
-
-
-class _TokenId:
-    """The id of the token that plays a role."""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.role = name.removesuffix("_id")
-
-    @overload
-    def __get__(self, tokenizer: None, owner: type) -> "_TokenId": ...
-    @overload
-    def __get__(self, tokenizer: "SpecialTokens", owner: type) -> int: ...
-    def __get__(self, tokenizer: "SpecialTokens | None", owner: type) -> "_TokenId | int":
-        return self if tokenizer is None else tokenizer.id_of_role(self.role)
-
-
-class SpecialTokens(ABC):
-    """The part of a tokenizer that knows its special and its added tokens.
+class SpecialTokens:
+    """The special and the added tokens of a tokenizer, and the ids of all its tokens.
 
     Args:
+        segmenter: Has the vocabulary, and keeps these tokens whole.
         roles: Special tokens by role, one of `ROLES`; a role without a token is None.
         additional: Special tokens without a role.
         added: Tokens with ids of their own, by id, as a saved tokenizer lists them.
     """
 
-    unk_token, unk_token_id = _Token(), _TokenId()
-    sep_token, sep_token_id = _Token(), _TokenId()
-    pad_token, pad_token_id = _Token(), _TokenId()
-    cls_token, cls_token_id = _Token(), _TokenId()
-    mask_token, mask_token_id = _Token(), _TokenId()
-
     def __init__(
         self,
-        roles: Mapping[str, str | AddedToken | Mapping[str, Any] | None],
-        additional: Iterable[str | AddedToken | Mapping[str, Any]] = (),
+        segmenter: Segmenter,
+        roles: Mapping[str, Token | Mapping[str, Any] | None],
+        additional: Iterable[Token | Mapping[str, Any]] = (),
         added: Mapping[int, AddedToken] | None = None,
     ) -> None:
+        self._segmenter = segmenter
         added = dict(sorted((added or {}).items()))
         # Where a role and a saved token have the same text, the saved one knows more of it.
         saved = {token.content: token for token in added.values()}
@@ -107,26 +75,13 @@ class SpecialTokens(ABC):
                 raise UserError(
                     f"added token {token.content!r} has id {number} in the saved tokenizer, but "
                     f"would get {self.added_tokens_encoder[token.content]} behind the "
-                    f"{self.vocab_size} of the vocabulary; is it the vocabulary of this folder?"
+                    f"{segmenter.vocab_size} of the vocabulary; is it that of this folder?"
                 )
         named = [self.roles[role] for role in ROLES if role in self.roles]
         self._keep_whole([*named, *self.additional])
 
-    @property
-    @abstractmethod
-    def vocab_size(self) -> int:
-        """Size of the vocabulary without added tokens."""
-
-    @abstractmethod
-    def _vocabulary_id(self, token: str) -> int | None:
-        """Find a token in the vocabulary, added tokens apart."""
-
-    @abstractmethod
-    def _protect(self, tokens: list[AddedToken]) -> None:
-        """Have the segmenter keep these tokens whole."""
-
     def __len__(self) -> int:
-        return self.vocab_size + self._grown
+        return self._segmenter.vocab_size + self._grown
 
     def _keep_whole(self, tokens: Iterable[AddedToken]) -> int:
         """Protect tokens, give an id to those without one, and count these."""
@@ -134,7 +89,7 @@ class SpecialTokens(ABC):
         for token in tokens:
             number = self.added_tokens_encoder.get(token.content)
             if number is None:
-                number = self._vocabulary_id(token.content)
+                number = self._segmenter.find(token.content)
             if number is None:
                 number = len(self)
                 self._grown += 1
@@ -143,12 +98,12 @@ class SpecialTokens(ABC):
                 self.added_tokens_decoder[number] = token
                 self.added_tokens_encoder[token.content] = number
                 changed.append(token)
-        self._protect(changed)
+        self._segmenter.keep_whole(changed, self)
         return self._grown - grown
 
     def add_tokens(
         self,
-        new_tokens: str | AddedToken | Iterable[str | AddedToken],
+        new_tokens: Token | Iterable[Token],
         special_tokens: bool = False,
     ) -> int:
         """Add tokens that are never split.
@@ -195,42 +150,29 @@ class SpecialTokens(ABC):
                 )
         return self._keep_whole(new)
 
+    def id_of(self, token: str) -> int:
+        """Return the id of any token; that of the unknown token if it is not there."""
+        number = self.added_tokens_encoder.get(token)
+        if number is None:
+            number = self._segmenter.find(token)
+        return self.id_of_role("unk_token") if number is None else number
+
     def id_of_role(self, role: str) -> int:
-        """Give the id of the token that plays a role."""
+        """Return the id of the token that plays a role."""
         return self.added_tokens_encoder[self.roles[role].content]
 
     @property
-    def bos_token_id(self) -> int | None:
-        """Id of the token that begins a text; None in a family without one."""
-        return self.id_of_role("bos_token") if "bos_token" in self.roles else None
-
-    @property
-    def eos_token_id(self) -> int | None:
-        """Id of the token that ends a text; None in a family without one."""
-        return self.id_of_role("eos_token") if "eos_token" in self.roles else None
-
-    @property
-    def special_tokens_map(self) -> dict[str, str | list[str]]:
+    def by_role(self) -> dict[str, str | list[str]]:
         """Special tokens by role."""
         tokens: dict[str, str | list[str]] = {
             role: self.roles[role].content for role in ROLES if role in self.roles
         }
         if self.additional:
-            tokens["additional_special_tokens"] = self.additional_special_tokens
+            tokens["additional_special_tokens"] = [token.content for token in self.additional]
         return tokens
 
     @property
-    def additional_special_tokens(self) -> list[str]:
-        """Special tokens without a role."""
-        return [token.content for token in self.additional]
-
-    @property
-    def all_special_tokens(self) -> list[str]:
+    def all(self) -> list[str]:
         """Every special token once."""
-        named = [self.roles[role].content for role in ROLES if role in self.roles]
-        return list(dict.fromkeys([*named, *self.additional_special_tokens]))
-
-    @property
-    def all_special_ids(self) -> list[int]:
-        """The ids of `all_special_tokens`."""
-        return [self.added_tokens_encoder[token] for token in self.all_special_tokens]
+        named = [self.roles[role] for role in ROLES if role in self.roles]
+        return list(dict.fromkeys(token.content for token in [*named, *self.additional]))

@@ -1,15 +1,69 @@
-"""Which part of each segment goes into a row: truncation, and overlapping windows of the overflow.
+"""How long rows are: which part of each segment goes into a row, and what fills it up.
 
-Results are those of the `tokenizers` library (its `truncate_encodings` and `Encoding::truncate`),
-reached with index arithmetic, so that all segmenters share them and rows are cut once.
+Results of truncation, and of overlapping windows of the overflow, are those of the `tokenizers`
+library (its `truncate_encodings` and `Encoding::truncate`), reached with index arithmetic, so that
+all segmenters have the same and rows are cut once.
 """
 
-from typing import Literal, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.tokenizers.encoding import plain
 
 Strategy = Literal["longest_first", "only_first", "only_second", "do_not_truncate"]
+Padding = Literal["longest", "max_length", "do_not_pad"]
 Side = Literal["right", "left"]
+
+UNLIMITED = int(1e30)  # what transformers writes for a tokenizer without a maximum length
+# What stands in a padded place; the id of [PAD] for input_ids. Other columns have no such places.
+FILLERS: dict[str, Any] = {
+    "token_type_ids": 0,
+    "attention_mask": 0,
+    "position_ids": 0,
+    "special_tokens_mask": 1,
+    "offset_mapping": (0, 0),
+    "word_ids": None,
+    "sequence_ids": None,
+}
+
+
+def padding_strategy(padding: bool | str) -> Padding:
+    """Turn `padding` into a strategy: True is "longest", False is "do_not_pad".
+
+    Raises:
+        ValueError: Another word was given.
+    """
+    if isinstance(padding, bool):
+        return "longest" if padding else "do_not_pad"
+    if padding not in get_args(Padding):
+        raise ValueError(f"padding={padding!r}; expected a bool or one of {get_args(Padding)}")
+    return cast(Padding, padding)
+
+
+def truncation_strategy(truncation: bool | str) -> Strategy:
+    """Turn `truncation` into a strategy: True is "longest_first", False is "do_not_truncate".
+
+    Raises:
+        ValueError: Another word was given.
+    """
+    if isinstance(truncation, bool):
+        return "longest_first" if truncation else "do_not_truncate"
+    if truncation not in get_args(Strategy):
+        known = get_args(Strategy)
+        raise ValueError(f"truncation={truncation!r}; expected a bool or one of {known}")
+    return cast(Strategy, truncation)
+
+
+def side(name: str, value: str) -> Side:
+    """Check a setting that is "right" or "left".
+
+    Raises:
+        ValueError: It is neither.
+    """
+    if value not in get_args(Side):
+        raise ValueError(f"{name}={value!r}; expected 'right' or 'left'")
+    return cast(Side, value)
 
 
 class Row(NamedTuple):
@@ -82,7 +136,7 @@ class Truncation(NamedTuple):
         return [Row(sample, *a, *b) for a, b in windows]
 
     def _kept(self, first: int, second: int) -> tuple[int, int]:
-        """Decide how many tokens of each segment stay."""
+        """Return how many tokens of each segment stay."""
         if self.room == 0:
             return 0, 0
         if self.strategy == "longest_first":
@@ -124,3 +178,53 @@ class Truncation(NamedTuple):
         if self.side == "right":
             return [(i * step, min(i * step + keep, length)) for i in range(count)]
         return [(max(length - i * step - keep, 0), length - i * step) for i in range(count)]
+
+
+def padded_length(
+    lengths: Iterable[int], padding: Padding, max_length: int, multiple: int | None
+) -> int:
+    """Find the length of padded rows, 0 if nothing is to be padded.
+
+    Raises:
+        UserError: Rows shall be padded to a maximum length, and there is none.
+    """
+    if padding == "do_not_pad":
+        return 0
+    if padding == "max_length" and max_length >= UNLIMITED:
+        raise UserError("padding='max_length' needs a max_length: this tokenizer has no limit")
+    length = max_length if padding == "max_length" else max(lengths, default=0)
+    return -(-length // multiple) * multiple if multiple else length
+
+
+def gather_columns(encoded: Any) -> tuple[dict[str, list[Any]], bool]:
+    """Bring rows, columns or one row into columns of lists.
+
+    Returns:
+        The columns, and whether there was more than one bare row.
+    """
+    if isinstance(encoded, Mapping):
+        columns = {name: plain(values) for name, values in encoded.items()}
+    else:
+        columns = {name: [plain(row[name]) for row in encoded] for name in encoded[0]}
+    if "input_ids" not in columns:
+        raise ValueError(f"expected a column input_ids to pad, got {', '.join(columns)}")
+    ids = columns["input_ids"]
+    batched = not ids or isinstance(ids[0], list)
+    return columns if batched else {name: [row] for name, row in columns.items()}, batched
+
+
+def pad_columns(
+    columns: dict[str, list[Any]], length: int, pad_token_id: int, side: Side
+) -> dict[str, list[Any]]:
+    """Bring all rows that hold something for each token to `length`; longer ones stay."""
+    fillers = {"input_ids": pad_token_id, **FILLERS}
+    return {
+        name: _pad(rows, length, fillers[name], side) if name in fillers else rows
+        for name, rows in columns.items()
+    }
+
+
+def _pad(rows: list[list[Any]], length: int, filler: Any, side: Side) -> list[list[Any]]:
+    if side == "left":
+        return [[filler] * (length - len(row)) + row for row in rows]
+    return [row + [filler] * (length - len(row)) for row in rows]

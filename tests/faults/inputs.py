@@ -14,12 +14,9 @@ from hypothesis import strategies as st
 
 from paddlenlp_ext.errors import WeightsError
 from paddlenlp_ext.tokenizers.base import Tokenizer
-from paddlenlp_ext.tokenizers.sentencepiece import (
-    ErnieMTokenizer,
-    RemBertTokenizer,
-    RemBertTokenizerFast,
-)
-from paddlenlp_ext.tokenizers.wordpiece import BertTokenizer
+from paddlenlp_ext.tokenizers.bert import BertTokenizer
+from paddlenlp_ext.tokenizers.ernie_m import ErnieMTokenizer
+from paddlenlp_ext.tokenizers.rembert import RemBertTokenizer, RemBertTokenizerFast
 from paddlenlp_ext.weights.files import read_weights
 from tests.faults.runs import encoder
 from tests.faults.table import Fault, Measured, Scale, all_of, joined

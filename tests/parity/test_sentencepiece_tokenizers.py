@@ -9,11 +9,8 @@ from typing import Any
 
 import pytest
 
-from paddlenlp_ext.tokenizers.sentencepiece import (
-    ErnieMTokenizer,
-    RemBertTokenizer,
-    RemBertTokenizerFast,
-)
+from paddlenlp_ext.tokenizers.ernie_m import ErnieMTokenizer
+from paddlenlp_ext.tokenizers.rembert import RemBertTokenizer, RemBertTokenizerFast
 from tests.parity.test_tokenizers import CHARACTERS, DATA, LANGUAGES
 from tests.tokenizers import spm_models
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from paddlenlp_ext.errors import UserError
-from paddlenlp_ext.tokenizers.wordpiece import BertTokenizer, ConvBertTokenizer
+from paddlenlp_ext.tokenizers.bert import BertTokenizer, ConvBertTokenizer
 
 DATA = Path(__file__).parents[2] / "data"
 # Letters with and without accents, composed and not; CJK, Thai, Arabic, Devanagari; controls,

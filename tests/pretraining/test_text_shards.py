@@ -17,7 +17,7 @@ from paddlenlp_ext.pretraining.text_shards import (
     find_corpus,
     make_shard,
 )
-from paddlenlp_ext.tokenizers.wordpiece import BertTokenizer
+from paddlenlp_ext.tokenizers.bert import BertTokenizer
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WORDS = [f"w{number}" for number in range(40)]

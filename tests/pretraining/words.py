@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from paddlenlp_ext.tokenizers.wordpiece import BertTokenizer
+from paddlenlp_ext.tokenizers.bert import BertTokenizer
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 PAD, UNK, CLS, SEP, MASK = range(5)

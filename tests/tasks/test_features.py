@@ -6,7 +6,7 @@ import pytest
 from paddlenlp_ext.tasks import features as features_module
 from paddlenlp_ext.tasks.features import make_features
 from paddlenlp_ext.tasks.task import TextExample
-from paddlenlp_ext.tokenizers.wordpiece import BertTokenizer
+from paddlenlp_ext.tokenizers.bert import BertTokenizer
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefg"]  # ids 0 to 11
 

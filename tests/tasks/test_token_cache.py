@@ -17,7 +17,7 @@ from paddlenlp_ext.tasks import token_cache
 from paddlenlp_ext.tasks.features import Features, make_features
 from paddlenlp_ext.tasks.task import TextExample
 from paddlenlp_ext.tasks.token_cache import TokenCache
-from paddlenlp_ext.tokenizers.wordpiece import BertTokenizer
+from paddlenlp_ext.tokenizers.bert import BertTokenizer
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefg"]
 TEXTS = [("a b c", "d"), ("", "g"), ("\ud800 e", ""), ("b" * 3, "f f f f f f f f")]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from paddlenlp_ext.tokenizers.wordpiece import BertTokenizer
+from paddlenlp_ext.tokenizers.bert import BertTokenizer
 
 # The first fifteen lines are those of BERT's own tokenizer tests.
 VOCABULARY = [

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from paddlenlp_ext.errors import UserError
-from paddlenlp_ext.tokenizers.wordpiece import BertTokenizer
+from paddlenlp_ext.tokenizers.bert import BertTokenizer
 from tests.tokenizers.conftest import MakeFolder
 
 

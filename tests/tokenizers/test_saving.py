@@ -1,6 +1,5 @@
 """Folders: what is written can be read, and so can what older libraries wrote."""
 
-import inspect
 import json
 import math
 from pathlib import Path
@@ -11,9 +10,8 @@ from tokenizers import AddedToken
 
 from paddlenlp_ext.errors import UserError, WeightsError
 from paddlenlp_ext.tokenizers.auto import BY_FAMILY
-from paddlenlp_ext.tokenizers.base import Tokenizer
-from paddlenlp_ext.tokenizers.settings import SETTINGS
-from paddlenlp_ext.tokenizers.wordpiece import BertTokenizer
+from paddlenlp_ext.tokenizers.bert import BertTokenizer
+from paddlenlp_ext.tokenizers.saving import kinds
 from tests.tokenizers.conftest import VOCABULARY, MakeFolder
 
 TEXT = "Hällo newword <e> [MASK] you?"
@@ -52,7 +50,7 @@ def test_everything_survives(make_folder: MakeFolder, tmp_path: Path) -> None:
         "left",
     )
     assert again.added_tokens_encoder == tokenizer.added_tokens_encoder
-    assert again.roles["mask_token"].lstrip
+    assert again.special.roles["mask_token"].lstrip
     assert again(TEXT).input_ids == tokenizer(TEXT).input_ids
     assert {size, size + 1} < set(again(TEXT).input_ids)
     assert again.additional_special_tokens == ["<e>"]
@@ -124,12 +122,21 @@ def test_other_files_of_settings_are_checked_too(
         BertTokenizer.from_pretrained(folder)
 
 
-def test_settings_that_are_no_settings_are_left(make_folder: MakeFolder) -> None:
-    others = dict.fromkeys(("vocab_file", "tokens", "roles", "additional", "added", "self"), 5)
+def test_settings_of_others_are_kept_and_harm_nothing(
+    make_folder: MakeFolder, tmp_path: Path
+) -> None:
+    others = dict.fromkeys(("tokens", "segmenter", "roles", "additional", "added", "self"), 5)
+    odd = {"clean_up_tokenization_spaces": True, "sp_model_kwargs": {}, "x": None, "y": "\ud800é"}
+    of_files = dict.fromkeys(("vocab_file", "tokenizer_file", "name_or_path"), "/else/where")
     nulls = dict.fromkeys(("do_lower_case", "model_max_length", "never_split", "bos_token"))
-    tokenizer = BertTokenizer.from_pretrained(make_folder(**others, **nulls))
+    tokenizer = BertTokenizer.from_pretrained(make_folder(**others, **odd, **of_files, **nulls))
     assert tokenizer.do_lower_case
     assert len(tokenizer) == len(VOCABULARY)
+    tokenizer.save_pretrained(tmp_path / "saved")
+    saved = json.loads((tmp_path / "saved/tokenizer_config.json").read_text("utf-8"))
+    assert {**others, **odd}.items() <= saved.items()
+    assert not of_files.keys() & saved.keys()
+    assert BertTokenizer.from_pretrained(tmp_path / "saved").other_settings == {**others, **odd}
 
 
 def test_lengths_may_be_written_as_a_float(make_folder: MakeFolder) -> None:
@@ -139,11 +146,37 @@ def test_lengths_may_be_written_as_a_float(make_folder: MakeFolder) -> None:
 
 
 @pytest.mark.parametrize("family", BY_FAMILY.values())
-def test_every_argument_of_a_constructor_is_checked(family: type) -> None:
-    for base in (family, Tokenizer):
-        parameters = inspect.signature(base).parameters.values()
-        optional = {one.name for one in parameters if one.default is not one.empty}
-        assert optional <= {*SETTINGS, "added"}
+def test_every_argument_of_a_constructor_can_be_checked(family: type) -> None:
+    assert {"do_lower_case", "mask_token", "padding_side"} <= kinds(family).keys()
+
+
+class SpacedTokenizer(BertTokenizer):
+    """A family with a setting of its own, which nothing else knows."""
+
+    def __init__(self, vocab_file: Path, *, spaced: bool | None = None, **others: Any) -> None:
+        self.spaced = spaced
+        super().__init__(vocab_file, **others)
+
+
+def test_a_setting_of_a_new_family_needs_only_its_constructor(
+    make_folder: MakeFolder, tmp_path: Path
+) -> None:
+    SpacedTokenizer.from_pretrained(make_folder(spaced=True)).save_pretrained(tmp_path / "saved")
+    again = SpacedTokenizer.from_pretrained(tmp_path / "saved")
+    assert again.spaced
+    assert "spaced" in again.settings
+    assert BertTokenizer.from_pretrained(tmp_path / "saved").other_settings == {"spaced": True}
+    with pytest.raises(UserError, match="spaced must be true or false"):
+        SpacedTokenizer.from_pretrained(make_folder(name="wrong", spaced="yes"))
+
+
+def test_a_setting_that_no_file_can_have_is_a_mistake() -> None:
+    class Wrong(BertTokenizer):
+        def __init__(self, vocab_file: Path, *, spaced: complex = 1j) -> None:
+            super().__init__(vocab_file)
+
+    with pytest.raises(TypeError, match="spaced is of a type that no file can have"):
+        kinds(Wrong)
 
 
 def test_minimal_folders_of_older_libraries(make_folder: MakeFolder) -> None:

@@ -13,12 +13,8 @@ from tokenizers import AddedToken
 
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.tokenizers.auto import AutoTokenizer, class_of
-from paddlenlp_ext.tokenizers.sentencepiece import (
-    ErnieMTokenizer,
-    RemBertTokenizer,
-    RemBertTokenizerFast,
-    post_split,
-)
+from paddlenlp_ext.tokenizers.ernie_m import ErnieMTokenizer, post_split
+from paddlenlp_ext.tokenizers.rembert import RemBertTokenizer, RemBertTokenizerFast
 from tests.tokenizers import spm_models
 
 TEXT = "This is  a test [MASK] 清水寺 falsé ﬁ½ 가나, 92000"
@@ -102,7 +98,7 @@ def test_a_model_without_special_pieces_gets_them_behind_its_own(tmp_path: Path)
 
 def pieces_by_hand_or_unknown(tokenizer: Any, model: Path, text: str) -> list[str]:
     """The model's control symbols are plain text in a text."""
-    ids = [tokenizer._model.piece_to_id(piece) for piece in pieces_by_hand(model, text)]
+    ids = [tokenizer.segmenter.model.piece_to_id(piece) for piece in pieces_by_hand(model, text)]
     return tokenizer.convert_ids_to_tokens(ids)
 
 
@@ -200,7 +196,9 @@ def test_saving(
         tokenizer.save_pretrained(tmp_path / name)
         again = AutoTokenizer.from_pretrained(tmp_path / name)
         assert again(TEXT) == tokenizer(TEXT)
-        assert again.roles["mask_token"].lstrip == tokenizer.roles["mask_token"].lstrip
+        assert (
+            again.special.roles["mask_token"].lstrip == tokenizer.special.roles["mask_token"].lstrip
+        )
         assert pickle.loads(pickle.dumps(tokenizer))(TEXT) == tokenizer(TEXT)
     assert (tmp_path / "f/tokenizer.json").is_file()
     assert [class_of(name) for name in ("rembert", "uie-m-base")] == [
@@ -216,7 +214,9 @@ def test_the_conversion_gives_the_same_ids(folder: Path) -> None:
     converted = fast.backend_tokenizer
 
     def worth(ids: list[int]) -> float:
-        return sum(fast._model.get_score(number) for number in ids if number < fast.vocab_size)
+        return sum(
+            fast.segmenter.model.get_score(number) for number in ids if number < fast.vocab_size
+        )
 
     for row, ids in zip(converted.encode_batch(texts), fast(texts).input_ids, strict=True):
         # Of two equally good ways to cut a text each library may take its own.
@@ -273,7 +273,7 @@ def test_any_text_has_rows_and_true_offsets(
     rembert: RemBertTokenizer, ernie_m: ErnieMTokenizer, text: str, pair: str, lower: bool
 ) -> None:
     for tokenizer in (rembert, ernie_m):
-        tokenizer.do_lower_case = lower
+        tokenizer.segmenter.do_lower_case = lower
         encoding = tokenizer(text, pair, return_offsets_mapping=True)
         assert encoding.input_ids == tokenizer(text, pair).input_ids
         assert encoding.input_ids == tokenizer([text], [pair]).input_ids[0]
@@ -285,7 +285,7 @@ def test_any_text_has_rows_and_true_offsets(
                 assert before <= start <= stop <= len(text)
                 before = start
                 assert covers(tokenizer, text[start:stop], token)
-        tokenizer.do_lower_case = False
+        tokenizer.segmenter.do_lower_case = False
 
 
 def covers(tokenizer: Any, span: str, token: str) -> bool:
@@ -294,6 +294,6 @@ def covers(tokenizer: Any, span: str, token: str) -> bool:
     if token in tokenizer.all_special_tokens or not letters:
         return True
     fit = "".join(c if not "\ud800" <= c <= "\udfff" else "\ufffd" for c in span)
-    forms = [fit, *("".join(c.lower() for c in fit),) * tokenizer.do_lower_case]
+    forms = [fit, *("".join(c.lower() for c in fit),) * tokenizer.segmenter.do_lower_case]
     forms += [unicodedata.normalize("NFKC", form) for form in forms]
-    return any(letters in tokenizer._model.normalize(form) for form in forms)
+    return any(letters in tokenizer.segmenter.model.normalize(form) for form in forms)

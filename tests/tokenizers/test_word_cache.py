@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken
 
-from paddlenlp_ext.tokenizers import word_cache
-from paddlenlp_ext.tokenizers.word_cache import WordCache
-from paddlenlp_ext.tokenizers.wordpiece import BertTokenizer
+from paddlenlp_ext.tokenizers import segmentation
+from paddlenlp_ext.tokenizers.bert import BertTokenizer
+from paddlenlp_ext.tokenizers.segmentation import WordCache
 from tests.tokenizers.conftest import VOCABULARY
 
 PARTS = (" ", "  ", "\t", "\n", "\u3000", "\u00a0", "\u0301", "\u200d", "\ufffd", "\0", "\x1c")
@@ -77,7 +77,7 @@ def test_each_word_is_cut_once():
     assert cache.cut(["ab c", "c ab c", ""], segment) == [[2, 2, 1, 1], [1, 1, 2, 2, 1, 1], [0, 0]]
     assert cache.cut(["abc ab", "ab"], segment) == [[3, 3, 2, 2], [2, 2]]
     assert cut == ["", "ab", "c", "abc"]
-    long = "x" * (word_cache.LONGEST + 1)
+    long = "x" * (segmentation.LONGEST + 1)
     assert cache.cut([long], segment) == cache.cut([long], segment)
     assert cut.count(long) == 2
     pickle.loads(pickle.dumps(cache)).cut(["ab"], segment)
@@ -85,7 +85,7 @@ def test_each_word_is_cut_once():
 
 
 def test_it_does_not_grow_without_bound(monkeypatch):
-    monkeypatch.setattr(word_cache, "MOST", 100)
+    monkeypatch.setattr(segmentation, "MOST", 100)
     cache = WordCache()
     for start in range(0, 1000, 30):
         texts = [str(number) for number in range(start, start + 30)]

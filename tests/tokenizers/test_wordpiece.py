@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from paddlenlp_ext.errors import UserError
-from paddlenlp_ext.tokenizers.wordpiece import (
+from paddlenlp_ext.tokenizers.bert import (
     BertTokenizer,
     ConvBertTokenizer,
 )

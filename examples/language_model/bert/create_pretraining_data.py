@@ -125,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> Created:
 def load_tokenizer(args: argparse.Namespace) -> Tokenizer:
     """Take the vocabulary that the command line names."""
     from paddlenlp_ext.tokenizers.auto import AutoTokenizer
-    from paddlenlp_ext.tokenizers.wordpiece import BertTokenizer
+    from paddlenlp_ext.tokenizers.bert import BertTokenizer
 
     if args.vocab_file is not None:
         return BertTokenizer(args.vocab_file, args.do_lower_case is not False)

@@ -1,0 +1,259 @@
+"""How texts become pieces: what a segmenter does, and the one on the `tokenizers` library.
+
+A tokenizer holds one segmenter. `LibrarySegmenter` serves the families that WordPiece or Unigram of
+that library cuts for (BERT, XLM-R), `SentencePiece` in sentencepiece.py the others.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import tokenizers
+from tokenizers import AddedToken
+
+from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.tokenizers.encoding import Span
+
+if TYPE_CHECKING:
+    from paddlenlp_ext.tokenizers.special_tokens import SpecialTokens
+
+LONGEST = 32  # characters of a word that is kept; longer ones hardly ever come again
+MOST = 1 << 17  # words that are kept, some 40 MB; after them it begins from the start
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Texts as pieces, without special tokens; one list for each text.
+
+    Args:
+        ids: The id of each piece.
+        offsets: Its characters in the text (in its word, if words were given); only if asked for.
+        word_ids: The number of its word; only if asked for.
+    """
+
+    ids: list[list[int]]
+    offsets: Sequence[list[Span]] = ()
+    word_ids: Sequence[Sequence[int | None]] = ()
+
+
+class Segmenter(Protocol):
+    """What cuts texts into the pieces of a vocabulary, and joins pieces to text."""
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of pieces."""
+
+    def find(self, token: str) -> int | None:
+        """Return the id of a piece; None if the vocabulary does not have it."""
+
+    def token(self, number: int) -> str:
+        """Return the piece of an id below `vocab_size`."""
+
+    def keep_whole(self, new: Sequence[AddedToken], special: SpecialTokens) -> None:
+        """Find these tokens in texts before anything else from now on.
+
+        Args:
+            new: Those that are new or have changed.
+            special: All of them, and the ids of all tokens.
+        """
+
+    def segment(self, texts: list[Any], pre_split: bool, spans: bool) -> Segments:
+        """Cut texts into pieces.
+
+        Args:
+            texts: Texts, or lists of words if `pre_split`.
+            pre_split: Whether word numbers and offsets refer to given words.
+            spans: Whether offsets and word numbers are needed.
+        """
+
+    def join(self, tokens: list[str]) -> str:
+        """Join tokens to readable text."""
+
+
+def printable(text: Any, number: int) -> Any:
+    """Replace lone surrogates, which no encoding can write, by U+FFFD; lengths stay.
+
+    Raises:
+        ValueError: It is neither a text nor a list of words.
+    """
+    if isinstance(text, str):
+        return _LONE_SURROGATE.sub("\ufffd", text)
+    if isinstance(text, (list, tuple)) and all(isinstance(word, str) for word in text):
+        return [printable(word, number) for word in text]
+    raise ValueError(f"text {number} is no string, got {type(text).__name__}: {text!r:.80}")
+
+
+def encodable(texts: list[Any]) -> list[str]:
+    """Return texts that can be written in UTF-8, which is what the libraries work on.
+
+    Raises:
+        ValueError: One is no text.
+    """
+    try:
+        "".join(texts).encode()
+    except (TypeError, UnicodeEncodeError):
+        return [printable(text, number) for number, text in enumerate(texts)]
+    return texts
+
+
+class Vocabulary:
+    """Tokens by id and ids by token; of a repeated token the last id counts.
+
+    The list, not a mapping, is the truth. ConvBERT's published vocab.txt repeats 188 tokens on
+    1,008 surplus lines: a mapping would lose those lines on saving and shift almost every id.
+
+    Args:
+        tokens: The tokens in the order of their ids.
+    """
+
+    def __init__(self, tokens: Iterable[str]) -> None:
+        self.tokens = list(tokens)
+        self.ids = {token: line for line, token in enumerate(self.tokens)}
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    @classmethod
+    def load(cls, path: Path) -> Vocabulary:
+        """Read one token a line; both Unix and Windows line ends are understood.
+
+        Raises:
+            UserError: The file is empty, not there, or not UTF-8.
+        """
+        try:
+            # utf-8-sig: an editor's byte order mark would otherwise be part of the first token.
+            with path.open(encoding="utf-8-sig") as lines:
+                tokens = [line.rstrip("\n") for line in lines]
+        except OSError as error:
+            raise UserError(f"{path}: no vocabulary can be read there: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise UserError(
+                f"{path}: expected UTF-8, got byte {error.object[error.start]:#04x} at position "
+                f"{error.start}; convert the file to UTF-8"
+            ) from error
+        if not tokens:
+            raise UserError(f"{path}: expected one token a line, got an empty file")
+        return cls(tokens)
+
+    def save(self, path: Path) -> None:
+        """Write every line, repeated ones too."""
+        with path.open("w", encoding="utf-8", newline="\n") as file:
+            file.writelines(f"{token}\n" for token in self.tokens)
+
+
+def split_at_spaces(text: str) -> list[str]:
+    """Return the words of a text, where words are what stands between spaces."""
+    return text.split(" ")
+
+
+class WordCache:
+    """Cuts texts word by word: words repeat, and cutting them is what takes the time.
+
+    It serves segmentations to which a text is its words, one after another. Several threads may
+    use it.
+
+    Args:
+        split: Returns the words of a text.
+    """
+
+    def __init__(self, split: Callable[[str], list[str]] = split_at_spaces) -> None:
+        self._split = split
+        self._kept: dict[str, list[int]] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return WordCache, (self._split,)  # other processes get an empty one
+
+    def cut(
+        self, texts: list[str], segment: Callable[[list[str]], list[list[int]]]
+    ) -> list[list[int]]:
+        """Cut texts into the ids of their pieces.
+
+        Args:
+            texts: Any texts.
+            segment: Cuts words; the same function in every call.
+        """
+        kept = self._kept
+        words = list(map(self._split, texts))
+        unique = set(chain.from_iterable(words))
+        new = list(unique.difference(kept))
+        pieces = dict(zip(new, segment(new) if new else (), strict=True))
+        fresh = {word: ids for word, ids in pieces.items() if len(word) <= LONGEST}
+        pieces.update((word, kept[word]) for word in unique.difference(new))
+        kept.update(fresh)
+        if len(kept) > MOST:
+            self._kept = {}
+        return [list(chain.from_iterable(map(pieces.__getitem__, text))) for text in words]
+
+
+class LibrarySegmenter:
+    """Pieces from the `tokenizers` library.
+
+    Args:
+        backend: What cuts; without a post-processor's special tokens, truncation or padding.
+        vocabulary: Its pieces.
+        join: Joins tokens to text.
+        split: Returns the words of a text that may be cut one by one.
+    """
+
+    def __init__(
+        self,
+        backend: tokenizers.Tokenizer,
+        vocabulary: Vocabulary,
+        join: Callable[[list[str]], str],
+        split: Callable[[str], list[str]] = split_at_spaces,
+    ) -> None:
+        self.backend = backend
+        self.vocabulary = vocabulary
+        self.join = join
+        self._split = split
+        self._words = WordCache(split)
+        self._has_spaces = False  # in a token that is kept whole
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of pieces, repeated ones too: what the embeddings need."""
+        return len(self.vocabulary)
+
+    def find(self, token: str) -> int | None:
+        """Return the id of a piece; None if the vocabulary does not have it."""
+        return self.vocabulary.ids.get(token)
+
+    def token(self, number: int) -> str:
+        """Return the piece of an id below `vocab_size`."""
+        return self.vocabulary.tokens[number]
+
+    def keep_whole(self, new: Sequence[AddedToken], special: SpecialTokens | None = None) -> None:
+        """Find these tokens in texts before anything else from now on."""
+        self.backend.add_tokens(list(new))
+        self._words = WordCache(self._split)
+        self._has_spaces |= any(" " in token.content for token in new)
+
+    def _cut(self, words: list[str]) -> list[list[int]]:
+        return [e.ids for e in self.backend.encode_batch_fast(words, add_special_tokens=False)]
+
+    def segment(self, texts: list[Any], pre_split: bool, spans: bool) -> Segments:
+        """Cut texts into pieces; see `Segmenter`."""
+        # A space ends a word and changes nothing around it, unless a token is kept whole across it.
+        if not (pre_split or spans or self._has_spaces):
+            return Segments(self._words.cut(encodable(texts), self._cut))
+        # Without offsets the library is faster.
+        encode = self.backend.encode_batch if spans else self.backend.encode_batch_fast
+        try:
+            encodings = encode(texts, is_pretokenized=pre_split, add_special_tokens=False)
+        except TypeError:  # a text is no text, or cannot be written in UTF-8
+            texts = [printable(text, number) for number, text in enumerate(texts)]
+            encodings = encode(texts, is_pretokenized=pre_split, add_special_tokens=False)
+        ids = [encoding.ids for encoding in encodings]
+        if not spans:
+            return Segments(ids)
+        return Segments(
+            ids,
+            [encoding.offsets for encoding in encodings],
+            [encoding.word_ids for encoding in encodings],
+        )
