@@ -1,20 +1,16 @@
-"""Refuse hand-written Python files of more than 350 lines: such a file is two rooms."""
+"""Warn of hand-written Python files of more than 350 lines: such a file may be two rooms.
+
+A warning, not a wall: a file is as long as its subject.
+"""
 
 import subprocess
-import sys
 from pathlib import Path
 
 LIMIT = 350  # lines
 
-
-def main() -> int:
-    listed = subprocess.run(["git", "ls-files", "*.py"], capture_output=True, text=True, check=True)
-    lengths = {name: len(Path(name).read_text().splitlines()) for name in listed.stdout.split()}
-    long = {name: length for name, length in lengths.items() if length > LIMIT}
-    for name, length in long.items():
-        print(f"{name}: {length} lines, more than {LIMIT}")
-    return 1 if long else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    listed = subprocess.run(["git", "ls-files", "*.py"], capture_output=True, text=True, check=True)
+    for name in listed.stdout.split():
+        length = len(Path(name).read_text().splitlines())
+        if length > LIMIT and not name.startswith("tests/"):
+            print(f"warning: {name}: {length} lines, more than {LIMIT}")
