@@ -1,8 +1,7 @@
 """Download a file: one process at a time, resumed when cut, checked before it gets its name.
 
-The one downloader of the package: weights from Paddle's hosting (`weights.hub`) and the archives of
-data sets (`tasks.download`) come through it. What lies on the Hugging Face Hub comes through
-`huggingface_hub`.
+Weights from Paddle's hosting (`files.sources`) and the archives of data sets (`tasks.download`)
+come through here; what lies on the Hugging Face Hub comes through `huggingface_hub`.
 """
 
 from __future__ import annotations

@@ -7,19 +7,21 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.files.sources import Source, resolve
 from paddlenlp_ext.models.base import Model
 from paddlenlp_ext.models.config import ModelConfig
 from paddlenlp_ext.presets.families import FAMILIES, family_of_class, family_of_preset
 from paddlenlp_ext.weights import folders
 
 
-def family_of(source: str) -> str:
-    """Tell which family a preset, folder or repository belongs to.
+def family_of(name_or_folder: str | Path | Source) -> str:
+    """Find which family a preset, folder or repository belongs to.
 
     Raises:
         UserError: There is no such thing, or its family is not one of ours.
     """
-    if not Path(source).is_dir() and (preset_family := family_of_preset(source)):
+    source = resolve(name_or_folder)
+    if source.preset and (preset_family := family_of_preset(source.name)):
         return preset_family
     values = folders.read_config(source)
     name = str((values.get("architectures") or [""])[0])
@@ -60,7 +62,7 @@ class AutoConfig:
     @staticmethod
     def from_pretrained(name_or_folder: str | Path, **overrides: Any) -> ModelConfig:
         """Read a preset's, folder's or repository's config; see `Model.read_config`."""
-        source = str(name_or_folder)
+        source = resolve(name_or_folder)
         return base_class(family_of(source)).read_config(source).replace(**overrides)
 
 
@@ -72,7 +74,7 @@ class AutoModel:
     @classmethod
     def from_pretrained(cls, name_or_folder: str | Path, **config_overrides: Any) -> Model:
         """Load a model of the checkpoint's family; see `Model.from_pretrained`."""
-        source = str(name_or_folder)
+        source = resolve(name_or_folder)
         found = model_class(family_of(source), cls.task)
         return found.from_pretrained(source, **config_overrides)
 

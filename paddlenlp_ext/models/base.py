@@ -15,6 +15,7 @@ import paddle
 from paddle import Tensor, nn
 
 from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.files.sources import Source, resolve
 from paddlenlp_ext.models.config import ModelConfig
 from paddlenlp_ext.nn.arrays import fill
 from paddlenlp_ext.nn.encoder import Encoder
@@ -100,7 +101,7 @@ class Model(nn.Layer):
 
     @classmethod
     def from_pretrained(
-        cls: type[AnyModel], name_or_folder: str | Path, **config_overrides: Any
+        cls: type[AnyModel], name_or_folder: str | Path | Source, **config_overrides: Any
     ) -> AnyModel:
         """Build a model and fill it with published or saved weights.
 
@@ -113,26 +114,27 @@ class Model(nn.Layer):
             UserError: There is no such folder or preset, a file is broken, or the weights leave a
                 hole in the model that is not a new head.
         """
-        source = str(name_or_folder)
+        source = resolve(name_or_folder)
         config = cls.read_config(source)
         config.replace(**config_overrides)  # a wrong one is told before the weights are fetched
         tensors, layout = folders.read_model(source)
         config = config.fitted_to({name: array.shape for name, array in tensors.items()})
-        with _to_be_filled(_Zeros(tensors, source)):
+        with _to_be_filled(_Zeros(tensors, source.name)):
             model = cls(config.replace(**config_overrides))
-        model._fill(tensors, layout, source)  # empties `tensors`
+        model._fill(tensors, layout, source.name)  # empties `tensors`
         model.eval()
         return model
 
     @classmethod
-    def read_config(cls, source: str) -> ModelConfig:
+    def read_config(cls, name_or_folder: str | Path | Source) -> ModelConfig:
         """Read the config of a preset, a folder or a repository.
 
         Raises:
             UserError: There is none, or it is another family's.
         """
-        if source in cls.presets and not Path(source).is_dir():
-            return cls.presets[source]
+        source = resolve(name_or_folder)
+        if source.preset and source.name in cls.presets:
+            return cls.presets[source.name]
         values = folders.read_config(source)
         family = values.get("model_type", cls.config_class.model_type)
         if family != cls.config_class.model_type:

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from paddlenlp_ext.errors import UserError
-from paddlenlp_ext.files.hub import find
-from paddlenlp_ext.presets.families import FAMILIES, family_of_class, find_preset
+from paddlenlp_ext.files.sources import Source, resolve
+from paddlenlp_ext.presets.families import FAMILIES, family_of_class
 from paddlenlp_ext.tokenizers import saving
 from paddlenlp_ext.tokenizers.base import Tokenizer
 from paddlenlp_ext.tokenizers.bert import (
@@ -46,25 +46,25 @@ class AutoTokenizer:
         Raises:
             UserError: It is of no family here, or a file is missing or broken.
         """
-        source = str(pretrained_model_name_or_path)
+        source = resolve(pretrained_model_name_or_path)
         return class_of(source).from_pretrained(source, **overrides)
 
 
-def class_of(source: str) -> type[Tokenizer]:
+def class_of(name_or_folder: str | Path | Source) -> type[Tokenizer]:
     """Find the tokenizer class: of a preset by its row, else as the saved files say.
 
     Raises:
         UserError: The row or the files name a class or a family that is not here.
     """
-    preset = None if Path(source).is_dir() else find_preset(source)
-    if preset is not None:
+    source = resolve(name_or_folder)
+    if preset := source.preset:
         if preset.tokenizer not in CLASSES:
             raise UserError(
                 f"{source}: its tokenizer is {preset.tokenizer}, which is not one of "
                 f"{', '.join(CLASSES)}; take another preset, or give the model ids of PaddleNLP's"
             )
         return CLASSES[preset.tokenizer]
-    saved = saving.read_json(find(source, saving.CONFIG)).get("tokenizer_class")
+    saved = saving.read_json(source.find(saving.CONFIG)).get("tokenizer_class")
     if saved is not None:
         # transformers calls the same tokenizer "...Fast" when it runs on the `tokenizers` library.
         found = CLASSES.get(str(saved)) or CLASSES.get(str(saved).removesuffix("Fast"))

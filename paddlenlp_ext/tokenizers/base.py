@@ -17,8 +17,7 @@ from tokenizers import AddedToken
 from tokenizers.processors import TemplateProcessing
 
 from paddlenlp_ext.errors import UserError
-from paddlenlp_ext.files.hub import fetch
-from paddlenlp_ext.presets.families import find_preset
+from paddlenlp_ext.files.sources import Source, resolve
 from paddlenlp_ext.tokenizers import saving
 from paddlenlp_ext.tokenizers.assembly import Assembly, RowColumns
 from paddlenlp_ext.tokenizers.encoding import Alignment, BatchEncoding, Inputs, plain
@@ -155,7 +154,7 @@ class Tokenizer(ABC):
 
     @classmethod
     def from_pretrained(
-        cls: type[Self], pretrained_model_name_or_path: str | Path, **overrides: Any
+        cls: type[Self], pretrained_model_name_or_path: str | Path | Source, **overrides: Any
     ) -> Self:
         """Load a tokenizer from a folder, a preset or a hub repository.
 
@@ -167,10 +166,10 @@ class Tokenizer(ABC):
         Raises:
             UserError: A file is missing or broken.
         """
-        source = str(pretrained_model_name_or_path)
+        source = resolve(pretrained_model_name_or_path)
         files = cls._find_files(source)
-        preset = None if Path(source).is_dir() else find_preset(source)
-        known, others = (preset.settings, {}) if preset else saving.read_settings(source, cls)
+        row = source.preset
+        known, others = (row.settings, {}) if row else saving.read_settings(source, cls)
         # Saved settings of other libraries that mean nothing here are only kept; an override that
         # nobody knows is a mistake, and Python says so.
         tokenizer = cls(*files, **{**known, **overrides})
@@ -178,9 +177,9 @@ class Tokenizer(ABC):
         return tokenizer
 
     @classmethod
-    def _find_files(cls, source: str) -> list[Any]:
+    def _find_files(cls, source: Source) -> list[Any]:
         """Return the files that the constructor takes."""
-        return [fetch(source, name) for name in cls.vocab_files]
+        return [source.fetch(name) for name in cls.vocab_files]
 
     def save_pretrained(self, save_directory: str | Path) -> tuple[Path, ...]:
         """Write everything that `from_pretrained` needs, here, in PaddleNLP and transformers.

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Union, get_args, get_type_hints
 from tokenizers import AddedToken
 
 from paddlenlp_ext.errors import UserError
-from paddlenlp_ext.files.hub import find
+from paddlenlp_ext.files.sources import Source
 from paddlenlp_ext.tokenizers.special_tokens import ROLES, SpecialTokens, Token, describe
 from paddlenlp_ext.tokenizers.truncation import Side
 
@@ -60,7 +60,7 @@ def read_json(path: Path | None) -> dict[str, Any]:
     return content
 
 
-def read_settings(source: str, family: type) -> tuple[dict[str, Any], dict[str, Any]]:
+def read_settings(source: Source, family: type) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read what the three files say about a tokenizer of a family.
 
     Returns:
@@ -69,18 +69,18 @@ def read_settings(source: str, family: type) -> tuple[dict[str, Any], dict[str, 
     Raises:
         UserError: A file is broken, or has a value of another type than the setting's.
     """
-    path = find(source, CONFIG)
+    path = source.find(CONFIG)
     settings, others = _checked(path, read_json(path), family)
     listed = others.pop("added_tokens_decoder", None)
     if listed is not None:  # the newer form says all
         _check_listed(path, listed)
         settings["added"] = {int(number): _added(token) for number, token in listed.items()}
         return settings, others
-    path = find(source, SPECIAL)
+    path = source.find(SPECIAL)
     special, more = _checked(path, read_json(path), family)
     settings |= special
     names = set(_texts(settings))
-    path = find(source, ADDED)
+    path = source.find(ADDED)
     added = read_json(path)
     _check_added(path, added)
     settings["added"] = {

@@ -9,7 +9,7 @@ from typing import Any
 
 from paddlenlp_ext.errors import WeightsError
 from paddlenlp_ext.files.disk import replace_file
-from paddlenlp_ext.files.hub import fetch
+from paddlenlp_ext.files.sources import Source, resolve
 from paddlenlp_ext.weights.files import (
     INDEX_SUFFIX,
     WEIGHT_FILES,
@@ -26,22 +26,22 @@ CONFIG = "config.json"
 OLD_CONFIG = "model_config.json"  # PaddleNLP before 2.5
 
 
-def read_config(source: str) -> dict[str, Any]:
-    """Read the config of a folder or of a repository, as its file has it.
+def read_config(source: str | Path | Source) -> dict[str, Any]:
+    """Read the config of a folder, a preset or a repository, as its file has it.
 
     That of an older PaddleNLP is flattened.
 
     Raises:
         WeightsError: There is none, or it is no JSON object.
     """
-    path = fetch(source, CONFIG, OLD_CONFIG)
+    path = resolve(source).fetch(CONFIG, OLD_CONFIG)
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         if type(values) is dict:
             values = flatten_config(values)
     except (ValueError, RecursionError, OSError) as error:
         raise WeightsError(
-            f"{path}: expected JSON in UTF-8, a config ({error}); get the file anew"
+            f"{path}: expected JSON in UTF-8, a config ({error}); get the file again"
         ) from error
     if type(values) is not dict:
         raise WeightsError(f"{path}: expected a JSON object, got {type(values).__name__}")
@@ -51,7 +51,7 @@ def read_config(source: str) -> dict[str, Any]:
     return values
 
 
-def read_model(source: str) -> tuple[dict[str, Array], Layout]:
+def read_model(source: str | Path | Source) -> tuple[dict[str, Array], Layout]:
     """Read the weights of a folder, a preset or a repository.
 
     Returns:
@@ -60,10 +60,11 @@ def read_model(source: str) -> tuple[dict[str, Array], Layout]:
     Raises:
         WeightsError: There are none, or they cannot be read.
     """
-    path = fetch(source, *WEIGHT_FILES)
+    source = resolve(source)
+    path = source.fetch(*WEIGHT_FILES)
     if path.name.endswith(INDEX_SUFFIX):
         for shard in sorted({*read_index(path).values()}):
-            fetch(source, shard)
+            source.fetch(shard)
     return read_weights(path), layout_of(path)
 
 

@@ -57,7 +57,7 @@ CHECKPOINT, FINETUNE, PROCESSES, DOWNLOAD, HUB, SHARDS = (
     "training/test_finetune.py::test",
     "training/test_processes.py::test",
     "files/test_download.py::test",
-    "files/test_hub.py::test",
+    "files/test_sources.py::test",
     "pretraining/test_shards.py::test",
 )
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from paddlenlp_ext import cli
 from paddlenlp_ext.errors import UserError
-from paddlenlp_ext.files import hub
+from paddlenlp_ext.files.sources import resolve
 from paddlenlp_ext.presets.families import find_preset
 from paddlenlp_ext.process import runtime
 from paddlenlp_ext.weights import files, folders
@@ -105,9 +105,9 @@ def compare(name: str) -> float:
     with tempfile.TemporaryDirectory() as temporary:
         source = name
         try:
-            layout = files.layout_of(hub.fetch(name, *files.WEIGHT_FILES))
+            layout = files.layout_of(resolve(name).fetch(*files.WEIGHT_FILES))
         except UserError:
-            if not hub.is_preset(name):
+            if not find_preset(name):
                 raise
             source, layout = temporary, "huggingface"
             make_random(name, Path(temporary))
@@ -129,8 +129,9 @@ def compare(name: str) -> float:
 
 def local_folder(source: str) -> Path:
     """The folder with a model's weights and config, downloaded if need be."""
-    hub.fetch(source, folders.CONFIG)
-    return hub.fetch(source, *files.WEIGHT_FILES).parent
+    files_of = resolve(source)
+    files_of.fetch(folders.CONFIG)
+    return files_of.fetch(*files.WEIGHT_FILES).parent
 
 
 def make_random(preset: str, folder: Path) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from paddlenlp_ext import cli
 from paddlenlp_ext.errors import UserError
-from paddlenlp_ext.files import hub
+from paddlenlp_ext.files.sources import resolve
 from paddlenlp_ext.process import runtime
 from paddlenlp_ext.weights import files, folders
 from paddlenlp_ext.weights.states import MOST
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
     runtime.tune()
     runtime.import_paddle()
     source, output = args.input_dir, Path(args.output_dir)
-    weights = hub.fetch(source, *files.WEIGHT_FILES)
+    weights = resolve(source).fetch(*files.WEIGHT_FILES)
     to = args.to or ("paddle" if files.layout_of(weights) == "huggingface" else "huggingface")
     check_paths(args, weights, output / WRITTEN[to])
     tokenizer = load_tokenizer(source)
@@ -87,7 +87,7 @@ def load_tokenizer(source: str) -> Tokenizer | None:
     from paddlenlp_ext.tokenizers import auto
 
     tokenizer_class = auto.class_of(source)
-    if all(hub.find(source, name) for name in tokenizer_class.vocab_files):
+    if all(resolve(source).find(name) for name in tokenizer_class.vocab_files):
         return tokenizer_class.from_pretrained(source)
     return None
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from paddlenlp_ext.errors import WeightsError
-from paddlenlp_ext.files.hub import fetch, find, is_preset
+from paddlenlp_ext.files.sources import resolve
+from paddlenlp_ext.presets.families import find_preset
 from tests.files.server import Server, serving
 
 TOKEN = "hf_MARKER"
@@ -20,7 +21,7 @@ TOKEN = "hf_MARKER"
 ASK = """
 import json, os, sys
 from paddlenlp_ext.errors import WeightsError
-from paddlenlp_ext.files import hub
+from paddlenlp_ext.files.sources import resolve
 from paddlenlp_ext.presets import bert
 from paddlenlp_ext.presets.preset import Preset
 address, *asked = json.loads(sys.argv[1])
@@ -28,9 +29,9 @@ if address:
     files = {name: f"{address}/paddle/{name}" for name in ("model_state.pdparams", "vocab.txt")}
     bert.ROWS["some-bert"] = Preset("BertTokenizer", {}, {}, "org/bert", files)
 answers = []
-for function, *arguments in asked:
+for function, source, *names in asked:
     try:
-        answers.append(str(getattr(hub, function)(*arguments)))
+        answers.append(str(getattr(resolve(source), function)(*names)))
     except WeightsError as error:
         answers.append(f"error: {error}")
 print(json.dumps(answers))
@@ -88,10 +89,11 @@ def test_a_folder_wins_and_the_order_of_candidates_counts(
         (tmp_path / folder).mkdir(parents=True)
         for name in ("b.txt", "c.txt"):
             (tmp_path / folder / name).touch()
-        assert fetch(folder, "a.txt", "c.txt", "b.txt") == Path(folder) / "c.txt"
-        assert find(folder, "a.txt") is None
+        source = resolve(folder)
+        assert source.fetch("a.txt", "c.txt", "b.txt") == Path(folder) / "c.txt"
+        assert source.find("a.txt") is None
         with pytest.raises(WeightsError, match=r"expected a\.txt or d\.txt in this folder"):
-            fetch(folder, "a.txt", "d.txt")
+            source.fetch("a.txt", "d.txt")
 
 
 @pytest.mark.usefixtures("_no_sockets")
@@ -108,16 +110,15 @@ def test_a_folder_wins_and_the_order_of_candidates_counts(
     ],
 )
 def test_unknown_names(source: str, said: str) -> None:
-    for look in (fetch, find):
-        with pytest.raises(WeightsError, match=said):
-            look(source, "vocab.txt")
+    with pytest.raises(WeightsError, match=said):
+        resolve(source)
 
 
 @pytest.mark.usefixtures("_no_sockets")
 def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "vocab.txt").touch()
     with pytest.raises(WeightsError, match="is a file; expected the folder"):
-        fetch(str(tmp_path / "vocab.txt"), "vocab.txt")
+        resolve(tmp_path / "vocab.txt")
 
 
 @pytest.mark.usefixtures("_no_sockets")
@@ -129,15 +130,15 @@ def test_offline_says_what_was_looked_for_and_where_to_put_it(
     monkeypatch.setenv("PADDLENLP_EXT_HOME", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(WeightsError) as caught:
-        fetch(source, "model.safetensors", "model_state.pdparams")
+        resolve(source).fetch("model.safetensors", "model_state.pdparams")
     said = str(caught.value)
     assert "no model.safetensors or model_state.pdparams could be had" in said
     assert "offline mode is on" in said
     assert "into a folder by hand" in said
     assert said.endswith("give the folder in place of the name")  # scripts name it by other flags
-    assert ("there is no such folder here" in said) is (not is_preset(source))
+    assert ("there is no such folder here" in said) is (find_preset(source) is None)
     assert "\n" not in said
-    assert find(source, "tokenizer_config.json") is None
+    assert resolve(source).find("tokenizer_config.json") is None
 
 
 @pytest.mark.usefixtures("_no_sockets")
@@ -148,11 +149,11 @@ def test_files_put_into_the_cache_by_hand_are_found(
     path = tmp_path / "models" / "uer" / "chinese-roberta-tiny" / "vocab.txt"
     path.parent.mkdir(parents=True)
     path.touch()
-    assert fetch("uer/chinese-roberta-tiny", "vocab.txt") == path
+    assert resolve("uer/chinese-roberta-tiny").fetch("vocab.txt") == path
 
 
 def test_finding_files_imports_nothing_slow() -> None:
-    code = "import sys, paddlenlp_ext.files.hub; print('huggingface_hub' in sys.modules)"
+    code = "import sys, paddlenlp_ext.files.sources; print('huggingface_hub' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 
@@ -256,3 +257,19 @@ def test_workers_of_the_launcher_use_its_proxy(server: Server, tmp_path: Path) -
     )
     (found,) = ask(variables, "", ("fetch", "org/bert", "vocab.txt"))
     assert Path(found).read_bytes() == b"through the proxy"
+
+
+def test_a_source_asks_once(server: Server, tmp_path: Path) -> None:
+    server.files["/org/bert/resolve/main/vocab.txt"] = b"of the hub"
+    code = (
+        "from paddlenlp_ext.files.sources import resolve; source = resolve('org/bert');"
+        "assert resolve(source) is source; assert str(source) == 'org/bert';"
+        "print(source.fetch('vocab.txt') == source.find('vocab.txt'))"
+    )
+    variables = environment(tmp_path, server.address)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=variables, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "True\n"
+    assert len(server.paths("HEAD")) == 2  # whether the hub answers, and whether it has the file
+    assert len(server.paths("GET")) == 1
