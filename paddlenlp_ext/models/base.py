@@ -163,7 +163,7 @@ class Model(nn.Layer):
     def _accept(self, report: LoadReport, source: str) -> None:
         """Warn of new heads, refuse holes; a head of another width counts as new."""
         encoder_prefix = (
-            "" if self.names["huggingface"].is_bare(self._parameter_names()) else "encoder."
+            "" if self.names["huggingface"].is_bare(self._parameter_names()) else "backbone."
         )
 
         def may_be_new(name: str) -> bool:

@@ -11,19 +11,19 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from paddlenlp_ext.models.base import Format
-from paddlenlp_ext.models.causal import DecoderModel, ForCausalLM
 from paddlenlp_ext.models.config import ModelConfig
+from paddlenlp_ext.models.generation import ForCausalLM
 from paddlenlp_ext.models.heads import (
     ForMaskedLM,
     ForMultipleChoice,
+    ForNextSentencePrediction,
+    ForPreTraining,
     ForQuestionAnswering,
     ForSequenceClassification,
     ForTokenClassification,
 )
-from paddlenlp_ext.models.layers import make_layer
-from paddlenlp_ext.models.pretraining import ForNextSentencePrediction, ForPreTraining
+from paddlenlp_ext.models.transformer import TransformerModel, make_stack
 from paddlenlp_ext.nn.embeddings import Embeddings
-from paddlenlp_ext.nn.encoder import Encoder
 from paddlenlp_ext.nn.heads import Pooler
 from paddlenlp_ext.presets.bert import ROWS
 from paddlenlp_ext.weights.names import NameTable
@@ -80,7 +80,7 @@ HF_NAMES = NameTable(
     HF_HEADS,
     prefix="bert.",
     aliases={  # transformers makes these again, so files need not hold them
-        "cls.predictions.decoder.weight": "encoder.embeddings.word_embeddings.weight",
+        "cls.predictions.decoder.weight": "backbone.embeddings.word_embeddings.weight",
         "cls.predictions.decoder.bias": "lm_head.bias",
     },
     ignored=("embeddings.position_ids", "embeddings.token_type_ids"),
@@ -95,10 +95,10 @@ PADDLENLP_HEADS = (
     ("next_sentence", "cls.seq_relationship"),
 )
 PADDLENLP_TIED = {
-    "cls.predictions.decoder.weight": "encoder.embeddings.word_embeddings.weight",
+    "cls.predictions.decoder.weight": "backbone.embeddings.word_embeddings.weight",
     "cls.predictions.decoder_bias": "lm_head.bias",
 }
-PADDLENLP_OLD = {"cls.predictions.decoder_weight": "encoder.embeddings.word_embeddings.weight"}
+PADDLENLP_OLD = {"cls.predictions.decoder_weight": "backbone.embeddings.word_embeddings.weight"}
 
 
 def paddlenlp_names(*heads: tuple[str, str]) -> NameTable:
@@ -118,12 +118,12 @@ NAMES: dict[Format, NameTable] = {
 }
 
 
-class BertModel(DecoderModel):
+class BertModel(TransformerModel):
     """Ids to hidden states.
 
     Args:
         config: The sizes.
-        with_pooler: Whether to answer a pooled vector too.
+        with_pooler: Whether to return a pooled vector too.
     """
 
     config_class = BertConfig
@@ -140,7 +140,7 @@ class BertModel(DecoderModel):
             layer_norm_eps=config.layer_norm_eps,
             dropout=config.hidden_dropout_prob,
         )
-        self.encoder = Encoder(make_layer(config) for _ in range(config.num_hidden_layers))
+        self.encoder = make_stack(config)
         self.pooler = Pooler(config.hidden_size, config.pool_act) if with_pooler else None
         self.initialize_weights()
 
@@ -148,19 +148,19 @@ class BertModel(DecoderModel):
 class BertForSequenceClassification(ForSequenceClassification):
     """BERT for a decision on one text or a pair."""
 
-    encoder_class = BertModel
+    backbone_class = BertModel
 
 
 class BertForTokenClassification(ForTokenClassification):
     """BERT for a decision on every token."""
 
-    encoder_class = BertModel
+    backbone_class = BertModel
 
 
 class BertForQuestionAnswering(ForQuestionAnswering):
     """BERT that finds an answer in a text."""
 
-    encoder_class = BertModel
+    backbone_class = BertModel
     names: ClassVar[Mapping[Format, NameTable]] = {
         "huggingface": HF_NAMES,
         "paddle": paddlenlp_names(("qa_outputs", "classifier")),
@@ -170,19 +170,19 @@ class BertForQuestionAnswering(ForQuestionAnswering):
 class BertForMultipleChoice(ForMultipleChoice):
     """BERT that chooses one of several texts."""
 
-    encoder_class = BertModel
+    backbone_class = BertModel
 
 
 class BertForMaskedLM(ForMaskedLM):
     """BERT that fills masked tokens."""
 
-    encoder_class = BertModel
+    backbone_class = BertModel
 
 
 class BertForCausalLM(ForCausalLM):
-    """BERT as a decoder: each token from the earlier ones (transformers' BertLMHeadModel)."""
+    """BERT as a decoder: predicts each token from the preceding ones."""
 
-    encoder_class = BertModel
+    backbone_class = BertModel
 
     @classmethod
     def foreign_class_name(cls, format: Format) -> str:
@@ -193,13 +193,13 @@ class BertForCausalLM(ForCausalLM):
 class BertForNextSentencePrediction(ForNextSentencePrediction):
     """BERT that tells whether the second text follows the first."""
 
-    encoder_class = BertModel
+    backbone_class = BertModel
 
 
 class BertForPreTraining(ForPreTraining):
     """BERT with both heads of its pretraining: masked tokens and next sentence."""
 
-    encoder_class = BertModel
+    backbone_class = BertModel
 
     @classmethod
     def foreign_class_name(cls, format: Format) -> str:

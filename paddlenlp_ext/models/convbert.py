@@ -25,14 +25,7 @@ from paddle import Tensor, nn
 
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.models.base import Format
-from paddlenlp_ext.models.causal import DecoderModel
-from paddlenlp_ext.models.heads import (
-    ForMultipleChoice,
-    ForQuestionAnswering,
-    ForTokenClassification,
-)
-from paddlenlp_ext.models.outputs import BaseModelOutput, HeadOutput
-from paddlenlp_ext.models.replaced_tokens import (
+from paddlenlp_ext.models.generator_discriminator import (
     HF_ALIASES,
     HF_BUFFERS,
     HF_HEADS,
@@ -44,6 +37,13 @@ from paddlenlp_ext.models.replaced_tokens import (
     ReplacedTokensConfig,
     joint_names,
 )
+from paddlenlp_ext.models.heads import (
+    ForMultipleChoice,
+    ForQuestionAnswering,
+    ForTokenClassification,
+)
+from paddlenlp_ext.models.outputs import BaseModelOutput, HeadOutput
+from paddlenlp_ext.models.transformer import TransformerModel
 from paddlenlp_ext.nn.attention import Attention
 from paddlenlp_ext.nn.convolution import GroupedLinear, MixedAttention
 from paddlenlp_ext.nn.cpu.layers import Linear
@@ -163,12 +163,12 @@ NAMES: dict[Format, NameTable] = {
 }
 
 
-class ConvBertModel(DecoderModel):
-    """Ids to hidden states; no decoder, in spite of its base, which serves both.
+class ConvBertModel(TransformerModel):
+    """Ids to hidden states.
 
     Args:
         config: The sizes.
-        with_pooler: Whether to answer a pooled vector too, if the config names a pooler.
+        with_pooler: Whether to return a pooled vector too, if the config names a pooler.
     """
 
     config_class = ConvBertConfig
@@ -245,19 +245,19 @@ def make_layer(config: ConvBertConfig) -> EncoderLayer:
 class ConvBertForSequenceClassification(FirstTokenClassification):
     """ConvBERT for a decision on one text or a pair."""
 
-    encoder_class = ConvBertModel
+    backbone_class = ConvBertModel
 
 
 class ConvBertForTokenClassification(ForTokenClassification):
     """ConvBERT for a decision on every token."""
 
-    encoder_class = ConvBertModel
+    backbone_class = ConvBertModel
 
 
 class ConvBertForQuestionAnswering(ForQuestionAnswering):
     """ConvBERT that finds an answer in a text."""
 
-    encoder_class = ConvBertModel
+    backbone_class = ConvBertModel
     names: ClassVar[Mapping[Format, NameTable]] = {
         "huggingface": NAMES["huggingface"],
         "paddle": NAMES["paddle"].with_heads([("qa_outputs", "classifier")]),
@@ -271,26 +271,26 @@ class ConvBertForMultipleChoice(ForMultipleChoice):
     a batch, without dropout; with a pooler, as in PaddleNLP, the pooled vector, with dropout.
     """
 
-    encoder_class = ConvBertModel
+    backbone_class = ConvBertModel
 
-    def decide(self, encoded: BaseModelOutput, labels: Tensor | None = None) -> HeadOutput:
+    def apply_head(self, outputs: BaseModelOutput, labels: Tensor | None = None) -> HeadOutput:
         """Score B·C texts: logits [B·C, 1]."""
-        if encoded.pooler_output is not None:
-            return super().decide(encoded, labels)
-        logits = self.classifier(encoded.last_hidden_state[:, -1])
-        return HeadOutput(None, logits, encoded.hidden_states, encoded.attentions)
+        if outputs.pooler_output is not None:
+            return super().apply_head(outputs, labels)
+        logits = self.classifier(outputs.last_hidden_state[:, -1])
+        return HeadOutput(None, logits, outputs.hidden_states, outputs.attentions)
 
 
 class ConvBertForMaskedLM(Generator):
     """ConvBERT that fills masked tokens: the generator of the pretraining."""
 
-    encoder_class = ConvBertModel
+    backbone_class = ConvBertModel
 
 
 class ConvBertDiscriminator(Discriminator):
     """ConvBERT that tells which tokens were replaced."""
 
-    encoder_class = ConvBertModel
+    backbone_class = ConvBertModel
 
 
 class ConvBertForPreTraining(ForReplacedTokens):

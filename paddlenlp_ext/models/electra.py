@@ -19,15 +19,8 @@ from paddle import Tensor, nn
 
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.models.base import Format
-from paddlenlp_ext.models.causal import DecoderModel, ForCausalLM
-from paddlenlp_ext.models.heads import (
-    ForMultipleChoice,
-    ForQuestionAnswering,
-    ForTokenClassification,
-)
-from paddlenlp_ext.models.layers import make_layer
-from paddlenlp_ext.models.outputs import BaseModelOutput, HeadOutput
-from paddlenlp_ext.models.replaced_tokens import (
+from paddlenlp_ext.models.generation import ForCausalLM
+from paddlenlp_ext.models.generator_discriminator import (
     HF_ALIASES,
     HF_BUFFERS,
     HF_HEADS,
@@ -40,8 +33,15 @@ from paddlenlp_ext.models.replaced_tokens import (
     generator_head,
     joint_names,
 )
+from paddlenlp_ext.models.heads import (
+    ForMultipleChoice,
+    ForQuestionAnswering,
+    ForTokenClassification,
+)
+from paddlenlp_ext.models.outputs import BaseModelOutput, HeadOutput
+from paddlenlp_ext.models.transformer import TransformerModel, make_stack
 from paddlenlp_ext.nn.embeddings import Embeddings
-from paddlenlp_ext.nn.encoder import Encoder, activation
+from paddlenlp_ext.nn.encoder import activation
 from paddlenlp_ext.nn.heads import TiedLMHead
 from paddlenlp_ext.presets.electra import GENERATORS, MODELS, ROWS
 from paddlenlp_ext.weights.names import NameTable
@@ -55,7 +55,7 @@ class ElectraConfig(ReplacedTokensConfig):
         summary_type: Which vector stands for a text in a choice; only `first` is built here.
         summary_use_proj: Whether a dense layer follows it; only that is built here.
         summary_activation: Activation of that layer; none if None.
-        summary_last_dropout: Dropped share of its output.
+        summary_last_dropout: Dropout probability of its output.
     """
 
     model_type: ClassVar[str] = "electra"
@@ -114,7 +114,7 @@ NAMES: dict[Format, NameTable] = {
 }
 
 
-class ElectraModel(DecoderModel):
+class ElectraModel(TransformerModel):
     """Ids to hidden states.
 
     Args:
@@ -137,7 +137,7 @@ class ElectraModel(DecoderModel):
             dropout=config.hidden_dropout_prob,
             output_width=config.hidden_size,
         )
-        self.encoder = Encoder(make_layer(config) for _ in range(config.num_hidden_layers))
+        self.encoder = make_stack(config)
         self.pooler = None
         self.initialize_weights()
 
@@ -145,20 +145,20 @@ class ElectraModel(DecoderModel):
 class ElectraForSequenceClassification(FirstTokenClassification):
     """ELECTRA for a decision on one text or a pair."""
 
-    encoder_class = ElectraModel
+    backbone_class = ElectraModel
     head_act = "gelu"
 
 
 class ElectraForTokenClassification(ForTokenClassification):
     """ELECTRA for a decision on every token."""
 
-    encoder_class = ElectraModel
+    backbone_class = ElectraModel
 
 
 class ElectraForQuestionAnswering(ForQuestionAnswering):
     """ELECTRA that finds an answer in a text."""
 
-    encoder_class = ElectraModel
+    backbone_class = ElectraModel
     names: ClassVar[Mapping[Format, NameTable]] = {
         "huggingface": NAMES["huggingface"],
         "paddle": NAMES["paddle"].with_heads([("qa_outputs", "classifier")]),
@@ -168,7 +168,7 @@ class ElectraForQuestionAnswering(ForQuestionAnswering):
 class ElectraForMultipleChoice(ForMultipleChoice):
     """ELECTRA that chooses one of several texts, by a dense layer on the first token of each."""
 
-    encoder_class = ElectraModel
+    backbone_class = ElectraModel
 
     def __init__(self, config: ElectraConfig) -> None:
         super().__init__(config)
@@ -183,23 +183,23 @@ class ElectraForMultipleChoice(ForMultipleChoice):
         self.dropout = nn.Dropout(config.summary_last_dropout)
         self.initialize_weights()
 
-    def decide(self, encoded: BaseModelOutput, labels: Tensor | None = None) -> HeadOutput:
+    def apply_head(self, outputs: BaseModelOutput, labels: Tensor | None = None) -> HeadOutput:
         """Score B·C texts: logits [B·C, 1]."""
-        summary = self.activation(self.summary(encoded.last_hidden_state[:, 0]))
+        summary = self.activation(self.summary(outputs.last_hidden_state[:, 0]))
         logits = self.classifier(self.dropout(summary))
-        return HeadOutput(None, logits, encoded.hidden_states, encoded.attentions)
+        return HeadOutput(None, logits, outputs.hidden_states, outputs.attentions)
 
 
 class ElectraForMaskedLM(Generator):
     """ELECTRA that fills masked tokens: the generator of the pretraining."""
 
-    encoder_class = ElectraModel
+    backbone_class = ElectraModel
 
 
 class ElectraForCausalLM(ForCausalLM):
-    """ELECTRA as a decoder: each token is told from the earlier ones."""
+    """ELECTRA as a decoder: predicts each token from the preceding ones."""
 
-    encoder_class = ElectraModel
+    backbone_class = ElectraModel
 
     def make_lm_head(self, config: ElectraConfig) -> TiedLMHead:  # type: ignore[override]
         """Make the head, the generator's."""
@@ -209,7 +209,7 @@ class ElectraForCausalLM(ForCausalLM):
 class ElectraDiscriminator(Discriminator):
     """ELECTRA that tells which tokens were replaced (transformers' ElectraForPreTraining)."""
 
-    encoder_class = ElectraModel
+    backbone_class = ElectraModel
 
     @classmethod
     def foreign_class_name(cls, format: Format) -> str:

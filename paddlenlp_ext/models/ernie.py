@@ -13,20 +13,20 @@ from typing import ClassVar
 from paddle import Tensor, nn
 
 from paddlenlp_ext.models.base import Format
-from paddlenlp_ext.models.causal import DecoderModel, ForCausalLM
 from paddlenlp_ext.models.config import ModelConfig
 from paddlenlp_ext.models.extraction import ForExtraction
+from paddlenlp_ext.models.generation import ForCausalLM
 from paddlenlp_ext.models.heads import (
     ForMaskedLM,
     ForMultipleChoice,
+    ForNextSentencePrediction,
+    ForPreTraining,
     ForQuestionAnswering,
     ForSequenceClassification,
     ForTokenClassification,
 )
-from paddlenlp_ext.models.layers import make_layer
-from paddlenlp_ext.models.pretraining import ForNextSentencePrediction, ForPreTraining
+from paddlenlp_ext.models.transformer import TransformerModel, make_stack
 from paddlenlp_ext.nn.embeddings import Embeddings
-from paddlenlp_ext.nn.encoder import Encoder
 from paddlenlp_ext.nn.heads import Pooler
 from paddlenlp_ext.presets.ernie import ROWS
 from paddlenlp_ext.weights.names import NameTable
@@ -88,7 +88,7 @@ HF_HEADS = (
     ("linear_end", "linear_end"),
 )
 HF_ALIASES = {  # transformers makes these again, so files need not hold them
-    "cls.predictions.decoder.weight": "encoder.embeddings.word_embeddings.weight",
+    "cls.predictions.decoder.weight": "backbone.embeddings.word_embeddings.weight",
     "cls.predictions.decoder.bias": "lm_head.bias",
 }
 
@@ -104,10 +104,10 @@ PADDLENLP_HEADS = (
     ("linear_end", "linear_end"),
 )
 PADDLENLP_TIED = {
-    "cls.predictions.decoder.weight": "encoder.embeddings.word_embeddings.weight",
+    "cls.predictions.decoder.weight": "backbone.embeddings.word_embeddings.weight",
     "cls.predictions.decoder_bias": "lm_head.bias",
 }
-PADDLENLP_OLD = {"cls.predictions.decoder_weight": "encoder.embeddings.word_embeddings.weight"}
+PADDLENLP_OLD = {"cls.predictions.decoder_weight": "backbone.embeddings.word_embeddings.weight"}
 
 NAMES: dict[Format, NameTable] = {
     "huggingface": NameTable(
@@ -127,12 +127,12 @@ NAMES: dict[Format, NameTable] = {
 }
 
 
-class ErnieModel(DecoderModel):
+class ErnieModel(TransformerModel):
     """Ids to hidden states; `forward` also takes `task_type_ids`, int64 [B, L], by name.
 
     Args:
         config: The sizes.
-        with_pooler: Whether to answer a pooled vector too.
+        with_pooler: Whether to return a pooled vector too.
     """
 
     config_class = ErnieConfig
@@ -142,7 +142,7 @@ class ErnieModel(DecoderModel):
     def __init__(self, config: ErnieConfig, *, with_pooler: bool = True) -> None:
         super().__init__(config)
         self.embeddings = ErnieEmbeddings(config)
-        self.encoder = Encoder(make_layer(config) for _ in range(config.num_hidden_layers))
+        self.encoder = make_stack(config)
         self.pooler = Pooler(config.hidden_size, config.pool_act) if with_pooler else None
         self.initialize_weights()
 
@@ -194,19 +194,19 @@ class ErnieEmbeddings(Embeddings):
 class ErnieForSequenceClassification(ForSequenceClassification):
     """ERNIE for a decision on one text or a pair."""
 
-    encoder_class = ErnieModel
+    backbone_class = ErnieModel
 
 
 class ErnieForTokenClassification(ForTokenClassification):
     """ERNIE for a decision on every token."""
 
-    encoder_class = ErnieModel
+    backbone_class = ErnieModel
 
 
 class ErnieForQuestionAnswering(ForQuestionAnswering):
     """ERNIE that finds an answer in a text."""
 
-    encoder_class = ErnieModel
+    backbone_class = ErnieModel
     names: ClassVar[Mapping[Format, NameTable]] = {
         "huggingface": NAMES["huggingface"],
         "paddle": NAMES["paddle"].with_heads([("qa_outputs", "classifier")]),
@@ -216,37 +216,37 @@ class ErnieForQuestionAnswering(ForQuestionAnswering):
 class ErnieForMultipleChoice(ForMultipleChoice):
     """ERNIE that chooses one of several texts."""
 
-    encoder_class = ErnieModel
+    backbone_class = ErnieModel
 
 
 class ErnieForMaskedLM(ForMaskedLM):
     """ERNIE that fills masked tokens."""
 
-    encoder_class = ErnieModel
+    backbone_class = ErnieModel
 
 
 class ErnieForCausalLM(ForCausalLM):
-    """ERNIE as a decoder: each token is told from the earlier ones."""
+    """ERNIE as a decoder: predicts each token from the preceding ones."""
 
-    encoder_class = ErnieModel
+    backbone_class = ErnieModel
 
 
 class ErnieForNextSentencePrediction(ForNextSentencePrediction):
     """ERNIE that tells whether the second text follows the first."""
 
-    encoder_class = ErnieModel
+    backbone_class = ErnieModel
 
 
 class UIE(ForExtraction):
     """Universal information extraction with ERNIE: "[CLS] person [SEP] the text [SEP]"."""
 
-    encoder_class = ErnieModel
+    backbone_class = ErnieModel
 
 
 class ErnieForPreTraining(ForPreTraining):
     """ERNIE with two heads of its pretraining: masked tokens and next sentence."""
 
-    encoder_class = ErnieModel
+    backbone_class = ErnieModel
 
     @classmethod
     def foreign_class_name(cls, format: Format) -> str:

@@ -22,7 +22,6 @@ from paddlenlp_ext.models.base import Format
 from paddlenlp_ext.models.config import ModelConfig
 from paddlenlp_ext.models.extraction import ForExtraction
 from paddlenlp_ext.models.heads import (
-    BaseModel,
     ForMaskedLM,
     ForMultipleChoice,
     ForQuestionAnswering,
@@ -30,11 +29,9 @@ from paddlenlp_ext.models.heads import (
     ForTokenClassification,
     HeadModel,
 )
-from paddlenlp_ext.models.layers import make_layer
 from paddlenlp_ext.models.outputs import BaseModelOutput
-from paddlenlp_ext.nn.attention import attention_bias
+from paddlenlp_ext.models.transformer import TransformerModel, make_stack
 from paddlenlp_ext.nn.embeddings import Embeddings
-from paddlenlp_ext.nn.encoder import Encoder
 from paddlenlp_ext.nn.heads import Pooler
 from paddlenlp_ext.presets.ernie_m import ROWS
 from paddlenlp_ext.weights.names import NameTable
@@ -48,7 +45,7 @@ class ErnieMConfig(ModelConfig):
 
     Attributes:
         max_position_embeddings: Rows of the position table, two more than the longest text.
-        act_dropout: Dropped share of the feed-forward layer's activations.
+        act_dropout: Dropout probability of the feed-forward layer's activations.
         paddlenlp_default_mask: Without a mask, attend to all but token 0 ([CLS]) instead of all but
             the padding token, as PaddleNLP does by mistake: for its outputs to the digit.
     """
@@ -128,12 +125,12 @@ NAMES: dict[Format, NameTable] = {
 }
 
 
-class ErnieMModel(BaseModel):
+class ErnieMModel(TransformerModel):
     """Ids to hidden states.
 
     Args:
         config: The sizes.
-        with_pooler: Whether to answer a pooled vector too.
+        with_pooler: Whether to return a pooled vector too.
     """
 
     config_class = ErnieMConfig
@@ -152,14 +149,11 @@ class ErnieMModel(BaseModel):
             dropout=config.hidden_dropout_prob,
             position_offset=FIRST_POSITION,
         )
-        self.encoder = Encoder(
-            make_layer(config, activation_dropout=config.act_dropout)
-            for _ in range(config.num_hidden_layers)
-        )
+        self.encoder = make_stack(config, activation_dropout=config.act_dropout)
         self.pooler = Pooler(config.hidden_size) if with_pooler else None
         self.initialize_weights()
 
-    def forward(
+    def forward(  # type: ignore[override]  # that is the family's point
         self,
         input_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
@@ -176,25 +170,16 @@ class ErnieMModel(BaseModel):
             attention_mask: 1 for a token, 0 for padding, int or bool [B, L] or [B, L, L]; if
                 absent, all but `pad_token_id`.
             inputs_embeds: Word embeddings in place of `input_ids`; float [B, L, H].
-            output_hidden_states: Answer the hidden states of every layer.
-            output_attentions: Answer the attention weights of every layer.
+            output_hidden_states: Return the hidden states of every layer.
+            output_attentions: Return the attention weights of every layer.
         """
-        embedded = self.embeddings(
-            input_ids, position_ids=position_ids, inputs_embeds=inputs_embeds
-        )
-        mask = self.attention_mask(attention_mask, input_ids, embedded)
-        encoded = self.encoder(
-            embedded,
-            attention_bias(mask),
+        return super().forward(
+            input_ids=input_ids,
+            position_ids=position_ids,
+            attention_mask=attention_mask,
+            inputs_embeds=inputs_embeds,
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
-        )
-        states = encoded.last_hidden_state
-        return BaseModelOutput(
-            last_hidden_state=states,
-            pooler_output=self.pooler(states) if self.pooler is not None else None,
-            hidden_states=encoded.hidden_states,
-            attentions=encoded.attentions,
         )
 
     def attention_mask(
@@ -220,7 +205,7 @@ class WithoutTokenTypes(HeadModel):
         output_attentions: bool = False,
         **more_labels: Tensor,
     ) -> Any:
-        """Run the encoder and the head; see `HeadModel.forward` for the arguments.
+        """Run the bare model and the head; see `HeadModel.forward` for the arguments.
 
         `more_labels` are the head's own (`start_positions`, `end_positions`).
         """
@@ -239,19 +224,19 @@ class WithoutTokenTypes(HeadModel):
 class ErnieMForSequenceClassification(WithoutTokenTypes, ForSequenceClassification):
     """ERNIE-M for a decision on one text or a pair."""
 
-    encoder_class = ErnieMModel
+    backbone_class = ErnieMModel
 
 
 class ErnieMForTokenClassification(WithoutTokenTypes, ForTokenClassification):
     """ERNIE-M for a decision on every token."""
 
-    encoder_class = ErnieMModel
+    backbone_class = ErnieMModel
 
 
 class ErnieMForQuestionAnswering(WithoutTokenTypes, ForQuestionAnswering):  # type: ignore[misc]
     """ERNIE-M that finds an answer in a text."""
 
-    encoder_class = ErnieMModel
+    backbone_class = ErnieMModel
     names: ClassVar[Mapping[Format, NameTable]] = {
         "huggingface": NAMES["huggingface"],
         "paddle": NAMES["paddle"].with_heads([("qa_outputs", "classifier")]),
@@ -261,13 +246,13 @@ class ErnieMForQuestionAnswering(WithoutTokenTypes, ForQuestionAnswering):  # ty
 class ErnieMForMultipleChoice(WithoutTokenTypes, ForMultipleChoice):
     """ERNIE-M that chooses one of several texts."""
 
-    encoder_class = ErnieMModel
+    backbone_class = ErnieMModel
 
 
 class ErnieMForMaskedLM(WithoutTokenTypes, ForMaskedLM):
     """ERNIE-M that fills masked tokens, with BERT's head; no published weights hold one."""
 
-    encoder_class = ErnieMModel
+    backbone_class = ErnieMModel
 
 
 class UIEM(WithoutTokenTypes, ForExtraction):  # type: ignore[misc]
@@ -277,7 +262,7 @@ class UIEM(WithoutTokenTypes, ForExtraction):  # type: ignore[misc]
     ErnieMForInformationExtraction answers logits in place of probabilities.
     """
 
-    encoder_class = ErnieMModel
+    backbone_class = ErnieMModel
 
     @classmethod
     def foreign_class_name(cls, format: Format) -> str:

@@ -18,7 +18,7 @@ from paddlenlp_ext.models.heads import HeadModel
 from paddlenlp_ext.models.outputs import BaseModelOutput, ModelOutput
 
 
-@dataclass(frozen=True)
+@dataclass
 class ExtractionOutput(ModelOutput):
     """Probability of each token to begin and to end what is asked for; [B, L] each."""
 
@@ -30,7 +30,7 @@ class ExtractionOutput(ModelOutput):
 
 
 class ForExtraction(HeadModel):
-    """Two scores of each token: `start_prob, end_prob = model(…)`, as in PaddleNLP.
+    """Two scores of each token: `start_prob, end_prob = model(…).to_tuple()`.
 
     Labels: float [B, L] `start_positions` and `end_positions`, 1 where an answer begins and ends;
     or both in `labels`, float [B, L, 2]. The loss is the mean of the two binary cross entropies,
@@ -58,12 +58,12 @@ class ForExtraction(HeadModel):
         output: ExtractionOutput = super().forward(*args, **inputs)
         return output
 
-    def decide(self, encoded: BaseModelOutput, labels: Tensor | None) -> ExtractionOutput:
+    def apply_head(self, outputs: BaseModelOutput, labels: Tensor | None) -> ExtractionOutput:
         """Score each token as first and as last; see the class."""
-        states = encoded.last_hidden_state
+        states = outputs.last_hidden_state
         logits = paddle.concat([self.linear_start(states), self.linear_end(states)], axis=-1)
         loss = None
         if labels is not None:
             loss = F.binary_cross_entropy_with_logits(logits, labels.astype(logits.dtype))
         start, end = F.sigmoid(logits).unbind(axis=-1)  # [B, L] each
-        return ExtractionOutput(loss, start, end, encoded.hidden_states, encoded.attentions)
+        return ExtractionOutput(loss, start, end, outputs.hidden_states, outputs.attentions)

@@ -1,11 +1,11 @@
-"""Encoders with a head: one class a task, one level, shared by all families.
+"""Models with a head: one class a task, one level, shared by all families.
 
-A family's class names its encoder and is done:
+A family's class names its bare model and is done:
 
     class BertForTokenClassification(ForTokenClassification):
-        encoder_class = BertModel
+        backbone_class = BertModel
 
-The bare model is always the attribute `encoder`; its foreign prefix (`bert.`) is the business of
+The bare model is always the attribute `backbone`; its foreign prefix (`bert.`) is the business of
 the name tables.
 """
 
@@ -20,7 +20,13 @@ from paddle.nn import functional as F
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.models.base import Model
 from paddlenlp_ext.models.config import ModelConfig
-from paddlenlp_ext.models.outputs import BaseModelOutput, HeadOutput, QuestionAnsweringOutput
+from paddlenlp_ext.models.outputs import (
+    BaseModelOutput,
+    HeadOutput,
+    PreTrainingOutput,
+    QuestionAnsweringOutput,
+)
+from paddlenlp_ext.models.transformer import TransformerModel
 from paddlenlp_ext.nn.heads import IGNORED, TiedLMHead, token_loss
 
 # What `HeadModel.forward` takes after `input_ids`, in PaddleNLP's order.
@@ -33,63 +39,31 @@ FORWARD_ORDER = (
     "output_hidden_states",
     "output_attentions",
 )
-FAMILY = ("config_class", "presets", "names", "optional_modules")  # told by the bare model
-
-
-class BaseModel(Model):
-    """A model without a head: ids to hidden states. Each family has one.
-
-    Args:
-        config: The sizes.
-        with_pooler: Whether to answer a pooled vector too, where the family has one.
-    """
-
-    def __init__(self, config: ModelConfig, *, with_pooler: bool = True) -> None:
-        super().__init__(config)
-
-    def get_input_embeddings(self) -> nn.Embedding:
-        """The word table."""
-        table: nn.Embedding = self.embeddings.word_embeddings
-        return table
-
-    def attention_mask(
-        self, attention_mask: Tensor | None, input_ids: Tensor | None, embedded: Tensor
-    ) -> Tensor:
-        """The given mask, or 1 for all but padding; int64 [B, L], or as given.
-
-        Args:
-            attention_mask: 1 for a token, 0 for padding; [B, L] or [B, L, L].
-            input_ids: int64 [B, L].
-            embedded: The embedded tokens, for their shape; float [B, L, E].
-        """
-        if attention_mask is not None:
-            return attention_mask
-        if input_ids is not None:
-            return (input_ids != self.config.pad_token_id).astype("int64")
-        return paddle.ones(embedded.shape[:2], dtype="int64")
+FAMILY = ("config_class", "presets", "names", "optional_modules")  # taken from the bare model
 
 
 class HeadModel(Model):
-    """An encoder and what stands on it.
+    """A bare model and what stands on it.
 
     Attributes:
-        encoder_class: The family's bare model; its config, presets and tables are this class's too.
+        backbone_class: The family's bare model, whose config, presets and tables are also this
+            class's.
         with_pooler: Whether the head reads the summary of the whole sequence.
     """
 
-    encoder_class: ClassVar[type[BaseModel]]
+    backbone_class: ClassVar[type[TransformerModel]]
     with_pooler: ClassVar[bool] = False
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        if "encoder_class" in vars(cls):
+        if "backbone_class" in vars(cls):
             for name in FAMILY:
                 if name not in vars(cls):
-                    setattr(cls, name, getattr(cls.encoder_class, name))
+                    setattr(cls, name, getattr(cls.backbone_class, name))
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
-        self.encoder = self.encoder_class(config, with_pooler=self.with_pooler)
+        self.backbone = self.backbone_class(config, with_pooler=self.with_pooler)
 
     def forward(
         self,
@@ -101,9 +75,9 @@ class HeadModel(Model):
         labels: Tensor | None = None,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
-        **encoder_inputs: Tensor,
+        **backbone_inputs: Tensor,
     ) -> Any:
-        """Run the encoder and the head.
+        """Run the bare model and the head.
 
         Args:
             input_ids: Token ids; int64 [B, L].
@@ -112,31 +86,31 @@ class HeadModel(Model):
             attention_mask: 1 for a token, 0 for padding; int or bool [B, L] or [B, L, L]; if
                 absent, all but `pad_token_id`.
             inputs_embeds: Word embeddings in place of `input_ids`; float [B, L, E].
-            labels: What the head should have said; the answer then holds the loss. See the class.
-            output_hidden_states: Answer the hidden states of every layer.
-            output_attentions: Answer the attention weights of every layer.
-            encoder_inputs: What only this family's encoder knows (ERNIE's `task_type_ids`).
+            labels: What the head should predict; the output then holds the loss. See the class.
+            output_hidden_states: Return the hidden states of every layer.
+            output_attentions: Return the attention weights of every layer.
+            backbone_inputs: What only this family's bare model knows (ERNIE's `task_type_ids`).
         """
         if token_type_ids is not None:
-            encoder_inputs["token_type_ids"] = token_type_ids
-        encoded = self.encoder(
+            backbone_inputs["token_type_ids"] = token_type_ids
+        outputs = self.backbone(
             input_ids=input_ids,
             position_ids=position_ids,
             attention_mask=attention_mask,
             inputs_embeds=inputs_embeds,
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
-            **encoder_inputs,
+            **backbone_inputs,
         )
-        return self.decide(encoded, labels)
+        return self.apply_head(outputs, labels)
 
-    def decide(self, encoded: BaseModelOutput, labels: Tensor | None) -> Any:
-        """Read the head's answer off the encoder's; `labels` as in `forward`."""
+    def apply_head(self, outputs: BaseModelOutput, labels: Tensor | None) -> Any:
+        """Compute the head's output from the bare model's; `labels` as in `forward`."""
         raise NotImplementedError
 
     def get_input_embeddings(self) -> nn.Embedding:
-        """The word table."""
-        return self.encoder.get_input_embeddings()
+        """Return the word embeddings."""
+        return self.backbone.get_input_embeddings()
 
 
 class ForSequenceClassification(HeadModel):
@@ -155,11 +129,11 @@ class ForSequenceClassification(HeadModel):
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.initialize_weights()
 
-    def decide(self, encoded: BaseModelOutput, labels: Tensor | None) -> HeadOutput:
+    def apply_head(self, outputs: BaseModelOutput, labels: Tensor | None) -> HeadOutput:
         """Classify; see the class."""
-        logits = self.classifier(self.dropout(encoded.pooler_output))
+        logits = self.classifier(self.dropout(outputs.pooler_output))
         loss = None if labels is None else sequence_loss(logits, labels, self.config)
-        return HeadOutput(loss, logits, encoded.hidden_states, encoded.attentions)
+        return HeadOutput(loss, logits, outputs.hidden_states, outputs.attentions)
 
 
 class ForTokenClassification(HeadModel):
@@ -174,11 +148,11 @@ class ForTokenClassification(HeadModel):
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.initialize_weights()
 
-    def decide(self, encoded: BaseModelOutput, labels: Tensor | None) -> HeadOutput:
+    def apply_head(self, outputs: BaseModelOutput, labels: Tensor | None) -> HeadOutput:
         """Classify each token; see the class."""
-        logits = self.classifier(self.dropout(encoded.last_hidden_state))
+        logits = self.classifier(self.dropout(outputs.last_hidden_state))
         loss = None if labels is None else token_loss(logits, labels)
-        return HeadOutput(loss, logits, encoded.hidden_states, encoded.attentions)
+        return HeadOutput(loss, logits, outputs.hidden_states, outputs.attentions)
 
 
 class ForQuestionAnswering(HeadModel):
@@ -203,16 +177,18 @@ class ForQuestionAnswering(HeadModel):
         output: QuestionAnsweringOutput = super().forward(*args, **inputs)
         return output
 
-    def decide(self, encoded: BaseModelOutput, labels: Tensor | None) -> QuestionAnsweringOutput:
+    def apply_head(
+        self, outputs: BaseModelOutput, labels: Tensor | None
+    ) -> QuestionAnsweringOutput:
         """Score each token as first and as last; see the class."""
-        start, end = self.qa_outputs(encoded.last_hidden_state).unbind(axis=-1)  # [B, L] each
+        start, end = self.qa_outputs(outputs.last_hidden_state).unbind(axis=-1)  # [B, L] each
         loss = None
         if labels is not None:
             # A position outside the (truncated) text is no label.
             inside = (labels >= 0) & (labels < start.shape[1])
             labels = paddle.where(inside, labels, paddle.full_like(labels, IGNORED))
             loss = (token_loss(start, labels[:, 0]) + token_loss(end, labels[:, 1])) / 2
-        return QuestionAnsweringOutput(loss, start, end, encoded.hidden_states, encoded.attentions)
+        return QuestionAnsweringOutput(loss, start, end, outputs.hidden_states, outputs.attentions)
 
 
 class ForMultipleChoice(HeadModel):
@@ -240,14 +216,14 @@ class ForMultipleChoice(HeadModel):
         loss = None if labels is None else F.cross_entropy(logits, labels.reshape([-1]))
         return HeadOutput(loss, logits, flat.hidden_states, flat.attentions)
 
-    def decide(self, encoded: BaseModelOutput, labels: Tensor | None = None) -> HeadOutput:
+    def apply_head(self, outputs: BaseModelOutput, labels: Tensor | None = None) -> HeadOutput:
         """Score B·C texts: logits [B·C, 1]."""
-        logits = self.classifier(self.dropout(encoded.pooler_output))
-        return HeadOutput(None, logits, encoded.hidden_states, encoded.attentions)
+        logits = self.classifier(self.dropout(outputs.pooler_output))
+        return HeadOutput(None, logits, outputs.hidden_states, outputs.attentions)
 
 
 class LanguageModel(HeadModel):
-    """An encoder that scores the vocabulary; the task classes say what for."""
+    """A model that scores the vocabulary; the task classes say what for."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
@@ -259,7 +235,7 @@ class LanguageModel(HeadModel):
         return make_lm_head(config)
 
     def get_output_embeddings(self) -> nn.Embedding:
-        """The table that scores the words: the word table; a family with another says so here."""
+        """Return what scores words: the word embeddings; a family with others says so here."""
         return self.get_input_embeddings()
 
     def score(self, hidden_states: Tensor) -> Tensor:
@@ -280,11 +256,82 @@ class ForMaskedLM(LanguageModel):
     Labels: int64 [B, L], -100 where none; logits [B, L, V].
     """
 
-    def decide(self, encoded: BaseModelOutput, labels: Tensor | None) -> HeadOutput:
+    def apply_head(self, outputs: BaseModelOutput, labels: Tensor | None) -> HeadOutput:
         """Score the vocabulary for each token; see the class."""
-        logits = self.score(encoded.last_hidden_state)
+        logits = self.score(outputs.last_hidden_state)
         loss = None if labels is None else token_loss(logits, labels)
-        return HeadOutput(loss, logits, encoded.hidden_states, encoded.attentions)
+        return HeadOutput(loss, logits, outputs.hidden_states, outputs.attentions)
+
+
+class ForPreTraining(HeadModel):
+    """Masked tokens and next sentence at once; the loss is the sum of the two.
+
+    Labels: int64 [B, L], -100 where none, or [M] with `masked_positions`; and
+    `next_sentence_label`, int64 [B], 1 where the second text is a random one. The loss needs both,
+    as in the reference.
+    """
+
+    with_pooler = True
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        self.lm_head = make_lm_head(config)
+        self.next_sentence = nn.Linear(config.hidden_size, 2)
+        self.initialize_weights()
+
+    def forward(
+        self,
+        *args: Any,
+        masked_positions: Tensor | None = None,
+        next_sentence_label: Tensor | None = None,
+        labels: Tensor | None = None,
+        **inputs: Any,
+    ) -> PreTrainingOutput:
+        """Score masked tokens and sentence pairs.
+
+        Args:
+            args: As `HeadModel.forward`, up to `inputs_embeds`.
+            masked_positions: Score these tokens only; places in the flattened [B · L], int64 [M].
+            next_sentence_label: See the class.
+            labels: See the class.
+            inputs: As `HeadModel.forward`.
+        """
+        outputs: BaseModelOutput = super().forward(*args, **inputs)
+        states = outputs.last_hidden_state
+        if masked_positions is not None:
+            states = states.flatten(0, 1).index_select(masked_positions.reshape([-1]))
+        scores = self.lm_head(states, self.get_input_embeddings().weight)
+        relation = self.next_sentence(outputs.pooler_output)
+        loss = None
+        if labels is not None and next_sentence_label is not None:
+            loss = token_loss(scores, labels)
+            loss = loss + F.cross_entropy(relation, next_sentence_label.reshape([-1]))
+        return PreTrainingOutput(loss, scores, relation, outputs.hidden_states, outputs.attentions)
+
+    def apply_head(self, outputs: BaseModelOutput, labels: Tensor | None) -> BaseModelOutput:
+        """Leave the output to `forward`, which has the masked positions."""
+        return outputs
+
+    def _resize_vocabulary(self, vocab_size: int) -> None:
+        super()._resize_vocabulary(vocab_size)
+        self.lm_head.bias = self._resized(self.lm_head.bias, vocab_size)
+
+
+class ForNextSentencePrediction(HeadModel):
+    """Whether the second text follows the first. Labels int64 [B], 1 if not; logits [B, 2]."""
+
+    with_pooler = True
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        self.next_sentence = nn.Linear(config.hidden_size, 2)
+        self.initialize_weights()
+
+    def apply_head(self, outputs: BaseModelOutput, labels: Tensor | None) -> HeadOutput:
+        """Score "follows" and "random"; see the class."""
+        logits = self.next_sentence(outputs.pooler_output)
+        loss = None if labels is None else F.cross_entropy(logits, labels.reshape([-1]))
+        return HeadOutput(loss, logits, outputs.hidden_states, outputs.attentions)
 
 
 def make_lm_head(config: ModelConfig) -> TiedLMHead:
@@ -304,7 +351,7 @@ def sequence_loss(logits: Tensor, labels: Tensor, config: ModelConfig) -> Tensor
     Args:
         logits: float [B, num_labels].
         labels: As `ForSequenceClassification` takes them.
-        config: Says the kind, or leaves it to be told from `num_labels` and the labels' type.
+        config: Says the kind, or leaves it to be found from `num_labels` and the labels' type.
 
     Raises:
         UserError: The config names an unknown kind.

@@ -1,29 +1,52 @@
-"""What models answer: fields by name, and in order when unpacked, as in transformers."""
+"""Outputs of models: ordered mappings with attributes, as in transformers and PaddleNLP."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
 from paddle import Tensor
 
 from paddlenlp_ext.nn.attention import KeyValue
 
 
-@dataclass(frozen=True)
-class ModelOutput:
-    """Fields by attribute or key; `loss, logits = output` unpacks those that are there."""
+class ModelOutput(OrderedDict[str, Any]):
+    """Fields by attribute, by name (`output["logits"]`) or by number (`output[0]`, `output[:2]`).
 
-    def to_tuple(self) -> tuple[object, ...]:
-        """The fields that are there, in order."""
-        values = (getattr(self, field.name) for field in fields(self))
-        return tuple(value for value in values if value is not None)
+    A field that is None is an attribute alone: it has no name and no number. To iterate, and so to
+    unpack, gives names, as of every mapping; `loss, logits = output.to_tuple()` gives values. A
+    mapping can be made of (name, value) pairs alone, so that Paddle's tools can put one together.
+    """
 
-    def __iter__(self) -> Iterator[object]:
-        return iter(self.to_tuple())
+    def __post_init__(self) -> None:
+        names = [field.name for field in fields(self)]  # type: ignore[arg-type]
+        first = getattr(self, names[0])
+        if isinstance(first, (Mapping, Iterator)):
+            setattr(self, names[0], None)
+            for name, value in dict(first).items():
+                self[name] = value
+        else:
+            for name in names:
+                if (value := getattr(self, name)) is not None:
+                    self[name] = value
 
-    def __getitem__(self, key: int | slice | str) -> object:
-        return getattr(self, key) if isinstance(key, str) else self.to_tuple()[key]
+    def to_tuple(self) -> tuple[Any, ...]:
+        """Return the values in order."""
+        return tuple(self.values())
+
+    def __getitem__(self, key: Any) -> Any:
+        return super().__getitem__(key) if isinstance(key, str) else self.to_tuple()[key]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        super().__setitem__(name, value)
+        super().__setattr__(name, value)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self and value is not None:
+            super().__setitem__(name, value)
+        super().__setattr__(name, value)
 
 
 @dataclass(frozen=True)
@@ -52,11 +75,11 @@ class DecoderCache:
         return DecoderCache(key_values, self.attention_mask.index_select(rows))
 
 
-@dataclass(frozen=True)
+@dataclass
 class BaseModelOutput(ModelOutput):
     """Output of a model without a head; `hidden_states` begins with the embeddings."""
 
-    last_hidden_state: Tensor  # [B, L, H]
+    last_hidden_state: Tensor = None  # [B, L, H]
     pooler_output: Tensor | None = None  # [B, H]
     past_key_values: DecoderCache | None = None
     hidden_states: tuple[Tensor, ...] | None = None  # layers + 1 times [B, L, H]
@@ -64,45 +87,45 @@ class BaseModelOutput(ModelOutput):
     cross_attentions: tuple[Tensor, ...] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass
 class HeadOutput(ModelOutput):
     """Output of a model with one head: [B, num_labels], [B, L, num_labels], [B, C] or [B, L, V]."""
 
-    loss: Tensor | None
-    logits: Tensor
+    loss: Tensor | None = None
+    logits: Tensor = None
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass
 class CausalLMOutput(ModelOutput):
     """Output of a decoder with a language-model head; `logits` [B, L, V]."""
 
-    loss: Tensor | None
-    logits: Tensor
+    loss: Tensor | None = None
+    logits: Tensor = None
     past_key_values: DecoderCache | None = None
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
     cross_attentions: tuple[Tensor, ...] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass
 class QuestionAnsweringOutput(ModelOutput):
     """Scores of each token as the first and as the last of the answer; [B, L] each."""
 
-    loss: Tensor | None
-    start_logits: Tensor
-    end_logits: Tensor
+    loss: Tensor | None = None
+    start_logits: Tensor = None
+    end_logits: Tensor = None
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass
 class PreTrainingOutput(ModelOutput):
     """Scores of masked tokens, [B, L, V] or [M, V], and of the second text being random, [B, 2]."""
 
-    loss: Tensor | None
-    prediction_logits: Tensor
-    seq_relationship_logits: Tensor
+    loss: Tensor | None = None
+    prediction_logits: Tensor = None
+    seq_relationship_logits: Tensor = None
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None

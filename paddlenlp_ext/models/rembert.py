@@ -17,8 +17,8 @@ from typing import Any, ClassVar
 from paddle import Tensor, nn
 
 from paddlenlp_ext.models.base import Format
-from paddlenlp_ext.models.causal import DecoderModel, ForCausalLM
 from paddlenlp_ext.models.config import ModelConfig
+from paddlenlp_ext.models.generation import ForCausalLM
 from paddlenlp_ext.models.heads import (
     ForMaskedLM,
     ForMultipleChoice,
@@ -26,10 +26,9 @@ from paddlenlp_ext.models.heads import (
     ForSequenceClassification,
     ForTokenClassification,
 )
-from paddlenlp_ext.models.layers import make_layer
+from paddlenlp_ext.models.transformer import TransformerModel, make_stack
 from paddlenlp_ext.nn.cpu.layers import Linear
 from paddlenlp_ext.nn.embeddings import Embeddings
-from paddlenlp_ext.nn.encoder import Encoder, EncoderOutput
 from paddlenlp_ext.nn.heads import Pooler, TiedLMHead
 from paddlenlp_ext.presets.rembert import ROWS
 from paddlenlp_ext.weights.names import NameTable
@@ -42,8 +41,8 @@ class RemBertConfig(ModelConfig):
     Attributes:
         input_embedding_size: Width of words, positions and token types, `E`.
         output_embedding_size: Width of the language-model head's table.
-        classifier_dropout_prob: Dropped share before a classifier; `classifier_dropout`, the other
-            families' name for it, wins if it is given.
+        classifier_dropout_prob: Dropout probability before a classifier; `classifier_dropout`, the
+            other families' name for it, wins if it is given.
         type_vocab_size: Kinds of segments.
         bos_token_id: [CLS], with which a sequence begins.
         eos_token_id: [SEP], with which it ends.
@@ -67,7 +66,7 @@ class RemBertConfig(ModelConfig):
 
     @property
     def head_dropout(self) -> float:
-        """Dropped share before a classifier."""
+        """Dropout probability before a classifier."""
         dropout = self.classifier_dropout
         return self.classifier_dropout_prob if dropout is None else dropout
 
@@ -136,12 +135,12 @@ NAMES: dict[Format, NameTable] = {
 }
 
 
-class RemBertModel(DecoderModel):
+class RemBertModel(TransformerModel):
     """Ids to hidden states.
 
     Args:
         config: The sizes.
-        with_pooler: Whether to answer a pooled vector too.
+        with_pooler: Whether to return a pooled vector too.
     """
 
     config_class = RemBertConfig
@@ -158,21 +157,15 @@ class RemBertModel(DecoderModel):
             layer_norm_eps=config.layer_norm_eps,
             dropout=config.hidden_dropout_prob,
         )
-        self.encoder = ProjectingEncoder(config)
+        self.encoder = make_stack(config)
+        self.encoder.projection = Linear(config.input_embedding_size, config.hidden_size)
         self.pooler = Pooler(config.hidden_size) if with_pooler else None
         self.initialize_weights()
 
-
-class ProjectingEncoder(Encoder):
-    """A stack of layers behind a projection from the embeddings' width to its own."""
-
-    def __init__(self, config: RemBertConfig) -> None:
-        super().__init__(make_layer(config) for _ in range(config.num_hidden_layers))
-        self.projection = Linear(config.input_embedding_size, config.hidden_size)
-
-    def forward(self, hidden_states: Tensor, bias: Tensor | None, **memory: Any) -> EncoderOutput:
-        """Run all layers on embedded tokens, float [B, L, E]; the rest as `Encoder.forward`."""
-        return super().forward(self.projection(hidden_states), bias, **memory)
+    def embed(self, *inputs: Tensor | None, **more: Any) -> Tensor:
+        """Embed tokens, and bring them to the width of the layers; [B, L, H]."""
+        projected: Tensor = self.encoder.projection(super().embed(*inputs, **more))
+        return projected
 
 
 class RemBertLMHead(TiedLMHead):
@@ -196,7 +189,7 @@ class RemBertLMHead(TiedLMHead):
 class RemBertForMaskedLM(ForMaskedLM):
     """RemBERT that fills masked tokens; on the published weights its head begins at random."""
 
-    encoder_class = RemBertModel
+    backbone_class = RemBertModel
 
     def make_lm_head(self, config: RemBertConfig) -> RemBertLMHead:  # type: ignore[override]
         """The head with its own table."""
@@ -208,9 +201,9 @@ class RemBertForMaskedLM(ForMaskedLM):
 
 
 class RemBertForCausalLM(ForCausalLM):
-    """RemBERT as a decoder: each token is told from the earlier ones."""
+    """RemBERT as a decoder: predicts each token from the preceding ones."""
 
-    encoder_class = RemBertModel
+    backbone_class = RemBertModel
 
     def make_lm_head(self, config: RemBertConfig) -> RemBertLMHead:  # type: ignore[override]
         """The head with its own table."""
@@ -224,7 +217,7 @@ class RemBertForCausalLM(ForCausalLM):
 class RemBertForSequenceClassification(ForSequenceClassification):
     """RemBERT for a decision on one text or a pair."""
 
-    encoder_class = RemBertModel
+    backbone_class = RemBertModel
     names: ClassVar[Mapping[Format, NameTable]] = {
         "huggingface": NAMES["huggingface"],
         "paddle": NAMES["paddle"].with_heads([("classifier", "dense")]),
@@ -234,16 +227,16 @@ class RemBertForSequenceClassification(ForSequenceClassification):
 class RemBertForTokenClassification(ForTokenClassification):
     """RemBERT for a decision on every token."""
 
-    encoder_class = RemBertModel
+    backbone_class = RemBertModel
 
 
 class RemBertForQuestionAnswering(ForQuestionAnswering):
     """RemBERT that finds an answer in a text."""
 
-    encoder_class = RemBertModel
+    backbone_class = RemBertModel
 
 
 class RemBertForMultipleChoice(ForMultipleChoice):
     """RemBERT that chooses one of several texts."""
 
-    encoder_class = RemBertModel
+    backbone_class = RemBertModel

@@ -1,6 +1,13 @@
-"""Attention over a sequence, over a memory, and over what earlier steps left in a cache."""
+"""Attention of queries to keys and values: the mask, the kernels that compute it, the layer.
+
+All tensors are laid out as [B, L, A, D], from the projections to the kernels and in a decoder's
+cache. `kernel_for` is the one place that chooses a kernel.
+"""
 
 from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
 
 import paddle
 from paddle import Tensor, nn
@@ -8,84 +15,156 @@ from paddle.nn import functional as F
 
 from paddlenlp_ext.nn.cpu.layers import Dropout, Linear, add_mask, swap
 
-KeyValue = tuple[Tensor, Tensor]  # keys and values of one attention; float [B, A, L, D] each
+KeyValue = tuple[Tensor, Tensor]  # keys and values of one attention; float [B, L, A, D] each
 
 
-def attention_bias(
-    attention_mask: Tensor, *, causal: bool = False, query_length: int | None = None
-) -> Tensor:
-    """Turn a mask into a bias for attention scores.
+class Mask:
+    """Which keys each query may attend to.
+
+    What a kernel needs to make of it is made once, for all layers of a forward pass.
 
     Args:
-        attention_mask: 1 where a token may be attended to, 0 for padding; int or bool, [B, L], or
-            [B, Lq, L] with a row for each asking position.
-        causal: Also forbid every position after the asking one.
-        query_length: Number of asking positions, the last ones of the `L`; needed if `causal`.
+        tokens: 1 where a token may be attended to, 0 for padding; int or bool, [B, L], or
+            [B, Lq, L] with a row for each query.
+        causal: Also forbid every key after the query.
+        query_length: Number of queries, the last ones of the `L`; needed if `causal`.
 
-    Returns:
-        0 where attention is allowed, the lowest finite value elsewhere; float32 [B, 1, 1 | Lq, L].
+    Attributes:
+        allowed: bool [B, 1, 1 | Lq, L].
 
     Raises:
-        ValueError: `attention_mask` has another rank than 2 or 3.
-        TypeError: `attention_mask` is floating: an additive mask would be read the wrong way round.
+        ValueError: `tokens` has another rank than 2 or 3.
+        TypeError: `tokens` is floating: an additive mask would be read the wrong way round.
     """
-    if attention_mask.ndim not in (2, 3):
-        raise ValueError(
-            "attention_mask must be [B, L] or [B, L, L] with 1 for a token and 0 for padding, "
-            f"not {attention_mask.shape}"
-        )
-    if attention_mask.is_floating_point():
-        raise TypeError(
-            "attention_mask must hold integers or booleans, 1 for a token and 0 for padding, "
-            f"not {attention_mask.dtype}: additive masks are not taken"
-        )
-    allowed = attention_mask.astype("bool")
-    allowed = allowed.unsqueeze(1) if allowed.ndim == 3 else allowed.unsqueeze([1, 2])
-    if causal:
-        length = attention_mask.shape[-1]
-        asking = paddle.arange(length - (query_length or length), length).unsqueeze(1)
-        allowed = paddle.logical_and(allowed, paddle.arange(length).unsqueeze(0) <= asking)
-    lowest = paddle.finfo(paddle.float32).min
-    return (1.0 - allowed.astype("float32")) * lowest
+
+    def __init__(
+        self, tokens: Tensor, *, causal: bool = False, query_length: int | None = None
+    ) -> None:
+        if tokens.ndim not in (2, 3):
+            raise ValueError(
+                "attention_mask must be [B, L] or [B, L, L] with 1 for a token and 0 for padding, "
+                f"not {tokens.shape}"
+            )
+        if tokens.is_floating_point():
+            raise TypeError(
+                "attention_mask must hold integers or booleans, 1 for a token and 0 for padding, "
+                f"not {tokens.dtype}: additive masks are not taken"
+            )
+        allowed = tokens.astype("bool")
+        allowed = allowed.unsqueeze(1) if allowed.ndim == 3 else allowed.unsqueeze([1, 2])
+        if causal:
+            length = tokens.shape[-1]
+            queries = paddle.arange(length - (query_length or length), length).unsqueeze(1)
+            allowed = paddle.logical_and(allowed, paddle.arange(length).unsqueeze(0) <= queries)
+        self.allowed = allowed
+        self._biases: dict[object, Tensor] = {}
+
+    def bias(self, dtype: object = paddle.float32) -> Tensor:
+        """Return what is added to scores: 0 where attention is allowed, else a type's lowest value.
+
+        Not minus infinity: a query that may attend to nothing takes the mean of all values.
+        """
+        if dtype not in self._biases:
+            bias = (1.0 - self.allowed.astype("float32")) * paddle.finfo(dtype).min
+            self._biases[dtype] = bias.astype(dtype)
+        return self._biases[dtype]
+
+
+Kernel = Callable[
+    [Tensor, Tensor, Tensor, "Mask | None", nn.Dropout], tuple[Tensor, "Tensor | None"]
+]
 
 
 def attend(
-    query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, dropout: nn.Dropout
-) -> tuple[Tensor, Tensor]:
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Mask | None,
+    dropout: nn.Dropout,
+    *,
+    with_weights: bool = False,
+) -> tuple[Tensor, Tensor | None]:
     """Take the mean of the values, weighted by how well their keys fit the query.
 
-    The softmax runs in float32 whatever the precision of the rest.
+    That is `softmax(query · key / √D + mask) · value` (arXiv 1706.03762, section 3.2.1).
 
     Args:
-        query: Scaled; float [B, A, Lq, D].
-        key: float [B, A, L, D].
-        value: float [B, A, L, D].
-        bias: Added to the scores; float32, broadcast to [B, A, Lq, L].
+        query: float [B, Lq, A, D].
+        key: float [B, L, A, D].
+        value: float [B, L, A, D].
+        mask: Which keys each query may attend to; all if None.
         dropout: Drops weights.
+        with_weights: Return the weights too, which not every kernel has.
 
     Returns:
-        The means, float [B, A, Lq, D]; the weights before dropout, float32 [B, A, Lq, L].
+        The means, float [B, Lq, A, D]; the weights before dropout, float32 [B, A, Lq, L], if asked
+        for.
     """
-    scores = paddle.matmul(query, key, transpose_y=True).astype("float32")
-    weights = F.softmax(scores if bias is None else add_mask(scores, bias))
-    return paddle.matmul(dropout(weights).astype(value.dtype), value), weights
+    kernel = explicit if with_weights else kernel_for(query)
+    means, weights = kernel(query, key, value, mask, dropout)
+    return means, weights if with_weights else None
+
+
+def kernel_for(query: Tensor) -> Kernel:
+    """Choose what computes attention: one operation on a GPU, else its parts one by one.
+
+    On a CPU that operation is the same parts, computed slower than here; on an XPU Paddle takes it
+    for another one, whatever the type and the width of heads; and not all runtimes that read an
+    exported program know it.
+    """
+    fuses = HAS_FUSED and paddle.in_dynamic_mode() and query.place.is_gpu_place()
+    return fused if fuses else explicit
+
+
+def explicit(
+    query: Tensor, key: Tensor, value: Tensor, mask: Mask | None, dropout: nn.Dropout
+) -> tuple[Tensor, Tensor]:
+    """Compute the definition; the softmax runs in float32 whatever the precision of the rest."""
+    query = swap(query) * query.shape[-1] ** -0.5
+    scores = paddle.matmul(query, swap(key), transpose_y=True).astype("float32")  # [B, A, Lq, L]
+    weights = F.softmax(scores if mask is None else add_mask(scores, mask.bias()))
+    return swap(paddle.matmul(dropout(weights).astype(value.dtype), swap(value))), weights
+
+
+def fused(
+    query: Tensor, key: Tensor, value: Tensor, mask: Mask | None, dropout: nn.Dropout
+) -> tuple[Tensor, None]:
+    """Leave it to Paddle, which takes flash attention where device, type and sizes allow that."""
+    bias = None
+    if mask is not None:
+        # Of a boolean mask Paddle makes minus infinities. Not all of its kernels take one row for
+        # all queries.
+        bias = mask.bias(query.dtype)
+        bias = bias.expand([*bias.shape[:2], query.shape[1], bias.shape[3]])
+    means = F.scaled_dot_product_attention(
+        query,
+        key,
+        value,
+        attn_mask=bias,
+        dropout_p=dropout.p if dropout.training else 0.0,
+        training=dropout.training,
+    )
+    return means, None
+
+
+# PaddlePaddle 2.6's takes no float32, and knows no other kernel where flash attention cannot run.
+HAS_FUSED = "scale" in inspect.signature(F.scaled_dot_product_attention).parameters
 
 
 class Attention(nn.Layer):
-    """Multi-head scaled dot-product attention (arXiv 1706.03762, section 3.2).
+    """Multi-head scaled dot-product attention (arXiv 1706.03762, section 3.2.2).
 
     Args:
         hidden_size: Width of the input and output, `H`.
         num_heads: Heads, `A`; must divide `hidden_size`.
-        dropout: Dropped share of the attention weights.
+        dropout: Dropout probability of the attention weights.
     """
 
     def __init__(self, hidden_size: int, num_heads: int, dropout: float) -> None:
         super().__init__()
         if hidden_size % num_heads:
             raise ValueError(f"hidden_size {hidden_size} is not a multiple of {num_heads} heads")
-        self.num_heads = num_heads
-        self.scale = (hidden_size // num_heads) ** -0.5
+        self.heads = [num_heads, hidden_size // num_heads]
         self.q_proj = Linear(hidden_size, hidden_size)
         self.k_proj = Linear(hidden_size, hidden_size)
         self.v_proj = Linear(hidden_size, hidden_size)
@@ -93,38 +172,34 @@ class Attention(nn.Layer):
         self.dropout = Dropout(dropout)
 
     def forward(
-        self,
-        hidden_states: Tensor,
-        bias: Tensor | None = None,
-        *,
-        memory: Tensor | None = None,
-        past: KeyValue | None = None,
-    ) -> tuple[Tensor, Tensor, KeyValue]:
-        """Attend from `hidden_states` to themselves, or to `memory`.
+        self, hidden_states: Tensor, mask: Mask | None = None, *, with_weights: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """Attend from `hidden_states` to themselves.
 
         Args:
-            hidden_states: Asking positions; float [B, Lq, H].
-            bias: Added to the scores; float32, broadcast to [B, A, Lq, L].
-            memory: Answering positions of another sequence (cross-attention); float [B, L, H].
-            past: Keys and values of earlier calls. Without `memory` this call's are appended;
-                with it they are those of the memory, and are used as they are.
+            hidden_states: float [B, L, H].
+            mask: Which positions each position may attend to.
+            with_weights: Return the weights too.
 
         Returns:
-            Output, float [B, Lq, H]; attention weights, float32 [B, A, Lq, L]; keys and values.
+            Output, float [B, L, H]; attention weights, float32 [B, A, L, L], if asked for.
         """
-        query = self._split(self.q_proj(hidden_states)) * self.scale
-        if memory is not None and past is not None:
-            key, value = past
-        else:
-            source = hidden_states if memory is None else memory
-            key, value = self._split(self.k_proj(source)), self._split(self.v_proj(source))
-            if past is not None:
-                key = paddle.concat([past[0], key], axis=2)
-                value = paddle.concat([past[1], value], axis=2)
-        context, weights = attend(query, key, value, bias, self.dropout)
-        context = swap(context).flatten(2)  # [B, Lq, H]
-        return self.out_proj(context), weights, (key, value)
+        query = self.query(hidden_states)
+        return self.attend_to(query, self.key_value(hidden_states), mask, with_weights=with_weights)
 
-    def _split(self, states: Tensor) -> Tensor:
-        """[B, L, H] -> [B, A, L, D]."""
-        return swap(states.reshape([0, 0, self.num_heads, -1]))
+    def query(self, hidden_states: Tensor) -> Tensor:
+        """[B, Lq, H] -> [B, Lq, A, D]."""
+        query: Tensor = self.q_proj(hidden_states).reshape([0, 0, *self.heads])
+        return query
+
+    def key_value(self, hidden_states: Tensor) -> KeyValue:
+        """[B, L, H] -> two [B, L, A, D]."""
+        key, value = self.k_proj(hidden_states), self.v_proj(hidden_states)
+        return key.reshape([0, 0, *self.heads]), value.reshape([0, 0, *self.heads])
+
+    def attend_to(  # not `attend`, which a traced program would take for the function
+        self, query: Tensor, key_value: KeyValue, mask: Mask | None, *, with_weights: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """Attend from queries to keys and values, both as the methods above give them."""
+        means, weights = attend(query, *key_value, mask, self.dropout, with_weights=with_weights)
+        return self.out_proj(means.flatten(2)), weights

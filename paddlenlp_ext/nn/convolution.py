@@ -12,7 +12,7 @@ from paddle import Tensor, nn
 from paddle.autograd import PyLayer
 from paddle.nn import functional as F
 
-from paddlenlp_ext.nn.attention import KeyValue, attend
+from paddlenlp_ext.nn.attention import Mask, attend
 from paddlenlp_ext.nn.cpu.layers import Dropout, Linear, add_bias, depthwise, swap
 
 
@@ -26,7 +26,7 @@ class MixedAttention(nn.Layer):
         hidden_size: Width of the input and output, `H`.
         num_heads: Heads of each half, `A`; twice as many must divide `hidden_size`.
         kernel_size: Positions that a kernel covers, `K`; odd.
-        dropout: Dropped share of the attention weights.
+        dropout: Dropout probability of the attention weights.
         mask_padding: Keep padding out of the convolution, which otherwise sees it as it sees any
             token (as the original does).
     """
@@ -42,9 +42,8 @@ class MixedAttention(nn.Layer):
     ) -> None:
         super().__init__()
         half = hidden_size // 2
-        self.num_heads = num_heads
+        self.heads = [num_heads, half // num_heads]
         self.kernel_size = kernel_size
-        self.scale = (half // num_heads) ** -0.5
         self.mask_padding = mask_padding
         self.q_proj = Linear(hidden_size, half)
         self.k_proj = Linear(hidden_size, half)
@@ -56,47 +55,37 @@ class MixedAttention(nn.Layer):
         self.dropout = Dropout(dropout)
 
     def forward(
-        self, hidden_states: Tensor, bias: Tensor | None = None, *, past: KeyValue | None = None
-    ) -> tuple[Tensor, Tensor, KeyValue]:
-        """Attend and convolve.
-
-        Args:
-            hidden_states: float [B, L, H].
-            bias: Added to the attention scores; float32, broadcast to [B, A, L, L].
-            past: Always None: a convolution that looks ahead cannot go on from a cache.
-
-        Returns:
-            Output, float [B, L, H]; attention weights, float32 [B, A, L, L]; keys and values.
-        """
+        self, hidden_states: Tensor, mask: Mask | None = None, *, with_weights: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """Attend and convolve; arguments and result as those of `Attention.forward`."""
         query = self.q_proj(hidden_states)
-        key, value = (
-            self._split(self.k_proj(hidden_states)),
-            self._split(self.v_proj(hidden_states)),
+        key, value = self.k_proj(hidden_states), self.v_proj(hidden_states)
+        means, weights = attend(
+            query.reshape([0, 0, *self.heads]),
+            key.reshape([0, 0, *self.heads]),
+            value.reshape([0, 0, *self.heads]),
+            mask,
+            self.dropout,
+            with_weights=with_weights,
         )
-        context, weights = attend(self._split(query) * self.scale, key, value, bias, self.dropout)
-        convolved = self._convolve(hidden_states, query, bias)
-        mixed = paddle.concat([swap(context), convolved], axis=2)
-        return self.out_proj(mixed.flatten(2)), weights, (key, value)
+        mixed = paddle.concat([means, self._convolve(hidden_states, query, mask)], axis=2)
+        return self.out_proj(mixed.flatten(2)), weights
 
-    def _convolve(self, hidden_states: Tensor, query: Tensor, bias: Tensor | None) -> Tensor:
+    def _convolve(self, hidden_states: Tensor, query: Tensor, mask: Mask | None) -> Tensor:
         """[B, L, H] -> [B, L, A, D]."""
         values = self.conv_out_layer(hidden_states)
-        if self.mask_padding and bias is not None:
+        if self.mask_padding and mask is not None:
             # Padding is what no position attends to. Zeros stand there as beyond the ends.
-            real = (bias == 0).any(axis=[1, 2]).astype(values.dtype).unsqueeze(2)  # [B, L, 1]
+            real = mask.allowed.any(axis=[1, 2]).astype(values.dtype).unsqueeze(2)  # [B, L, 1]
             hidden_states, values = hidden_states * real, values * real
         spans = self.key_conv_attn_layer(hidden_states)
         scores = self.conv_kernel_layer(spans * query)
-        scores = scores.reshape([0, 0, self.num_heads, self.kernel_size])
+        scores = scores.reshape([0, 0, self.heads[0], self.kernel_size])
         kernel = F.softmax(scores.astype("float32")).astype(values.dtype)  # [B, L, A, K]
-        values = values.reshape([0, 0, self.num_heads, -1])
+        values = values.reshape([0, 0, *self.heads])
         # A program for inference has no use for a gradient, and other runtimes no idea of one.
         convolve = DynamicConvolution.apply if paddle.in_dynamic_mode() else _sum_of_taps
         return convolve(values, kernel)
-
-    def _split(self, states: Tensor) -> Tensor:
-        """[B, L, A · D] -> [B, A, L, D]."""
-        return swap(states.reshape([0, 0, self.num_heads, -1]))
 
 
 class SeparableConvolution(nn.Layer):

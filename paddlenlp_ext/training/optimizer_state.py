@@ -2,7 +2,7 @@
 
 Paddle names the state after its own counters (`linear_0.w_0_moment1_0`), which another model built
 earlier in the same process shifts: equal shapes are then accepted and mixed up. Here a tensor is
-called `moment1/encoder.layers.0.self_attn.q_proj.weight`, and nothing depends on the counters.
+called `moment1/backbone.encoder.layers.0.linear1.weight`, and nothing depends on the counters.
 """
 
 import re
@@ -59,6 +59,11 @@ def restore_optimizer(
         WeightsError: The state is that of other parameters or of another optimizer.
     """
     tables = trimmed_tables(model)
+    now = {former: name for name, former in former_names(model).items()}
+    state = {
+        f"{kind}/{now.get(name, name)}": array
+        for (kind, _, name), array in ((key.partition("/"), state[key]) for key in state)
+    }
     parameters = {_parameter(name) for name in state}
     _begin(optimizer, [p for name, p in _trained(model).items() if name in parameters])
     tensors = _tensors(model, optimizer)
@@ -123,6 +128,14 @@ def _tensors(model: nn.Layer, optimizer: Optimizer) -> dict[str, Tensor]:
 
 def _trained(model: nn.Layer) -> dict[str, Tensor]:
     return {name: p for name, p in model.named_parameters() if not p.stop_gradient}
+
+
+def former_names(model: nn.Layer) -> dict[str, str]:
+    """Return what checkpoints of before December 2026 call the parameters of a model with a head.
+
+    Their bare model was called `encoder`.
+    """
+    return {name: name.replace("backbone.", "encoder.") for name, _ in model.named_parameters()}
 
 
 def _parameter(name: str) -> str:

@@ -11,7 +11,7 @@ import paddle
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
-from paddlenlp_ext.models.replaced_tokens import ReplacedTokensOutput
+from paddlenlp_ext.models.generator_discriminator import ReplacedTokensOutput
 from paddlenlp_ext.pretraining.masking import MaskingVocabulary, dynamic_masking
 from paddlenlp_ext.pretraining.shard_set import Rows
 from paddlenlp_ext.tasks.batches import Batch

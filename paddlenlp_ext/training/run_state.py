@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,11 @@ from paddlenlp_ext.files.disk import forget
 from paddlenlp_ext.nn.trimmed_embedding import whole_parameters
 from paddlenlp_ext.training import folders
 from paddlenlp_ext.training.optimization import schedule_of
-from paddlenlp_ext.training.optimizer_state import export_optimizer, restore_optimizer
+from paddlenlp_ext.training.optimizer_state import (
+    export_optimizer,
+    former_names,
+    restore_optimizer,
+)
 from paddlenlp_ext.training.precision import MixedPrecision
 from paddlenlp_ext.weights.formats.safe_tensors import read_safetensors, write_safetensors
 
@@ -49,7 +54,8 @@ def restore_state(
         WeightsError: The model or the optimizer is not the one that was saved.
     """
     state = json.loads((folder / STATE).read_text(encoding="utf-8"))
-    if _digest(model) != state["weights_sha256"]:
+    saved = state["weights_sha256"]
+    if _digest(model) != saved and _digest(model, former_names(model)) != saved:
         raise WeightsError(
             f"{folder}: the model's weights are not those of this checkpoint; load the "
             "model from this folder before the rest is restored"
@@ -67,10 +73,13 @@ def size_of(model: nn.Layer) -> int:
     return 3 * sum(array.nbytes for array in whole_parameters(model).values())
 
 
-def _digest(model: nn.Layer) -> str:
-    """Compute the SHA-256 of all weights, as they are computed with."""
+def _digest(model: nn.Layer, names: Mapping[str, str] | None = None) -> str:
+    """Compute the SHA-256 of all weights, as they are computed with; under other names if given."""
     digest = hashlib.sha256()
-    for name, array in sorted(whole_parameters(model).items()):
+    arrays = {
+        (names or {}).get(name, name): array for name, array in whole_parameters(model).items()
+    }
+    for name, array in sorted(arrays.items()):
         digest.update(name.encode())
         digest.update(np.ascontiguousarray(array).data)
         forget(array)

@@ -8,7 +8,7 @@ Names are compared as whole paths, never as parts of paths, so the order of the 
 and a name is either in the table or reported as unknown.
 
 Rows of the encoder are written as the bare model has them. In a model with a head, our names begin
-with `encoder.` and theirs with the table's `prefix`; the table adds and takes off both. Rows of
+with `backbone.` and theirs with the table's `prefix`; the table adds and takes off both. Rows of
 heads are written in full.
 """
 
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from paddlenlp_ext.errors import WeightsError
 
-ENCODER = "encoder."  # the attribute of every model with a head that holds its bare model
+BACKBONE = "backbone."  # the attribute of every model with a head that holds its bare model
 LEAVES = ("weight", "bias")  # carried over from a module to the same module of the other side
 # Files converted from TensorFlow name the parameters of LayerNorm so (bert-base-uncased does).
 LAYER_NORM_LEAVES = {"gamma": "weight", "beta": "bias"}
@@ -106,7 +106,7 @@ class NameTable:
         self._rows = _rows(rows)
         self._heads = _rows(heads)
         bare = [pair for row in self._rows for pair in row.tensors()]
-        full = [(ENCODER + ours, prefix + theirs) for ours, theirs in bare]
+        full = [(BACKBONE + ours, prefix + theirs) for ours, theirs in bare]
         full += [pair for row in self._heads for pair in row.tensors()]
         # Two vocabularies of each side: a bare model, and a model with a head.
         self._bare_to_theirs = dict(bare)
@@ -118,7 +118,7 @@ class NameTable:
             for row in (*self._rows, *self._heads)
             if row.column
             for ours, _ in row.tensors()
-            for name in (ours, ENCODER + ours)
+            for name in (ours, BACKBONE + ours)
         }
         self._check(bare, full)
 
@@ -212,13 +212,14 @@ class NameTable:
         return {
             theirs: repeated
             for theirs, repeated in self._tied.items()
-            if repeated in ours and (not repeated.startswith(ENCODER) or _module(theirs) in modules)
+            if repeated in ours
+            and (not repeated.startswith(BACKBONE) or _module(theirs) in modules)
         }
 
     def counted_in(self, names: Iterable[str]) -> dict[str, str]:
         """Return the buffers that a file of this model holds too: theirs to what they count."""
         ours = set(names)
-        theirs_begin, ours_begin = ("", "") if self.is_bare(ours) else (self.prefix, ENCODER)
+        theirs_begin, ours_begin = ("", "") if self.is_bare(ours) else (self.prefix, BACKBONE)
         counted = {theirs_begin + k: ours_begin + v for k, v in self._counted.items()}
         return {theirs: rows for theirs, rows in counted.items() if rows in ours}
 
@@ -236,7 +237,7 @@ class NameTable:
         return known or name in self._ignored
 
     def _as_in_bare_model(self, ours: str) -> str:
-        bare = ours.removeprefix(ENCODER)
+        bare = ours.removeprefix(BACKBONE)
         return bare if _translate(self._bare_to_theirs, bare) is not None else ours
 
     def _check(self, bare: list[tuple[str, str]], full: list[tuple[str, str]]) -> None:
@@ -249,7 +250,7 @@ class NameTable:
         for ours, theirs in full:
             if ours.count("{}") != theirs.count("{}"):
                 raise ValueError(f"{ours!r} and {theirs!r} differ in their layer numbers")
-        # `encoder.x` must not mean one tensor of the bare model and another of a full one.
+        # A head must not have the name of a part of the bare model.
         both = {ours for ours, _ in bare} & {ours for ours, _ in full}
         both |= {theirs for _, theirs in bare} & {theirs for _, theirs in full}
         both |= self._repeats.keys() & self._full_to_ours.keys()

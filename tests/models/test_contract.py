@@ -151,7 +151,7 @@ def test_new_head_is_reported(
     with caplog.at_level(logging.WARNING):
         model = model_class(family, task).from_pretrained(tmp_path)
     assert model.load_report.missing
-    assert all(not name.startswith("encoder.e") for name in model.load_report.missing)
+    assert all(not name.startswith("backbone.e") for name in model.load_report.missing)
     assert "begin at random" in caplog.text
     assert model.load_report.missing[0].split(".")[0] in caplog.text
 

@@ -88,7 +88,7 @@ def test_multiple_choice_reads_the_last_position() -> None:
         for name, rows in arrays().items()
     }
     flat = {name: rows.reshape(-1, 7) for name, rows in batch.items()}
-    last = paddle.to_tensor(states(model.encoder, flat)[:, -1])
+    last = paddle.to_tensor(states(model.backbone, flat)[:, -1])
     expected = model.classifier(last).reshape([3, CHOICES])
     np.testing.assert_allclose(model(**tensors(batch)).logits.numpy(), expected.numpy(), atol=1e-6)
 
@@ -96,12 +96,12 @@ def test_multiple_choice_reads_the_last_position() -> None:
 def test_with_pool_act_there_is_a_pooler_and_classifiers_read_it() -> None:
     """PaddleNLP's form since 2.5."""
     model = build(ConvBertForSequenceClassification, pool_act="tanh")
-    encoded = model.encoder(**tensors(arrays()))
+    encoded = model.backbone(**tensors(arrays()))
     expected = model.classifier(encoded.pooler_output)
     np.testing.assert_allclose(
         model(**tensors(arrays())).logits.numpy(), expected.numpy(), atol=1e-6
     )
-    assert build(ConvBertForTokenClassification, pool_act="tanh").encoder.pooler is None
+    assert build(ConvBertForTokenClassification, pool_act="tanh").backbone.pooler is None
 
 
 def test_original_form_is_saved_with_a_pooler_that_changes_nothing(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_original_form_is_saved_with_a_pooler_that_changes_nothing(tmp_path: Pat
     np.testing.assert_array_equal(written["convbert.pooler.dense.bias"], np.zeros(24))
     assert json.loads((tmp_path / "config.json").read_text())["pool_act"] is None
     loaded = ConvBertForSequenceClassification.from_pretrained(tmp_path)
-    assert loaded.encoder.pooler is None
+    assert loaded.backbone.pooler is None
     assert not loaded.load_report.unexpected
     model.save_pretrained(tmp_path, format="huggingface")
     assert not any("pooler" in name for name in read_weights(tmp_path))

@@ -29,7 +29,7 @@ def test_a_choice_is_read_off_the_first_token() -> None:
         for name, rows in arrays().items()
     }
     flat = {name: rows.reshape(-1, 7) for name, rows in batch.items()}
-    first = model.encoder(**tensors(flat)).last_hidden_state[:, 0]
+    first = model.backbone(**tensors(flat)).last_hidden_state[:, 0]
     expected = model.classifier(paddle.tanh(model.summary(first))).reshape([3, CHOICES])
     np.testing.assert_allclose(model(**tensors(batch)).logits.numpy(), expected.numpy(), atol=1e-6)
 

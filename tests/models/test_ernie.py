@@ -46,7 +46,7 @@ def test_tokens_of_several_tasks() -> None:
     batch = tensors(arrays())
     got = model(**batch, task_type_ids=paddle.to_tensor(TASKS)).logits
     words = model.get_input_embeddings()(batch.pop("input_ids"))
-    tasks = model.encoder.embeddings.task_type_embeddings
+    tasks = model.backbone.embeddings.task_type_embeddings
     words = words + tasks(paddle.to_tensor(TASKS)) - tasks.weight[0]
     expected = model(**batch, inputs_embeds=words).logits
     np.testing.assert_allclose(got.numpy(), expected.numpy(), atol=1e-6)
@@ -80,8 +80,8 @@ def test_extraction(layout: Any, tmp_path: Path) -> None:
     loaded = UIE.from_pretrained(tmp_path)
     assert not loaded.load_report.missing
     assert not loaded.load_report.unexpected
-    start_prob, end_prob = loaded(**batch)
-    states = model.encoder(**batch).last_hidden_state
+    start_prob, end_prob = loaded(**batch).to_tuple()
+    states = model.backbone(**batch).last_hidden_state
     for got, layer in ((start_prob, model.linear_start), (end_prob, model.linear_end)):
         logits = layer(states).numpy()[:, :, 0]
         np.testing.assert_allclose(got.numpy(), 1 / (1 + np.exp(-logits)), atol=1e-6)

@@ -167,11 +167,11 @@ def test_older_folder_of_paddlenlp(tmp_path: Path) -> None:
 def test_language_model_scores_by_the_word_table() -> None:
     model = at_random(ErnieMForMaskedLM(config()))
     ids, mask = ids_and_mask()
-    states = model.encoder(ids, attention_mask=mask).last_hidden_state
+    states = model.backbone(ids, attention_mask=mask).last_hidden_state
     inner = F.gelu(model.lm_head.dense(states))
     norm = model.lm_head.layer_norm
     inner = F.layer_norm(inner, [24], norm.weight, norm.bias, epsilon=1e-5).numpy()
-    words = model.encoder.embeddings.word_embeddings.weight.numpy()
+    words = model.backbone.embeddings.word_embeddings.weight.numpy()
     expected = inner @ words.T + model.lm_head.bias.numpy()
     np.testing.assert_allclose(
         model(ids, attention_mask=mask).logits.numpy(), expected, atol=1e-5, rtol=1e-5
@@ -205,8 +205,8 @@ def test_extraction(layout: Any, tmp_path: Path) -> None:
     assert not loaded.load_report.missing
     assert not loaded.load_report.unexpected
     ids, mask = ids_and_mask()
-    start_prob, end_prob = loaded(ids, attention_mask=mask)  # as PaddleNLP's script has it
-    states = model.encoder(ids, attention_mask=mask).last_hidden_state
+    start_prob, end_prob = loaded(ids, attention_mask=mask).to_tuple()
+    states = model.backbone(ids, attention_mask=mask).last_hidden_state
     for got, layer in ((start_prob, model.linear_start), (end_prob, model.linear_end)):
         logits = layer(states).numpy()[:, :, 0]
         np.testing.assert_allclose(got.numpy(), 1 / (1 + np.exp(-logits)), atol=1e-6)
@@ -230,4 +230,4 @@ def test_extraction_loss() -> None:
     assert abs(float(model(ids, None, mask, None, both).loss) - expected) < 1e-5
     output.loss.backward()
     still = {name for name, parameter in model.named_parameters() if parameter.grad is None}
-    assert still == {"encoder.pooler.dense.weight", "encoder.pooler.dense.bias"}
+    assert still == {"backbone.pooler.dense.weight", "backbone.pooler.dense.bias"}

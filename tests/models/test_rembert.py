@@ -82,7 +82,7 @@ def test_head_that_the_weights_lack(
         np.testing.assert_array_equal(bias.numpy(), 0.0)
     for name, parameter in base.named_parameters():
         if not name.startswith("pooler."):
-            kept = dict(model.encoder.named_parameters())[name]
+            kept = dict(model.backbone.named_parameters())[name]
             np.testing.assert_array_equal(kept.numpy(), parameter.numpy())
 
 
@@ -92,7 +92,7 @@ def test_resizing_moves_both_tables_and_the_bias(cls: Any, tmp_path: Path) -> No
     batch = tensors(arrays())
     before = model(**batch).logits.numpy()
     model.resize_token_embeddings(V + 4)
-    assert model.encoder.embeddings.word_embeddings.weight.shape == [V + 4, 11]
+    assert model.backbone.embeddings.word_embeddings.weight.shape == [V + 4, 11]
     assert model.lm_head.decoder.weight.shape == [V + 4, 31]
     assert model.lm_head.bias.shape == [V + 4]
     grown = model(**batch).logits.numpy()
@@ -124,7 +124,7 @@ def test_buffer_of_positions_is_paddlenlps_alone(tmp_path: Path) -> None:
     assert positions.dtype == np.int64
     np.testing.assert_array_equal(positions, np.arange(19)[None])
     assert {"dense.weight", "dense.bias"} < theirs.keys()
-    model.encoder.save_pretrained(tmp_path / "bare")
+    model.backbone.save_pretrained(tmp_path / "bare")
     assert "embeddings.position_ids" in read_model(str(tmp_path / "bare"))[0]
     theirs, _ = read_model(str(tmp_path / "huggingface"))
     assert not any("position_ids" in name for name in theirs)

@@ -6,7 +6,7 @@ import numpy as np
 import paddle
 import pytest
 
-from paddlenlp_ext.nn.attention import attention_bias
+from paddlenlp_ext.nn.attention import Mask
 from paddlenlp_ext.nn.convolution import (
     DynamicConvolution,
     GroupedLinear,
@@ -121,7 +121,7 @@ def test_heads_of_attention_come_before_those_of_convolution() -> None:
     layer.out_proj.weight.set_value(paddle.eye(2 * A * D))
     layer.out_proj.bias.set_value(paddle.zeros([2 * A * D]))
     states = paddle.to_tensor(normal(B, L, 2 * A * D))
-    output, weights, _ = layer(states)
+    output, weights = layer(states, with_weights=True)
     assert weights.shape == [B, A, L, L]
     half = layer.conv_out_layer(states).numpy()
     np.testing.assert_allclose(output.numpy()[..., A * D :], half, atol=1e-6)
@@ -135,8 +135,8 @@ def test_padding_can_be_masked(square: bool) -> None:
     mask = mask.unsqueeze(1).tile([1, L, 1]) if square else mask
     for mask_padding in (False, True):
         layer = mixed(mask_padding=mask_padding)
-        padded = layer(states, attention_bias(mask))[0].numpy()[:, :4]
-        alone = layer(states[:, :4], attention_bias(paddle.ones([1, 4], "int64")))[0].numpy()
+        padded = layer(states, Mask(mask))[0].numpy()[:, :4]
+        alone = layer(states[:, :4], Mask(paddle.ones([1, 4], "int64")))[0].numpy()
         assert np.allclose(padded, alone, atol=1e-6) is mask_padding
         assert np.allclose(
             padded[:, :1], alone[:, :1], atol=1e-6

@@ -1,8 +1,7 @@
-"""The stack of layers: what it answers, what it lets go, and where its layers' computation is."""
+"""The stack of layers: what it returns, and where its layers' computation is."""
 
 from __future__ import annotations
 
-import weakref
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ import paddle
 import pytest
 
 from paddlenlp_ext.models.config import ModelConfig
-from paddlenlp_ext.models.layers import make_layer
+from paddlenlp_ext.models.transformer import make_stack
 from paddlenlp_ext.nn.encoder import Encoder, EncoderLayer, LayerOutput
 
 B, L, H, LAYERS = 3, 5, 6, 4
@@ -26,40 +25,51 @@ CONFIG = ModelConfig(
 @pytest.fixture
 def encoder() -> Encoder:
     paddle.seed(6)
-    encoder = Encoder(make_layer(CONFIG) for _ in range(LAYERS))
+    encoder = make_stack(CONFIG)
     encoder.eval()
     return encoder
 
 
-def test_only_what_is_asked_for_is_answered(encoder):
+def test_only_what_is_asked_for_is_returned(encoder):
     states = paddle.randn([B, L, H])
     plain = encoder(states, None)
-    assert plain.hidden_states is plain.attentions is plain.key_values is None
-    full = encoder(states, None, use_cache=True, output_hidden_states=True, output_attentions=True)
+    assert plain.hidden_states is plain.attentions is None
+    full = encoder(states, None, output_hidden_states=True, output_attentions=True)
     np.testing.assert_array_equal(plain.last_hidden_state.numpy(), full.last_hidden_state.numpy())
     assert [one.shape for one in full.hidden_states] == [[B, L, H]] * (LAYERS + 1)
     assert full.hidden_states[-1] is full.last_hidden_state
     assert [one.shape for one in full.attentions] == [[B, 2, L, L]] * LAYERS
-    assert [len(one) for one in full.key_values] == [1] * LAYERS
-    assert full.cross_attentions is None  # no layer attends to a memory
 
 
-@pytest.mark.parametrize("kept", [False, True])
-def test_weights_of_earlier_layers_are_let_go(encoder, kept):
-    """An evaluation else holds all layers' weights, which no later step reads."""
-    seen: list[Any] = []
-    alive: list[int] = []
+@pytest.mark.parametrize("memory", [False, True])
+def test_only_what_is_asked_of_a_decoder_is_returned(memory):
+    config = CONFIG.replace(is_decoder=True, add_cross_attention=memory)
+    decoder = make_stack(config)
+    decoder.eval()
+    states = paddle.randn([B, L, H])
+    given = {"memory": paddle.randn([B, L + 2, H])} if memory else {}
+    plain = decoder(states, None, **given)
+    assert plain.hidden_states is plain.attentions is plain.key_values is None
+    full = decoder(states, None, use_cache=True, output_attentions=True, **given)
+    np.testing.assert_array_equal(plain.last_hidden_state.numpy(), full.last_hidden_state.numpy())
+    assert [len(one) for one in full.key_values] == [1 + memory] * LAYERS
+    assert full.key_values[0][0][0].shape == [B, L, 2, H // 2]
+    crosses = [one.shape for one in full.cross_attentions or ()]
+    assert crosses == ([[B, 2, L, L + 2]] * LAYERS if memory else [])
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_weights_leave_a_layer_for_whoever_asks(encoder, asked):
+    """An evaluation else holds all layers' weights, which nothing reads."""
+    seen: list[bool] = []
 
     def look(layer: EncoderLayer, inputs: Any, output: LayerOutput) -> None:
-        alive.append(sum(one() is not None for one in seen))
-        seen.append(weakref.ref(output.attentions))
+        seen.append(output.attentions is not None)
 
     for layer in encoder.layers:
         layer.register_forward_post_hook(look)
-    with paddle.no_grad():
-        output = encoder(paddle.randn([B, L, H]), None, output_attentions=kept)
-    assert alive == (list(range(LAYERS)) if kept else [0] + [1] * (LAYERS - 1))
-    assert output.last_hidden_state.shape == [B, L, H]
+    encoder(paddle.randn([B, L, H]), None, output_attentions=asked)
+    assert seen == [asked] * LAYERS
 
 
 def test_layers_are_computed_in_one_place(encoder, monkeypatch):
@@ -68,7 +78,7 @@ def test_layers_are_computed_in_one_place(encoder, monkeypatch):
 
     def doubled(layer: EncoderLayer, hidden_states: paddle.Tensor, *_: Any) -> LayerOutput:
         calls.append(hidden_states.ndim)
-        return LayerOutput(hidden_states * 2, None, None, ())
+        return LayerOutput(hidden_states * 2)
 
     monkeypatch.setattr(EncoderLayer, "forward", doubled)
     states = paddle.randn([B, L, H])

@@ -118,8 +118,8 @@ def test_the_model_goes_on_from_a_folder_and_into_fine_tuning(folder, tmp_path):
     assert not model.load_report.missing
     classifier = AutoModelForSequenceClassification.from_pretrained(tmp_path / "first/model_20")
     np.testing.assert_array_equal(
-        classifier.encoder.embeddings.word_embeddings.weight.numpy(),
-        model.encoder.embeddings.word_embeddings.weight.numpy(),
+        classifier.backbone.embeddings.word_embeddings.weight.numpy(),
+        model.backbone.embeddings.word_embeddings.weight.numpy(),
     )
 
 

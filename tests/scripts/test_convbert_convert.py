@@ -82,7 +82,7 @@ def test_names_and_layouts_are_transformers_own(tmp_path: Path) -> None:
     model = build("convbert", "ForSequenceClassification", num_groups=1)
     folder = folder_with(tmp_path / "paddle", model)
     written = read_weights(convert("--input_dir", folder, "--output_dir", tmp_path / "hf"))
-    layer, theirs = model.encoder.encoder.layers[1], "convbert.encoder.layer.1."
+    layer, theirs = model.backbone.encoder.layers[1], "convbert.encoder.layer.1."
     for name, expected in {
         "attention.self.query.weight": layer.self_attn.q_proj.weight.numpy().T,
         "intermediate.dense.weight": layer.linear1.weight.numpy().T,

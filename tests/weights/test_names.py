@@ -26,7 +26,7 @@ TABLE = NameTable(
     HEADS,
     prefix="bert.",
     aliases={
-        "cls.predictions.decoder.weight": "encoder.embeddings.word_embeddings.weight",
+        "cls.predictions.decoder.weight": "backbone.embeddings.word_embeddings.weight",
         "cls.predictions.decoder.bias": "lm_head.bias",
     },
     ignored=("embeddings.position_ids",),
@@ -44,7 +44,7 @@ def names(draw: st.DrawFn, side: int, *, bare: bool) -> str:
     path = ".".join(draw(LAYER) if part == "{}" else part for part in path.split("."))
     if not path.endswith("bias"):
         path = f"{path}.{draw(LEAF)}"
-    prefix = "" if bare or in_head else ("encoder.", "bert.")[side]
+    prefix = "" if bare or in_head else ("backbone.", "bert.")[side]
     return prefix + path
 
 
@@ -54,7 +54,7 @@ def test_there_and_back_from_ours(data: st.DataObject, bare: bool) -> None:
     theirs = TABLE.to_theirs(ours)
     assert len({*theirs.values()}) == len(ours)
     # A file of heads alone looks like a bare model's.
-    if bare or any(name.startswith("encoder.") for name in ours):
+    if bare or any(name.startswith("backbone.") for name in ours):
         assert TABLE.is_bare(ours) is bare
     back = TABLE.to_ours(theirs.values(), bare=bare)
     assert back.unknown == back.ignored == ()
@@ -110,15 +110,15 @@ def test_paths_match_as_a_whole() -> None:
         ]
     )
     assert [*renamed.names.values()] == [
-        "encoder.encoder.layers.7.self_attn.out_proj.weight",
-        "encoder.encoder.layers.7.linear2.weight",
+        "backbone.encoder.layers.7.self_attn.out_proj.weight",
+        "backbone.encoder.layers.7.linear2.weight",
     ]
 
 
 @pytest.mark.parametrize("prefix", ["", "bert."])
 @pytest.mark.parametrize("bare", [True, False])
 def test_bare_and_full_files_into_bare_and_full_models(prefix: str, bare: bool) -> None:
-    encoder = "" if bare else "encoder."
+    backbone = "" if bare else "backbone."
     renamed = TABLE.to_ours(
         [
             f"{prefix}embeddings.LayerNorm.weight",
@@ -129,8 +129,8 @@ def test_bare_and_full_files_into_bare_and_full_models(prefix: str, bare: bool) 
         bare=bare,
     )
     assert renamed.names == {
-        f"{prefix}embeddings.LayerNorm.weight": f"{encoder}embeddings.layer_norm.weight",
-        f"{prefix}encoder.embedding_hidden_mapping_in.bias": f"{encoder}encoder.projection.bias",
+        f"{prefix}embeddings.LayerNorm.weight": f"{backbone}embeddings.layer_norm.weight",
+        f"{prefix}encoder.embedding_hidden_mapping_in.bias": f"{backbone}encoder.projection.bias",
         "classifier.bias": "classifier.bias",
     }
     assert renamed.ignored == (f"{prefix}embeddings.position_ids",)
@@ -145,8 +145,8 @@ def test_gamma_and_beta_are_weight_and_bias_of_layer_norms_alone() -> None:
         ]
     )
     assert [*renamed.names.values()] == [
-        "encoder.embeddings.layer_norm.weight",
-        "encoder.encoder.layers.3.norm1.bias",
+        "backbone.embeddings.layer_norm.weight",
+        "backbone.encoder.layers.3.norm1.bias",
     ]
     assert renamed.unknown == ("bert.encoder.layer.3.output.dense.beta",)
 
@@ -159,7 +159,7 @@ def test_one_tensor_under_two_names_is_refused() -> None:
 
 def test_our_unknown_names_are_all_named() -> None:
     with pytest.raises(WeightsError, match=r"encoder\.x\.weight, y"):
-        TABLE.to_theirs(["encoder.embeddings.word_embeddings.weight", "y", "encoder.x.weight"])
+        TABLE.to_theirs(["backbone.embeddings.word_embeddings.weight", "y", "encoder.x.weight"])
 
 
 def test_tied_names_go_with_their_module() -> None:
@@ -168,11 +168,11 @@ def test_tied_names_go_with_their_module() -> None:
         (("lm_head.bias", "cls.predictions.decoder.bias"), ("classifier", "classifier")),
         prefix="bert.",
         tied={
-            "cls.predictions.decoder.weight": "encoder.embeddings.word_embeddings.weight",
+            "cls.predictions.decoder.weight": "backbone.embeddings.word_embeddings.weight",
             "cls.predictions.decoder_bias": "lm_head.bias",
         },
     )
-    words = "encoder.embeddings.word_embeddings.weight"
+    words = "backbone.embeddings.word_embeddings.weight"
     assert table.tied_to([words, "lm_head.bias"]) == {
         "cls.predictions.decoder.weight": words,
         "cls.predictions.decoder_bias": "lm_head.bias",
@@ -198,7 +198,7 @@ def test_a_task_takes_a_head_name_of_another() -> None:
 def test_columns_are_those_of_their_row() -> None:
     table = NameTable([*ROWS[:5], Row(*ROWS[5], column=True)], prefix="bert.")
     assert table.is_column("encoder.layers.3.conv.bias")
-    assert table.is_column("encoder.encoder.layers.11.conv.bias")
+    assert table.is_column("backbone.encoder.layers.11.conv.bias")
     assert not table.is_column("encoder.layers.3.linear2.bias")
 
 
@@ -208,11 +208,11 @@ def test_columns_are_those_of_their_row() -> None:
         ([("a", "x"), ("a", "y")], [], {}),
         ([("a", "x"), ("b", "x")], [], {}),
         ([("a", "x"), ("a.weight", "y.weight")], [], {}),
-        ([("a", "x")], [("encoder.a", "y")], {}),
+        ([("a", "x")], [("backbone.a", "y")], {}),
         ([("a", "x")], [("b", "bert.x")], {}),
         ([("a.{}", "x")], [], {}),
         ([("a", "x")], [("a", "z")], {}),  # bare or full?
-        ([("a", "x"), ("encoder.a", "y")], [], {}),
+        ([("a", "x"), ("backbone.a", "y")], [], {}),
         ([("a", "x")], [("b", "z")], {"tied": {"z.weight": "b.weight"}}),
         ([("a", "x")], [("b", "z")], {"aliases": {"w.weight": "c.weight"}}),
         ([("a", "x")], [], {"prefix": "bert"}),

@@ -16,13 +16,13 @@ TABLE = NameTable(
     [("classifier", "classifier"), ("lm_head.bias", "cls.predictions.decoder.bias")],
     prefix="bert.",
     tied={
-        "cls.predictions.decoder.weight": "encoder.embeddings.word_embeddings.weight",
+        "cls.predictions.decoder.weight": "backbone.embeddings.word_embeddings.weight",
         "cls.predictions.decoder_bias": "lm_head.bias",
     },
-    aliases={"cls.predictions.decoder_weight": "encoder.embeddings.word_embeddings.weight"},
+    aliases={"cls.predictions.decoder_weight": "backbone.embeddings.word_embeddings.weight"},
     ignored=("embeddings.position_ids",),
 )
-LINEAR = "encoder.encoder.layers.{}.linear1.weight"
+LINEAR = "backbone.encoder.layers.{}.linear1.weight"
 TRANSPOSED = {LINEAR.format(0), LINEAR.format(1)}
 
 
@@ -30,12 +30,12 @@ def model() -> dict[str, Array]:
     """Our tensors of a model with two heads; one linear weight is square."""
     random = np.random.default_rng(0)
     shapes = {
-        "encoder.embeddings.word_embeddings.weight": (7, 3),
+        "backbone.embeddings.word_embeddings.weight": (7, 3),
         LINEAR.format(0): (3, 5),
         LINEAR.format(1): (3, 3),
-        "encoder.encoder.layers.0.linear1.bias": (5,),
-        "encoder.encoder.layers.1.linear1.bias": (3,),
-        "encoder.encoder.layers.0.conv.bias": (4,),
+        "backbone.encoder.layers.0.linear1.bias": (5,),
+        "backbone.encoder.layers.1.linear1.bias": (3,),
+        "backbone.encoder.layers.0.conv.bias": (4,),
         "classifier.weight": (3, 2),
         "classifier.bias": (2,),
         "lm_head.bias": (7,),
@@ -54,7 +54,7 @@ def without(state: dict[str, Array], *parts: str) -> dict[str, Array]:
 def test_export_gives_their_names_and_layout() -> None:
     ours = model()
     theirs = export_state(ours, TABLE, TRANSPOSED)
-    words = ours["encoder.embeddings.word_embeddings.weight"]
+    words = ours["backbone.embeddings.word_embeddings.weight"]
     for layer in (0, 1):
         weight = theirs[f"bert.encoder.layer.{layer}.intermediate.dense.weight"]
         np.testing.assert_array_equal(weight, ours[LINEAR.format(layer)].T)
@@ -85,8 +85,8 @@ def test_load_undoes_export(transposed: set[str]) -> None:
 
 def test_file_of_a_head_into_the_bare_model() -> None:
     ours = model()
-    bare = {k.removeprefix("encoder."): v for k, v in ours.items() if k.startswith("encoder.")}
-    transposed = {name.removeprefix("encoder.") for name in TRANSPOSED}
+    bare = {k.removeprefix("backbone."): v for k, v in ours.items() if k.startswith("backbone.")}
+    transposed = {name.removeprefix("backbone.") for name in TRANSPOSED}
     file = export_state(ours, TABLE, TRANSPOSED)
     state, report = load_state(file, TABLE, shapes(bare), transposed)
     assert state.keys() == bare.keys()
@@ -104,7 +104,7 @@ def test_file_of_a_head_into_the_bare_model() -> None:
     assert not any(name.startswith("bert.") for name in bare_file)
     state, report = load_state(bare_file, TABLE, shapes(ours), TRANSPOSED)
     assert report == LoadReport(missing=("classifier.bias", "classifier.weight", "lm_head.bias"))
-    assert all(np.array_equal(state[f"encoder.{name}"], bare[name]) for name in bare)
+    assert all(np.array_equal(state[f"backbone.{name}"], bare[name]) for name in bare)
 
 
 def test_everything_wrong_is_reported_at_once() -> None:
@@ -118,12 +118,12 @@ def test_everything_wrong_is_reported_at_once() -> None:
     file["bert.embeddings.position_ids"] = np.arange(4)
     file["step"] = np.zeros(())
     state, report = load_state(file, TABLE, shapes(ours), TRANSPOSED)
-    assert report.missing == ("classifier.bias", "encoder.embeddings.word_embeddings.weight")
+    assert report.missing == ("backbone.embeddings.word_embeddings.weight", "classifier.bias")
     assert report.unexpected == ("bert.encoder.layer.2.intermediate.dense.weight", "step")
     assert report.mismatched == ((LINEAR.format(0), (5, 3), (3, 5)),)
     assert state.keys() == ours.keys() - {*report.missing, LINEAR.format(0)}
     said = report.describe()
-    assert "not in the file: classifier.bias, encoder.embeddings.word_embeddings.weight" in said
+    assert "not in the file: backbone.embeddings.word_embeddings.weight, classifier.bias" in said
     assert f"{LINEAR.format(0)} [5, 3] for [3, 5]" in said
     assert "\n" not in said
 
@@ -138,8 +138,8 @@ def test_a_repetition_stands_in_for_what_it_repeats() -> None:
     state, report = load_state(file, TABLE, shapes(ours))
     assert report == LoadReport()
     np.testing.assert_array_equal(
-        state["encoder.embeddings.word_embeddings.weight"],
-        ours["encoder.embeddings.word_embeddings.weight"],
+        state["backbone.embeddings.word_embeddings.weight"],
+        ours["backbone.embeddings.word_embeddings.weight"],
     )
     np.testing.assert_array_equal(state["lm_head.bias"], ours["lm_head.bias"])
 
@@ -149,7 +149,7 @@ def test_a_repetition_that_differs_is_reported_and_not_taken() -> None:
     file = export_state(ours, TABLE)
     file["cls.predictions.decoder.weight"] = file["cls.predictions.decoder.weight"] + 1
     state, report = load_state(file, TABLE, shapes(ours))
-    words = "encoder.embeddings.word_embeddings.weight"
+    words = "backbone.embeddings.word_embeddings.weight"
     assert report == LoadReport(differing=(("cls.predictions.decoder.weight", words),))
     np.testing.assert_array_equal(state[words], ours[words])
     assert "cls.predictions.decoder.weight (kept: " in report.describe()

@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
     runtime.tune()
     runtime.import_paddle()
     from paddlenlp_ext.models.auto import family_of, model_class
-    from paddlenlp_ext.models.replaced_tokens import ForReplacedTokens
+    from paddlenlp_ext.models.generator_discriminator import ForReplacedTokens
     from paddlenlp_ext.tokenizers.auto import AutoTokenizer
 
     cls = model_class(family_of(args.model_dir), "ForPreTraining")

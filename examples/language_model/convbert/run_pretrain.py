@@ -25,7 +25,7 @@ from paddlenlp_ext.process import runtime, signals
 from paddlenlp_ext.training.events import Evaluated, Event, Interrupted, StepDone
 
 if TYPE_CHECKING:
-    from paddlenlp_ext.models.replaced_tokens import ForReplacedTokens
+    from paddlenlp_ext.models.generator_discriminator import ForReplacedTokens
     from paddlenlp_ext.pretraining.shard_set import ShardSet
     from paddlenlp_ext.tokenizers.base import Tokenizer
 

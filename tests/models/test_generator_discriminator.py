@@ -11,9 +11,9 @@ import pytest
 from paddle import Tensor
 
 from paddlenlp_ext.errors import UserError
-from paddlenlp_ext.models import replaced_tokens
+from paddlenlp_ext.models import generator_discriminator
 from paddlenlp_ext.models.auto import model_class
-from paddlenlp_ext.models.replaced_tokens import ForReplacedTokens
+from paddlenlp_ext.models.generator_discriminator import ForReplacedTokens
 from tests.tiny import FAMILY_SIZES, SIZES, V, arrays, tensors
 
 FAMILIES = ("convbert", "electra")
@@ -53,7 +53,7 @@ def test_only_another_token_than_the_original_counts_as_replaced(
     chosen = batch["generator_labels"] != -100
     raw = batch["raw_input_ids"][chosen]
     drawn = np.where(np.arange(len(raw)) % 2 == 0, raw, (raw + 1) % V)  # every second one is right
-    monkeypatch.setattr(replaced_tokens, "sample", lambda _: paddle.to_tensor(drawn))
+    monkeypatch.setattr(generator_discriminator, "sample", lambda _: paddle.to_tensor(drawn))
     output = model(**tensors(batch))
     corrupted, expected = batch["raw_input_ids"].copy(), np.zeros_like(chosen, dtype="int64")
     corrupted[chosen] = drawn
@@ -152,7 +152,7 @@ def test_every_parameter_moves(family: str) -> None:
         model.clear_gradients()
         model(**tensors(masked_batch())).loss.backward()
         moved = {n for n, p in model.named_parameters() if p.grad.abs().max() > 0}
-        words = "generator.encoder.embeddings.word_embeddings.weight"
+        words = "generator.backbone.embeddings.word_embeddings.weight"
         assert moved == {n for n, _ in model.named_parameters() if n.startswith(net)} | {words}
 
 
@@ -160,7 +160,7 @@ def test_samples_follow_the_probabilities() -> None:
     paddle.seed(8)
     probabilities = np.array([0.5, 0.25, 0.15, 0.09, 0.01])
     scores = np.tile(np.log(probabilities), (20_000, 1)).astype("float32")
-    drawn = replaced_tokens.sample(paddle.to_tensor(scores)).numpy()
+    drawn = generator_discriminator.sample(paddle.to_tensor(scores)).numpy()
     counts = np.bincount(drawn, minlength=5) / len(drawn)
     np.testing.assert_allclose(counts, probabilities, atol=0.012)  # over three deviations
 
@@ -174,8 +174,8 @@ def test_discriminator_is_saved_for_fine_tuning(family: str, tmp_path: Path) -> 
     assert all("discriminator_predictions" in name for name in tuned.load_report.unexpected)
     tuned.eval()
     model.eval()
-    got = tuned.encoder(**tensors(arrays())).last_hidden_state
-    expected = model.discriminator.encoder(**tensors(arrays())).last_hidden_state
+    got = tuned.backbone(**tensors(arrays())).last_hidden_state
+    expected = model.discriminator.backbone(**tensors(arrays())).last_hidden_state
     np.testing.assert_array_equal(got.numpy(), expected.numpy())
 
 
@@ -188,7 +188,7 @@ def test_weights_of_one_net_are_refused(family: str, tmp_path: Path) -> None:
 
 @each_family
 def test_generator_may_differ_or_not(family: str) -> None:
-    narrow = build(family).generator.encoder
+    narrow = build(family).generator.backbone
     assert narrow.config.hidden_size == 12
     assert narrow.embeddings.projection.weight.shape == [11, 12]
     alike = build(family, generator=None)

@@ -1,4 +1,4 @@
-"""Models that can be decoders: a cache of keys and values, a memory to attend to, generation."""
+"""Decoders with a language-model head: the loss of the next token, and generation."""
 
 from __future__ import annotations
 
@@ -11,111 +11,13 @@ from paddle.nn import functional as F
 
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.models.config import ModelConfig
-from paddlenlp_ext.models.heads import BaseModel, LanguageModel
-from paddlenlp_ext.models.outputs import BaseModelOutput, CausalLMOutput, DecoderCache
-from paddlenlp_ext.nn.attention import attention_bias
+from paddlenlp_ext.models.heads import LanguageModel
+from paddlenlp_ext.models.outputs import BaseModelOutput, CausalLMOutput
 from paddlenlp_ext.nn.heads import next_token_loss
 
 
-class DecoderModel(BaseModel):
-    """A bare model that sees whole sequences, or with `config.is_decoder` only what came before.
-
-    Its family gives it `embeddings`, `encoder` and `pooler` (which may be None).
-    """
-
-    def forward(
-        self,
-        input_ids: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
-        encoder_hidden_states: Tensor | None = None,
-        encoder_attention_mask: Tensor | None = None,
-        past_key_values: DecoderCache | None = None,
-        use_cache: bool = False,
-        output_hidden_states: bool = False,
-        output_attentions: bool = False,
-        **embedding_inputs: Tensor,
-    ) -> BaseModelOutput:
-        """Run the model.
-
-        Args:
-            input_ids: Token ids; int64 [B, L].
-            token_type_ids: Segment of each token; int64 [B, L]; all 0 if absent.
-            position_ids: int64 [B, L]; in order if absent, after those of the cache.
-            attention_mask: 1 for a token, 0 for padding; int or bool [B, L] with the tokens of the
-                cache in front, or [B, Lq, L]; if absent, all but `pad_token_id`.
-            inputs_embeds: Word embeddings in place of `input_ids`; float [B, L, E].
-            encoder_hidden_states: Another model's output to attend to; float [B, Lm, H].
-            encoder_attention_mask: Mask of it; [B, Lm]; all 1 if absent.
-            past_key_values: A decoder's cache of the tokens before.
-            use_cache: Answer a cache for the tokens after.
-            output_hidden_states: Answer the hidden states of every layer.
-            output_attentions: Answer the attention weights of every layer.
-            embedding_inputs: What only this family's embeddings know (ERNIE's `task_type_ids`).
-
-        Raises:
-            UserError: A cache or a memory is given to a model that is no decoder, or a memory to
-                one without cross-attention.
-        """
-        self._check_decoder_inputs(encoder_hidden_states, past_key_values, use_cache)
-        past_length = past_key_values.length if past_key_values is not None else 0
-        embedded = self.embeddings(
-            input_ids,
-            token_type_ids,
-            position_ids,
-            inputs_embeds,
-            first_position=past_length,
-            **embedding_inputs,
-        )
-        own_mask_given = attention_mask is not None
-        mask = self.attention_mask(attention_mask, input_ids, embedded)
-        if past_key_values is not None and not own_mask_given:
-            mask = paddle.concat([past_key_values.attention_mask, mask], axis=1)
-        # A mask with a row for each asking token is taken as it is, as in transformers.
-        bias = attention_bias(
-            mask,
-            causal=self.config.is_decoder and mask.ndim == 2,
-            query_length=int(embedded.shape[1]),
-        )
-        memory_bias = None
-        if encoder_hidden_states is not None and encoder_attention_mask is not None:
-            memory_bias = attention_bias(encoder_attention_mask)
-        encoded = self.encoder(
-            embedded,
-            bias,
-            memory=encoder_hidden_states,
-            memory_bias=memory_bias,
-            past=past_key_values.key_values if past_key_values is not None else None,
-            use_cache=use_cache,
-            output_hidden_states=output_hidden_states,
-            output_attentions=output_attentions,
-        )
-        states = encoded.last_hidden_state
-        return BaseModelOutput(
-            last_hidden_state=states,
-            pooler_output=self.pooler(states) if self.pooler is not None else None,
-            past_key_values=DecoderCache(encoded.key_values, mask) if encoded.key_values else None,
-            hidden_states=encoded.hidden_states,
-            attentions=encoded.attentions,
-            cross_attentions=encoded.cross_attentions,
-        )
-
-    def _check_decoder_inputs(
-        self, memory: Tensor | None, past: DecoderCache | None, use_cache: bool
-    ) -> None:
-        if not self.config.is_decoder and (past is not None or use_cache):
-            raise UserError("past_key_values and use_cache need a decoder: is_decoder=True")
-        if memory is not None and not self.config.add_cross_attention:
-            raise UserError(
-                "encoder_hidden_states need a decoder with cross-attention: "
-                "is_decoder=True, add_cross_attention=True"
-            )
-
-
 class ForCausalLM(LanguageModel):
-    """A decoder that tells the next token.
+    """A decoder that predicts the next token.
 
     Labels: the sequence itself, int64 [B, L]; logits [B, L, V]. Always causal, whatever the weights
     were trained for: `config.is_decoder` is set.
@@ -124,16 +26,16 @@ class ForCausalLM(LanguageModel):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config.replace(is_decoder=True))
 
-    def decide(self, encoded: BaseModelOutput, labels: Tensor | None) -> CausalLMOutput:
+    def apply_head(self, outputs: BaseModelOutput, labels: Tensor | None) -> CausalLMOutput:
         """Score the next token for each position; see the class."""
-        logits = self.score(encoded.last_hidden_state)
+        logits = self.score(outputs.last_hidden_state)
         return CausalLMOutput(
             None if labels is None else next_token_loss(logits, labels),
             logits,
-            encoded.past_key_values,
-            encoded.hidden_states,
-            encoded.attentions,
-            encoded.cross_attentions,
+            outputs.past_key_values,
+            outputs.hidden_states,
+            outputs.attentions,
+            outputs.cross_attentions,
         )
 
     @paddle.no_grad()  # type: ignore[untyped-decorator]
@@ -148,7 +50,7 @@ class ForCausalLM(LanguageModel):
         top_k: int = 0,
         top_p: float = 1.0,
         eos_token_id: int | None = None,
-        **encoder_inputs: Any,
+        **memory_inputs: Any,
     ) -> Tensor:
         """Continue sequences, one token at a time.
 
@@ -164,7 +66,7 @@ class ForCausalLM(LanguageModel):
             top_p: Draw among the fewest that have this probability together, the best at least.
             eos_token_id: Ends a sequence; what follows it is padding. If None, that of the config,
                 if it has one; -1 lets no token end a sequence.
-            encoder_inputs: `encoder_hidden_states` and `encoder_attention_mask` of a memory.
+            memory_inputs: `encoder_hidden_states` and `encoder_attention_mask` of a memory.
 
         Returns:
             The sequences and their continuations; int64 [B, L + new].
@@ -191,7 +93,7 @@ class ForCausalLM(LanguageModel):
                 attention_mask=mask,
                 past_key_values=cache,
                 use_cache=True,
-                **encoder_inputs,
+                **memory_inputs,
             )
             logits = output.logits[:, -1].astype("float32")
             if do_sample:

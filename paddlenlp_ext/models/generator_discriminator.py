@@ -1,7 +1,7 @@
 """What ELECTRA and ConvBERT share: pretraining by replaced tokens, and heads without a pooler.
 
 A small generator fills masked tokens with what it finds likely; a discriminator, the model that is
-kept, tells for every token whether it was replaced (Clark et al., 2020, arXiv 2003.10555).
+kept, predicts for every token whether it was replaced (Clark et al., 2020, arXiv 2003.10555).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ HF_HEADS = (
     ("lm_head.bias", "generator_lm_head.bias"),
 )
 # transformers makes these again, so files need not hold them.
-HF_ALIASES = {"generator_lm_head.weight": "encoder.embeddings.word_embeddings.weight"}
+HF_ALIASES = {"generator_lm_head.weight": "backbone.embeddings.word_embeddings.weight"}
 HF_BUFFERS = ("embeddings.position_ids", "embeddings.token_type_ids")
 PADDLENLP_HEADS = (
     *_SAME,
@@ -103,12 +103,12 @@ class FirstTokenClassification(HeadModel):
         self.classifier = ClassificationHead(config, self.head_act or config.hidden_act)
         self.initialize_weights()
 
-    def decide(self, encoded: BaseModelOutput, labels: Tensor | None) -> HeadOutput:
+    def apply_head(self, outputs: BaseModelOutput, labels: Tensor | None) -> HeadOutput:
         """Classify; see the class."""
-        pooled = encoded.pooler_output
-        logits = self.classifier(encoded.last_hidden_state[:, 0] if pooled is None else pooled)
+        pooled = outputs.pooler_output
+        logits = self.classifier(outputs.last_hidden_state[:, 0] if pooled is None else pooled)
         loss = None if labels is None else sequence_loss(logits, labels, self.config)
-        return HeadOutput(loss, logits, encoded.hidden_states, encoded.attentions)
+        return HeadOutput(loss, logits, outputs.hidden_states, outputs.attentions)
 
 
 class Generator(ForMaskedLM):
@@ -170,21 +170,21 @@ class Discriminator(HeadModel):
         labels: Tensor | None = None,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
-        **encoder_inputs: Tensor,
+        **backbone_inputs: Tensor,
     ) -> HeadOutput:
         """Score each token; arguments as `HeadModel.forward`."""
         if labels is not None:
             flat = attention_mask is not None and attention_mask.ndim == 2
-            real = self.encoder.attention_mask(attention_mask if flat else None, input_ids, labels)
+            real = self.backbone.attention_mask(attention_mask if flat else None, input_ids, labels)
             labels = paddle.where(real.astype("bool"), labels, paddle.full_like(labels, IGNORED))
         inputs = (input_ids, token_type_ids, position_ids, attention_mask, inputs_embeds)
         options = (output_hidden_states, output_attentions)
-        output: HeadOutput = super().forward(*inputs, labels, *options, **encoder_inputs)
+        output: HeadOutput = super().forward(*inputs, labels, *options, **backbone_inputs)
         return output
 
-    def decide(self, encoded: BaseModelOutput, labels: Tensor | None) -> HeadOutput:
+    def apply_head(self, outputs: BaseModelOutput, labels: Tensor | None) -> HeadOutput:
         """Score each token; see the class."""
-        logits = self.discriminator_predictions(encoded.last_hidden_state)
+        logits = self.discriminator_predictions(outputs.last_hidden_state)
         loss = None
         if labels is not None:
             wanted = (labels != IGNORED).astype("float32")
@@ -192,12 +192,12 @@ class Discriminator(HeadModel):
                 logits.astype("float32"), labels.astype("float32"), wanted, reduction="sum"
             )
             loss = losses / wanted.sum()
-        return HeadOutput(loss, logits, encoded.hidden_states, encoded.attentions)
+        return HeadOutput(loss, logits, outputs.hidden_states, outputs.attentions)
 
 
-@dataclass(frozen=True)
+@dataclass
 class ReplacedTokensOutput(ModelOutput):
-    """What the joint pretraining answers; `M` masked tokens in the batch's order, one at least.
+    """Output of the joint pretraining; `M` masked tokens in the batch's order, one at least.
 
     Attributes:
         loss: The weighted sum of the next two.
@@ -210,14 +210,14 @@ class ReplacedTokensOutput(ModelOutput):
         discriminator_labels: 1 where the generator's word is not the original; int64 [B, L].
     """
 
-    loss: Tensor
-    generator_loss: Tensor
-    discriminator_loss: Tensor
-    generator_logits: Tensor
-    generator_labels: Tensor
-    logits: Tensor
-    discriminator_input_ids: Tensor
-    discriminator_labels: Tensor
+    loss: Tensor = None
+    generator_loss: Tensor = None
+    discriminator_loss: Tensor = None
+    generator_logits: Tensor = None
+    generator_labels: Tensor = None
+    logits: Tensor = None
+    discriminator_input_ids: Tensor = None
+    discriminator_labels: Tensor = None
 
 
 class ForReplacedTokens(Model):
@@ -242,7 +242,7 @@ class ForReplacedTokens(Model):
         self.generator = self.generator_class(alone.replace(**(config.generator or {})))
         self.discriminator = self.discriminator_class(alone)
         words = self.generator.get_input_embeddings()
-        self.discriminator.encoder.embeddings.word_embeddings = words
+        self.discriminator.backbone.embeddings.word_embeddings = words
 
     def forward(
         self,
@@ -274,8 +274,8 @@ class ForReplacedTokens(Model):
         if masked.shape[0] == 0:  # Paddle 2.6 cannot select nothing: take a place without a label
             masked = paddle.zeros([1], dtype="int64")
         labels = labels.index_select(masked)
-        encoded = self.generator.encoder(input_ids, *context)
-        states = encoded.last_hidden_state.flatten(0, 1).index_select(masked)
+        outputs = self.generator.backbone(input_ids, *context)
+        states = outputs.last_hidden_state.flatten(0, 1).index_select(masked)
         scores = self.generator.score(states).astype("float32")  # [M, V]
         generator_loss = token_loss(scores, labels)
         given = input_ids.flatten()
@@ -334,9 +334,11 @@ def joint_names(
         heads: The heads', in full.
         prefix: What the bare model's names begin with in a model with a head.
     """
-    one = [_moved(row, "encoder.", prefix) for row in rows] + [_moved(row, "", "") for row in heads]
+    one = [_moved(row, "backbone.", prefix) for row in rows] + [
+        _moved(row, "", "") for row in heads
+    ]
     nets = ("generator.", "discriminator.")
-    words = "encoder.embeddings.word_embeddings.weight"
+    words = "backbone.embeddings.word_embeddings.weight"
     their_words = next(row.theirs for row in one if row.ours == words)
     both = [
         _moved(row, net, net) for net in nets for row in one if (net, row.ours) != (nets[1], words)

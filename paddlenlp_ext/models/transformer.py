@@ -1,0 +1,185 @@
+"""The bare model of every family: embed tokens, run the layers, pool the first token."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import paddle
+from paddle import Tensor, nn
+
+from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.models.base import Model
+from paddlenlp_ext.models.config import ModelConfig
+from paddlenlp_ext.models.outputs import BaseModelOutput, DecoderCache
+from paddlenlp_ext.nn.attention import Attention, Mask
+from paddlenlp_ext.nn.cpu.layers import Linear
+from paddlenlp_ext.nn.decoder import Decoder, DecoderLayer
+from paddlenlp_ext.nn.encoder import Encoder, EncoderLayer
+
+
+class TransformerModel(Model):
+    """A model without a head: ids to hidden states.
+
+    It sees whole sequences, or as a decoder (`config.is_decoder`) only what came before.
+
+    Args:
+        config: The sizes.
+        with_pooler: Whether to return a pooled vector too, where the family has one.
+
+    Attributes:
+        embeddings: Given by the family, as the next two.
+        encoder: See `make_stack`.
+        pooler: [B, L, H] -> [B, H]; may be None.
+    """
+
+    def __init__(self, config: ModelConfig, *, with_pooler: bool = True) -> None:
+        super().__init__(config)
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        encoder_hidden_states: Tensor | None = None,
+        encoder_attention_mask: Tensor | None = None,
+        past_key_values: DecoderCache | None = None,
+        use_cache: bool = False,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+        **embedding_inputs: Tensor,
+    ) -> BaseModelOutput:
+        """Run the model.
+
+        Args:
+            input_ids: Token ids; int64 [B, L].
+            token_type_ids: Segment of each token; int64 [B, L]; all 0 if absent.
+            position_ids: int64 [B, L]; in order if absent, after those of the cache.
+            attention_mask: 1 for a token, 0 for padding; int or bool [B, L] with the tokens of the
+                cache in front, or [B, Lq, L]; if absent, all but `pad_token_id`.
+            inputs_embeds: Word embeddings in place of `input_ids`; float [B, L, E].
+            encoder_hidden_states: Another model's output to attend to; float [B, Lm, H].
+            encoder_attention_mask: Mask of it; [B, Lm]; all 1 if absent.
+            past_key_values: A decoder's cache of the tokens before.
+            use_cache: Return a cache for the tokens after.
+            output_hidden_states: Return the hidden states of every layer.
+            output_attentions: Return the attention weights of every layer.
+            embedding_inputs: What only this family's embeddings know (ERNIE's `task_type_ids`).
+
+        Raises:
+            UserError: A cache or a memory is given to a model that is no decoder, or a memory to
+                one without cross-attention.
+        """
+        self._check_decoder_inputs(encoder_hidden_states, past_key_values, use_cache)
+        past = past_key_values
+        if past is not None:
+            embedding_inputs["first_position"] = past.length
+        embedded = self.embed(
+            input_ids, token_type_ids, position_ids, inputs_embeds, **embedding_inputs
+        )
+        tokens = self.attention_mask(attention_mask, input_ids, embedded)
+        options: dict[str, Any] = {
+            "output_hidden_states": output_hidden_states,
+            "output_attentions": output_attentions,
+        }
+        cache = cross_attentions = None
+        if self.config.is_decoder:
+            if past is not None and attention_mask is None:
+                tokens = paddle.concat([past.attention_mask, tokens], axis=1)
+            memory_mask = None if encoder_attention_mask is None else Mask(encoder_attention_mask)
+            stacked = self.encoder(
+                embedded,
+                # A mask with a row for each query is taken as it is, as in transformers.
+                Mask(tokens, causal=tokens.ndim == 2, query_length=embedded.shape[1]),
+                memory=encoder_hidden_states,
+                memory_mask=memory_mask,
+                past=None if past is None else past.key_values,
+                use_cache=use_cache,
+                **options,
+            )
+            cross_attentions = stacked.cross_attentions
+            cache = DecoderCache(stacked.key_values, tokens) if stacked.key_values else None
+        else:
+            stacked = self.encoder(embedded, Mask(tokens), **options)
+        states = stacked.last_hidden_state
+        return BaseModelOutput(
+            last_hidden_state=states,
+            pooler_output=self.pooler(states) if self.pooler is not None else None,
+            past_key_values=cache,
+            hidden_states=stacked.hidden_states,
+            attentions=stacked.attentions,
+            cross_attentions=cross_attentions,
+        )
+
+    def embed(self, *inputs: Tensor | None, **more: Any) -> Tensor:
+        """Embed tokens as the layers take them: arguments as `Embeddings.forward`, [B, L, H]."""
+        embedded: Tensor = self.embeddings(*inputs, **more)
+        return embedded
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        """Return the word embeddings."""
+        words: nn.Embedding = self.embeddings.word_embeddings
+        return words
+
+    def attention_mask(
+        self, attention_mask: Tensor | None, input_ids: Tensor | None, embedded: Tensor
+    ) -> Tensor:
+        """Return the given mask, or 1 for all but padding; int64 [B, L], or as given.
+
+        Args:
+            attention_mask: 1 for a token, 0 for padding; [B, L] or [B, L, L].
+            input_ids: int64 [B, L].
+            embedded: The embedded tokens, for their shape; float [B, L, E].
+        """
+        if attention_mask is not None:
+            return attention_mask
+        if input_ids is not None:
+            return (input_ids != self.config.pad_token_id).astype("int64")
+        return paddle.ones(embedded.shape[:2], dtype="int64")
+
+    def _check_decoder_inputs(
+        self, memory: Tensor | None, past: DecoderCache | None, use_cache: bool
+    ) -> None:
+        if not self.config.is_decoder and (past is not None or use_cache):
+            raise UserError("past_key_values and use_cache need a decoder: is_decoder=True")
+        if memory is not None and not self.config.add_cross_attention:
+            raise UserError(
+                "encoder_hidden_states need a decoder with cross-attention: "
+                "is_decoder=True, add_cross_attention=True"
+            )
+
+
+def make_stack(config: ModelConfig, *, activation_dropout: float = 0.0) -> Encoder:
+    """Build the layers of all families but ConvBERT: an encoder, or a decoder.
+
+    Args:
+        config: The sizes.
+        activation_dropout: Dropout probability between the two linear layers of each layer.
+    """
+
+    def attention() -> Attention:
+        return Attention(
+            config.hidden_size, config.num_attention_heads, config.attention_probs_dropout_prob
+        )
+
+    def layer() -> EncoderLayer:
+        parts = (
+            attention(),
+            Linear(config.hidden_size, config.intermediate_size),
+            Linear(config.intermediate_size, config.hidden_size),
+        )
+        options: dict[str, Any] = {
+            "hidden_act": config.hidden_act,
+            "hidden_size": config.hidden_size,
+            "layer_norm_eps": config.layer_norm_eps,
+            "dropout": config.hidden_dropout_prob,
+            "activation_dropout": activation_dropout,
+        }
+        if not config.is_decoder:
+            return EncoderLayer(*parts, **options)
+        cross_attn = attention() if config.add_cross_attention else None
+        return DecoderLayer(*parts, cross_attn=cross_attn, **options)
+
+    stack = Decoder if config.is_decoder else Encoder
+    return stack(layer() for _ in range(config.num_hidden_layers))
