@@ -7,7 +7,7 @@ import pytest
 
 from paddlenlp_ext.pretraining.pairs import Pair, passages, sentence_pairs
 
-# Token = document * 10,000 + sentence * 100 + place: every token tells where it comes from.
+# Token = document * 10,000 + sentence * 100 + place: every token shows where it comes from.
 LENGTHS = np.random.default_rng(2).integers(1, 14, (40, 25))
 
 
