@@ -37,7 +37,7 @@ class Probabilities(torch.nn.Module):
             "start_prob": torch.sigmoid(output.start_logits),
             "end_prob": torch.sigmoid(output.end_logits),
         }
-        return probabilities if output.loss is None else probabilities | {"loss": output.loss}
+        return probabilities if output.loss is None else {"loss": output.loss} | probabilities
 
 
 def random_pair(row: Row, folder: Path, **changes: Any) -> Pair:
@@ -135,13 +135,14 @@ def assert_same(
     batch: dict[str, np.ndarray],
     tolerance: float,
 ) -> None:
-    """Compare every tensor that transformers returns with ours of the same name."""
+    """Compare every tensor that transformers returns with ours of the same name, in its order."""
     if type(reference).__name__ == "ErnieMForInformationExtraction":
         reference = Probabilities(reference)
     expected = reference_outputs(reference, batch)
     with paddle.no_grad():
         output = ours(**tensors(batch))
     assert expected
+    assert [name for name in output if name in expected] == list(expected)
     for name, value in expected.items():
         got = getattr(output, name).numpy()
         assert got.shape == value.shape, name
