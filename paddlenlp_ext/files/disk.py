@@ -34,7 +34,7 @@ def map_file(path: Path) -> memoryview:
         raise WeightsError(f"{path}: cannot be read: {error.strerror}") from error
 
 
-def on_disk(array: NDArray[Any], folder: Path) -> NDArray[Any]:
+def spill_to_disk(array: NDArray[Any], folder: Path) -> NDArray[Any]:
     """Copy numbers into a file without a name, and return what maps it; it goes with that array.
 
     Args:
@@ -55,7 +55,7 @@ def on_disk(array: NDArray[Any], folder: Path) -> NDArray[Any]:
     return np.frombuffer(mapped, array.dtype).reshape(array.shape)
 
 
-def forget(array: NDArray[Any]) -> None:
+def release_pages(array: NDArray[Any]) -> None:
     """Free the memory of the file that an array is a view of; it is read again where needed.
 
     What was read of a mapped file counts as this process's memory until then. An array of another

@@ -95,7 +95,7 @@ def download(
 
 
 def is_offline() -> bool:
-    """Tell whether the user forbids connections, by the variables that the hub's library reads."""
+    """Return whether connections are forbidden, by the variables that the hub's library reads."""
     switches = (os.environ.get(name, "") for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"))
     return any(switch.upper() in ("1", "ON", "YES", "TRUE") for switch in switches)
 
@@ -121,7 +121,7 @@ def launcher_proxies() -> Iterator[None]:
 
 def _complete(url: str, part: Path, sha256: str | None, size: int | None, description: str) -> None:
     """Make the part the expected file, on top of what an earlier process has left of it."""
-    if sha256 is None:  # then nothing would tell that the part belongs to another version
+    if sha256 is None:  # then nothing would show that the part belongs to another version
         part.unlink(missing_ok=True)
     while True:
         resumed = part.exists()
@@ -170,7 +170,7 @@ class _Transfer:
         file: Where it is appended to.
         size: Its bytes, if they are known beforehand.
         bar: Shows the progress.
-        is_checked: Whether a digest will tell a wrong continuation of an older part.
+        is_checked: Whether a digest will show a wrong continuation of an older part.
     """
 
     def __init__(
@@ -231,7 +231,7 @@ class _Transfer:
             raise _CutError(answer) from error
 
     def _total(self, response: http.client.HTTPResponse) -> int | None:
-        """Return the length of the whole file; begin anew if the whole file is the answer."""
+        """Return the length of the whole file; begin again if that is what was sent."""
         start = self.file.tell()
         where = response.headers.get("Content-Range", "")
         if response.status == 206 and where.startswith(f"bytes {start}-"):

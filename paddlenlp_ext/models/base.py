@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import paddle
@@ -21,6 +21,8 @@ from paddlenlp_ext.nn.arrays import fill
 from paddlenlp_ext.nn.encoder import Encoder
 from paddlenlp_ext.nn.trimmed_embedding import whole_parameters
 from paddlenlp_ext.weights import folders
+from paddlenlp_ext.weights.files import FORMATS
+from paddlenlp_ext.weights.files import Format as Format  # the families' files take it from here
 from paddlenlp_ext.weights.formats.pdparams import widen_bfloat16
 from paddlenlp_ext.weights.names import NameTable
 from paddlenlp_ext.weights.states import (
@@ -33,7 +35,6 @@ from paddlenlp_ext.weights.states import (
 
 logger = logging.getLogger(__name__)
 
-Format = Literal["paddle", "huggingface"]
 AnyModel = TypeVar("AnyModel", bound="Model")
 
 # What a model may have besides twice what its weight file holds, so that tiny files are loaded too.
@@ -117,11 +118,11 @@ class Model(nn.Layer):
         source = resolve(name_or_folder)
         config = cls.read_config(source)
         config.replace(**config_overrides)  # a wrong one is told before the weights are fetched
-        tensors, layout = folders.read_model(source)
+        tensors, format = folders.read_model(source)
         config = config.fitted_to({name: array.shape for name, array in tensors.items()})
         with _to_be_filled(_Zeros(tensors, source.name)):
             model = cls(config.replace(**config_overrides))
-        model._fill(tensors, layout, source.name)  # empties `tensors`
+        model._fill(tensors, format, source.name)  # empties `tensors`
         model.eval()
         return model
 
@@ -144,12 +145,12 @@ class Model(nn.Layer):
             )
         return cls.config_class.from_dict(values, origin=f"{source}/config.json")
 
-    def _fill(self, tensors: dict[str, Array], layout: Format, source: str) -> None:
+    def _fill(self, tensors: dict[str, Array], format: Format, source: str) -> None:
         parameters = dict(self.named_parameters())
-        stand_ins = self._all_stand_ins(layout)  # a file may hold these, and need not
+        stand_ins = self._all_stand_ins(format)  # a file may hold these, and need not
         shapes = {name: tuple(value.shape) for name, value in (stand_ins | parameters).items()}
-        transposed = self.linear_weights() if layout == "huggingface" else ()
-        state, report = load_state(tensors, self.names[layout], shapes, transposed)
+        transposed = self.linear_weights() if FORMATS[format].out_in else ()
+        state, report = load_state(tensors, self.names[format], shapes, transposed)
         missing = tuple(name for name in report.missing if name in parameters)
         self._accept(replace(report, missing=missing), source)
         new = parameters.keys() - state.keys()
@@ -202,7 +203,7 @@ class Model(nn.Layer):
         Raises:
             WeightsError: The format has no name for some of the weights.
         """
-        transposed = self.linear_weights() if format == "huggingface" else ()
+        transposed = self.linear_weights() if FORMATS[format].out_in else ()
         state = {name: _as_float32(array) for name, array in whole_parameters(self).items()}
         state |= self._all_stand_ins(format)
         tensors = export_state(state, self.names[format], transposed)

@@ -131,7 +131,9 @@ POSITIONS = {"embeddings.position_ids": "embeddings.position_embeddings.weight"}
 NAMES: dict[Format, NameTable] = {
     # Older files of transformers hold the positions too.
     "huggingface": NameTable(HF_ROWS, HF_HEADS, prefix="rembert.", ignored=POSITIONS),
-    "paddle": NameTable(PADDLENLP_ROWS, PADDLENLP_HEADS, prefix="rembert.", counted=POSITIONS),
+    "paddle": NameTable(
+        PADDLENLP_ROWS, PADDLENLP_HEADS, prefix="rembert.", position_buffers=POSITIONS
+    ),
 }
 
 

@@ -9,7 +9,7 @@ import paddle
 from numpy.typing import NDArray
 from paddle import Tensor
 
-from paddlenlp_ext.files.disk import forget
+from paddlenlp_ext.files.disk import release_pages
 
 Array = NDArray[Any]
 
@@ -43,13 +43,13 @@ def fill(parameter: Tensor, array: Array) -> None:
     if not _can_be_viewed(parameter.detach()):
         values = np.ascontiguousarray(array, dtype=np.float32)
         parameter.set_value(paddle.to_tensor(values, dtype=parameter.dtype))
-        forget(array)
+        release_pages(array)
         return
     target = as_array(parameter)
     rows = max(1, BLOCK_BYTES * len(array) // max(1, array.nbytes))
     for start in range(0, len(array), rows):
         target[start : start + rows] = array[start : start + rows]
-        forget(array)
+        release_pages(array)
 
 
 def _can_be_viewed(tensor: Tensor) -> bool:

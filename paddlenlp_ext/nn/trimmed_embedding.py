@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
-from paddlenlp_ext.files.disk import forget
+from paddlenlp_ext.files.disk import release_pages
 from paddlenlp_ext.nn.arrays import as_array
 from paddlenlp_ext.weights.formats.safe_tensors import SparseRows
 
@@ -31,7 +31,7 @@ class TrimmedEmbedding(nn.Layer):
 
     Args:
         table: The whole table, which this layer then owns and changes; float32 [V, E], in memory or
-            mapped (`paddlenlp_ext.files.disk.on_disk`).
+            mapped (`paddlenlp_ext.files.disk.spill_to_disk`).
         used: Ids whose rows are trained, ascending; int64 [U].
 
     Attributes:
@@ -44,7 +44,7 @@ class TrimmedEmbedding(nn.Layer):
         self.used = used
         self.weight = self.create_parameter([len(used), table.shape[1]])
         self.weight.set_value(table[used])
-        forget(table)
+        release_pages(table)
         rows = np.full(len(table), len(used), np.int64)  # beyond the last row: is refused
         rows[used] = np.arange(len(used))
         self.register_buffer("rows", paddle.to_tensor(rows), persistable=False)
@@ -74,7 +74,7 @@ class TrimmedEmbedding(nn.Layer):
             if self._factor != 1.0:
                 block *= np.float32(self._factor)
             block[self.used[begin:end] - start] = trained[begin:end]
-            forget(block)
+            release_pages(block)
         self._factor = 1.0
         return self._table
 

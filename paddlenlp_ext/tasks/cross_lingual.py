@@ -263,7 +263,7 @@ def check_languages(
 
 
 def is_untranslated(example: TextExample) -> bool:
-    """Tell whether a text of the example is PAWS-X's sign for "not translated"."""
+    """Return whether a text of the example is PAWS-X's sign for "not translated"."""
     return UNTRANSLATED in (example.text_a, example.text_b)
 
 

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-FORMAT = "1"  # of the files; another one makes all of them anew
+FORMAT = "1"  # of the files; another one makes all of them again
 MIN_ROWS = 5_000  # fewer are tokenized in less than half a second
 UNUSED_DAYS = 30  # after which a file goes when another one is written
 MAX_BYTES = 8 << 30  # of all files; beyond it those go that were not used for the longest time

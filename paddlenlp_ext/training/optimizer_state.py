@@ -16,7 +16,7 @@ from paddle import Tensor, nn
 from paddle.optimizer import Optimizer
 
 from paddlenlp_ext.errors import WeightsError
-from paddlenlp_ext.files.disk import forget
+from paddlenlp_ext.files.disk import release_pages
 from paddlenlp_ext.nn.arrays import as_array
 from paddlenlp_ext.nn.trimmed_embedding import TrimmedEmbedding, trimmed_tables
 from paddlenlp_ext.training.optimization import TableAdamW
@@ -88,7 +88,7 @@ def restore_optimizer(
                 f"{origin}: {name} has shape {list(array.shape)}, expected {tensor.shape}"
             )
         tensor.set_value(np.array(array))
-        forget(state[name])
+        release_pages(state[name])
 
 
 def _begin(optimizer: Optimizer, parameters: Sequence[Tensor]) -> None:

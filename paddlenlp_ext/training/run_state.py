@@ -10,7 +10,7 @@ from paddle import nn
 from paddle.optimizer import Optimizer
 
 from paddlenlp_ext.errors import WeightsError
-from paddlenlp_ext.files.disk import forget
+from paddlenlp_ext.files.disk import release_pages
 from paddlenlp_ext.nn.trimmed_embedding import whole_parameters
 from paddlenlp_ext.training import folders
 from paddlenlp_ext.training.optimization import schedule_of
@@ -82,5 +82,5 @@ def _digest(model: nn.Layer, names: Mapping[str, str] | None = None) -> str:
     for name, array in sorted(arrays.items()):
         digest.update(name.encode())
         digest.update(np.ascontiguousarray(array).data)
-        forget(array)
+        release_pages(array)
     return digest.hexdigest()

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from paddle import nn
 
 from paddlenlp_ext.errors import UserError
-from paddlenlp_ext.files.disk import on_disk
+from paddlenlp_ext.files.disk import spill_to_disk
 from paddlenlp_ext.models import heads
 from paddlenlp_ext.models.base import Model
 from paddlenlp_ext.nn.arrays import as_array
@@ -56,7 +56,7 @@ def trim_vocabulary(
     embedding = model.get_input_embeddings()
     table = as_array(embedding.weight)
     used = _used_ids(len(table), tokenizer, loaders)
-    _replace(model, embedding, TrimmedEmbedding(on_disk(table, folder), used))
+    _replace(model, embedding, TrimmedEmbedding(spill_to_disk(table, folder), used))
     if distributed.rank() == 0:
         print(f"{FLAG}: {len(used):,} of {len(table):,} word embeddings are trained", flush=True)
 

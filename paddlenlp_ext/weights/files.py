@@ -3,19 +3,48 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from numpy.typing import NDArray
 
 from paddlenlp_ext.errors import WeightsError
-from paddlenlp_ext.weights.formats.pdparams import read_pdparams
-from paddlenlp_ext.weights.formats.safe_tensors import read_metadata, read_safetensors
+from paddlenlp_ext.weights.formats.pdparams import read_pdparams, write_pdparams
+from paddlenlp_ext.weights.formats.safe_tensors import (
+    read_metadata,
+    read_safetensors,
+    write_safetensors,
+)
 from paddlenlp_ext.weights.formats.torch_files import read_torch
 
 Array = NDArray[Any]
-Layout = Literal["huggingface", "paddle"]
+Format = Literal["huggingface", "paddle"]  # whose names and layout
+
+
+@dataclass(frozen=True)
+class Written:
+    """What is written in a format, for the library that has it.
+
+    Attributes:
+        name: Of the weight file.
+        write: Writes it.
+        out_in: Whether the weights of linear layers are [out, in], as in PyTorch, or [in, out].
+    """
+
+    name: str
+    write: Callable[[Path, Mapping[str, Array]], None]
+    out_in: bool
+
+
+FORMATS: Mapping[Format, Written] = {
+    "paddle": Written("model_state.pdparams", write_pdparams, out_in=False),
+    "huggingface": Written(
+        "model.safetensors", partial(write_safetensors, metadata={"format": "pt"}), out_in=True
+    ),
+}
 
 # Where both kinds lie in one folder, the one that cannot hold code is read.
 WEIGHT_FILES = (
@@ -27,12 +56,13 @@ WEIGHT_FILES = (
     "pytorch_model.bin.index.json",
 )
 INDEX_SUFFIX = ".index.json"
-_READERS: dict[str, Callable[[Path], dict[str, Array]]] = {
-    ".safetensors": read_safetensors,
-    ".pdparams": read_pdparams,
-    ".bin": read_torch,
-    ".pt": read_torch,
-    ".pth": read_torch,
+# What reads files of each kind, and their format; that of .safetensors is in the file.
+_READERS: dict[str, tuple[Callable[[Path], dict[str, Array]], Format]] = {
+    ".safetensors": (read_safetensors, "huggingface"),
+    ".pdparams": (read_pdparams, "paddle"),
+    ".bin": (read_torch, "huggingface"),
+    ".pt": (read_torch, "huggingface"),
+    ".pth": (read_torch, "huggingface"),
 }
 
 
@@ -50,9 +80,9 @@ def read_weights(path: Path) -> dict[str, Array]:
     """
     path = find_weights(path)
     if not path.name.endswith(INDEX_SUFFIX):
-        read = _READERS.get(path.suffix)
-        if read is None:
+        if path.suffix not in _READERS:
             raise WeightsError(f"{path}: expected a file ending with {', '.join(_READERS)}")
+        read, _ = _READERS[path.suffix]
         return read(path)
     weight_map = read_index(path)
     tensors: dict[str, Array] = {}
@@ -83,8 +113,8 @@ def find_weights(path: Path) -> Path:
     raise WeightsError(f"{path}: holds no weights, expected one of {', '.join(WEIGHT_FILES)}")
 
 
-def layout_of(path: Path) -> Layout:
-    """Tell whose names and layout a file has.
+def format_of(path: Path) -> Format:
+    """Return whose names and layout a file has.
 
     PaddleNLP writes .safetensors too, with Paddle's names and layout, and says so in the header.
 
@@ -94,11 +124,12 @@ def layout_of(path: Path) -> Layout:
     path = find_weights(path)
     if path.name.endswith(INDEX_SUFFIX):
         path = path.parent / min(read_index(path).values())
-    if path.suffix == ".safetensors":
-        paddle = read_metadata(path).get("format") in ("np", "pd")
-    else:
-        paddle = path.suffix == ".pdparams"
-    return "paddle" if paddle else "huggingface"
+    if path.suffix == ".safetensors" and read_metadata(path).get("format") in ("np", "pd"):
+        return "paddle"
+    if path.suffix not in _READERS:
+        return "huggingface"
+    _, found = _READERS[path.suffix]
+    return found
 
 
 def read_index(path: Path) -> dict[str, str]:

@@ -11,16 +11,15 @@ from paddlenlp_ext.errors import WeightsError
 from paddlenlp_ext.files.disk import replace_file
 from paddlenlp_ext.files.sources import Source, resolve
 from paddlenlp_ext.weights.files import (
+    FORMATS,
     INDEX_SUFFIX,
     WEIGHT_FILES,
     Array,
-    Layout,
-    layout_of,
+    Format,
+    format_of,
     read_index,
     read_weights,
 )
-from paddlenlp_ext.weights.formats.pdparams import write_pdparams
-from paddlenlp_ext.weights.formats.safe_tensors import write_safetensors
 
 CONFIG = "config.json"
 OLD_CONFIG = "model_config.json"  # PaddleNLP before 2.5
@@ -51,7 +50,7 @@ def read_config(source: str | Path | Source) -> dict[str, Any]:
     return values
 
 
-def read_model(source: str | Path | Source) -> tuple[dict[str, Array], Layout]:
+def read_model(source: str | Path | Source) -> tuple[dict[str, Array], Format]:
     """Read the weights of a folder, a preset or a repository.
 
     Returns:
@@ -65,25 +64,25 @@ def read_model(source: str | Path | Source) -> tuple[dict[str, Array], Layout]:
     if path.name.endswith(INDEX_SUFFIX):
         for shard in sorted({*read_index(path).values()}):
             source.fetch(shard)
-    return read_weights(path), layout_of(path)
+    return read_weights(path), format_of(path)
 
 
 def write_model(
-    folder: Path, tensors: Mapping[str, Array], config: Mapping[str, Any], layout: Layout
+    folder: Path, tensors: Mapping[str, Array], config: Mapping[str, Any], format: Format
 ) -> None:
     """Write a folder that PaddleNLP 2.8 or transformers 4 loads.
 
     Args:
         folder: Where to; made if it is not there. Files of the same names are replaced.
-        tensors: Names and layout of that format.
+        tensors: By name.
         config: What `config.json` will hold.
-        layout: Whose format.
+        format: Whose names and layout the tensors have.
 
     Raises:
         WeightsError: The files cannot be written, or the folder has weights of another format that
             `read_model` would read in their place.
     """
-    name = "model_state.pdparams" if layout == "paddle" else "model.safetensors"
+    name = FORMATS[format].name
     earlier = WEIGHT_FILES[: WEIGHT_FILES.index(name)]
     if hidden_by := [other for other in earlier if (folder / other).exists()]:
         raise WeightsError(
@@ -97,10 +96,7 @@ def write_model(
     with replace_file(folder / CONFIG) as temporary:
         text = json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False)
         temporary.write_text(text + "\n", encoding="utf-8")
-    if layout == "paddle":
-        write_pdparams(folder / name, tensors)
-    else:
-        write_safetensors(folder / name, tensors, {"format": "pt"})
+    FORMATS[format].write(folder / name, tensors)
 
 
 def flatten_config(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -77,8 +77,8 @@ class NameTable:
             Both names as in a model with a head, theirs outside the bare model.
         aliases: As `tied`, but never written: older names, and what Hugging Face leaves out.
         ignored: Their buffers that hold nothing learned, written as in the bare model.
-        counted: Their buffers that count the rows of one of our tensors (positions): dropped on
-            reading, made again on export. Theirs to ours, both as in the bare model.
+        position_buffers: Their buffers 0, 1, 2, … with a number for each row of one of our tensors:
+            dropped on reading, made again on export. Theirs to ours, both as in the bare model.
 
     Raises:
         ValueError: Two rows have the same name on one side, so the table is no bijection.
@@ -93,7 +93,7 @@ class NameTable:
         tied: Mapping[str, str] | None = None,
         aliases: Mapping[str, str] | None = None,
         ignored: Iterable[str] = (),
-        counted: Mapping[str, str] | None = None,
+        position_buffers: Mapping[str, str] | None = None,
     ) -> None:
         if not prefix.endswith("."):
             raise ValueError(f"a prefix ends with a dot, got {prefix!r}")
@@ -101,8 +101,8 @@ class NameTable:
         self._tied = dict(tied or {})
         self._aliases = dict(aliases or {})
         self._repeats = self._tied | self._aliases
-        self._counted = dict(counted or {})
-        self._ignored = frozenset(ignored) | self._counted.keys()
+        self._position_buffers = dict(position_buffers or {})
+        self._ignored = frozenset(ignored) | self._position_buffers.keys()
         self._rows = _rows(rows)
         self._heads = _rows(heads)
         bare = [pair for row in self._rows for pair in row.tensors()]
@@ -140,7 +140,7 @@ class NameTable:
             tied=self._tied,
             aliases=self._aliases,
             ignored=self._ignored,
-            counted=self._counted,
+            position_buffers=self._position_buffers,
         )
 
     def to_ours(self, names: Iterable[str], *, bare: bool = False) -> Renaming:
@@ -216,19 +216,19 @@ class NameTable:
             and (not repeated.startswith(BACKBONE) or _module(theirs) in modules)
         }
 
-    def counted_in(self, names: Iterable[str]) -> dict[str, str]:
+    def position_buffers_in(self, names: Iterable[str]) -> dict[str, str]:
         """Return the buffers that a file of this model holds too: theirs to what they count."""
         ours = set(names)
         theirs_begin, ours_begin = ("", "") if self.is_bare(ours) else (self.prefix, BACKBONE)
-        counted = {theirs_begin + k: ours_begin + v for k, v in self._counted.items()}
-        return {theirs: rows for theirs, rows in counted.items() if rows in ours}
+        buffers = {theirs_begin + k: ours_begin + v for k, v in self._position_buffers.items()}
+        return {theirs: rows for theirs, rows in buffers.items() if rows in ours}
 
     def is_bare(self, names: Iterable[str]) -> bool:
-        """Tell whether these names of ours are a bare model's."""
+        """Return whether these names of ours are a bare model's."""
         return any(_translate(self._bare_to_theirs, name) is not None for name in names)
 
     def is_column(self, ours: str) -> bool:
-        """Tell whether theirs has one more axis, of length one, at the end."""
+        """Return whether theirs has one more axis, of length one, at the end."""
         pattern, _ = _split(ours)
         return pattern in self._columns
 
@@ -257,7 +257,7 @@ class NameTable:
         if both:
             raise ValueError(f"{', '.join(sorted(both))}: two meanings for one name")
         lost = set(self._repeats.values()) - self._full_to_theirs.keys()
-        lost |= set(self._counted.values()) - self._bare_to_theirs.keys()
+        lost |= set(self._position_buffers.values()) - self._bare_to_theirs.keys()
         if lost:
             raise ValueError(f"{', '.join(sorted(lost))}: repeated, but no row has it")
 

@@ -144,7 +144,7 @@ def export_state(
             laid_out[ours] = array
     exported = {theirs: laid_out[ours] for ours, theirs in table.to_theirs(state).items()}
     exported |= {theirs: laid_out[ours] for theirs, ours in table.tied_to(state).items()}
-    for theirs, ours in table.counted_in(state).items():
+    for theirs, ours in table.position_buffers_in(state).items():
         exported[theirs] = np.arange(len(state[ours]), dtype=np.int64)[np.newaxis]
     return exported
 
@@ -163,27 +163,26 @@ def require_fit(report: LoadReport, source: str, may_be_new: Callable[[str], boo
     lost = tuple(name for name in report.missing if not may_be_new(name))
     if lost or report.mismatched:
         wrong = LoadReport(lost, report.unexpected if lost else (), report.mismatched)
-        said = _of_nets(wrong, source) or (
+        said = _of_nets(wrong) or (
             f"does not fit the model; {wrong.describe(MOST)}; "
             "take the model class and the config.json that the weights were made with"
         )
         raise WeightsError(f"{source}: {said}")
 
 
-def _of_nets(wrong: LoadReport, source: str) -> str:
+def _of_nets(wrong: LoadReport) -> str:
     """Say that a file holds two nets and one was wanted, or the other way round; else nothing."""
     found = {name.partition(".")[0] + "." for name in wrong.unexpected} & {*NETS}
     if found and not any(name.startswith(NETS) for name in wrong.missing):
         return (
-            "is a checkpoint of pretraining, with a generator and a discriminator; run "
-            f"examples/language_model/convbert/get_ft_model.py --model_dir {source}, and give the "
-            "discriminator's folder, which it names"
+            "is a checkpoint of pretraining, with a generator and a discriminator; take them out "
+            "with get_ft_model.py, and give the discriminator's folder, which it names"
         )
     if wrong.missing and not found and all(name.startswith(NETS) for name in wrong.missing):
         return (
             "holds a single model, and pretraining by replaced tokens has a generator and a "
-            "discriminator; give a checkpoint of run_pretrain.py (model_<step>.pdparams), or a "
-            "preset's name to begin anew; run_glue.py takes this folder as it is"
+            "discriminator; give a checkpoint of it (model_<step>.pdparams), or a preset's name to "
+            "begin with new weights; for fine-tuning this folder is fit as it is"
         )
     return ""
 

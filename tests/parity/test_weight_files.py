@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from paddlenlp_ext.weights.files import layout_of, read_weights
+from paddlenlp_ext.weights.files import format_of, read_weights
 from paddlenlp_ext.weights.formats.safe_tensors import write_safetensors
 from paddlenlp_ext.weights.formats.torch_files import read_torch
 
@@ -78,7 +78,7 @@ def test_transformers_folders(safe: bool, shard: str, dtype: str, tmp_path: Path
     if safe:  # without what is tied
         del expected["cls.predictions.decoder.weight"], expected["cls.predictions.decoder.bias"]
     assert_same(read_weights(tmp_path), expected)
-    assert layout_of(tmp_path) == "huggingface"
+    assert format_of(tmp_path) == "huggingface"
 
 
 def test_transformers_reads_our_safetensors(tmp_path: Path) -> None:

@@ -210,7 +210,7 @@ def test_from_pretraining_to_fine_tuning(
         script_of(FOLDER / "run_glue.py").main([*fine_tuning, str(checkpoint)])
     with refused(r"a single model.*; give a checkpoint of run_pretrain"):
         script_of(FOLDER / "get_ft_model.py").main(["--model_dir", str(folder)])
-    with refused(r"a single model.*, or a preset's name to begin anew"):
+    with refused(r"a single model.*, or a preset's name to begin with new weights"):
         main(folder, corpus, tmp_path / "other", model_type="electra", max_steps=1)
     # The checkpoint is as whole as it was: it can still be continued from.
     main(models["electra"], corpus, tmp_path / "run", model_type="electra", max_steps=1,

@@ -10,8 +10,8 @@ import pytest
 
 from paddlenlp_ext.errors import WeightsError
 from paddlenlp_ext.files import disk
-from paddlenlp_ext.files.disk import forget, map_file, on_disk, replace_file
-from paddlenlp_ext.weights.files import layout_of, read_index, read_weights
+from paddlenlp_ext.files.disk import map_file, release_pages, replace_file, spill_to_disk
+from paddlenlp_ext.weights.files import format_of, read_index, read_weights
 from paddlenlp_ext.weights.formats.pdparams import write_pdparams
 from paddlenlp_ext.weights.formats.safe_tensors import write_safetensors
 from tests.weights.arrays import Arrays, assert_equal
@@ -60,7 +60,7 @@ def test_reads_shards_by_index_and_by_folder(kind: str, tmp_path: Path) -> None:
     index = write_shards(tmp_path, *how)
     for path in (index, tmp_path):
         assert_equal(read_weights(path), WHOLE)
-        assert layout_of(path) == layout
+        assert format_of(path) == layout
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin", "model_state.pdparams"])
@@ -80,7 +80,7 @@ def test_safetensors_say_whose_layout_they_have(
     # PaddleNLP's save_pretrained(safe_serialization=True) writes format=np, with Paddle's names.
     path = tmp_path / "model.safetensors"
     write_safetensors(path, WHOLE, {"format": note} if note else None)
-    assert layout_of(tmp_path) == layout
+    assert format_of(tmp_path) == layout
 
 
 @pytest.mark.parametrize(
@@ -199,19 +199,19 @@ def test_forgotten_arrays_take_no_memory(name: str, tmp_path: Path) -> None:
     before = mapped()
     total = array.sum()
     assert mapped() - before > 15_000
-    forget(array)
+    release_pages(array)
     assert mapped() - before < 5_000
     assert array.sum() == total
-    forget(np.ones(3))  # of no file
+    release_pages(np.ones(3))  # of no file
 
 
 def test_what_is_kept_on_disk_can_be_changed_and_leaves_no_file(tmp_path):
     array = np.arange(35, dtype="f4").reshape(7, 5)
-    kept = on_disk(array.T, tmp_path)
+    kept = spill_to_disk(array.T, tmp_path)
     assert list(tmp_path.iterdir()) == []
     np.testing.assert_array_equal(kept, array.T)
     kept[2] *= 2
-    forget(kept)
+    release_pages(kept)
     array[:, 2] *= 2
     np.testing.assert_array_equal(kept, array.T)
 
@@ -219,4 +219,4 @@ def test_what_is_kept_on_disk_can_be_changed_and_leaves_no_file(tmp_path):
 def test_a_full_disk_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(disk.tempfile, "TemporaryFile", lambda dir: open("/dev/full", "wb+"))  # noqa: SIM115
     with pytest.raises(WeightsError, match=r"cannot be written: No space left.*bytes are free"):
-        on_disk(np.ones((300, 70), "f4"), tmp_path)
+        spill_to_disk(np.ones((300, 70), "f4"), tmp_path)

@@ -188,7 +188,7 @@ def test_two_nets_in_the_place_of_one_and_the_other_way_round() -> None:
     one = ("encoder.embeddings.weight",)
     both = refusal(LoadReport(one, nets))
     assert "a checkpoint of pretraining, with a generator and a discriminator" in both
-    assert "get_ft_model.py --model_dir folder, and give the discriminator's folder" in both
+    assert "with get_ft_model.py, and give the discriminator's folder" in both
     single = refusal(LoadReport(nets, one))
     assert "holds a single model" in single
     assert "give a checkpoint of run_pretrain.py" in single

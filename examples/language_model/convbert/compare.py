@@ -105,15 +105,15 @@ def compare(name: str) -> float:
     with tempfile.TemporaryDirectory() as temporary:
         source = name
         try:
-            layout = files.layout_of(resolve(name).fetch(*files.WEIGHT_FILES))
+            format = files.format_of(resolve(name).fetch(*files.WEIGHT_FILES))
         except UserError:
             if not find_preset(name):
                 raise
-            source, layout = temporary, "huggingface"
+            source, format = temporary, "huggingface"
             make_random(name, Path(temporary))
         batch = tokens(source, random=source != name)
-        ours = run_ours(source, batch, Path(temporary) if layout == "paddle" else None)
-        folder = Path(temporary) if layout == "paddle" else local_folder(source)
+        ours = run_ours(source, batch, Path(temporary) if format == "paddle" else None)
+        folder = Path(temporary) if format == "paddle" else local_folder(source)
         theirs = run_theirs(folder, batch)
     preset = find_preset(name)
     print(f"huggingface {(preset and preset.repository) or name} vs paddle {name}")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from paddlenlp_ext import cli
 from paddlenlp_ext.errors import UserError
-from paddlenlp_ext.files.sources import resolve
+from paddlenlp_ext.files.sources import Source, resolve
 from paddlenlp_ext.process import runtime
 from paddlenlp_ext.weights import files, folders
 from paddlenlp_ext.weights.states import MOST
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from paddlenlp_ext.models.base import Model
     from paddlenlp_ext.tokenizers.base import Tokenizer
 
-WRITTEN = {"paddle": "model_state.pdparams", "huggingface": "model.safetensors"}
-
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
@@ -34,7 +32,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("--input_dir", help="folder with a model, a preset, or a repository of the Hub")
     add("--output_dir", help="where the converted model goes")
-    add("--to", choices=tuple(WRITTEN), help="format to write; default: the other one")
+    add("--to", choices=tuple(files.FORMATS), help="format to write; default: the other one")
     add("--model_class", help="class to load with (BertForPreTraining); default: as config.json")
     page = parser.add_argument_group("the original's flags, for files in model folders")
     page.add_argument("--pytorch_checkpoint_path", type=Path, help="…/pytorch_model.bin")
@@ -56,12 +54,14 @@ def main(argv: Sequence[str] | None = None) -> Path:
     args = parse_args(argv)
     runtime.tune()
     runtime.import_paddle()
-    source, output = args.input_dir, Path(args.output_dir)
-    weights = resolve(source).fetch(*files.WEIGHT_FILES)
-    to = args.to or ("paddle" if files.layout_of(weights) == "huggingface" else "huggingface")
-    check_paths(args, weights, output / WRITTEN[to])
+    source, output = resolve(args.input_dir), Path(args.output_dir)
+    weights = source.fetch(*files.WEIGHT_FILES)
+    format = files.format_of(weights)
+    to = args.to or next(other for other in files.FORMATS if other != format)
+    written = output / files.FORMATS[to].name
+    check_paths(args, weights, written)
     tokenizer = load_tokenizer(source)
-    model = choose_class(source, files.layout_of(weights), args.model_class).from_pretrained(source)
+    model = choose_class(source, format, args.model_class).from_pretrained(source)
     report = model.load_report
     assert report is not None
     if report.missing or report.mismatched:
@@ -70,24 +70,24 @@ def main(argv: Sequence[str] | None = None) -> Path:
             "another --model_class"
         )
     model.save_pretrained(output, format=to)
-    print(f"{weights} -> {output / WRITTEN[to]}")
+    print(f"{weights} -> {written}")
     print(f"{type(model).__name__}, {sum(p.size for p in model.parameters()):,} parameters")
     if report.unexpected:
         print(f"left out, since {type(model).__name__} has no place for it: {report.describe()}")
     if tokenizer is not None:
-        written = tokenizer.save_pretrained(output)
-        print(f"{type(tokenizer).__name__}: {', '.join(path.name for path in written)}")
+        saved = tokenizer.save_pretrained(output)
+        print(f"{type(tokenizer).__name__}: {', '.join(path.name for path in saved)}")
     else:
         print(f"no tokenizer: {source} has no vocabulary")
-    return output / WRITTEN[to]
+    return written
 
 
-def load_tokenizer(source: str) -> Tokenizer | None:
+def load_tokenizer(source: Source) -> Tokenizer | None:
     """Load the tokenizer, whose files both formats share; none if the model comes without one."""
     from paddlenlp_ext.tokenizers import auto
 
     tokenizer_class = auto.class_of(source)
-    if all(resolve(source).find(name) for name in tokenizer_class.vocab_files):
+    if all(source.find(name) for name in tokenizer_class.vocab_files):
         return tokenizer_class.from_pretrained(source)
     return None
 
@@ -110,12 +110,12 @@ def check_paths(args: argparse.Namespace, weights: Path, written: Path) -> None:
         raise UserError(f"--output_dir {written.parent}: is the input's folder; give another one")
 
 
-def choose_class(source: str, layout: files.Layout, wanted: str | None) -> type[Model]:
+def choose_class(source: Source, format: files.Format, wanted: str | None) -> type[Model]:
     """Find the class of ours that a model folder was saved from.
 
     Args:
         source: Folder, preset or repository.
-        layout: Whose class names its config has.
+        format: Whose class names its config has.
         wanted: Name of a class of ours, in place of what the config says.
 
     Raises:
@@ -128,7 +128,7 @@ def choose_class(source: str, layout: files.Layout, wanted: str | None) -> type[
     module = import_module(f"paddlenlp_ext.models.{family}")
     named = {name: cls for name, cls in vars(module).items() if isinstance(cls, type)}
     ours = {name: cls for name, cls in named.items() if issubclass(cls, Model) and cls.names}
-    theirs = {cls.foreign_class_name(layout): cls for cls in ours.values()}
+    theirs = {cls.foreign_class_name(format): cls for cls in ours.values()}
     if wanted is None:
         saved = folders.read_config(source).get("architectures") or ()
         return next(

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paddlenlp_ext.errors import WeightsError
-from paddlenlp_ext.files.disk import forget, map_file, replace_file
+from paddlenlp_ext.files.disk import map_file, release_pages, replace_file
 from paddlenlp_ext.weights.formats.pickles import Unbuilt, Unpickler, is_name
 
 Array = NDArray[Any]
@@ -87,7 +87,7 @@ def write_pdparams(path: Path, tensors: Mapping[str, Array]) -> None:
         for name, array in tensors.items():
             file.write(_text(name))
             _write_array(file, array)
-            forget(array)
+            release_pages(array)
         file.write(_text(NAME_TABLE) + b"}(")
         for name in tensors:
             file.write(_text(name) * 2)

@@ -43,12 +43,12 @@ _TUPLES = {0x85: 1, 0x86: 2, 0x87: 3}
 
 
 def is_name(name: object) -> bool:
-    """Tell whether a tensor can be called so; messages hold its name."""
+    """Return whether a tensor can be called so; messages hold its name."""
     return type(name) is str and len(name) <= MAX_NAME
 
 
 class Unbuilt(ABC):
-    """What an allowed function returns when the pickle tells the rest with a BUILD."""
+    """What an allowed function returns when the pickle gives the rest with a BUILD."""
 
     @abstractmethod
     def build(self, state: object) -> object:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from paddlenlp_ext.errors import WeightsError
-from paddlenlp_ext.files.disk import forget, map_file, replace_file
+from paddlenlp_ext.files.disk import map_file, release_pages, replace_file
 from paddlenlp_ext.weights.formats.pdparams import view_array, widen_bfloat16
 
 Array = NDArray[Any]
@@ -157,7 +157,7 @@ def write_safetensors(
             for block in array.blocks() if isinstance(array, SparseRows) else [array]:
                 little = np.asarray(block, block.dtype.newbyteorder("<"), order="C")
                 file.write(little.reshape(-1).view(np.uint8).data)
-                forget(block)
+                release_pages(block)
 
 
 def _open(path: Path) -> tuple[dict[str, Any], memoryview]:

@@ -166,7 +166,7 @@ def _zip_entries(path: Path, data: memoryview) -> dict[str, memoryview]:
 
 
 def _directory_size(path: Path, data: memoryview) -> int:
-    """Return the bytes of the list of entries, as the end of the file tells them.
+    """Return the bytes of the list of entries, as the end of the file gives them.
 
     `ZipFile` makes an object of each entry before anyone can look at their number.
     """
