@@ -10,8 +10,11 @@ import pytest
 
 import paddlenlp_ext.transformers
 from paddlenlp_ext.presets.families import FAMILIES
+from tests.docs.test_readmes import READMES
 
 ROOT = Path(__file__).parents[2]
+SCRIPTS = ROOT / "examples/language_model"
+PAGES = [page for page in READMES if page.name != "CHANGELOG.md"]
 CODE = re.compile(r"`([^`\n]+)`")
 # Classes behind the columns of the README's first table.
 HEADS = (
@@ -61,14 +64,13 @@ def test_reading_order_draws_files_that_there_are() -> None:
         assert (ROOT / f"paddlenlp_ext/{path}.py").is_file(), path
 
 
-@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "README.md", "README_zh.md"])
-def test_paths_lead_somewhere(page: str) -> None:
-    words = CODE.findall((ROOT / page).read_text("utf-8"))
-    paths = [
-        word for word in words if re.match(r"(paddlenlp_ext|tests|docs|examples)/[\w/.]+$", word)
-    ]
-    assert paths
-    assert [path for path in paths if not (ROOT / path).exists()] == []
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_that_pages_name_are_there(page: Path) -> None:
+    """From the root, the package, a folder of scripts or the page's own."""
+    places = [ROOT, ROOT / "paddlenlp_ext", SCRIPTS, *SCRIPTS.iterdir(), page.parent]
+    for word in CODE.findall(page.read_text("utf-8")):
+        if re.fullmatch(r"[\w/.-]+\.py|(?:paddlenlp_ext|tests|docs|benchmarks)/[\w/.-]+", word):
+            assert any((place / word).exists() for place in places), word
 
 
 @pytest.mark.parametrize("page", ["README.md", "README_zh.md"])
