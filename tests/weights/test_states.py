@@ -191,6 +191,6 @@ def test_two_nets_in_the_place_of_one_and_the_other_way_round() -> None:
     assert "with get_ft_model.py, and give the discriminator's folder" in both
     single = refusal(LoadReport(nets, one))
     assert "holds a single model" in single
-    assert "give a checkpoint of run_pretrain.py" in single
+    assert "give a checkpoint of it (model_<step>.pdparams)" in single
     assert len(max(both, single)) < 350
     assert "does not fit the model" in refusal(LoadReport(nets, nets[:1]))
