@@ -55,7 +55,6 @@ def test_importing_the_package_is_quick() -> None:
 IMPORT_ALL = """
 import os, pkgutil, sys
 from importlib import import_module
-import paddle  # which sets OMP_NUM_THREADS
 import paddlenlp_ext
 from paddlenlp_ext.process import runtime
 before, set_in_malloc = dict(os.environ), []
@@ -63,8 +62,9 @@ runtime._mallopt = lambda: lambda *setting: set_in_malloc.append(setting)
 for module in pkgutil.walk_packages(paddlenlp_ext.__path__, "paddlenlp_ext."):
     if not module.name.endswith("__main__"):
         import_module(module.name)
-assert "paddlenlp_ext.models.bert" in sys.modules
-print(set(os.environ.items()) ^ set(before.items()), set_in_malloc)
+assert {"paddlenlp_ext.models.bert", "paddle"} <= set(sys.modules)
+changed = {name for name, _ in os.environ.items() ^ before.items()}
+print(changed - {"OMP_NUM_THREADS", "CUSTOM_DEVICE_ROOT"}, set_in_malloc)  # these Paddle sets
 """
 ASK = """
 import os
