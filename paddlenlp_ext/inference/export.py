@@ -5,7 +5,7 @@
     export_onnx(model, "served")  # served/inference.onnx
 
 The exported program takes `input_ids`, `token_type_ids` (where the model has them) and
-`attention_mask`, int64 [B, L] each, of any size, and answers the logits. What a call checks before
+`attention_mask`, int64 [B, L] each, of any size, and returns the logits. What a call checks before
 it computes is not exported: texts must be no longer than the model's positions.
 """
 
@@ -32,7 +32,7 @@ def export_logits(model: Model, folder: str | Path) -> Path:
     """Write the program that computes a model's logits, and its weights.
 
     Args:
-        model: Of a class whose answer has `.logits`.
+        model: Of a class whose output has `.logits`.
         folder: For the files; made if it is not there.
 
     Returns:
@@ -56,7 +56,7 @@ def export_onnx(model: Model, folder: str | Path) -> Path:
     """Write the program that computes a model's logits, with its weights, as one ONNX file.
 
     Args:
-        model: Of a class whose answer has `.logits`.
+        model: Of a class whose output has `.logits`.
         folder: For the file; made if it is not there.
 
     Returns:
@@ -88,7 +88,7 @@ def export_onnx(model: Model, folder: str | Path) -> Path:
 
 
 class _Logits(nn.Layer):
-    """A model with tensors alone as its arguments and answer, as a program has them."""
+    """A model with tensors alone as its arguments and output, as a program has them."""
 
     def __init__(self, model: Model, names: list[str]) -> None:
         super().__init__()

@@ -34,12 +34,12 @@ def family_of(name_or_folder: str | Path | Source) -> str:
 
 
 def base_class(family: str) -> type[Model]:
-    """The bare model of a family."""
+    """Return the bare model of a family."""
     return model_class(family, "Model")
 
 
 def model_class(family: str, task: str) -> type[Model]:
-    """The class of a family for a task.
+    """Return the class of a family for a task.
 
     Args:
         family: A key of `FAMILIES`.
@@ -61,9 +61,9 @@ class AutoConfig:
 
     @staticmethod
     def from_pretrained(name_or_folder: str | Path, **overrides: Any) -> ModelConfig:
-        """Read a preset's, folder's or repository's config; see `Model.read_config`."""
+        """Read a preset's, folder's or repository's config; see `ModelConfig.from_pretrained`."""
         source = resolve(name_or_folder)
-        return base_class(family_of(source)).read_config(source).replace(**overrides)
+        return base_class(family_of(source)).config_class.from_pretrained(source, **overrides)
 
 
 class AutoModel:
@@ -92,13 +92,13 @@ class AutoModelForMaskedLM(AutoModel):
 
 
 class AutoModelForCausalLM(AutoModel):
-    """As a decoder with a head that tells the next token."""
+    """As a decoder with a head that predicts the next token."""
 
     task = "ForCausalLM"
 
 
 class AutoModelForNextSentencePrediction(AutoModel):
-    """With a head that tells whether one text follows another."""
+    """With a head that predicts whether one text follows another."""
 
     task = "ForNextSentencePrediction"
 

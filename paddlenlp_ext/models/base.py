@@ -24,7 +24,7 @@ from paddlenlp_ext.weights import folders
 from paddlenlp_ext.weights.files import FORMATS
 from paddlenlp_ext.weights.files import Format as Format  # the families' files take it from here
 from paddlenlp_ext.weights.formats.pdparams import widen_bfloat16
-from paddlenlp_ext.weights.names import NameTable
+from paddlenlp_ext.weights.names import BACKBONE, NameTable, collapse
 from paddlenlp_ext.weights.states import (
     Array,
     LoadReport,
@@ -60,8 +60,10 @@ class Model(nn.Layer):
     config_class: ClassVar[type[ModelConfig]] = ModelConfig
     presets: ClassVar[Mapping[str, ModelConfig]] = {}
     names: ClassVar[Mapping[Format, NameTable]] = {}
-    # Modules that weight files may lack: they then begin at random, with a warning.
+    # Modules that weight files may lack: they are then newly initialized, with a warning.
     optional_modules: ClassVar[tuple[str, ...]] = ("pooler.",)
+    # Whether the head is made by fine-tuning, so that nobody expects it in a checkpoint.
+    head_is_new: ClassVar[bool] = False
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -117,9 +119,9 @@ class Model(nn.Layer):
         """
         source = resolve(name_or_folder)
         config = cls.read_config(source)
-        config.replace(**config_overrides)  # a wrong one is told before the weights are fetched
+        config.replace(**config_overrides)  # a wrong one is refused before the weights are fetched
         tensors, format = folders.read_model(source)
-        config = config.fitted_to({name: array.shape for name, array in tensors.items()})
+        config = config.with_sizes_from(tensors)
         with _to_be_filled(_Zeros(tensors, source.name)):
             model = cls(config.replace(**config_overrides))
         model._fill(tensors, format, source.name)  # empties `tensors`
@@ -136,59 +138,54 @@ class Model(nn.Layer):
         source = resolve(name_or_folder)
         if source.preset and source.name in cls.presets:
             return cls.presets[source.name]
-        values = folders.read_config(source)
-        family = values.get("model_type", cls.config_class.model_type)
-        if family != cls.config_class.model_type:
-            raise UserError(
-                f"{source}: these are weights of a {family} model, and {cls.__name__} is of "
-                f"{cls.config_class.model_type}; take the classes of that family"
-            )
-        return cls.config_class.from_dict(values, origin=f"{source}/config.json")
+        return cls.config_class.from_pretrained(source)
 
     def _fill(self, tensors: dict[str, Array], format: Format, source: str) -> None:
         parameters = dict(self.named_parameters())
-        stand_ins = self._all_stand_ins(format)  # a file may hold these, and need not
-        shapes = {name: tuple(value.shape) for name, value in (stand_ins | parameters).items()}
+        placeholders = self._all_placeholders(format)  # a file may hold these, and need not
+        shapes = {name: tuple(value.shape) for name, value in (placeholders | parameters).items()}
         transposed = self.linear_weights() if FORMATS[format].out_in else ()
         state, report = load_state(tensors, self.names[format], shapes, transposed)
         missing = tuple(name for name in report.missing if name in parameters)
-        self._accept(replace(report, missing=missing), source)
+        self._check_load_report(replace(report, missing=missing), source)
         new = parameters.keys() - state.keys()
-        tensors.clear()  # from here on, what has been copied is let go
+        tensors.clear()  # from here on, what has been copied is freed
         for name in parameters.keys() - new:
             fill(parameters[name], state.pop(name))
         for path, layer in self.named_sublayers():
             if any(f"{path}.{name}" in new for name, _ in layer.named_parameters("", False)):
                 self._initialize_layer(layer)
 
-    def _accept(self, report: LoadReport, source: str) -> None:
-        """Warn of new heads, refuse holes; a head of another width counts as new."""
-        encoder_prefix = (
-            "" if self.names["huggingface"].is_bare(self._parameter_names()) else "backbone."
-        )
+    def _check_load_report(self, report: LoadReport, source: str) -> None:
+        """Say what is new, refuse holes; a head of another width counts as new."""
+        prefix = "" if self.names["huggingface"].is_bare(self._parameter_names()) else BACKBONE
+
+        def is_of_head(name: str) -> bool:
+            return not name.startswith(prefix)
 
         def may_be_new(name: str) -> bool:
-            inner = name.removeprefix(encoder_prefix)
-            in_head = bool(encoder_prefix) and not name.startswith(encoder_prefix)
-            return in_head or inner.startswith(self.optional_modules)
+            inner = name.removeprefix(prefix)
+            return is_of_head(name) or inner.startswith(self.optional_modules)
 
-        fatal = LoadReport(
-            report.missing,
-            report.unexpected,
-            tuple(row for row in report.mismatched if not may_be_new(row[0])),
-        )
-        require_fit(fatal, source, may_be_new)
+        fatal = tuple(row for row in report.mismatched if not may_be_new(row[0]))
+        require_fit(replace(report, mismatched=fatal, differing=()), source, may_be_new)
         self.load_report = report
-        told = {
-            "these weights begin at random": replace(report, unexpected=(), differing=()),
-            "these of the file are not used": replace(report, missing=(), mismatched=()),
-        }
-        parts = [
-            f"{what}: {part.describe()}" for what, part in told.items() if part != LoadReport()
-        ]
-        if parts:
-            level = logging.WARNING if report.missing or report.mismatched else logging.INFO
-            logger.log(level, "%s: %s", source, "; ".join(parts))
+        head = {name for name in self._parameter_names() if is_of_head(name)}
+        expected = self.head_is_new and head == {*report.missing} and not report.mismatched
+        is_new = bool(report.missing or report.mismatched)
+        said = []
+        if report.missing:
+            names = collapse(report.missing)
+            said.append(f"newly initialized, not in the checkpoint: {names}")
+        for what, part in (
+            ("newly initialized", LoadReport(mismatched=report.mismatched)),
+            ("not used", replace(report, missing=(), mismatched=())),
+        ):
+            if part != LoadReport():
+                said.append(f"{what}, {part.describe()}")
+        if said:
+            level = logging.WARNING if is_new and not expected else logging.INFO
+            logger.log(level, "%s: %s", source, "; ".join(said))
 
     # ---- saving ----------------------------------------------------------------------------
 
@@ -205,30 +202,30 @@ class Model(nn.Layer):
         """
         transposed = self.linear_weights() if FORMATS[format].out_in else ()
         state = {name: _as_float32(array) for name, array in whole_parameters(self).items()}
-        state |= self._all_stand_ins(format)
+        state |= self._all_placeholders(format)
         tensors = export_state(state, self.names[format], transposed)
         config = {"architectures": [self.foreign_class_name(format)], **self.config.to_dict()}
         folders.write_model(Path(folder), tensors, config, format)
 
     @classmethod
     def foreign_class_name(cls, format: Format) -> str:
-        """Name of this class in the library that has the format."""
+        """Return the name of this class in the library that has the format."""
         return cls.__name__
 
-    def stand_ins(self, format: Format) -> dict[str, Array]:
-        """Tensors under our names that this model lacks and the library of the format needs."""
+    def placeholder_weights(self, format: Format) -> dict[str, Array]:
+        """Return tensors, by our names, that this model lacks and the format's library needs."""
         return {}
 
-    def _all_stand_ins(self, format: Format) -> dict[str, Array]:
+    def _all_placeholders(self, format: Format) -> dict[str, Array]:
         return {
             f"{path}.{name}".lstrip("."): array
             for path, layer in self.named_sublayers(include_self=True)
             if isinstance(layer, Model)
-            for name, array in layer.stand_ins(format).items()
+            for name, array in layer.placeholder_weights(format).items()
         }
 
     def linear_weights(self) -> set[str]:
-        """Names of the weights that PyTorch keeps as [out, in] and Paddle as [in, out]."""
+        """Name the weights that PyTorch keeps as [out, in] and Paddle as [in, out]."""
         return {
             f"{path}.weight"
             for path, layer in self.named_sublayers()
@@ -238,11 +235,11 @@ class Model(nn.Layer):
     # ---- vocabulary and memory ---------------------------------------------------------------
 
     def get_input_embeddings(self) -> nn.Embedding:
-        """The word table."""
+        """Return the word embeddings."""
         raise NotImplementedError
 
     def resize_token_embeddings(self, vocab_size: int) -> None:
-        """Give the word table, and what scores words, another number of rows.
+        """Give the word embeddings, and what scores words, another number of rows.
 
         Args:
             vocab_size: New `V`; added rows are drawn at random, rows beyond it are cut off.
@@ -261,7 +258,7 @@ class Model(nn.Layer):
         table._num_embeddings = rows
 
     def _resized(self, parameter: Tensor, rows: int) -> Tensor:
-        """A parameter with another first axis; new rows normal, new entries of a bias zero."""
+        """Give a parameter another first axis; new rows normal, new entries of a bias zero."""
         kept = min(rows, parameter.shape[0])
         is_bias = parameter.ndim == 1
         grown = self.create_parameter([rows, *parameter.shape[1:]], is_bias=is_bias)

@@ -191,7 +191,7 @@ class BertForCausalLM(ForCausalLM):
 
 
 class BertForNextSentencePrediction(ForNextSentencePrediction):
-    """BERT that tells whether the second text follows the first."""
+    """BERT that predicts whether the second text follows the first."""
 
     backbone_class = BertModel
 

@@ -5,11 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cache
 from numbers import Integral, Real
-from typing import Any, ClassVar, TypeVar
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, ClassVar, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from numpy.typing import NDArray
 
 from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.files.sources import Source, resolve
 from paddlenlp_ext.nn.encoder import ACTIVATIONS
+from paddlenlp_ext.presets.families import family_of_preset
+from paddlenlp_ext.weights import folders
 
 Config = TypeVar("Config", bound="ModelConfig")
 
@@ -28,16 +36,16 @@ class ModelConfig:
     """Fields that every family has; a family adds its own.
 
     Attributes:
-        hidden_dropout_prob: Dropped share of embeddings and of each sublayer's output.
-        attention_probs_dropout_prob: Dropped share of attention weights.
-        classifier_dropout: Dropped share before a classifier; `hidden_dropout_prob` if None.
+        hidden_dropout_prob: Dropout probability of embeddings and of each sublayer's output.
+        attention_probs_dropout_prob: Dropout probability of attention weights.
+        classifier_dropout: Dropout probability before a classifier; `hidden_dropout_prob` if None.
         initializer_range: Standard deviation of new weights.
-        pad_token_id: Token that stands for no token: not attended to if no mask is given.
+        pad_token_id: Padding token id; padding is not attended to if no mask is given.
         num_labels: Width of a classifier; 1 means regression.
         id2label: Name of each label; `LABEL_0`, … if None.
         problem_type: `regression`, `single_label_classification` or `multi_label_classification`;
-            told from `num_labels` and the type of the labels if None.
-        is_decoder: Each token sees the earlier ones only.
+            found from `num_labels` and the type of the labels if None.
+        is_decoder: Each token sees the preceding ones only.
         add_cross_attention: A decoder that also attends to another model's output.
     """
 
@@ -63,8 +71,10 @@ class ModelConfig:
     add_cross_attention: bool = False
 
     def __post_init__(self) -> None:
+        cls: Any = type(self)
+        hints = _hints(cls)
         for field in fields(self):
-            if problem := _problem(field.name, str(field.type), getattr(self, field.name)):
+            if problem := _problem(field.name, hints[field.name], getattr(self, field.name)):
                 raise UserError(problem)
         if self.hidden_size % self.num_attention_heads:
             raise UserError(
@@ -86,7 +96,7 @@ class ModelConfig:
 
     @property
     def head_dropout(self) -> float:
-        """Dropped share before a classifier."""
+        """Dropout probability before a classifier."""
         dropout = self.classifier_dropout
         return self.hidden_dropout_prob if dropout is None else dropout
 
@@ -96,6 +106,40 @@ class ModelConfig:
         if self.id2label is None:
             return tuple(f"LABEL_{index}" for index in range(self.num_labels))
         return tuple(self.id2label[index] for index in range(self.num_labels))
+
+    @classmethod
+    def from_pretrained(
+        cls: type[Config], name_or_folder: str | Path | Source, **overrides: Any
+    ) -> Config:
+        """Read the config of a preset, a folder or a repository of the Hugging Face Hub.
+
+        Args:
+            name_or_folder: Which.
+            overrides: Fields to change (`num_labels=3`).
+
+        Raises:
+            UserError: There is none, it is another family's, or a field has a wrong value.
+        """
+        source = resolve(name_or_folder)
+        if source.preset:
+            values, family = source.preset.config, family_of_preset(source.name)
+        else:
+            values = folders.read_config(source)
+            family = values.get("model_type", cls.model_type)
+        if family != cls.model_type:
+            raise UserError(
+                f"{source}: this is a {family} model, and {cls.__name__} is of {cls.model_type}; "
+                "take the classes of that family"
+            )
+        return cls.from_dict(values, origin=f"{source}/config.json").replace(**overrides)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write `config.json` into a folder, which is made if it is not there.
+
+        Raises:
+            WeightsError: It cannot be written.
+        """
+        folders.write_config(Path(folder), self.to_dict())
 
     @classmethod
     def from_dict(cls: type[Config], values: Mapping[str, Any], origin: str = "config") -> Config:
@@ -129,16 +173,16 @@ class ModelConfig:
         except UserError as error:
             raise UserError(f"{origin}: {error}") from None
 
-    def fitted_to(self: Config, shapes: Mapping[str, tuple[int, ...]]) -> Config:
-        """Correct what the tensors of a file know better than the config beside them.
+    def with_sizes_from(self: Config, weights: Mapping[str, NDArray[Any]]) -> Config:
+        """Correct what weights show otherwise than the config beside them says.
 
         Args:
-            shapes: Shape of each tensor, under the file's own name.
+            weights: The tensors of a file, under its own names.
         """
         return self
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything that `config.json` needs, readable by transformers and PaddleNLP too."""
+        """Return what `config.json` needs, readable by transformers and PaddleNLP too."""
         values = asdict(self)
         del values["num_labels"]  # both read it from the names
         names = self.label_names
@@ -147,7 +191,7 @@ class ModelConfig:
         return {"model_type": self.model_type, **values}
 
     def replace(self: Config, **changes: Any) -> Config:
-        """A copy with other values; `num_classes` and `dropout` are known under those names too.
+        """Return a copy with other values; `num_classes` and `dropout` are names of fields too.
 
         Raises:
             UserError: There is no field of that name.
@@ -182,20 +226,27 @@ def _label_names(labels: object) -> dict[int, str]:
     return names
 
 
-def _problem(name: str, annotation: str, value: Any) -> str | None:
+@cache
+def _hints(cls: Any) -> dict[str, Any]:
+    """Return the types of fields, which a file may write as types or as text."""
+    return get_type_hints(cls)
+
+
+def _problem(name: str, hint: Any, value: Any) -> str | None:
     """Say what is wrong with the value of a field; None if a model can be built with it."""
-    expected, _, alternative = annotation.partition(" | ")
-    if value is None and (alternative or name == "pool_act"):
+    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    if value is None and (NoneType in kinds or name == "pool_act"):
         return None
-    kind = Integral if expected == "int" else Real
-    is_number = isinstance(value, kind) and not isinstance(value, bool)
-    least, most = _range(name, expected)
-    if expected == "int":
-        fits = is_number and least <= value <= most
-        wanted = f"a whole number from {least:.0f} to {most:,.0f}"
-    elif expected == "float":
-        fits = is_number and least <= value <= most and value < math.inf
+    kind = next(kind for kind in kinds if kind is not NoneType)
+    kind = get_origin(kind) or kind
+    if kind in (int, float):
+        least, most = _range(name, kind)
+        is_number = isinstance(value, Integral if kind is int else Real)
+        fits = is_number and not isinstance(value, bool) and least <= value <= most
+        fits = fits and value < math.inf
         wanted = f"a number from {least:g}" + (f" to {most:g}" if math.isfinite(most) else "")
+        if kind is int:
+            wanted = f"a whole number from {least:.0f} to {most:,.0f}"
     elif name in ACTIVATION_FIELDS:
         fits = isinstance(value, str) and (value in ACTIVATIONS or not value)
         fits = fits and (bool(value) or name != "hidden_act")
@@ -203,14 +254,13 @@ def _problem(name: str, annotation: str, value: Any) -> str | None:
     elif name == "problem_type":
         fits, wanted = value in PROBLEM_TYPES, f"one of {', '.join(PROBLEM_TYPES)}"
     else:
-        of_type = {"str": str, "bool": bool}.get(expected, Mapping)
-        fits, wanted = isinstance(value, of_type), expected
+        fits, wanted = isinstance(value, kind), kind.__name__
     return None if fits else f"{name} must be {wanted}, not {_shown(value)}"
 
 
-def _range(name: str, expected: str) -> tuple[float, float]:
+def _range(name: str, kind: type) -> tuple[float, float]:
     """Return the least and the greatest value of a field that is a number."""
-    if expected == "int":
+    if kind is int:
         return (0 if name.endswith("_id") or name in _MAY_BE_0 else 1), MOST
     if "dropout" in name:
         return 0, 1

@@ -108,14 +108,14 @@ class ConvBertConfig(ReplacedTokensConfig):
         """Whether there is a convolution at all."""
         return self.num_attention_heads >= self.head_ratio or self.one_head_convolution
 
-    def fitted_to(self, shapes: Mapping[str, tuple[int, ...]]) -> ConvBertConfig:
-        """Tell from the weights of which form they are.
+    def with_sizes_from(self, weights: Mapping[str, Array]) -> ConvBertConfig:
+        """See from the weights of which form they are.
 
         PaddleNLP's config names a pooler, which its older weights do not hold; and it does not say
         that a model with one head has no convolution.
         """
-        convolves = any("conv_kernel_layer" in name for name in shapes)
-        pooled = any(name.endswith("pooler.dense.weight") for name in shapes)
+        convolves = any("conv_kernel_layer" in name for name in weights)
+        pooled = any(name.endswith("pooler.dense.weight") for name in weights)
         return self.replace(
             one_head_convolution=self.one_head_convolution and convolves,
             pool_act=self.pool_act if pooled else None,
@@ -199,8 +199,8 @@ class ConvBertModel(TransformerModel):
             std = self.config.initializer_range
             layer.weight.set_value(paddle.randn(layer.weight.shape) * std)
 
-    def stand_ins(self, format: Format) -> dict[str, Array]:
-        """PaddleNLP's pooler, which it would otherwise draw at random, as one that changes nothing.
+    def placeholder_weights(self, format: Format) -> dict[str, Array]:
+        """Return a pooler that changes nothing, for PaddleNLP, which would draw one at random.
 
         Together with `pool_act` None its classifiers read the first token, as ours do.
         """
@@ -288,7 +288,7 @@ class ConvBertForMaskedLM(Generator):
 
 
 class ConvBertDiscriminator(Discriminator):
-    """ConvBERT that tells which tokens were replaced."""
+    """ConvBERT that predicts which tokens were replaced."""
 
     backbone_class = ConvBertModel
 

@@ -207,7 +207,7 @@ class ElectraForCausalLM(ForCausalLM):
 
 
 class ElectraDiscriminator(Discriminator):
-    """ELECTRA that tells which tokens were replaced (transformers' ElectraForPreTraining)."""
+    """ELECTRA that predicts which tokens were replaced (transformers' ElectraForPreTraining)."""
 
     backbone_class = ElectraModel
 

@@ -232,7 +232,7 @@ class ErnieForCausalLM(ForCausalLM):
 
 
 class ErnieForNextSentencePrediction(ForNextSentencePrediction):
-    """ERNIE that tells whether the second text follows the first."""
+    """ERNIE that predicts whether the second text follows the first."""
 
     backbone_class = ErnieModel
 

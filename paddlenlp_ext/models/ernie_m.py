@@ -35,6 +35,7 @@ from paddlenlp_ext.nn.embeddings import Embeddings
 from paddlenlp_ext.nn.heads import Pooler
 from paddlenlp_ext.presets.ernie_m import ROWS
 from paddlenlp_ext.weights.names import NameTable
+from paddlenlp_ext.weights.states import Array
 
 FIRST_POSITION = 2  # row of the position table: the original counts on from the padding token's 1
 
@@ -64,15 +65,15 @@ class ErnieMConfig(ModelConfig):
         if self.is_decoder:
             raise UserError("ERNIE-M is an encoder only; is_decoder must be false")
 
-    def fitted_to(self, shapes: Mapping[str, tuple[int, ...]]) -> ErnieMConfig:
+    def with_sizes_from(self, weights: Mapping[str, Array]) -> ErnieMConfig:
         """Take the feed-forward width from the weights.
 
         PaddleNLP builds four times the hidden size whatever its config says; the config.json that
         it saves for ernie-m-large says 3072 where the weights have 4096.
         """
-        for name, shape in shapes.items():
-            if name.endswith("encoder.layers.0.linear1.bias") and len(shape) == 1:
-                return self.replace(intermediate_size=shape[0])
+        for name, array in weights.items():
+            if name.endswith("encoder.layers.0.linear1.bias") and array.ndim == 1:
+                return self.replace(intermediate_size=len(array))
         return self
 
 
@@ -259,7 +260,7 @@ class UIEM(WithoutTokenTypes, ForExtraction):  # type: ignore[misc]
     """Universal information extraction with ERNIE-M.
 
     The text begins with what is asked for ("[CLS] person [SEP] [SEP] …"). transformers'
-    ErnieMForInformationExtraction answers logits in place of probabilities.
+    ErnieMForInformationExtraction returns logits in place of probabilities.
     """
 
     backbone_class = ErnieMModel

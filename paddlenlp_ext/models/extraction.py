@@ -37,7 +37,7 @@ class ForExtraction(HeadModel):
     over all tokens, padding too, as in both references.
     """
 
-    with_pooler = True  # no part of the answer, but both references keep its weights
+    with_pooler = True  # no part of the output, but both references keep its weights
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)

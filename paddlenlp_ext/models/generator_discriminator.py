@@ -1,4 +1,4 @@
-"""What ELECTRA and ConvBERT share: pretraining by replaced tokens, and heads without a pooler.
+"""What ELECTRA and ConvBERT have in common: pretraining by replaced tokens, heads without a pooler.
 
 A small generator fills masked tokens with what it finds likely; a discriminator, the model that is
 kept, predicts for every token whether it was replaced (Clark et al., 2020, arXiv 2003.10555).
@@ -155,6 +155,8 @@ class Discriminator(HeadModel):
     The loss is the mean over the labels of real tokens, padding left out.
     """
 
+    head_is_new = False
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
         self.discriminator_predictions = DiscriminatorHead(config)
@@ -297,13 +299,13 @@ class ForReplacedTokens(Model):
         )
 
     def get_input_embeddings(self) -> nn.Embedding:
-        """The word table, one for both."""
+        """Return the word embeddings, one table for both."""
         return self.generator.get_input_embeddings()
 
     def _resize_vocabulary(self, vocab_size: int) -> None:
         self.generator._resize_vocabulary(vocab_size)
 
-    def _accept(self, report: LoadReport, source: str) -> None:
+    def _check_load_report(self, report: LoadReport, source: str) -> None:
         """Refuse every hole: nothing here is a new head."""
         require_fit(report, source, lambda _: False)
         self.load_report = report

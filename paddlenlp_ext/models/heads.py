@@ -53,6 +53,7 @@ class HeadModel(Model):
 
     backbone_class: ClassVar[type[TransformerModel]]
     with_pooler: ClassVar[bool] = False
+    head_is_new = True
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -225,6 +226,8 @@ class ForMultipleChoice(HeadModel):
 class LanguageModel(HeadModel):
     """A model that scores the vocabulary; the task classes say what for."""
 
+    head_is_new = False
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
         self.lm_head = self.make_lm_head(config)
@@ -272,6 +275,7 @@ class ForPreTraining(HeadModel):
     """
 
     with_pooler = True
+    head_is_new = False
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
@@ -321,6 +325,7 @@ class ForNextSentencePrediction(HeadModel):
     """Whether the second text follows the first. Labels int64 [B], 1 if not; logits [B, 2]."""
 
     with_pooler = True
+    head_is_new = False
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)

@@ -5,7 +5,7 @@ What differs from BERT:
 - words, positions and token types are 256 wide, and the encoder begins with a projection to its
   own width, so that `hidden_states[0]` is the projected sum;
 - the language-model head has a table of its own, 1664 wide, that no other part shares. The
-  published weights do not hold it: a head on them begins at random, and loading says so.
+  published weights do not hold it: a head on them is newly initialized, and loading says so.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class RemBertConfig(ModelConfig):
         return self.classifier_dropout_prob if dropout is None else dropout
 
     def to_dict(self) -> dict[str, Any]:
-        """As for all families, with the share before a classifier under RemBERT's name only."""
+        """As for all families, with the dropout before a classifier under RemBERT's name only."""
         values = super().to_dict() | {"classifier_dropout_prob": self.head_dropout}
         del values["classifier_dropout"]
         return values
@@ -189,7 +189,7 @@ class RemBertLMHead(TiedLMHead):
 
 
 class RemBertForMaskedLM(ForMaskedLM):
-    """RemBERT that fills masked tokens; on the published weights its head begins at random."""
+    """RemBERT that fills masked tokens; on the published weights its head is newly initialized."""
 
     backbone_class = RemBertModel
 

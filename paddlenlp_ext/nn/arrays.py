@@ -20,8 +20,8 @@ VIEWED = (paddle.float32, paddle.float64, paddle.float16, paddle.int64, paddle.i
 def as_array(tensor: Tensor) -> Array:
     """Return the numbers of a tensor: on a CPU a view of its memory, else a copy.
 
-    `Tensor.numpy` always copies. Of a model with a word table of 250,000 rows, and of the state of
-    its optimizer, the copies would be the largest thing in memory whenever the run is saved.
+    `Tensor.numpy` always copies. Of a model with 250,000 words, and of the state of its optimizer,
+    the copies would be the largest thing in memory whenever the run is saved.
 
     Args:
         tensor: Of any type; one of bfloat16, which NumPy lacks, comes as uint16.

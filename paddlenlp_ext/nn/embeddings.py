@@ -12,16 +12,16 @@ from paddlenlp_ext.nn.cpu.layers import Dropout, LayerNorm, Linear
 class Embeddings(nn.Layer):
     """Sum of word, position and token-type embeddings, normalised.
 
-    No row is frozen or skipped: Paddle's `padding_idx` would answer zeros for the padding token,
+    No row is frozen or skipped: Paddle's `padding_idx` would return zeros for the padding token,
     where the published weights hold a trained row.
 
     Args:
-        vocab_size: Rows of the word table, `V`.
+        vocab_size: Rows of the word embeddings, `V`.
         width: Width of the tables, `E`.
         max_positions: Rows of the position table.
         type_vocab_size: Rows of the token-type table; 0 for a model without token types.
         layer_norm_eps: Added to the variance.
-        dropout: Dropped share of the result.
+        dropout: Dropout probability of the result.
         position_offset: Row of the first position.
         output_width: Width of the result, `H`; where it is not `width`, a linear layer comes last.
     """

@@ -126,7 +126,7 @@ class Encoder(nn.Layer):
         output_hidden_states: bool = False,
         output_attentions: bool = False,
     ) -> EncoderOutput:
-        """Run all layers; what is not asked for is let go as soon as it has served.
+        """Run all layers; what is not asked for is freed as soon as it has served.
 
         Args:
             hidden_states: Embedded tokens; float [B, L, H].

@@ -62,7 +62,7 @@ class TiedLMHead(nn.Layer):
 
         Args:
             hidden_states: float [..., H].
-            word_embeddings: The encoder's word table; float [V, E].
+            word_embeddings: The model's word embeddings; float [V, E].
 
         Returns:
             float [..., V].

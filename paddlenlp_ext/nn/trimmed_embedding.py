@@ -1,4 +1,4 @@
-"""A word table of which only some rows are trained; the others follow by arithmetic.
+"""Word embeddings of which only some rows are trained; the others follow by arithmetic.
 
 Fine-tuning a multilingual model on one task touches a part of its 250,000 words. The gradient of
 every other row is zero in every update, and so are its averages in AdamW: all that happens to it is

@@ -89,6 +89,16 @@ def write_model(
             f"{folder}: holds {hidden_by[0]}, which would be read in place of {name}; "
             "save into another folder"
         )
+    write_config(folder, config)
+    FORMATS[format].write(folder / name, tensors)
+
+
+def write_config(folder: Path, config: Mapping[str, Any]) -> None:
+    """Write a `config.json` into a folder, which is made if it is not there.
+
+    Raises:
+        WeightsError: It cannot be written.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -96,7 +106,6 @@ def write_model(
     with replace_file(folder / CONFIG) as temporary:
         text = json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False)
         temporary.write_text(text + "\n", encoding="utf-8")
-    FORMATS[format].write(folder / name, tensors)
 
 
 def flatten_config(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,17 +1,18 @@
 """Configs that no model can have: refused in one line, before memory is taken."""
 
+import dataclasses
 import json
 import math
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 import pytest
 
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.models import bert, convbert, electra, ernie, ernie_m, rembert
-from paddlenlp_ext.models.auto import AutoModelForSequenceClassification
+from paddlenlp_ext.models.auto import AutoConfig, AutoModelForSequenceClassification
 from paddlenlp_ext.models.config import ModelConfig
 
 TINY: dict[str, Any] = {
@@ -119,6 +120,42 @@ def test_what_files_may_leave_open(saved: Path) -> None:
 def test_numbers_of_numpy_are_numbers() -> None:
     config = bert.BertConfig(num_labels=np.int64(3), hidden_dropout_prob=np.float32(0.5))
     assert config.num_labels == 3
+
+
+def test_types_of_fields_may_be_written_in_any_way() -> None:
+    """A file without `from __future__ import annotations` has types, one with it their text."""
+    own = dataclasses.make_dataclass(
+        "Own",
+        [("kinds", int, 3), ("share", float | None, 0.5), ("names", Optional[str], None)],  # noqa: UP045
+        bases=(ModelConfig,),
+        frozen=True,
+    )
+    assert own(kinds=2, share=None).share is None
+    with pytest.raises(UserError, match="kinds must be a whole number from 1 to"):
+        own(kinds=0)
+    with pytest.raises(UserError, match="share must be a number from 0, not 'half'"):
+        own(share="half")
+    with pytest.raises(UserError, match="names must be str, not 5"):
+        own(names=5)
+    with pytest.raises(UserError, match="hidden_act must be one of"):
+        own(hidden_act=None)
+
+
+def test_a_config_is_saved_and_read_alone(tmp_path: Path) -> None:
+    config = bert.BertConfig(**TINY, id2label={0: "no", 1: "yes", 2: "maybe"}, num_labels=3)
+    config.save_pretrained(tmp_path / "new")
+    assert bert.BertConfig.from_pretrained(tmp_path / "new") == config
+    changed = bert.BertConfig.from_pretrained(tmp_path / "new", num_labels=5, dropout=0.3)
+    assert (changed.num_labels, changed.classifier_dropout) == (5, 0.3)
+    with pytest.raises(UserError, match="a bert model, and ErnieConfig is of ernie"):
+        ernie.ErnieConfig.from_pretrained(tmp_path / "new")
+
+
+def test_a_preset_s_config_is_its_row() -> None:
+    assert bert.BertConfig.from_pretrained("bert-base-cased").vocab_size == 28996
+    assert AutoConfig.from_pretrained("rembert", num_labels=3).num_labels == 3
+    with pytest.raises(UserError, match="a rembert model, and BertConfig is of bert"):
+        bert.BertConfig.from_pretrained("rembert")
 
 
 @pytest.mark.parametrize("family", [bert, convbert, electra, ernie, ernie_m, rembert])

@@ -68,11 +68,11 @@ def test_head_that_the_weights_lack(
     with caplog.at_level(logging.WARNING):
         model = cls.from_pretrained(tmp_path)
     (told,) = caplog.messages
-    assert ": these weights begin at random: not in the file: lm_head.bias, lm_head.deco" in told
+    assert ": newly initialized, not in the checkpoint: lm_head.bias, lm_head.decoder" in told
     left = [f"pooler.dense.{name}" for name in ("bias", "weight")]
     assert told.endswith(
-        f"; these of the file are not used: not in the model: {', '.join(left)}"
-    )  # which do not begin at random
+        f"; not used, not in the model: {', '.join(left)}"
+    )  # which are not newly initialized
     assert len(model.load_report.missing) == 6
     head = model.lm_head
     assert abs(head.decoder.weight.numpy().std() - 0.02) < 0.002

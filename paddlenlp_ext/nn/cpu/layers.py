@@ -1,6 +1,6 @@
 """What Paddle computes slowly on a CPU, computed otherwise.
 
-Everything here answers what plain Paddle answers, but for rounding (and for other random numbers
+Everything here computes what plain Paddle computes, but for rounding (and for other random numbers
 where some are dropped), and is plain Paddle on a GPU or XPU and in programs (`to_static`, export).
 How much faster than Paddle 3.3.1, forward and backward pass on two cores of an AMD EPYC, at the
 shapes of BERT-base on 16 texts of 128 tokens (`python -m benchmarks.cpu_means`):
@@ -31,7 +31,7 @@ BLOCK = 16  # neighbouring positions that a depthwise convolution computes toget
 
 
 def on_cpu(tensor: Tensor) -> bool:
-    """Tell whether a tensor is computed with now, and on a CPU."""
+    """Return whether a tensor is computed with now, and on a CPU."""
     return paddle.in_dynamic_mode() and bool(tensor.place.is_cpu_place())
 
 
@@ -145,8 +145,8 @@ class Dropout(nn.Dropout):
 
 class _Drop(PyLayer):  # type: ignore[misc]  # untyped in Paddle
     @staticmethod
-    def forward(ctx: Any, states: Tensor, share: float) -> Tensor:
-        limit = round(share * STEPS)
+    def forward(ctx: Any, states: Tensor, probability: float) -> Tensor:
+        limit = round(probability * STEPS)
         count = states.size
         seed = paddle.randint(0, np.iinfo(np.int32).max, [1]).item()
         numbers = np.random.SFC64(seed).random_raw(-(-count // 4)).view(np.uint16)[:count]

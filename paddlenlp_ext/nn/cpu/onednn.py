@@ -73,9 +73,9 @@ class Gelu:
         self.forward(len(CHECKED), places[0], places[2])
         self.backward(len(CHECKED), places[0], places[1], places[3])
         return all(
-            abs(result - x * share) < CLOSE and abs(slope - share - x * density) < CLOSE
+            abs(result - x * below) < CLOSE and abs(slope - below - x * density) < CLOSE
             for x, result, slope in zip(CHECKED, results, slopes, strict=True)
-            for share in [(1 + math.erf(x / math.sqrt(2))) / 2]
+            for below in [(1 + math.erf(x / math.sqrt(2))) / 2]
             for density in [math.exp(-x * x / 2) / math.sqrt(2 * math.pi)]
         )
 
