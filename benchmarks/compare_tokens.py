@@ -4,7 +4,9 @@
 
 `--texts` is a folder: every field of its .tsv files and every line of its .txt files is a text.
 `--vocab` names folders of tokenizers, or folders that hold such folders: with a vocab.txt, with a
-sentencepiece model (RemBERT) or with both (ERNIE-M). Needs the extra `[parity]`.
+sentencepiece model (RemBERT and XLM-R) or with both (ERNIE-M). Where the others' tokenizer runs on
+the `tokenizers` library, offsets, overlapping rows, given words, and texts with a mask and an added
+token are compared too. Needs the extra `[parity]`.
 """
 
 import argparse
@@ -17,10 +19,15 @@ from benchmarks.prepare import read_texts
 from paddlenlp_ext.tokenizers.bert import BertTokenizer
 from paddlenlp_ext.tokenizers.ernie_m import ErnieMTokenizer
 from paddlenlp_ext.tokenizers.rembert import RemBertTokenizer, RemBertTokenizerFast
+from paddlenlp_ext.tokenizers.xlm_r import XLMRobertaTokenizer
 
 CHUNK = 5000  # texts of one call of the comparison; bounds memory
 SPACE = "\N{LOWER ONE EIGHTH BLOCK}"  # what sentencepiece puts for a space
 LIMITS: dict[str, Any] = {"truncation": True, "max_length": 128}
+WINDOWS: dict[str, Any] = {"max_length": 24, "stride": 5, "return_overflowing_tokens": True}
+ADDED = "newword"  # a token that all tokenizers get
+
+Call = tuple[list[Any], dict[str, Any]]  # arguments and options
 
 
 def tokenizers(folder: Path) -> Iterator[tuple[str, Any, Any]]:
@@ -38,6 +45,8 @@ def tokenizers(folder: Path) -> Iterator[tuple[str, Any, Any]]:
         theirs = transformers.RemBertTokenizer(str(model))
         yield f"{folder.name}, RemBERT", RemBertTokenizer(model), theirs
         yield f"{folder.name}, RemBERT Fast", RemBertTokenizerFast(model), theirs
+        theirs = transformers.XLMRobertaTokenizerFast(str(model))
+        yield f"{folder.name}, XLM-R", XLMRobertaTokenizer(model), theirs
     elif vocabulary.is_file():
         lower = "uncased" in folder.name
         theirs = transformers.BertTokenizerFast(str(vocabulary), do_lower_case=lower)
@@ -47,20 +56,32 @@ def tokenizers(folder: Path) -> Iterator[tuple[str, Any, Any]]:
             yield from tokenizers(inner)
 
 
+def fast_calls(texts: list[str], seconds: list[str]) -> Iterator[Call]:
+    """List further calls, for tokenizers that have offsets in both libraries."""
+    offsets = {"return_offsets_mapping": True}
+    yield [texts], offsets
+    yield [texts, seconds], {**LIMITS, **offsets}
+    yield [texts], {**LIMITS, **offsets, **WINDOWS}
+    words = [[text.split() for text in part] for part in (texts, seconds)]
+    yield words, {"is_split_into_words": True, **LIMITS, **offsets}
+
+
+def marked(text: str, mask: str) -> str:
+    """Put a mask and an added token into a text, at a place that depends on its length."""
+    place = len(text) * 3 // 7
+    return f"{text[:place]}{mask}{text[place:]} {ADDED}"
+
+
 def count_mismatches(ours: Any, theirs: Any, texts: list[str]) -> dict[str, int]:
     """Count texts, whole and as cut pairs, whose rows differ, by column."""
     wrong: dict[str, int] = {}
     seconds = texts[1:] + texts[:1]
     for start in range(0, len(texts), CHUNK):
         part = slice(start, start + CHUNK)
-        calls: list[tuple[list[Any], dict[str, Any]]] = [
-            ([texts[part]], {}),
-            ([texts[part], seconds[part]], LIMITS),
-        ]
+        made: list[Call] = [([texts[part]], {}), ([texts[part], seconds[part]], LIMITS)]
         if theirs.is_fast:  # asked for offsets, ours takes another way to the ids
-            offsets = {"return_offsets_mapping": True}
-            calls += [(arguments, {**options, **offsets}) for arguments, options in calls]
-        for arguments, options in calls:
+            made += fast_calls(texts[part], seconds[part])
+        for arguments, options in made:
             mine, reference = ours(*arguments, **options), theirs(*arguments, **options)
             for name, expected in reference.items():
                 rows = zip(mine[name], expected, strict=True)
@@ -108,6 +129,12 @@ def main() -> None:
     for folder in args.vocab:
         for name, ours, theirs in tokenizers(folder):
             wrong = count_mismatches(ours, theirs, texts)
+            if theirs.is_fast:
+                for tokenizer in (ours, theirs):
+                    tokenizer.add_tokens([ADDED])
+                more = [marked(text, ours.mask_token) for text in texts]
+                for column, n in count_mismatches(ours, theirs, more).items():
+                    wrong[f"{column} with a mask"] = n
             differ = ", ".join(f"{column} {n}" for column, n in wrong.items())
             print(f"| {name} | {differ} | {count_wrong_offsets(ours, texts)} |", flush=True)
 

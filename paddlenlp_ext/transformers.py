@@ -68,6 +68,8 @@ _MODULES = {
     "RemBertTokenizer": _TOKENIZERS + "rembert",
     "RemBertTokenizerFast": _TOKENIZERS + "rembert",
     "ErnieMTokenizer": _TOKENIZERS + "ernie_m",
+    "XLMRobertaTokenizer": _TOKENIZERS + "xlm_r",
+    "XLMRobertaTokenizerFast": _TOKENIZERS + "xlm_r",
     "AutoTokenizer": _TOKENIZERS + "auto",
 }
 

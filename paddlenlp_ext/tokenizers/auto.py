@@ -16,6 +16,7 @@ from paddlenlp_ext.tokenizers.bert import (
 )
 from paddlenlp_ext.tokenizers.ernie_m import ErnieMTokenizer
 from paddlenlp_ext.tokenizers.rembert import RemBertTokenizer
+from paddlenlp_ext.tokenizers.xlm_r import XLMRobertaTokenizer
 from paddlenlp_ext.weights import folders
 
 CLASSES: dict[str, type[Tokenizer]] = {
@@ -27,6 +28,7 @@ CLASSES: dict[str, type[Tokenizer]] = {
         ErnieTokenizer,
         ErnieMTokenizer,
         RemBertTokenizer,
+        XLMRobertaTokenizer,
     )
 }
 BY_FAMILY = {family: CLASSES[row.tokenizer] for family, row in FAMILIES.items()}

@@ -147,9 +147,16 @@ class Vocabulary:
             file.writelines(f"{token}\n" for token in self.tokens)
 
 
-def split_at_spaces(text: str) -> list[str]:
-    """Return the words of a text, where words are what stands between spaces."""
-    return text.split(" ")
+class Words:
+    """What may be cut one by one: a space ends a word and changes nothing around it."""
+
+    def split(self, text: str) -> list[str]:
+        """Return the words of a text."""
+        return text.split(" ")
+
+    def allow(self, token: AddedToken) -> bool:
+        """Return whether texts still fall into words where this token is kept whole."""
+        return " " not in token.content
 
 
 class WordCache:
@@ -159,15 +166,15 @@ class WordCache:
     use it.
 
     Args:
-        split: Returns the words of a text.
+        words: Splits a text.
     """
 
-    def __init__(self, split: Callable[[str], list[str]] = split_at_spaces) -> None:
-        self._split = split
+    def __init__(self, words: Words) -> None:
+        self._words = words
         self._kept: dict[str, list[int]] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return WordCache, (self._split,)  # other processes get an empty one
+        return WordCache, (self._words,)  # other processes get an empty one
 
     def cut(
         self, texts: list[str], segment: Callable[[list[str]], list[list[int]]]
@@ -179,7 +186,7 @@ class WordCache:
             segment: Cuts words; the same function in every call.
         """
         kept = self._kept
-        words = list(map(self._split, texts))
+        words = list(map(self._words.split, texts))
         unique = set(chain.from_iterable(words))
         new = list(unique.difference(kept))
         pieces = dict(zip(new, segment(new) if new else (), strict=True))
@@ -198,7 +205,7 @@ class LibrarySegmenter:
         backend: What cuts; without a post-processor's special tokens, truncation or padding.
         vocabulary: Its pieces.
         join: Joins tokens to text.
-        split: Returns the words of a text that may be cut one by one.
+        words: What may be cut one by one.
     """
 
     def __init__(
@@ -206,14 +213,14 @@ class LibrarySegmenter:
         backend: tokenizers.Tokenizer,
         vocabulary: Vocabulary,
         join: Callable[[list[str]], str],
-        split: Callable[[str], list[str]] = split_at_spaces,
+        words: Words | None = None,
     ) -> None:
         self.backend = backend
         self.vocabulary = vocabulary
         self.join = join
-        self._split = split
-        self._words = WordCache(split)
-        self._has_spaces = False  # in a token that is kept whole
+        self._words = words or Words()
+        self._cache = WordCache(self._words)
+        self._by_words = True
 
     @property
     def vocab_size(self) -> int:
@@ -231,17 +238,16 @@ class LibrarySegmenter:
     def keep_whole(self, new: Sequence[AddedToken], special: SpecialTokens | None = None) -> None:
         """Find these tokens in texts before anything else from now on."""
         self.backend.add_tokens(list(new))
-        self._words = WordCache(self._split)
-        self._has_spaces |= any(" " in token.content for token in new)
+        self._cache = WordCache(self._words)
+        self._by_words &= all(map(self._words.allow, new))
 
     def _cut(self, words: list[str]) -> list[list[int]]:
         return [e.ids for e in self.backend.encode_batch_fast(words, add_special_tokens=False)]
 
     def segment(self, texts: list[Any], pre_split: bool, spans: bool) -> Segments:
         """Cut texts into pieces; see `Segmenter`."""
-        # A space ends a word and changes nothing around it, unless a token is kept whole across it.
-        if not (pre_split or spans or self._has_spaces):
-            return Segments(self._words.cut(encodable(texts), self._cut))
+        if self._by_words and not (pre_split or spans):
+            return Segments(self._cache.cut(encodable(texts), self._cut))
         # Without offsets the library is faster.
         encode = self.backend.encode_batch if spans else self.backend.encode_batch_fast
         try:

@@ -1,4 +1,4 @@
-"""RemBertTokenizer and ErnieMTokenizer against transformers' Python tokenizers, and PaddleNLP."""
+"""Tokenizers with sentencepiece models against those of transformers, and of PaddleNLP."""
 
 import json
 import os
@@ -11,7 +11,8 @@ import pytest
 
 from paddlenlp_ext.tokenizers.ernie_m import ErnieMTokenizer
 from paddlenlp_ext.tokenizers.rembert import RemBertTokenizer, RemBertTokenizerFast
-from tests.parity.test_tokenizers import CHARACTERS, DATA, LANGUAGES
+from paddlenlp_ext.tokenizers.xlm_r import XLMRobertaTokenizer
+from tests.parity.test_tokenizers import CHARACTERS, DATA, LANGUAGES, compare_calls
 from tests.tokenizers import spm_models
 
 ODD = CHARACTERS + "▁▁각\u1100\u1161\u11a8ﷺ½①Ⅷ\u0f71\u064b\u0651９12,;"
@@ -121,6 +122,72 @@ def test_transformers_reads_the_converted_tokenizer(
     theirs.save_pretrained(str(tmp_path / "back"))
     again = RemBertTokenizer.from_pretrained(tmp_path / "back")
     assert again(LANGUAGES) == fast(LANGUAGES)
+
+
+@pytest.fixture(scope="module")
+def xlm_r(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sentencepiece model as XLM-R's: <unk>, <s> and </s> come first."""
+    return spm_models.train(tmp_path_factory.mktemp("xlm_r") / "sentencepiece.bpe.model")
+
+
+def both_xlm_r(model: Path, **settings: Any) -> tuple[XLMRobertaTokenizer, Any]:
+    from transformers import XLMRobertaTokenizerFast
+
+    theirs = XLMRobertaTokenizerFast(str(model), **settings)
+    return XLMRobertaTokenizer(model, **settings), theirs
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("added", [False, True])
+def test_xlm_r(xlm_r: Path, texts: list[str], added: bool) -> None:
+    ours, theirs = both_xlm_r(xlm_r)
+    for tokenizer in (ours, theirs) if added else ():
+        tokenizer.add_tokens(["new", "中"])
+    texts = texts + [text.replace("[MASK]", "<mask>").replace("[SEP]", "</s>") for text in texts]
+    for options in ({}, {"return_offsets_mapping": True}):
+        mine, reference = ours(texts, texts[::-1], **options), theirs(texts, texts[::-1], **options)
+        for name in reference:
+            for text, row, expected in zip(texts, mine[name], reference[name], strict=True):
+                assert row == expected, f"{name} of {text!r}"
+    assert ours.batch_decode(mine.input_ids) == theirs.batch_decode(reference["input_ids"])
+    assert ours.batch_decode(mine.input_ids, True) == theirs.batch_decode(
+        reference["input_ids"], skip_special_tokens=True
+    )
+    pairs = [text for text in texts[::5] if text]  # to theirs an empty text is no second one
+    for arguments, options in calls(random.Random(1), pairs):
+        expected = dict(theirs(*arguments, **options))
+        assert ours(*arguments, **options) == expected, (arguments, options)
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_options_of_xlm_r(xlm_r: Path, side: str) -> None:
+    ours, theirs = both_xlm_r(
+        xlm_r, model_max_length=64, truncation_side=side, padding_side=side, mask_token="<m>"
+    )
+    compare_calls(ours, theirs, ["word_ids", "sequence_ids"])
+
+
+@pytest.mark.parity
+def test_transformers_reads_xlm_r_and_we_read_theirs(xlm_r: Path, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer, XLMRobertaTokenizerFast
+    from transformers import XLMRobertaTokenizer as Slow
+
+    ours = XLMRobertaTokenizer(xlm_r, model_max_length=99)
+    ours.add_tokens(["new"])
+    ours.add_special_tokens({"additional_special_tokens": ["<e>"]})
+    ours.save_pretrained(tmp_path / "ours")
+    texts = [*LANGUAGES, "a  <mask> new<e>", "<mask>"]
+    for cls in (AutoTokenizer, XLMRobertaTokenizerFast, Slow):
+        theirs = cls.from_pretrained(str(tmp_path / "ours"))
+        assert theirs.model_max_length == 99
+        if cls is not Slow:  # which strips the space before a mask
+            assert theirs(texts)["input_ids"] == ours(texts).input_ids
+        assert theirs(LANGUAGES)["input_ids"] == ours(LANGUAGES).input_ids
+        theirs.save_pretrained(str(tmp_path / cls.__name__))
+        back = XLMRobertaTokenizer.from_pretrained(tmp_path / cls.__name__)
+        assert back(LANGUAGES) == ours(LANGUAGES)
+        assert len(back) == len(ours)
 
 
 PADDLENLP_ROWS = """

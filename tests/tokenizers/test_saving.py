@@ -147,7 +147,7 @@ def test_lengths_may_be_written_as_a_float(make_folder: MakeFolder) -> None:
 
 @pytest.mark.parametrize("family", BY_FAMILY.values())
 def test_every_argument_of_a_constructor_can_be_checked(family: type) -> None:
-    assert {"do_lower_case", "mask_token", "padding_side"} <= kinds(family).keys()
+    assert {"mask_token", "padding_side"} <= kinds(family).keys()
 
 
 class SpacedTokenizer(BertTokenizer):

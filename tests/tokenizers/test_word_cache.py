@@ -11,7 +11,7 @@ from tokenizers import AddedToken
 
 from paddlenlp_ext.tokenizers import segmentation
 from paddlenlp_ext.tokenizers.bert import BertTokenizer
-from paddlenlp_ext.tokenizers.segmentation import WordCache
+from paddlenlp_ext.tokenizers.segmentation import WordCache, Words
 from tests.tokenizers.conftest import VOCABULARY
 
 PARTS = (" ", "  ", "\t", "\n", "\u3000", "\u00a0", "\u0301", "\u200d", "\ufffd", "\0", "\x1c")
@@ -73,7 +73,7 @@ def test_each_word_is_cut_once():
         cut.extend(sorted(words))
         return [[len(word)] * 2 for word in words]
 
-    cache = WordCache()
+    cache = WordCache(Words())
     assert cache.cut(["ab c", "c ab c", ""], segment) == [[2, 2, 1, 1], [1, 1, 2, 2, 1, 1], [0, 0]]
     assert cache.cut(["abc ab", "ab"], segment) == [[3, 3, 2, 2], [2, 2]]
     assert cut == ["", "ab", "c", "abc"]
@@ -86,7 +86,7 @@ def test_each_word_is_cut_once():
 
 def test_it_does_not_grow_without_bound(monkeypatch):
     monkeypatch.setattr(segmentation, "MOST", 100)
-    cache = WordCache()
+    cache = WordCache(Words())
     for start in range(0, 1000, 30):
         texts = [str(number) for number in range(start, start + 30)]
         assert cache.cut(texts, lambda words: [[int(word)] for word in words]) == [
