@@ -16,9 +16,11 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import Any, BinaryIO
 from urllib.parse import urlsplit
+from urllib.request import Request
 
 from filelock import FileLock
 from tqdm import tqdm
@@ -54,7 +56,6 @@ def download(
     *,
     sha256: str | None = None,
     size: int | None = None,
-    description: str | None = None,
 ) -> None:
     """Make sure that the file behind `url` stands at `path`.
 
@@ -69,7 +70,6 @@ def download(
         sha256: Digest that the file must have. With it, a later process goes on with the part that
             an earlier one has left.
         size: Bytes that the file must have.
-        description: What the progress bar says; by default the file's name.
 
     Raises:
         DownloadError: The file cannot be had or written, or is not the expected one.
@@ -85,7 +85,7 @@ def download(
                 raise DownloadError("offline mode is on (HF_HUB_OFFLINE)")
             part = path.with_name(path.name + ".part")
             try:
-                _complete(url, part, sha256, size, description or path.name)
+                _complete(url, part, sha256, size)
                 os.replace(part, path)
             finally:
                 if part.exists() and (sha256 is None or part.stat().st_size == 0):
@@ -119,13 +119,13 @@ def launcher_proxies() -> Iterator[None]:
             os.environ.pop(name, None)
 
 
-def _complete(url: str, part: Path, sha256: str | None, size: int | None, description: str) -> None:
+def _complete(url: str, part: Path, sha256: str | None, size: int | None) -> None:
     """Make the part the expected file, on top of what an earlier process has left of it."""
     if sha256 is None:  # then nothing would show that the part belongs to another version
         part.unlink(missing_ok=True)
     while True:
         resumed = part.exists()
-        _fetch(url, part, sha256 is not None, size, description)
+        _fetch(url, part, sha256 is not None, size)
         try:
             return _check(part, sha256, size)
         except DownloadError:
@@ -134,14 +134,14 @@ def _complete(url: str, part: Path, sha256: str | None, size: int | None, descri
                 raise
 
 
-def _fetch(url: str, part: Path, is_checked: bool, size: int | None, description: str) -> None:
+def _fetch(url: str, part: Path, is_checked: bool, size: int | None) -> None:
     """Fill the part, going on after failures that may pass."""
     if not sys.stderr.isatty():
         print(f"downloading {_plain(url)}", file=sys.stderr, flush=True)
     failures = 0
     with (
         part.open("ab") as file,
-        tqdm(total=size, desc=description, unit="B", unit_scale=True, disable=None) as bar,
+        tqdm(total=size, desc=part.stem, unit="B", unit_scale=True, disable=None) as bar,
     ):
         transfer = _Transfer(url, file, size, bar, is_checked)
         while size is None or file.tell() < size:
@@ -162,26 +162,16 @@ class _CutError(Exception):
     """A transfer failed in a way that may pass."""
 
 
+@dataclass
 class _Transfer:
-    """The requests for one file, each of which goes on where the one before was cut.
+    """The requests for one file, each of which goes on where the one before was cut."""
 
-    Args:
-        url: The file's address.
-        file: Where it is appended to.
-        size: Its bytes, if they are known beforehand.
-        bar: Shows the progress.
-        is_checked: Whether a digest will show a wrong continuation of an older part.
-    """
-
-    def __init__(
-        self, url: str, file: BinaryIO, size: int | None, bar: tqdm[None], is_checked: bool
-    ):
-        self.url = url
-        self.file = file
-        self.size = size
-        self.bar = bar
-        self.is_checked = is_checked
-        self.version: str | None = None  # what the server calls the present contents
+    url: str
+    file: BinaryIO  # what is appended to
+    size: int | None  # of the whole file, if it is known beforehand
+    bar: tqdm[None]
+    is_checked: bool  # whether a digest will show a wrong continuation of an older part
+    version: str | None = None  # what the server calls the present contents
 
     def attempt(self) -> None:
         """Ask for what is missing and append it.
@@ -212,8 +202,12 @@ class _Transfer:
             headers["Range"] = f"bytes={start}-"
             if self.version:
                 headers["If-Range"] = self.version
+        request = Request(self.url, headers=headers)
         try:
-            return _open(self.url, headers)
+            with launcher_proxies():
+                opener = urllib.request.build_opener(_Redirect)  # reads the proxies
+            response: http.client.HTTPResponse = opener.open(request, timeout=TIMEOUT)
+            return response
         except urllib.error.HTTPError as error:
             answer = f"the server answered {error.code} {error.reason}"
             if error.code in (404, 410):
@@ -253,25 +247,10 @@ class _Transfer:
 class _Redirect(urllib.request.HTTPRedirectHandler):
     """Follows a redirection only where a download may come from."""
 
-    def redirect_request(
-        self,
-        req: urllib.request.Request,
-        fp: IO[bytes],
-        code: int,
-        msg: str,
-        headers: http.client.HTTPMessage,
-        newurl: str,
-    ) -> urllib.request.Request | None:
-        _check_address(newurl)
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
-def _open(url: str, headers: dict[str, str]) -> http.client.HTTPResponse:
-    with launcher_proxies():
-        opener = urllib.request.build_opener(_Redirect)  # reads the proxies
-    request = urllib.request.Request(url, headers=headers)
-    response: http.client.HTTPResponse = opener.open(request, timeout=TIMEOUT)
-    return response
+    def redirect_request(self, req: Request, *others: Any) -> Request | None:
+        *_, address = others
+        _check_address(address)
+        return super().redirect_request(req, *others)
 
 
 def _read(response: http.client.HTTPResponse) -> bytes:

@@ -16,6 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from paddlenlp_ext.files.disk import sha256_of
+
 MANIFEST = "manifest.json"
 TEMPORARY = re.compile(r"\.(tmp|old)-(.+)-(\d+)")  # kind, name, process
 
@@ -167,12 +169,8 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def _fingerprint(path: Path) -> tuple[int, str]:
     with path.open("rb") as file:
-        digest = hashlib.sha256()
-        size = 0
-        while block := file.read(1 << 20):
-            digest.update(block)
-            size += len(block)
-    return size, digest.hexdigest()
+        digest = sha256_of(file)
+        return file.tell(), digest
 
 
 def _sync(path: Path) -> None:

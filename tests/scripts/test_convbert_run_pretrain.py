@@ -208,7 +208,7 @@ def test_from_pretraining_to_fine_tuning(
     assert 0 <= scores["dev acc"] <= 1
     with refused(r"a generator and a discriminator; .*get_ft_model\.py"):
         script_of(FOLDER / "run_glue.py").main([*fine_tuning, str(checkpoint)])
-    with refused(r"a single model.*; give a checkpoint of run_pretrain"):
+    with refused(r"a single model.*; give a checkpoint of it"):
         script_of(FOLDER / "get_ft_model.py").main(["--model_dir", str(folder)])
     with refused(r"a single model.*, or a preset's name to begin with new weights"):
         main(folder, corpus, tmp_path / "other", model_type="electra", max_steps=1)
