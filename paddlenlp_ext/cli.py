@@ -1,8 +1,8 @@
-"""What the scripts' command lines share: argument types, the engine's flags, how a run ends.
+"""What the scripts have in common: argument types, the engine's flags, how a run ends.
 
 Each script spells out the flags of its own page; those that the training engine adds, and that no
 page knows, come from here and stand in their own group of `--help`. This file does not import
-Paddle, so `--help` answers at once.
+Paddle, so `--help` is there at once.
 """
 
 import argparse
@@ -154,7 +154,7 @@ def add_engine_arguments(
         default=None,
         metavar="latest|FOLDER",
         help="continue a run exactly where this checkpoint of --output_dir was saved; "
-        "'latest' starts anew where there is none",
+        "'latest' begins a new run where there is none",
     )
     add(
         "keep_checkpoints",

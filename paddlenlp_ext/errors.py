@@ -6,7 +6,7 @@ is left to mistakes of this project.
 
 
 class UserError(Exception):
-    """Something that the user gave is wrong: a file, a row, a flag, a name."""
+    """Something that the user gave is wrong: a file, a row, a setting, a name."""
 
 
 class DataError(UserError):
@@ -18,7 +18,7 @@ class WeightsError(UserError):
 
 
 class DeviceError(UserError):
-    """The asked device is not there."""
+    """The chosen device is not there."""
 
 
 class TooLongError(UserError, ValueError):

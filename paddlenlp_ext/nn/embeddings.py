@@ -82,7 +82,7 @@ class Embeddings(nn.Layer):
             if first_position + length > self.max_length:
                 raise TooLongError(
                     f"a sequence of {first_position + length} tokens is longer than the model's "
-                    f"{self.max_length} positions; truncate it (--max_seq_length)"
+                    f"{self.max_length} positions; truncate it (`max_seq_length`)"
                 )
             # One for each token: on a CPU, Paddle is slow to add up what one gets from several.
             position_ids = paddle.arange(first_position, first_position + length)

@@ -62,7 +62,7 @@ def end() -> None:
 
 
 def report_loss(error: BaseException) -> None:
-    """Write `FAILED.json` if another process is lost, and this one was told to end for that.
+    """Write `FAILED.json` if another process is lost, and this one had to end for that.
 
     Args:
         error: What ends this process.
@@ -114,7 +114,7 @@ def report_failure(error: BaseException) -> None:
 def joining() -> Iterator[None]:
     """Bring the processes of this machine together; inside, Paddle connects them.
 
-    Paddle's search for the others is one long call that answers nothing, and that the launcher ends
+    Paddle's search for the others is one long call that heeds nothing, and that the launcher ends
     without a word when one of them is lost. So all wait here first, until each is ready.
 
     Raises:
@@ -123,13 +123,13 @@ def joining() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    told: list[int] = []
+    terminated: list[int] = []
     # SIGTERM is held back, for the launcher sends it as soon as it knows of the loss, too.
-    previous = signal.signal(signal.SIGTERM, lambda number, frame: told.append(number))
+    previous = signal.signal(signal.SIGTERM, lambda number, frame: terminated.append(number))
     if (folder := _log_folder()) is not None:
         with suppress(OSError):  # a folder that cannot be written to: go on without
-            _wait_for_others(folder, told)
-    if told:
+            _wait_for_others(folder, terminated)
+    if terminated:
         sys.exit(128 + signal.SIGTERM)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # nothing else ends Paddle's call
     yield
@@ -139,20 +139,20 @@ def joining() -> Iterator[None]:
             _mark(folder, HERE).unlink()
 
 
-def _wait_for_others(folder: Path, told: list[int]) -> None:
-    """Say that this process is here, and wait until the others are, or this one is told to end."""
+def _wait_for_others(folder: Path, terminated: list[int]) -> None:
+    """Say that this process is here, and wait until the others are, or this one is to end."""
     _mark(folder, HERE).touch()
     others = [_mark(folder, HERE, rank) for rank in _local_ranks()]
     began = seen = time.monotonic()
     while (lost := _lost_rank(folder)) is not None or not all(one.exists() for one in others):
         now = time.monotonic()
         seen = seen if lost is not None else now
-        if lost is not None and (told or now > seen + SURE):
+        if lost is not None and (terminated or now > seen + SURE):
             raise LostProcessError(
                 f"process {lost} has ended before all processes had found each other; look at "
                 f"{folder / f'workerlog.{lost}'}"
             )
-        if told or now > began + PATIENCE:
+        if terminated or now > began + PATIENCE:
             return
         time.sleep(LOOKS)
 

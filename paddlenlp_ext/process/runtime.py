@@ -1,6 +1,6 @@
 """Tune the process to the CPU it runs on, before Paddle computes its first matrix product.
 
-Scripts call `tune()` first of all, `paddlenlp_ext.transformers` does when a name is asked of it,
+Scripts call `tune()` first of all, `paddlenlp_ext.transformers` does when it is asked for a name,
 and nothing else: importing a module changes nothing in the process. Every setting is left as it is
 where the user has made it already, and `PADDLENLP_EXT_TUNE=0` turns all of it off.
 
@@ -173,7 +173,7 @@ def keep_large_blocks() -> None:
     """Let malloc keep freed blocks of any size, too; for when all that stays has its memory.
 
     The training loop says so after its first update, and before an evaluation. Gradients of large
-    word tables would otherwise be given back and faulted in again at every step; but what stays
+    word embeddings would otherwise be given back and faulted in again at every step; but what stays
     (weights, the optimizer's state) should not lie between them, where it leaves holes.
     """
     if (mallopt := _mallopt()) is not None:
@@ -182,7 +182,7 @@ def keep_large_blocks() -> None:
 
 
 def _keep_freed_memory() -> dict[str, str]:
-    """Let malloc keep the memory of freed tensors, which the next step asks for again."""
+    """Let malloc keep the memory of freed tensors, which the next step needs again."""
     if (mallopt := _mallopt()) is None:
         return {}
     mallopt(M_MMAP_THRESHOLD, HEAP_BLOCK_BYTES)
@@ -192,8 +192,10 @@ def _keep_freed_memory() -> dict[str, str]:
 
 def _mallopt() -> Callable[[int, int], int] | None:
     """Find what sets malloc; None where the user does, and for other C libraries than GNU's."""
-    asked = any(name.startswith(("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD")) for name in os.environ)
-    if asked or os.environ.get(SWITCH, "1") == "0" or sys.platform != "linux":
+    is_set = any(
+        name.startswith(("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD")) for name in os.environ
+    )
+    if is_set or os.environ.get(SWITCH, "1") == "0" or sys.platform != "linux":
         return None
     return getattr(ctypes.CDLL(None), "mallopt", None)
 

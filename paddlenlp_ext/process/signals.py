@@ -48,7 +48,7 @@ def raise_pending() -> None:
 
 
 def any_received() -> bool:
-    """Whether a signal came that asks this process to end."""
+    """Whether a signal to end came to this process."""
     return bool(_raised or _requested)
 
 

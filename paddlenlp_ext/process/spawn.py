@@ -17,7 +17,7 @@ from paddlenlp_ext.errors import DeviceError
 from paddlenlp_ext.process import runtime
 from paddlenlp_ext.process.signals import ENDING
 
-ENDED = (0, 128 + signal.SIGINT, 128 + signal.SIGTERM)  # exit codes of what was asked to end
+ENDED = (0, 128 + signal.SIGINT, 128 + signal.SIGTERM)  # exit codes of what ended on request
 GRACE = 30  # seconds that processes have to end after another failed, as under Paddle's launcher
 
 
@@ -58,7 +58,7 @@ def spawn(main: Callable[..., object], processes: int, *args: object, device: st
         main: A function at the top level of a module; it calls `training.distributed.start`.
         processes: How many.
         args: What `main` is called with.
-        device: What each process will use; on a CPU they share its cores.
+        device: What each process will use; on a CPU they divide its cores.
 
     Raises:
         DeviceError: There are fewer devices.

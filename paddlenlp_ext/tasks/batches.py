@@ -65,7 +65,7 @@ class BatchOrder:
         rank: Number of this process.
         world_size: Number of processes.
         shuffle: Whether each epoch has its own order, or always that of the list.
-        lengths: Number of tokens of each row. With it, rows of similar length share a batch, which
+        lengths: Number of tokens of each row. With it, a batch has rows of similar length, which
             saves padding: shuffled rows are sorted by length within windows of 50 global batches,
             and the batches are shuffled.
     """
@@ -117,9 +117,9 @@ class BatchOrder:
 
 
 class EvaluationOrder:
-    """The order of evaluation: each rank has a contiguous share of the rows, none twice.
+    """The order of evaluation: each rank has a contiguous part of the rows, none twice.
 
-    Shares differ by at most one row, so ranks may have different numbers of batches; results are
+    Parts differ by at most one row, so ranks may have different numbers of batches; results are
     gathered by row number.
 
     Args:
@@ -139,10 +139,10 @@ class EvaluationOrder:
         world_size: int = 1,
         lengths: Sequence[int] | None = None,
     ):
-        share = np.arange(num_examples)[_part(num_examples, rank, world_size)]
+        rows = np.arange(num_examples)[_part(num_examples, rank, world_size)]
         if lengths is not None:
-            share = share[np.argsort(-np.asarray(lengths)[share], kind="stable")]
-        self.batches = _chunks(share, batch_size)
+            rows = rows[np.argsort(-np.asarray(lengths)[rows], kind="stable")]
+        self.batches = _chunks(rows, batch_size)
 
     def __len__(self) -> int:
         """Return the number of this rank's batches."""

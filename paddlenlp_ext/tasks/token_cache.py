@@ -2,7 +2,7 @@
 
 A file is named by the SHA-256 of the texts, of everything that the tokenizer saves, of the length
 that texts are cut to, and of the versions of this package and of the libraries below it. So nothing
-has to be told when it is out of date: other texts are another file. Ids are read as views of the
+can be out of date: other texts are another file. Ids are read as views of the
 mapped file, which the system may drop from memory and read again.
 
 The files are in `tokenized/` of the cache folder ($PADDLENLP_EXT_HOME, by default

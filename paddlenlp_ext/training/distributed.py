@@ -1,4 +1,4 @@
-"""Several processes: start them, ask who one is, and bring their numbers together.
+"""Several processes: who one is, and how their numbers come together.
 
 Paddle's launcher (`python -m paddle.distributed.launch --nproc_per_node N script.py`) starts the
 processes, or `process.spawn` does; without either there is one. Paddle takes gloo on a CPU, NCCL on
@@ -105,9 +105,9 @@ def barrier() -> None:
 def reduce_gradients(parameters: Sequence[Tensor], has_gradient: Sequence[bool]) -> None:
     """Sum the gradients of all processes, in place.
 
-    A process whose share of a batch is empty has no gradients, and takes part with zeros. The sum
+    A process whose part of a batch is empty has no gradients, and takes part with zeros. The sum
     is taken in float32 whatever the gradients are. Paddle's DataParallel is not used: it averages,
-    which is wrong where counts of labels differ, and waits forever for an empty share.
+    which is wrong where counts of labels differ, and waits forever for an empty part.
 
     Args:
         parameters: The same on all processes.

@@ -1,4 +1,4 @@
-"""One update of the weights, from batches that are accumulated and shared among processes.
+"""One update of the weights, from batches that are accumulated and divided among processes.
 
 What is minimised is a mean over labels: of all accumulated batches and all processes together. So
 the count of labels is brought together before the backward pass and every loss is divided by it;
@@ -81,7 +81,7 @@ class Updater:
 
     Attributes:
         model: What is trained.
-        optimizer: Of its parameters; clips their global norm, if asked to, after the division.
+        optimizer: Of its parameters; clips their global norm, if it does, after the division.
         objective: What is minimised.
         settings: How.
     """
