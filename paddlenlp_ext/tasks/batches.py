@@ -18,7 +18,7 @@ from paddlenlp_ext.tasks.features import Features
 
 Rows = npt.NDArray[np.int64]
 
-WINDOW = 50  # global batches that are sorted by length together
+WINDOW = 50  # updates whose rows are sorted by length together
 
 
 class Batch(dict[str, Tensor]):
@@ -54,9 +54,10 @@ class Order(Protocol):
 class BatchOrder:
     """The order of training: every row once an epoch, batch by batch over all ranks.
 
-    A global batch is the next `batch_size * world_size` rows, so 2 ranks with 16 rows and 1 rank
-    with 32 train on the same batches. Each rank takes a contiguous part; of the last, short batch
-    parts differ by at most one row, and some may be empty.
+    An update takes the next `batch_size * world_size * accumulate` rows, so 2 ranks with 16 rows, 1
+    rank with 32 and 1 rank with 2 batches of 16 train on the same rows. Of each of its batches a
+    rank takes a contiguous part; of the last, short batch parts differ by at most one row, and some
+    may be empty.
 
     Args:
         num_examples: Rows of an epoch.
@@ -65,9 +66,10 @@ class BatchOrder:
         rank: Number of this process.
         world_size: Number of processes.
         shuffle: Whether each epoch has its own order, or always that of the list.
-        lengths: Number of tokens of each row. With it, a batch has rows of similar length, which
-            saves padding: shuffled rows are sorted by length within windows of 50 global batches,
-            and the batches are shuffled.
+        lengths: Number of tokens of each row. With it, an update has rows of similar length,
+            which saves padding: shuffled rows are sorted by length within windows of 50 updates,
+            and the updates are shuffled.
+        accumulate: Batches of an update; an epoch's last update may have fewer.
     """
 
     def __init__(
@@ -79,9 +81,11 @@ class BatchOrder:
         world_size: int = 1,
         shuffle: bool = True,
         lengths: Sequence[int] | None = None,
+        accumulate: int = 1,
     ):
         self.num_examples = num_examples
         self.global_size = batch_size * world_size
+        self.update_size = self.global_size * accumulate
         self.seed = seed
         self.rank = rank
         self.world_size = world_size
@@ -98,22 +102,27 @@ class BatchOrder:
             yield batch[_part(len(batch), self.rank, self.world_size)]
 
     def _global_batches(self, epoch: int) -> list[Rows]:
+        updates = self._updates(epoch)
+        return [batch for update in updates for batch in _chunks(update, self.global_size)]
+
+    def _updates(self, epoch: int) -> list[Rows]:
+        """Return the rows of each update, which do not depend on how an update is divided."""
         rows = np.arange(self.num_examples)
         if not self.shuffle:
-            return _chunks(rows, self.global_size)
+            return _chunks(rows, self.update_size)
         # RandomState, unlike Generator, promises the same numbers in every release of NumPy, so a
         # run can be resumed after an upgrade.
         random = np.random.RandomState(
             np.random.MT19937(np.random.SeedSequence((self.seed, epoch)))
         )
         random.shuffle(rows)
+        updates = _chunks(rows, self.update_size)
         if self.lengths is None:
-            return _chunks(rows, self.global_size)
-        for window in _chunks(rows, WINDOW * self.global_size):
+            return updates
+        for window in _chunks(rows, WINDOW * self.update_size):
             window[:] = window[np.argsort(-self.lengths[window], kind="stable")]
-        batches = _chunks(rows, self.global_size)
-        full = self.num_examples // self.global_size  # the short batch stays the last one
-        return [batches[k] for k in random.permutation(full)] + batches[full:]
+        full = self.num_examples // self.update_size  # the short update stays the last one
+        return [updates[k] for k in random.permutation(full)] + updates[full:]
 
 
 class EvaluationOrder:

@@ -103,6 +103,21 @@ def test_a_run_can_go_on_at_any_batch(lengths):
         assert [rows.tolist() for rows in order.rows(5, start)] == whole[start:]
 
 
+@pytest.mark.parametrize("split", [(1, 12, 1), (1, 4, 3), (3, 2, 2), (2, 6, 1)])
+def test_the_rows_of_an_update_do_not_depend_on_how_it_is_divided(split):
+    world, size, accumulate = split
+    lengths = np.random.default_rng(0).integers(3, 128, 1000).tolist()
+    parts = []
+    for rank in range(world):
+        order = BatchOrder(1000, size, 1, rank, world, lengths=lengths, accumulate=accumulate)
+        parts.append(list(order.rows(2)))
+    batches = [np.concatenate(rows) for rows in zip(*parts, strict=True)]
+    whole = list(BatchOrder(1000, 12, 1, lengths=lengths).rows(2))
+    for number, rows in enumerate(whole):
+        update = batches[number * accumulate : (number + 1) * accumulate]
+        np.testing.assert_array_equal(np.concatenate(update), rows)
+
+
 def test_grouping_by_length_saves_padding_and_keeps_an_epoch_random():
     lengths = np.random.default_rng(0).integers(3, 128, 5000)
 
