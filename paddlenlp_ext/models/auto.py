@@ -60,7 +60,7 @@ class AutoConfig:
     """The config of whatever family the checkpoint is of."""
 
     @staticmethod
-    def from_pretrained(name_or_folder: str | Path, **overrides: Any) -> ModelConfig:
+    def from_pretrained(name_or_folder: str | Path | Source, **overrides: Any) -> ModelConfig:
         """Read a preset's, folder's or repository's config; see `ModelConfig.from_pretrained`."""
         source = resolve(name_or_folder)
         return base_class(family_of(source)).config_class.from_pretrained(source, **overrides)
@@ -72,7 +72,7 @@ class AutoModel:
     task: ClassVar[str] = "Model"
 
     @classmethod
-    def from_pretrained(cls, name_or_folder: str | Path, **config_overrides: Any) -> Model:
+    def from_pretrained(cls, name_or_folder: str | Path | Source, **config_overrides: Any) -> Model:
         """Load a model of the checkpoint's family; see `Model.from_pretrained`."""
         source = resolve(name_or_folder)
         found = model_class(family_of(source), cls.task)

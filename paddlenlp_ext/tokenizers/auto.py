@@ -38,7 +38,9 @@ class AutoTokenizer:
     """Chooses among the families; has no instances of its own."""
 
     @staticmethod
-    def from_pretrained(pretrained_model_name_or_path: str | Path, **overrides: Any) -> Tokenizer:
+    def from_pretrained(
+        pretrained_model_name_or_path: str | Path | Source, **overrides: Any
+    ) -> Tokenizer:
         """Load the tokenizer of a folder, a preset or a hub repository.
 
         Args:

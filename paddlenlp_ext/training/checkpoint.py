@@ -8,15 +8,14 @@ and the step, so no random state is kept, and continuing is bit for bit what the
 does.
 """
 
-import json
 import logging
 import os
 import socket
 import sys
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
@@ -31,11 +30,13 @@ from paddlenlp_ext import __version__
 from paddlenlp_ext.errors import UserError, WeightsError
 from paddlenlp_ext.files import disk
 from paddlenlp_ext.training import distributed, folders
-from paddlenlp_ext.training.events import Position
+from paddlenlp_ext.training.events import DataPosition, Progress
+from paddlenlp_ext.training.identity import RunIdentity
 from paddlenlp_ext.training.precision import MixedPrecision
 from paddlenlp_ext.training.run_state import restore_state, size_of, write_state
 
-Answer = TypeVar("Answer")
+Key = TypeVar("Key")
+Result = TypeVar("Result")
 
 logger = logging.getLogger(__name__)
 
@@ -44,8 +45,7 @@ LATEST = "latest"  # a file with the name of the newest checkpoint
 LOCK = ".lock"
 OWNER = ".lock-owner"  # who holds the lock, for the message of who does not
 
-FLAG = "--resume_from_checkpoint"
-OTHER = "choose another --output_dir"
+OTHER = "choose another `output_dir`"
 KEPT = f"checkpoints saved before are whole; free some space, or {OTHER}"
 
 
@@ -55,16 +55,28 @@ class Checkpoint:
 
     Attributes:
         folder: A model folder, with the state of the run in it.
-        position: Where the run was.
+        progress: Where the run was.
+        identity: By what the run is recognised.
     """
 
     folder: Path
-    position: Position
+    progress: Progress
+    identity: RunIdentity
+
+    @classmethod
+    def read(cls, folder: Path) -> "Checkpoint":
+        """Read the manifest of a folder that was found whole."""
+        manifest = folders.read_manifest(folder)
+        assert manifest is not None  # it was just checked
+        place = manifest["position"]
+        data = DataPosition(place["epoch"], place["row"]) if "epoch" in place else None
+        progress = Progress(place["step"], place["evaluations"], data)
+        return cls(folder, progress, RunIdentity.of_saved(manifest))
 
     def restore(
         self, model: nn.Layer, optimizer: Optimizer, precision: MixedPrecision | None = None
-    ) -> Position:
-        """Bring optimizer, schedule and loss scaler to where they were; return the position.
+    ) -> Progress:
+        """Bring optimizer, schedule and loss scaler to where they were; return the progress.
 
         Args:
             model: Loaded from `folder` by the caller.
@@ -75,7 +87,7 @@ class Checkpoint:
             WeightsError: The model or the optimizer is not the one that was saved.
         """
         restore_state(self.folder, model, optimizer, precision)
-        return self.position
+        return self.progress
 
 
 class Checkpoints:
@@ -83,20 +95,27 @@ class Checkpoints:
 
     Args:
         output_dir: The run's folder. It is locked: a second run in it is refused.
-        settings: What a run must have in common with the one that it continues (task, batch size,
-            learning rate, steps, seed, digest of the data), as JSON values.
+        settings: What its result depends on, as JSON values by their names.
+        data: Digest of the training data, if it is known before they are read.
         keep: How many of the newest checkpoints are kept, besides the best; 0 keeps all.
 
     Raises:
         UserError: Another run uses the folder, or it cannot be written to.
     """
 
-    def __init__(self, output_dir: str | Path, settings: Mapping[str, Any], *, keep: int = 0):
+    def __init__(
+        self,
+        output_dir: str | Path,
+        settings: Mapping[str, Any],
+        *,
+        data: str = "",
+        keep: int = 0,
+    ):
         self.output_dir = Path(output_dir)
-        self.settings = json.loads(json.dumps(settings))
+        self.identity = RunIdentity.of_run(settings, distributed.world_size(), data)
         self.keep = keep
-        self.run = uuid.uuid4().hex  # continued runs share it, so that they prune as one
-        self._resumed: Path | None = None
+        self.run = uuid.uuid4().hex  # continued runs have it in common, so that they prune as one
+        self._resumed: Checkpoint | None = None
         self._made: list[Path] = []  # folders that were not there before
         self._lock = FileLock(self.output_dir / LOCK)
         self._on_first(self._open)
@@ -106,10 +125,10 @@ class Checkpoints:
 
         Args:
             choice: "latest" for the newest whole one of the output folder; a checkpoint's folder
-                or its name; None to begin anew.
+                or its name; None to start from the beginning.
 
         Returns:
-            The checkpoint; None to begin anew, also when there is no "latest" one yet.
+            The checkpoint; None to start from the beginning, also when there is no "latest" one.
 
         Raises:
             UserError: The chosen one is damaged, or its run had other settings.
@@ -120,23 +139,44 @@ class Checkpoints:
         def search() -> Path | None:
             folder = self._latest() if choice == LATEST else self._chosen(Path(choice))
             if folder is not None:
-                self._require_same_run(folder)
+                saved = Checkpoint.read(folder).identity
+                _refuse(folder, self.identity.differences(saved))
+                self._warn_of_inexactness(folder, saved)
             return folder
 
-        self._resumed = folder = self._on_first(search)
-        if folder is None:
-            _say(f"no checkpoint in {self.output_dir} to continue from: the run begins anew")
+        if (folder := self._on_first(search)) is None:
+            where = f"no checkpoint in {self.output_dir} to continue from"
+            _say(f"{where}: the run starts from the beginning")
             return None
-        manifest = folders.read_manifest(folder)
-        assert manifest is not None  # it was just checked
-        self.run = manifest["run"]
-        _say(f"continues from {folder}, step {manifest['step']}")
-        return Checkpoint(folder, Position(**manifest["position"]))
+        self._resumed = found = Checkpoint.read(folder)
+        self.run = (folders.read_manifest(folder) or {})["run"]
+        _say(f"continues from {folder}, step {found.progress.step}")
+        return found
+
+    def settle(self, data: str, steps_per_epoch: int) -> int:
+        """Take note of the data, which are read by now, and count the updates of the run.
+
+        Args:
+            data: Digest of the training data; empty where it was given at the beginning.
+            steps_per_epoch: Updates that the data make up.
+
+        Returns:
+            How many updates the run makes in all.
+
+        Raises:
+            UserError: The run that is continued had other data or another number of updates, or
+                nothing says how long to train.
+        """
+        self.identity = replace(self.identity, data=data or self.identity.data)
+        total = self.identity.total_steps(steps_per_epoch)
+        if found := self._resumed:
+            _refuse(found.folder, self.identity.differences(found.identity, steps_per_epoch))
+        return total
 
     def save(
         self,
         name: str,
-        position: Position,
+        progress: Progress,
         model: nn.Layer,
         optimizer: Optimizer,
         *,
@@ -148,7 +188,7 @@ class Checkpoints:
 
         Args:
             name: Of the folder in the output folder.
-            position: Of the event that the save answers.
+            progress: Of the event after which it is saved.
             model: What is trained.
             optimizer: Of the model.
             write: Writes the model and the tokenizer into the folder that it is given; called on
@@ -167,7 +207,7 @@ class Checkpoints:
 
         def save() -> None:
             try:
-                folders.publish(folder, write_all, self._facts(position, score))
+                folders.publish(folder, write_all, self._facts(progress, score))
             except (OSError, WeightsError) as error:
                 raise UserError(
                     f"{_unsaved(error, folder)}; a checkpoint takes about {size_of(model):,} "
@@ -202,21 +242,21 @@ class Checkpoints:
         """Let another run use the output folder."""
         self.close()
 
-    def _on_first(self, action: Callable[[], Answer]) -> Answer:
-        """Do something on the first process; all get its answer, or raise what it raised."""
-        answer: Answer | None = None
+    def _on_first(self, action: Callable[[], Result]) -> Result:
+        """Do something on the first process; all get its result, or raise what it raised."""
+        result: Result | None = None
         message = None
         if distributed.rank() == 0:
             try:
-                answer = action()
+                result = action()
             except OSError as error:
                 message = f"{_unsaved(error, self.output_dir)}; {KEPT}"
             except UserError as error:
                 message = str(error)
-        answer, message = distributed.gather((answer, message))[0]
+        result, message = distributed.gather((result, message))[0]
         if message is not None:
             raise UserError(message)
-        return cast(Answer, answer)
+        return cast(Result, result)
 
     def _open(self) -> None:
         here, owner = self.output_dir, self.output_dir / OWNER
@@ -239,7 +279,9 @@ class Checkpoints:
         if problem is None and folder not in self._manifests(folder.parent):
             problem = f"{folder}: is no checkpoint of a run"
         if problem is not None:
-            raise UserError(f"{FLAG}: {problem}; choose another checkpoint, or '{LATEST}'")
+            raise UserError(
+                f"`resume_from_checkpoint`: {problem}; choose another checkpoint, or '{LATEST}'"
+            )
         return folder
 
     def _latest(self) -> Path | None:
@@ -259,26 +301,24 @@ class Checkpoints:
         found = {path: folders.read_manifest(path) or {} for path in paths}
         return {path: facts for path, facts in found.items() if facts.get("format") == FORMAT}
 
-    def _require_same_run(self, folder: Path) -> None:
+    def _warn_of_inexactness(self, folder: Path, saved: RunIdentity) -> None:
         manifest = folders.read_manifest(folder) or {}
-        saved, now = manifest["settings"], self.settings
-        differing = [
-            f"{name} {saved.get(name)!r} (now {now.get(name)!r})"
-            for name in dict.fromkeys([*now, *saved])
-            if saved.get(name) != now.get(name)
-        ]
-        if differing:
-            raise UserError(
-                f"{FLAG}: {folder} was saved with {', '.join(differing)}; give the same flags and "
-                "data, or begin anew in another --output_dir"
-            )
         environment = self._environment()
-        for name, was in manifest["environment"].items():
-            if was != environment.get(name):
-                logger.warning(
-                    "%s was saved with %s %s, now %s: the run continues, but not bit for bit",
-                    *(folder, name, was, environment.get(name)),
-                )
+        changes = [
+            (f"{name} {was}", str(environment.get(name)))
+            for name, was in manifest["environment"].items()
+            if was != environment.get(name)
+        ]
+        if saved.batch != self.identity.batch:
+            changes.append((f"a batch of {saved.batch}", str(self.identity.batch)))
+        # Version 0.1.0 sorted rows by length within batches, not within updates.
+        if saved.sorts_batches and "data" not in manifest:
+            changes.append(("batches sorted by length", "whole updates, so other rows"))
+        for was, now in changes:
+            logger.warning(
+                "%s was saved with %s, now %s: the run continues, but not bit for bit",
+                *(folder, was, now),
+            )
 
     def _environment(self) -> dict[str, Any]:
         """Return what a run may change when it continues, at the price of exactness."""
@@ -289,14 +329,17 @@ class Checkpoints:
             "paddlenlp_ext": __version__,
         }
 
-    def _facts(self, position: Position, score: float | None) -> dict[str, Any]:
+    def _facts(self, progress: Progress, score: float | None) -> dict[str, Any]:
+        place = asdict(progress)
+        place |= place.pop("data") or {}
         return {
             "format": FORMAT,
             "run": self.run,
-            "step": position.step,
-            "position": asdict(position),
+            "step": progress.step,
+            "position": place,
             "score": score,
-            "settings": self.settings,
+            "data": self.identity.data,
+            "settings": self.identity.settings,
             "environment": self._environment(),
             "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         }
@@ -315,13 +358,30 @@ class Checkpoints:
             if manifest["run"] == self.run and not folders.holds_more(path)
         }
         by_step = sorted(own, key=lambda path: own[path]["step"])
-        scored = [path for path in by_step if own[path]["score"] is not None]
-        kept = {*by_step[-self.keep :], self._resumed}
-        if scored:
-            kept.add(max(scored, key=lambda path: own[path]["score"]))
+        scores = {path: own[path]["score"] for path in by_step}
+        kept = {*by_step[-self.keep :], best({p: s for p, s in scores.items() if s is not None})}
+        if self._resumed:
+            kept.add(self._resumed.folder)
         for path in by_step:
             if path not in kept:
                 folders.remove(path)
+
+
+def best(scores: Mapping[Key, float]) -> Key | None:
+    """Choose the highest score, the first of equal ones.
+
+    Args:
+        scores: In the order of the steps.
+    """
+    return max(scores, key=scores.__getitem__, default=None)
+
+
+def _refuse(folder: Path, differences: Sequence[str]) -> None:
+    if differences:
+        raise UserError(
+            f"`resume_from_checkpoint`: {folder} was saved with {', '.join(differences)}; give the "
+            "same settings and data, or start from the beginning in another `output_dir`"
+        )
 
 
 def _damage(folder: Path) -> str | None:

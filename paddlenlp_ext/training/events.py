@@ -5,26 +5,34 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
-class Position:
-    """Where in a run something happened; what it takes to continue from there.
+class DataPosition:
+    """Where pretraining is in its data: it counts rows, whoever reads them.
+
+    Attributes:
+        epoch: Epochs that were gone through.
+        row: Rows of the epoch that were used, by all processes together.
+    """
+
+    epoch: int = 0
+    row: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run had come when something happened; what it takes to continue from there.
 
     The order of the data follows from the seed and the epoch. When a task is trained, the epoch
-    and the place in it follow from the step; pretraining counts rows, so that a run continues at
-    the right one with another number of processes too.
+    and the place in it follow from the step.
 
     Attributes:
         step: Updates done.
         evaluations: Splits that were evaluated after this step.
-        epoch: Epochs that were gone through, when rows are counted.
-        row: Rows of the epoch that were used, by all processes together.
-        data: Digest of the data that the run trains on, where the loop knows them as a whole.
+        data: Where pretraining is in its data.
     """
 
     step: int = 0
     evaluations: int = 0
-    epoch: int = 0
-    row: int = 0
-    data: str = field(default="", compare=False)
+    data: DataPosition | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +51,7 @@ class StepDone:
         reading_seconds: What of it was waiting for the batches.
         skipped: Whether the weights stayed as they were, because a loss was not finite or a
             float16 gradient overflowed.
-        position: To continue from here.
+        progress: To continue from here.
     """
 
     step: int
@@ -56,7 +64,7 @@ class StepDone:
     seconds: float
     reading_seconds: float = 0.0
     skipped: bool = False
-    position: Position = field(default_factory=Position)
+    progress: Progress = field(default_factory=Progress)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +75,11 @@ class Evaluated:
         step: Updates done.
         split: Its name.
         loss: Mean over the labels.
-        metrics: By the metric's names.
+        metrics: By their names; the first one is the score that a model is judged by, higher is
+            better.
         examples: Examples of the split.
         seconds: What the evaluation took.
-        position: To continue from here.
+        progress: To continue from here.
     """
 
     step: int
@@ -79,22 +88,22 @@ class Evaluated:
     metrics: Mapping[str, float]
     examples: int
     seconds: float
-    position: Position = field(default_factory=Position)
+    progress: Progress = field(default_factory=Progress)
 
 
 @dataclass(frozen=True, slots=True)
 class Interrupted:
-    """A signal asked the run to end; save now. When the loop is asked for more, the process ends.
+    """A signal asked the run to end; save now. The loop then raises `KeyboardInterrupt`.
 
     Attributes:
         step: Updates done, the same on all processes.
         signal: Number of the signal.
-        position: To continue from here.
+        progress: To continue from here.
     """
 
     step: int
     signal: int
-    position: Position
+    progress: Progress
 
 
 Event = StepDone | Evaluated | Interrupted

@@ -1,10 +1,9 @@
 """Train a classifier or a regression on a task, as a sequence of events; and evaluate it."""
 
-import hashlib
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
@@ -19,8 +18,8 @@ from paddlenlp_ext.process.signals import StopRequest
 from paddlenlp_ext.tasks.batches import Batch, Loader
 from paddlenlp_ext.tasks.task import Metric
 from paddlenlp_ext.training import distributed, loop
-from paddlenlp_ext.training.events import Evaluated, Event, Position
-from paddlenlp_ext.training.loop import Evaluation, Scores, Share
+from paddlenlp_ext.training.events import Evaluated, Event, Progress
+from paddlenlp_ext.training.loop import Evaluation, Scores, UpdateBatches
 from paddlenlp_ext.training.losses import Loss, count_labels
 from paddlenlp_ext.training.memory import memory_explained
 from paddlenlp_ext.training.precision import MixedPrecision
@@ -40,7 +39,7 @@ def finetune(
     max_steps: int,
     evaluate_every: int = 0,
     settings: UpdateSettings = DEFAULTS,
-    resume: Position | None = None,
+    resume: Progress | None = None,
 ) -> Iterator[Event]:
     """Train `model` for `max_steps` updates, yielding what happened.
 
@@ -48,12 +47,12 @@ def finetune(
     and what does not iterate does not train. All processes of a distributed run must iterate.
 
     SIGTERM and SIGINT end the run between two updates or two batches of an evaluation, on all
-    processes together: the loop yields `Interrupted`, and after it ends the process (`SystemExit`).
+    processes together: the loop yields `Interrupted`, and then raises `KeyboardInterrupt`.
 
     Args:
         model: Called with a batch's inputs; its output has `.logits`.
         train: Batches of all epochs, as many on every process.
-        evaluate_on: Split name to its batches; each process holds its share.
+        evaluate_on: Split name to its batches; each process holds its part.
         loss: Of `training.losses`.
         metric: Makes numbers of all predictions and labels of a split.
         optimizer: Of `model`; its schedule, if it has one, is advanced at each update.
@@ -63,32 +62,27 @@ def finetune(
         resume: Where to continue; weights, optimizer and schedule are the checkpoint's already.
 
     Yields:
-        `StepDone` after every update, `Evaluated` for every split, `Interrupted` at last.
+        `StepDone` after every update, `Evaluated` for every split; when a signal came,
+        `Interrupted` at last.
 
     Raises:
-        UserError: There is nothing to train on, the data are not those of the run that is
-            continued, or a loss is not finite.
+        UserError: There is nothing to train on, or a loss is not finite.
+        KeyboardInterrupt: A signal came.
     """
     if len(train) == 0:
         raise UserError("there are no training examples")
-    data = _digest(train)
-    position = resume or Position(data=data)
-    if position.data not in ("", data):  # empty: saved by the first version, which did not know it
-        raise UserError(
-            f"--resume_from_checkpoint: the run trained on other data (digest {position.data}, now "
-            f"{data}); give the same data, or begin anew in another --output_dir"
-        )
+    progress = resume or Progress()
 
     def evaluation(loader: Loader) -> Evaluation:
         return lambda stop: _score(model, loader, metric, loss, settings.precision, stop)
 
     yield from loop.train(
         Updater(model, optimizer, _TaskObjective(loss), settings),
-        _shares(train, settings.accumulate, replace(position, data=data)),
+        _updates(train, settings.accumulate, progress.step),
         {split: evaluation(loader) for split, loader in evaluate_on.items()},
         max_steps=max_steps,
         evaluate_every=evaluate_every,
-        position=position,
+        progress=progress,
     )
 
 
@@ -101,11 +95,11 @@ def evaluate(
     split: str = "dev",
     precision: MixedPrecision | None = None,
 ) -> Evaluated:
-    """Evaluate a model on a split; every process its share, the metric once over all examples.
+    """Evaluate a model on a split; every process its part, the metric once over all examples.
 
     Args:
         model: Called with a batch's inputs; its output has `.logits`.
-        loader: This process's share of the split.
+        loader: This process's part of the split.
         loss: Of `training.losses`; its mean over the labels is reported.
         metric: Makes numbers of all predictions [N, C] and labels [N].
         split: Name of the split.
@@ -133,24 +127,14 @@ class _TaskObjective:
         return [self.loss(model(**batch.inputs).logits, batch["labels"])]
 
 
-def _digest(train: Loader) -> str:
-    """Digest what a model reads of the training examples, and their labels."""
-    digest = hashlib.sha256()
-    for one in train.features:
-        digest.update(one.input_ids.tobytes())
-        digest.update(repr(one.label).encode())
-    return digest.hexdigest()[:16]
-
-
-def _shares(train: Loader, accumulate: int, first: Position) -> Iterator[Share]:
-    """Yield what each update takes, from the one after `first` on, forever."""
-    step = first.step
+def _updates(train: Loader, accumulate: int, step: int) -> Iterator[UpdateBatches]:
+    """Yield what each update takes, from the one after `step` on, forever."""
     epoch, number = divmod(step, -(-len(train) // accumulate))
     while True:
         batches = train.batches(epoch, number * accumulate)
         while parts := list(islice(batches, accumulate)):
             step += 1
-            yield Share(epoch, number, parts, after=replace(first, step=step, evaluations=0))
+            yield UpdateBatches(epoch, number, parts, after=Progress(step))
             number += 1
         epoch, number = epoch + 1, 0
 
@@ -190,7 +174,7 @@ def _score(
         np.concatenate([array for part in parts for array in part[kind]]) for kind in range(4)
     )
     if not np.array_equal(np.sort(order), np.arange(len(loader.features))):
-        raise RuntimeError("the processes' shares do not make up the split, each row once")
+        raise RuntimeError("the processes' parts do not make up the split, each row once")
     by_row: npt.NDArray[np.int64] = np.argsort(order)
     predictions, gold, losses_by_row = (array[by_row] for array in arrays)
     return Scores(

@@ -9,6 +9,9 @@ from typing import Any, Literal
 
 from paddle import nn
 
+from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.models.base import Model
+from paddlenlp_ext.tasks.batches import Loader
 from paddlenlp_ext.tasks.cross_lingual import (
     ALL,
     CrossLingualTask,
@@ -17,13 +20,16 @@ from paddlenlp_ext.tasks.cross_lingual import (
     read_languages,
 )
 from paddlenlp_ext.tasks.download import official_folder
+from paddlenlp_ext.tasks.label_orders import label_order, renumber
 from paddlenlp_ext.tasks.task import TextExample
 from paddlenlp_ext.training import distributed
 from paddlenlp_ext.training.events import Evaluated
 from paddlenlp_ext.training.finetune import evaluate
-from paddlenlp_ext.training.loaders import Batching, tell_left_out
+from paddlenlp_ext.training.loaders import Batching, RunData, report_skipped_rows
 from paddlenlp_ext.training.losses import Loss
+from paddlenlp_ext.training.report import say
 from paddlenlp_ext.training.results import append_result, signature
+from paddlenlp_ext.weights.folders import read_config
 
 Languages = Sequence[str] | None  # None stands for all that there are
 
@@ -37,7 +43,7 @@ def read_splits(
     on_bad_row: Literal["error", "skip"] = "error",
     settings: Mapping[str, str] | None = None,
 ) -> dict[str, ExamplesByLanguage]:
-    """Read whole splits before anything is tokenized or trained: a bad row is told at once.
+    """Read whole splits before anything is tokenized or trained: a bad row is reported at once.
 
     Args:
         task: What to read.
@@ -57,12 +63,12 @@ def read_splits(
     for split, codes in languages.items():
         folder = data_dir or official_folder(task, split, task.official_files(split, codes))
         examples = read_languages(task, split, folder, codes, on_bad_row=on_bad_row)
-        tell_left_out(examples.bad_rows)
-        if examples.mixed_file and distributed.rank() == 0:
-            print(
+        report_skipped_rows(examples.bad_rows)
+        if examples.mixed_file:
+            say(
                 f"note: {examples.mixed_file}: its rows do not name their language, so that none "
                 f"can be chosen: all of them are used, as {ALL!r}; for single languages lay the "
-                "files out as in the archive, a folder for each"
+                "files out as in the archive, a folder for each\n"
             )
         limit = (max_samples or {}).get(split)
         for language in examples:
@@ -71,8 +77,76 @@ def read_splits(
     return splits
 
 
+def refuse_folder_of_another_task(folder: str | Path, task: CrossLingualTask) -> None:
+    """Refuse a folder with the best model of another task, which training would replace.
+
+    Raises:
+        UserError: There is one.
+    """
+    if not (Path(folder) / "config.json").is_file():
+        return
+    names = [*(read_config(str(folder)).get("id2label") or {}).values()]
+    if any(not name.startswith("LABEL_") for name in names) and label_order(task, names) is None:
+        raise UserError(
+            f"{folder}: there is the best model of another task (labels {', '.join(names)}), which "
+            f"training on {task.name} would replace; give each task an `output_dir` of its own"
+        )
+
+
+def load_trained(
+    cls: type[Model], folder: str | Path, task: CrossLingualTask, examples: ExamplesByLanguage
+) -> Model:
+    """Load a model that was trained on a task, and number the labels of examples as it does.
+
+    Args:
+        cls: Its class.
+        folder: Where it was saved.
+        task: What it was trained on.
+        examples: Changed in place where the model has the labels in another order.
+
+    Raises:
+        UserError: There is no model, or none that was trained on the task.
+    """
+    if not (Path(folder) / "config.json").is_file():
+        raise UserError(
+            f"{folder}: there is no trained model (config.json) to test; make one with `do_train`, "
+            "or give the folder of a checkpoint as `model_name_or_path`"
+        )
+    model = cls.from_pretrained(folder)
+    if model.load_report is not None and model.load_report.missing:
+        lacking = ", ".join(model.load_report.missing)
+        raise UserError(
+            f"{folder}: expected a model that was trained on a task, it has no {lacking}"
+        )
+    names = model.config.label_names
+    order = label_order(task, names)
+    is_named = model.config.id2label is not None
+    if len(names) != task.num_labels or (is_named and order is None):
+        raise UserError(
+            f"{folder}/config.json: expected {task.name}'s labels "
+            f"({', '.join(task.labels or ())}), got {', '.join(names)}; give the `task` that it "
+            "was trained on"
+        )
+    if order is not None and order != tuple(range(task.num_labels)):
+        renumber(examples, order)
+        listed = ", ".join(names)
+        say(f"note: {folder} has the labels in another order ({listed}); it is tested by that\n")
+    return model
+
+
+def batch(batching: Batching, splits: Mapping[str, ExamplesByLanguage]) -> RunData[Loader]:
+    """Make batches to train on of all languages of "train", and of each language of "dev".
+
+    Args:
+        batching: How examples become batches.
+        splits: Of `read_splits`.
+    """
+    dev = {split_name("dev", language): rows for language, rows in splits["dev"].items()}
+    return batching.data(all_languages(splits["train"]), dev)
+
+
 def all_languages(examples: ExamplesByLanguage) -> list[TextExample]:
-    """Put the examples of all languages one behind the other, to train on."""
+    """Put the examples of all languages one behind the other."""
     return [example for rows in examples.values() for example in rows]
 
 
@@ -100,7 +174,7 @@ def evaluate_languages(
     """
     for language, rows in examples.items():
         name = split_name(split, language)
-        loader = batching.evaluation(rows)
+        loader = batching.evaluation_loader(rows)
         yield evaluate(model, loader, loss=loss, metric=task.metric, split=name)
 
 
@@ -110,7 +184,7 @@ def split_name(split: str, language: str) -> str:
 
 
 def language_of(event: Evaluated) -> str:
-    """Tell which language was evaluated: "ar"."""
+    """Return the language that was evaluated: "ar"."""
     return event.split.partition("_")[2]
 
 
@@ -131,13 +205,15 @@ def summarize(events: Iterable[Evaluated]) -> dict[str, float]:
 
 
 def record(folder: str | Path, facts: Mapping[str, Any], events: Sequence[Evaluated]) -> None:
-    """Add a line with the accuracies of all languages to a folder's results.
+    """Add a line with the accuracies of all languages to a folder's results, on one process.
 
     Args:
         folder: The run's output folder.
         facts: Of the signature, but for split and metric.
         events: One a language, of one split.
     """
+    if distributed.rank() != 0:
+        return
     split = events[0].split.partition("_")[0]
     examples = sum(event.examples for event in events)
     append_result(

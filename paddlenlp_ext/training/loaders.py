@@ -2,18 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 from paddlenlp_ext.tasks.batches import BatchOrder, EvaluationOrder, Loader, Order
+from paddlenlp_ext.tasks.download import official_folder
 from paddlenlp_ext.tasks.features import Features, make_features
 from paddlenlp_ext.tasks.rows import BadRow, read_examples
 from paddlenlp_ext.tasks.task import Task, TextExample
 from paddlenlp_ext.tasks.token_cache import TokenCache
 from paddlenlp_ext.tokenizers.base import Tokenizer
 from paddlenlp_ext.training import distributed
+
+Batches = TypeVar("Batches", bound=Sized)
+
+
+@dataclass(frozen=True)
+class RunData(Generic[Batches]):
+    """What a run trains and evaluates on.
+
+    Attributes:
+        train: Batches to train on, of every epoch.
+        evaluate_on: Held-out batches by the name of their split.
+        sources: Where each training row stands ("train.tsv:17"), for messages.
+        max_length: Most tokens of a row.
+        digest: Of what is trained on; empty where it was known before it was read.
+    """
+
+    train: Batches
+    evaluate_on: Mapping[str, Batches]
+    sources: Sequence[str]
+    max_length: int
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +49,8 @@ class Batching:
         batch_size: Training examples of a batch on each process.
         eval_batch_size: The same of an evaluation; `batch_size` if absent.
         seed: Of the order of training.
-        group_by_length: Whether training examples of similar length share a batch.
+        accumulate: Batches of an update, on each process.
+        group_by_length: Whether training examples of similar length make up an update.
         pad_to_multiple_of: Lengths of batches are rounded up to a multiple of it.
         cache: Where ids are kept for later runs; None keeps none.
     """
@@ -36,12 +60,26 @@ class Batching:
     batch_size: int
     eval_batch_size: int | None = None
     seed: int = 42
+    accumulate: int = 1
     group_by_length: bool = False
     pad_to_multiple_of: int = 1
     cache: TokenCache | None = None
 
-    def training(self, examples: Sequence[TextExample]) -> Loader:
-        """Tokenize examples to train on: shuffled anew each epoch, shared out batch by batch."""
+    def data(
+        self, train: Sequence[TextExample], evaluate_on: Mapping[str, Sequence[TextExample]]
+    ) -> RunData[Loader]:
+        """Tokenize all examples of a run."""
+        loader = self.train_loader(train)
+        return RunData(
+            loader,
+            {split: self.evaluation_loader(examples) for split, examples in evaluate_on.items()},
+            [example.source for example in train],
+            self.max_length,
+            digest(loader.features),
+        )
+
+    def train_loader(self, examples: Sequence[TextExample]) -> Loader:
+        """Tokenize examples to train on: every epoch has its order, each process its part."""
         features = make_features(examples, self.tokenizer, self.max_length, cache=self.cache)
         order = BatchOrder(
             len(features),
@@ -50,11 +88,12 @@ class Batching:
             distributed.rank(),
             distributed.world_size(),
             lengths=[len(one) for one in features] if self.group_by_length else None,
+            accumulate=self.accumulate,
         )
         return self._loader(features, order)
 
-    def evaluation(self, examples: Sequence[TextExample]) -> Loader:
-        """Tokenize examples to evaluate on: each process has its share, longest first."""
+    def evaluation_loader(self, examples: Sequence[TextExample]) -> Loader:
+        """Tokenize examples to evaluate on: each process has its part, longest first."""
         features = make_features(examples, self.tokenizer, self.max_length, cache=self.cache)
         order = EvaluationOrder(
             len(features),
@@ -74,44 +113,35 @@ class Batching:
         )
 
 
-def tell_left_out(bad_rows: Iterable[BadRow]) -> None:
+def digest(features: Sequence[Features]) -> str:
+    """Digest what a model reads of training examples, and their labels."""
+    content = hashlib.sha256()
+    for one in features:
+        content.update(one.input_ids.tobytes())
+        content.update(repr(one.label).encode())
+    return content.hexdigest()[:16]
+
+
+def report_skipped_rows(bad_rows: Iterable[BadRow]) -> None:
     """Print each row that is left out, on the first process."""
     for bad in bad_rows if distributed.rank() == 0 else ():
         print(f"left out {bad.source}: {bad.reason}")
 
 
-@dataclass(frozen=True)
-class TaskLoaders:
-    """The batches of a task.
-
-    Attributes:
-        train: Of training.
-        evaluate_on: Of each other split, by its name.
-        sources: Where each training row stands ("train.tsv:17").
-        bad_rows: How many rows were left out.
-    """
-
-    train: Loader
-    evaluate_on: dict[str, Loader]
-    sources: list[str]
-    bad_rows: int
-
-
-def task_loaders(
+def read_task(
     task: Task,
-    batching: Batching,
-    data_dir: str | Path,
+    data_dir: str | Path | None,
     *,
     max_train_samples: int | None = None,
     max_eval_samples: int | None = None,
     on_bad_row: Literal["error", "skip"] = "error",
-) -> TaskLoaders:
-    """Read, tokenize and batch all splits of a task.
+) -> dict[str, Sequence[TextExample]]:
+    """Read all splits of a task, before any is tokenized: a bad row is reported at once.
 
     Args:
         task: Its first split is trained on, the others are evaluated on.
-        batching: How examples become batches.
-        data_dir: Folder of the task's files, or the one above it.
+        data_dir: Folder of the task's files, or the one above it; None downloads the official ones
+            on the first use.
         max_train_samples: Use the first rows only.
         max_eval_samples: Use the first rows of each evaluation split only.
         on_bad_row: Stop at a row that cannot be used, or leave it out and say so.
@@ -119,22 +149,10 @@ def task_loaders(
     Raises:
         DataError: A file is missing or holds rows that cannot be used.
     """
-    bad_rows = 0
-
-    def read(split: str, limit: int | None) -> list[TextExample]:
-        nonlocal bad_rows
-        examples = read_examples(task, split, data_dir, on_bad_row=on_bad_row)
-        bad_rows += len(examples.bad_rows)
-        tell_left_out(examples.bad_rows)
-        return examples[:limit]
-
-    first, *others = task.splits
-    # All files are read before the first is tokenized, so that a bad row is told at once.
-    train = read(first, max_train_samples)
-    held_out = {split: read(split, max_eval_samples) for split in others}
-    return TaskLoaders(
-        batching.training(train),
-        {split: batching.evaluation(examples) for split, examples in held_out.items()},
-        [example.source for example in train],
-        bad_rows,
-    )
+    folder = data_dir or official_folder(task)
+    splits: dict[str, Sequence[TextExample]] = {}
+    for split in task.splits:
+        examples = read_examples(task, split, folder, on_bad_row=on_bad_row)
+        report_skipped_rows(examples.bad_rows)
+        splits[split] = examples[: max_eval_samples if splits else max_train_samples]
+    return splits

@@ -1,4 +1,4 @@
-"""BERT's pretraining: tell masked tokens, and whether the second text follows the first.
+"""BERT's pretraining: predict masked tokens, and whether the second text follows the first.
 
 Devlin et al., 2018, arXiv 1810.04805, section 3.1: the loss is the sum of the mean over the masked
 tokens and the mean over the pairs.
@@ -71,7 +71,7 @@ class MaskedLM:
     """The objective of BERT's pretraining.
 
     Attributes:
-        pairs: Whether rows are pairs of texts; otherwise masked tokens are all there is to tell.
+        pairs: Whether rows are pairs of texts; otherwise masked tokens are all that is predicted.
     """
 
     pairs: bool = True
@@ -86,7 +86,7 @@ class MaskedLM:
         return [cross_entropy(logits, labels) for logits, labels in answers]
 
     def score(self, model: nn.Layer, batch: Batch) -> Sums:
-        """Compute sums of losses, right answers and labels."""
+        """Compute sums of losses, right predictions and labels."""
         sums = {}
         answers = zip(self._parts, self._logits(model, batch), self._labels(batch), strict=True)
         for name, logits, labels in answers:
@@ -96,7 +96,10 @@ class MaskedLM:
         return sums
 
     def summarize(self, sums: Sums) -> tuple[float, dict[str, float]]:
-        """Turn sums into the loss, the accuracies and the perplexity of masked tokens."""
+        """Turn sums into the loss, the accuracies and the perplexity of masked tokens.
+
+        A model is judged by the first metric, the accuracy of masked tokens.
+        """
         counts = {part: max(1, sums[f"{part} labels"]) for part in self._parts}
         losses = {part: sums[f"{part} loss"] / count for part, count in counts.items()}
         metrics = {f"{part} acc": sums[f"{part} right"] / count for part, count in counts.items()}

@@ -30,7 +30,7 @@ def linear_schedule(
         learning_rate: The highest rate.
         total_steps: Updates of the whole run.
         warmup_steps: Updates of the warm-up; above 0 it wins over the proportion.
-        warmup_proportion: Share of all updates that are warm-up, rounded down as in PaddleNLP.
+        warmup_proportion: Part of all updates that are warm-up, rounded down as in PaddleNLP.
     """
     warmup = warmup_steps if warmup_steps > 0 else math.floor(warmup_proportion * total_steps)
 

@@ -70,7 +70,7 @@ def restore_optimizer(
     if strange := sorted(tensors.keys() ^ state.keys()):
         raise WeightsError(
             f"{origin}: is not the state of this optimizer: {strange[0]} is in only one of them "
-            f"({len(strange)} such names); resume with the same model and optimizer flags"
+            f"({len(strange)} such names); resume with the same model and optimizer settings"
         )
     for name, tensor in tensors.items():
         array = state[name]
@@ -81,7 +81,7 @@ def restore_optimizer(
             except ValueError as error:
                 raise WeightsError(
                     f"{origin}: {name}: {error}; the run that saved it used other words: resume "
-                    "without --trim_vocab"
+                    "without `trim_vocab`"
                 ) from error
         if tuple(tensor.shape) != array.shape:
             raise WeightsError(

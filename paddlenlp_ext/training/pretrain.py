@@ -21,8 +21,8 @@ from paddlenlp_ext.process import runtime
 from paddlenlp_ext.process.signals import StopRequest
 from paddlenlp_ext.tasks.batches import Batch
 from paddlenlp_ext.training import distributed, loop
-from paddlenlp_ext.training.events import Evaluated, Event, Position
-from paddlenlp_ext.training.loop import Evaluation, Scores, Share
+from paddlenlp_ext.training.events import DataPosition, Evaluated, Event, Progress
+from paddlenlp_ext.training.loop import Evaluation, Scores, UpdateBatches
 from paddlenlp_ext.training.precision import MixedPrecision
 from paddlenlp_ext.training.updates import Objective, Updater, UpdateSettings
 
@@ -37,10 +37,13 @@ class PretrainingObjective(Objective, Protocol):
     """What pretraining minimises, and how it is judged on held-out rows."""
 
     def score(self, model: nn.Layer, batch: Batch) -> Sums:
-        """Compute sums of losses, right answers and labels of a batch."""
+        """Compute sums of losses, right predictions and labels of a batch."""
 
     def summarize(self, sums: Sums) -> tuple[float, dict[str, float]]:
-        """Turn the sums over all batches into the loss and the metrics."""
+        """Turn the sums over all batches into the loss and the metrics.
+
+        The first metric is what checkpoints are judged by; higher is better.
+        """
 
 
 class ShardBatches:
@@ -101,7 +104,7 @@ def pretrain(
     evaluate_on: Mapping[str, ShardBatches] | None = None,
     evaluate_every: int = 0,
     settings: UpdateSettings = DEFAULTS,
-    resume: Position | None = None,
+    resume: Progress | None = None,
 ) -> Iterator[Event]:
     """Train `model` for `max_steps` updates, yielding what happened; see `finetune`.
 
@@ -117,23 +120,25 @@ def pretrain(
         resume: Where to continue; weights, optimizer and schedule are the checkpoint's already.
 
     Yields:
-        `StepDone` after every update, `Evaluated` for every split, `Interrupted` at last.
+        `StepDone` after every update, `Evaluated` for every split; when a signal came,
+        `Interrupted` at last.
 
     Raises:
         UserError: A shard cannot be read, or a loss is not finite.
+        KeyboardInterrupt: A signal came.
     """
-    position = resume or Position()
+    progress = resume or Progress()
 
     def evaluation(held_out: ShardBatches) -> Evaluation:
         return lambda stop: _score(model, held_out, objective, settings.precision, stop)
 
     yield from loop.train(
         Updater(model, optimizer, objective, settings),
-        _shares(train, settings.accumulate, position),
+        _updates(train, settings.accumulate, progress),
         {split: evaluation(held_out) for split, held_out in (evaluate_on or {}).items()},
         max_steps=max_steps,
         evaluate_every=evaluate_every,
-        position=position,
+        progress=progress,
     )
 
 
@@ -163,17 +168,18 @@ def evaluate(
     return Evaluated(0, split, *scores)
 
 
-def _shares(train: ShardBatches, accumulate: int, position: Position) -> Iterator[Share]:
-    """Yield what each update takes, from a position on, forever."""
-    step, epoch, row = position.step, position.epoch, position.row
+def _updates(train: ShardBatches, accumulate: int, progress: Progress) -> Iterator[UpdateBatches]:
+    """Yield what each update takes, from where the run is on, forever."""
+    start = progress.data or DataPosition()
+    step, epoch, row = progress.step, start.epoch, start.row
     size = train.global_size * accumulate
     while True:
         batches = train.batches(epoch, row)
         while parts := list(islice(batches, accumulate)):
             number, step, row = row // size, step + 1, row + size
             is_last = row >= train.num_rows
-            after = Position(step, 0, *((epoch + 1, 0) if is_last else (epoch, row)))
-            yield Share(epoch, number, parts, after)
+            place = DataPosition(epoch + 1) if is_last else DataPosition(epoch, row)
+            yield UpdateBatches(epoch, number, parts, after=Progress(step, data=place))
         epoch, row = epoch + 1, 0
 
 

@@ -4,17 +4,28 @@ Clark et al., 2020, arXiv 2003.10555, section 2: the loss is the generator's mea
 tokens plus fifty times the discriminator's mean over all tokens.
 """
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import paddle
 from paddle import Tensor, nn
 from paddle.nn import functional as F
+from tqdm import tqdm
 
+from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.models.config import ModelConfig
 from paddlenlp_ext.models.generator_discriminator import ReplacedTokensOutput
 from paddlenlp_ext.pretraining.masking import MaskingVocabulary, dynamic_masking
-from paddlenlp_ext.pretraining.shard_set import Rows
+from paddlenlp_ext.pretraining.shard_set import Rows, ShardSet
+from paddlenlp_ext.pretraining.text_shards import LAYOUT, TextSettings, check_rows, make_shard
+from paddlenlp_ext.process.signals import raise_pending
 from paddlenlp_ext.tasks.batches import Batch
+from paddlenlp_ext.tokenizers.base import Tokenizer
 from paddlenlp_ext.training import distributed
 from paddlenlp_ext.training.losses import IGNORED, count_labels, cross_entropy
 from paddlenlp_ext.training.pretrain import Sums
@@ -41,6 +52,14 @@ class MaskedTexts:
     seed: int = 42
     pad_to_multiple_of: int = 1
 
+    @classmethod
+    def of(
+        cls, tokenizer: Tokenizer, probability: float, seed: int, pad_to_multiple_of: int
+    ) -> MaskedTexts:
+        """Mask with the tokens of a tokenizer."""
+        vocabulary = MaskingVocabulary.of(tokenizer)
+        return cls(vocabulary, tokenizer.pad_token_id, probability, seed, pad_to_multiple_of)
+
     def __call__(self, rows: Rows, epoch: int = 0) -> dict[str, Tensor]:
         """Make the tensors of some rows."""
         lengths = rows.columns["length"]
@@ -66,6 +85,51 @@ class MaskedTexts:
         return {name: paddle.to_tensor(array.astype(np.int64)) for name, array in arrays.items()}
 
 
+def open_corpus(
+    corpus: Mapping[str, Sequence[Path]],
+    folder: Path,
+    settings: TextSettings,
+    tokenizer: Tokenizer,
+    config: ModelConfig,
+    limits: Mapping[str, int | None],
+) -> dict[str, ShardSet]:
+    """Open the shards of a corpus; the first process makes those that are not there yet.
+
+    Args:
+        corpus: Files by the name of the split.
+        folder: Where the shards are: `train.hdf5`, ...
+        settings: How rows are made.
+        tokenizer: The model's.
+        config: The model's.
+        limits: Use the first rows of a split only.
+
+    Raises:
+        UserError: Rows are longer than the model takes, the corpus cannot be used, or the shards
+            cannot be written.
+    """
+    longest = config.max_position_embeddings
+    if settings.max_seq_length > longest:
+        raise UserError(
+            f"`max_seq_length` {settings.max_seq_length}: the model takes {longest} at most"
+        )
+    paths = {split: folder / f"{split}.hdf5" for split in corpus}
+    for split, files in corpus.items() if distributed.rank() == 0 else ():
+        total = sum(file.stat().st_size for file in files)
+        with tqdm(total=total, desc=split, unit="B", unit_scale=True, disable=None) as bar:
+
+            def advance(size: int, bar: Any = bar) -> None:
+                raise_pending()
+                bar.update(size)
+
+            make_shard(files, tokenizer, paths[split], settings, on_progress=advance)
+    distributed.barrier()
+    check = check_rows(config.vocab_size)
+    return {
+        split: ShardSet([path], LAYOUT, check, limit=limits.get(split))
+        for split, path in paths.items()
+    }
+
+
 @dataclass(frozen=True)
 class ReplacedTokens:
     """The objective: both nets at once, on one batch.
@@ -73,7 +137,7 @@ class ReplacedTokens:
     Attributes:
         generator_weight: Of the generator's loss; a model's `config.gen_weight`.
         discriminator_weight: Of the discriminator's; `config.disc_weight`.
-        seed: Of the generator's words when it is judged; in training the update seeds them.
+        seed: Of the generator's tokens when it is judged; in training the update seeds them.
     """
 
     generator_weight: float = 1.0
@@ -90,7 +154,7 @@ class ReplacedTokens:
         return [self.generator_weight * generator, self.discriminator_weight * discriminator]
 
     def score(self, model: nn.Layer, batch: Batch) -> Sums:
-        """Compute sums of losses, right answers and labels of both nets."""
+        """Compute sums of losses, right predictions and labels of both nets."""
         distributed.seed_everything(self.seed, 0, int(batch.rows[0]))
         output = model(**batch)
         generator, discriminator = _losses(output, batch)
@@ -111,7 +175,7 @@ class ReplacedTokens:
         }
 
     def summarize(self, sums: Sums) -> tuple[float, dict[str, float]]:
-        """Turn sums into the loss, and into what the nets are judged by.
+        """Turn sums into the loss and the metrics; a model is judged by `discriminator acc`.
 
         `generator loss` is that of a masked token in nats, without its weight; `discriminator acc`
         counts all tokens, and `always original acc` is what calling every token original achieves.

@@ -3,11 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from paddlenlp_ext.training import distributed, results
-from paddlenlp_ext.training.events import Evaluated, Event, Position, StepDone
+from paddlenlp_ext.training.checkpoint import best
+from paddlenlp_ext.training.events import Evaluated, Event, Progress, StepDone
+
+
+def say(text: str) -> None:
+    """Print on the first process; line ends are the text's own."""
+    if distributed.rank() == 0:
+        print(text, end="", flush=True)
+
+
+@dataclass
+class Pace:
+    """The updates since the log line before: how many, and their sums.
+
+    Attributes:
+        steps: Updates.
+        examples: Of all processes.
+        seconds: What they took, reading their batches included.
+        reading_seconds: What of it was waiting for the batches.
+        losses: Sum of their losses.
+    """
+
+    steps: int = 0
+    examples: int = 0
+    seconds: float = 0.0
+    reading_seconds: float = 0.0
+    losses: float = 0.0
+
+    def add(self, event: StepDone) -> None:
+        """Count an update."""
+        self.steps += 1
+        self.examples += event.examples
+        self.seconds += event.seconds
+        self.reading_seconds += event.reading_seconds
+        self.losses += event.loss
+
+    @property
+    def speed(self) -> float:
+        """Updates a second."""
+        return self.steps / self.seconds
+
+
+# A script's line of an update, and its text of an evaluated split, line ends included. The latter
+# is given the seconds that all splits of the step took where the split is their last, else None.
+LogStep = Callable[[StepDone, Pace], str]
+LogEvaluation = Callable[[Evaluated, float | None], str]
 
 
 class Report:
@@ -15,11 +61,11 @@ class Report:
 
     Args:
         output_dir: The run's folder.
-        log_step: The script's line of an update and its speed in updates a second.
-        log_evaluation: The script's text of an evaluated split, its line ends included, and whether
-            the split is the step's last.
+        log_step: The script's line of an update.
+        log_evaluation: The script's text of an evaluated split.
         logging_steps: Updates between two lines.
         splits: How many splits are evaluated.
+        total_steps: Updates of the whole run; results are those after the last.
         facts: Of the signature: what all results of the run have in common.
         resume: Where the run continues.
     """
@@ -28,66 +74,62 @@ class Report:
         self,
         output_dir: str | Path,
         *,
-        log_step: Callable[[StepDone, float], str],
-        log_evaluation: Callable[[Evaluated, bool], str],
+        log_step: LogStep,
+        log_evaluation: LogEvaluation,
         logging_steps: int,
         splits: int,
+        total_steps: int,
         facts: Mapping[str, Any],
-        resume: Position | None = None,
+        resume: Progress | None = None,
     ) -> None:
         self.output_dir = Path(output_dir)
         self.log_step = log_step
         self.log_evaluation = log_evaluation
         self.logging_steps = logging_steps
         self.splits = splits
+        self.total_steps = total_steps
         self.facts = facts
-        self.scores: dict[str, float] = {}
-        self._first = distributed.rank() == 0
-        self._history = results.History(output_dir, resume) if self._first else None
-        self._steps, self._seconds = 0, 0.0  # since the last line
-        self._total = 0  # updates of the whole run
+        self.metrics: dict[str, float] = {}  # the last ones of each split, by "split name"
+        self._history = results.History(output_dir, resume) if distributed.rank() == 0 else None
+        self._pace = Pace()
+        self._evaluating = 0.0  # seconds, of the splits of this step
 
     def add(self, event: Event) -> None:
         """Print and keep an event; results are kept of the last step's evaluations."""
         if isinstance(event, StepDone):
-            self._total = event.total_steps
-            self._steps, self._seconds = self._steps + 1, self._seconds + event.seconds
-            if event.step % self.logging_steps == 0 or event.step == event.total_steps:
-                self.say(self.log_step(event, self._steps / self._seconds) + "\n")
-                self._steps, self._seconds = 0, 0.0
+            self._evaluating = 0.0
+            self._pace.add(event)
+            if event.step % self.logging_steps == 0 or event.step == self.total_steps:
+                say(self.log_step(event, self._pace) + "\n")
+                self._pace = Pace()
         elif isinstance(event, Evaluated):
-            self.scores |= {f"{event.split} {name}": v for name, v in event.metrics.items()}
-            self.say(self.log_evaluation(event, self.is_complete(event)))
-            if self._first and event.step == self._total:
+            self.metrics |= {f"{event.split} {name}": v for name, v in event.metrics.items()}
+            self._evaluating += event.seconds
+            say(self.log_evaluation(event, self._evaluating if self.is_complete(event) else None))
+            if self._history is not None and event.step == self.total_steps:
                 self._record(event)
         if self._history is not None and isinstance(event, (StepDone, Evaluated)):
             self._history.add(event)
 
     def is_complete(self, event: Event) -> bool:
         """Whether this event is the evaluation of a step's last split."""
-        return isinstance(event, Evaluated) and event.position.evaluations == self.splits
+        return isinstance(event, Evaluated) and event.progress.evaluations == self.splits
 
     def score(self, step: int) -> float | None:
-        """Average the first metric over a step's splits, whichever process measured them.
+        """Average the scores of a step's splits, whichever process measured them.
 
         None while splits are missing, and on other processes than the first.
         """
         return self._scores().get(step)
 
     def is_best(self, step: int) -> bool:
-        """Whether no step of the run so far has a higher score; the first of equal ones is best."""
-        scores = self._scores()
-        return bool(scores) and max(scores, key=scores.__getitem__) == step
+        """Whether no step of the run so far has a higher score, and no earlier one an equal one."""
+        return best(self._scores()) == step
 
     def draw(self) -> None:
         """Draw the curves of the run, `curves.png`."""
         if self._history is not None:
             results.plot_curves(self.output_dir, self._history)
-
-    def say(self, text: str) -> None:
-        """Print on the first process."""
-        if self._first:
-            print(text, end="", flush=True)
 
     def _scores(self) -> dict[int, float]:
         """Read the scores from the history, which knows what was measured before a resume."""

@@ -20,7 +20,7 @@ import numpy as np
 from paddlenlp_ext import __version__
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.files import disk
-from paddlenlp_ext.training.events import Evaluated, Position, StepDone
+from paddlenlp_ext.training.events import Evaluated, Progress, StepDone
 
 RESULTS = "results.jsonl"
 HISTORY = "history.jsonl"
@@ -106,16 +106,16 @@ class History:
 
     Args:
         folder: The run's output folder.
-        position: Where the run continues: what a run that was stopped later wrote about the time
-            after it is dropped. None begins anew.
+        progress: Where the run continues: what a run that was stopped later wrote about the time
+            after it is dropped. None starts a new history.
     """
 
-    def __init__(self, folder: str | Path, position: Position | None = None):
+    def __init__(self, folder: str | Path, progress: Progress | None = None):
         self.path = Path(folder) / HISTORY
         rewritten = self.path.with_name(f".{HISTORY}-{os.getpid()}")
         with _writing(self.path):
             with rewritten.open("w", encoding="utf-8") as file:
-                for row in () if position is None else _until(position, _read(self.path)):
+                for row in () if progress is None else _until(progress, _read(self.path)):
                     file.write(json.dumps(row) + "\n")
             os.replace(rewritten, self.path)
 
@@ -177,15 +177,15 @@ def _points(rows: Sequence[Row], name: str) -> tuple[list[int], list[float]]:
     return [row["step"] for row in rows], [row[name] for row in rows]
 
 
-def _until(position: Position, rows: Iterable[Row]) -> Iterator[Row]:
+def _until(progress: Progress, rows: Iterable[Row]) -> Iterator[Row]:
     here = []
     for row in rows:
-        if row["step"] < position.step:
+        if row["step"] < progress.step:
             yield row
-        elif row["step"] == position.step:
+        elif row["step"] == progress.step:
             here.append(row)
     yield from [row for row in here if "split" not in row][-1:]
-    yield from [row for row in here if "split" in row][: position.evaluations]
+    yield from [row for row in here if "split" in row][: progress.evaluations]
 
 
 def _append(path: Path, row: Row) -> None:
@@ -201,7 +201,7 @@ def _writing(path: Path) -> Iterator[None]:
     except OSError as error:
         raise UserError(
             f"{disk.unwritten(error, path)}; checkpoints saved before are whole; free some space, "
-            "or choose another --output_dir"
+            "or choose another `output_dir`"
         ) from error
 
 

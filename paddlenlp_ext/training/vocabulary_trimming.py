@@ -1,4 +1,4 @@
-"""`--trim_vocab`: train only those word embeddings whose tokens occur in the run's data."""
+"""`trim_vocab`: train only those word embeddings whose tokens occur in the run's data."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ from paddlenlp_ext.tasks.batches import Loader
 from paddlenlp_ext.tokenizers.base import Tokenizer
 from paddlenlp_ext.training import distributed
 
-FLAG = "--trim_vocab"
-# Models that read words and score none: nothing but the input looks into their word table.
+# Models that read words and score none: nothing but the input uses their word embeddings.
 READERS = (
     heads.ForSequenceClassification,
     heads.ForTokenClassification,
@@ -32,7 +31,7 @@ READERS = (
 def trim_vocabulary(
     model: Model, tokenizer: Tokenizer, loaders: Iterable[Loader], folder: Path
 ) -> None:
-    """Replace a model's word table by one that trains only the rows that are looked up.
+    """Replace a model's word embeddings by ones that train only the rows that are looked up.
 
     Call it when the model is loaded, before the optimizer is built. Every process holds all
     features, whichever part of them it trains on, so that all processes choose the same rows.
@@ -50,15 +49,17 @@ def trim_vocabulary(
     """
     if not isinstance(model, READERS):
         raise UserError(
-            f"{FLAG}: {type(model).__name__} is not a model that reads words without scoring them; "
-            f"leave {FLAG} out"
+            f"`trim_vocab`: {type(model).__name__} is not a model that reads words without scoring "
+            "them; leave `trim_vocab` out"
         )
     embedding = model.get_input_embeddings()
     table = as_array(embedding.weight)
     used = _used_ids(len(table), tokenizer, loaders)
     _replace(model, embedding, TrimmedEmbedding(spill_to_disk(table, folder), used))
     if distributed.rank() == 0:
-        print(f"{FLAG}: {len(used):,} of {len(table):,} word embeddings are trained", flush=True)
+        print(
+            f"trim_vocab: {len(used):,} of {len(table):,} word embeddings are trained", flush=True
+        )
 
 
 def _used_ids(
@@ -73,8 +74,8 @@ def _used_ids(
                 is_used[one.input_ids] = True
     except IndexError:
         raise UserError(
-            f"{FLAG}: the tokenizer has {len(tokenizer)} tokens, the model {vocab_size}; take the "
-            "tokenizer that belongs to the model"
+            f"`trim_vocab`: the tokenizer has {len(tokenizer)} tokens, the model {vocab_size}; "
+            "take the tokenizer that belongs to the model"
         ) from None
     return np.flatnonzero(is_used)
 

@@ -22,7 +22,7 @@ import paddle
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.training import checkpoint, folders
 from paddlenlp_ext.training.checkpoint import LATEST, Checkpoints
-from paddlenlp_ext.training.events import Position
+from paddlenlp_ext.training.events import Progress
 from paddlenlp_ext.training.optimization import adamw
 from paddlenlp_ext.transformers import AutoModelForSequenceClassification, AutoTokenizer
 from tests.faults.runs import STEPS, encoder, unbroken
@@ -68,7 +68,7 @@ class _Run:
 
     def save(self, name: str, step: int) -> None:
         with Checkpoints(self.output, {}, keep=1) as checkpoints:
-            checkpoints.save(name, Position(step), self.model, self.optimizer, write=self._write)
+            checkpoints.save(name, Progress(step), self.model, self.optimizer, write=self._write)
 
     def _write(self, folder: Path) -> None:
         self.model.save_pretrained(folder)
@@ -90,7 +90,7 @@ class _Run:
         with Checkpoints(self.output, {}) as checkpoints:
             found = checkpoints.find(LATEST)
         hidden = [p for p in self.output.iterdir() if folders.TEMPORARY.fullmatch(p.name)]
-        return found.position.step if found and not hidden else None
+        return found.progress.step if found and not hidden else None
 
 
 @contextmanager
@@ -233,7 +233,7 @@ def _taken(output: Path, path: Path, content: bytes | None) -> tuple[int | None,
             found = checkpoints.find(LATEST)
     finally:
         path.write_bytes(before)
-    return found.position.step if found else None, told.getvalue().splitlines()
+    return found.progress.step if found else None, told.getvalue().splitlines()
 
 
 FAULTS = (

@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 import pytest
 
+from paddlenlp_ext.training.report import Report
 from paddlenlp_ext.transformers import AutoModelForSequenceClassification, BertForPreTraining
 from paddlenlp_ext.weights.formats import pdparams
 from tests.docs.test_readmes import ROOT, script_of
@@ -281,8 +282,7 @@ def test_damage_in_the_middle_leaves_the_checkpoint(folder, tmp_path, monkeypatc
             file[name] = source[name][:80]
         good = int(file["input_ids"][5, 2])
     changes = {"input_dir": path, "max_steps": 20, "save_steps": 4, "max_train_samples": 80}
-    script = script_of(PRETRAIN)
-    add = script.Pace.add
+    add = Report.add
 
     def put(number: int) -> None:
         with h5py.File(path, "r+") as file:
@@ -293,9 +293,9 @@ def test_damage_in_the_middle_leaves_the_checkpoint(folder, tmp_path, monkeypatc
             put(999_999)
         add(self, event)
 
-    monkeypatch.setattr(script.Pace, "add", spoil)
-    with refused(r"train\.hdf5: row 5: input_ids must be from 0 to"):
-        script.main(arguments(folder, tmp_path / "out", **changes))
+    with monkeypatch.context() as patch, refused(r"train\.hdf5: row 5: input_ids must be from 0"):
+        patch.setattr(Report, "add", spoil)
+        main(folder, tmp_path / "out", **changes)
     assert (tmp_path / "out/latest").read_text() == "model_8\n"
     put(good)
     main(folder, tmp_path / "out", **changes)
@@ -325,11 +325,11 @@ def test_a_full_disk_at_a_save_leaves_the_checkpoint_before(folder, tmp_path, mo
 def test_other_data_and_settings_are_refused_on_resume(folder, tmp_path):
     main(folder, tmp_path / "out")
     for change, message in (
-        ({"batch_size": 4}, r"batch_size 8 \(now 4\)"),
-        ({"max_steps": 7}, r"max_steps 6 \(now 7\)"),
+        ({"batch_size": 4}, r"8 x 1 process x 1 = 8 \(now 4 x 1 process x 1 = 4\)"),
+        ({"max_steps": 7}, r"6 steps in all \(now 7\)"),
         ({"max_grad_norm": 0.7}, r"max_grad_norm 1\.0 \(now 0\.7\)"),
         ({"adam_epsilon": 1e-3}, r"adam_epsilon 1e-0[68] \(now 0\.001\)"),
-        ({"input_dir": folder / "data/train_0.hdf5"}, r"shards '\w+' \(now '\w+'\)"),
+        ({"input_dir": folder / "data/train_0.hdf5"}, r"data of digest \w+ \(now \w+\)"),
     ):
         with refused(message):
             main(folder, tmp_path / "out", **change)

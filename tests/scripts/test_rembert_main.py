@@ -288,8 +288,8 @@ def test_the_best_model_of_another_task_is_not_replaced(
         main(copy, task="paws", model_name_or_path=encoder)
     assert str(told.value) == (
         f"{copy}: there is the best model of another task (labels neutral, entailment, "
-        "contradictory), which training on PAWS-X would replace; give each task an --output_dir of "
-        "its own"
+        "contradictory), which training on PAWS-X would replace; give each task an `output_dir` "
+        "of its own"
     )
     assert {path: path.stat().st_mtime_ns for path in copy.rglob("*")} == before
 

@@ -85,10 +85,10 @@ def test_checkpoints_and_results_are_the_plain_runs(
     family: str, encoders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     plain = run(encoders[family], tmp_path / "plain", family)
-    assert "--trim_vocab" not in capsys.readouterr().out
+    assert "trim_vocab" not in capsys.readouterr().out
     trimmed = run(encoders[family], tmp_path / "trimmed", family, trim_vocab=True)
     printed = capsys.readouterr().out
-    (line,) = [line for line in printed.splitlines() if line.startswith("--trim_vocab: ")]
+    (line,) = [line for line in printed.splitlines() if line.startswith("trim_vocab: ")]
     used, total = (int(word.replace(",", "")) for word in line.split() if word[0].isdigit())
     assert 100 < used < total - 100
     assert trimmed == pytest.approx(plain, rel=1e-5)
@@ -104,7 +104,7 @@ def test_two_processes_train_the_words_of_both(encoders: dict[str, Path], tmp_pa
     script = EXAMPLES / SCRIPTS["ernie_m"][0]
     code, printed, errors = multilingual.launch(script, halves, processes=2)
     assert code == 0, errors
-    assert printed.count("--trim_vocab: ") == 1
+    assert printed.count("trim_vocab: ") == 1
     name = SCRIPTS["ernie_m"][2]
     assert_same_checkpoint(tmp_path / "two" / name, tmp_path / "one" / name, 1e-3, 2e-5)
     one, two = (json_lines(tmp_path / n / "results.jsonl")[-1] for n in ("one", "two"))

@@ -15,7 +15,7 @@ from paddlenlp_ext.metrics import accuracy
 from paddlenlp_ext.models.bert import BertConfig, BertForSequenceClassification
 from paddlenlp_ext.tasks.batches import BatchOrder, EvaluationOrder, Loader
 from paddlenlp_ext.training import distributed
-from paddlenlp_ext.training.events import Evaluated, Position, StepDone
+from paddlenlp_ext.training.events import Evaluated, Progress, StepDone
 from paddlenlp_ext.training.finetune import evaluate, finetune
 from paddlenlp_ext.training.losses import cross_entropy
 from paddlenlp_ext.training.optimization import adamw, linear_schedule
@@ -61,13 +61,13 @@ def test_yields_every_update_and_evaluation_in_order():
     steps = [event for event in yielded if isinstance(event, StepDone)]
     assert [(s.epoch, s.batch) for s in steps] == [(k // 5, k % 5) for k in range(9)]
     assert [s.examples for s in steps] == [8, 8, 8, 8, 5, 8, 8, 8, 8]
-    assert [s.position for s in steps] == [Position(k) for k in range(1, 10)]
+    assert [s.progress for s in steps] == [Progress(k) for k in range(1, 10)]
     assert {s.total_steps for s in steps} == {9}
     # The rate shown is that of the next update: warm-up over 2, decay over 7.
     assert [s.learning_rate for s in steps[:3]] == pytest.approx([0.005, 0.01, 0.01 * 6 / 7])
     assert steps[-1].learning_rate == 0
     evaluations = [event for event in yielded if isinstance(event, Evaluated)]
-    assert [e.position.evaluations for e in evaluations] == [1, 2] * 3
+    assert [e.progress.evaluations for e in evaluations] == [1, 2] * 3
     assert {e.examples for e in evaluations} == {23}
 
 

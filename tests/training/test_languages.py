@@ -10,7 +10,7 @@ import pytest
 
 from paddlenlp_ext.tasks.cross_lingual import PAWS_X, XNLI
 from paddlenlp_ext.training import languages
-from paddlenlp_ext.training.events import Evaluated, Position, StepDone
+from paddlenlp_ext.training.events import Evaluated, Progress, StepDone
 from paddlenlp_ext.training.report import Report
 
 DATA = str(Path(__file__).parents[2] / "data")
@@ -73,13 +73,14 @@ def test_results_have_a_line_for_all_languages(tmp_path: Path) -> None:
     assert (line["examples"], line["seconds"]) == (45, 0.75)
 
 
-def report(folder: Path, resume: Position | None = None) -> Report:
+def report(folder: Path, resume: Progress | None = None) -> Report:
     return Report(
         folder,
         log_step=lambda *_: "",
         log_evaluation=lambda *_: "",
         logging_steps=1,
         splits=2,
+        total_steps=6,
         facts=FACTS,
         resume=resume,
     )
@@ -91,7 +92,7 @@ def test_best_step_is_known_after_a_resume(tmp_path: Path) -> None:
     def add(run: Report, step: int, *accuracies: float, before: int = 0) -> None:
         for number, acc in enumerate(accuracies, start=before + 1):
             split = f"dev_{number}"
-            run.add(Evaluated(step, split, 1.0, {"acc": acc}, 3, 0.1, Position(step, number)))
+            run.add(Evaluated(step, split, 1.0, {"acc": acc}, 3, 0.1, Progress(step, number)))
 
     run = report(tmp_path)
     run.add(StepDone(1, 6, 0, 0, 1.0, 0.1, 3, 0.1))
@@ -100,7 +101,7 @@ def test_best_step_is_known_after_a_resume(tmp_path: Path) -> None:
     assert run.is_best(2)
     add(run, 4, 0.9)
     assert run.score(4) is None
-    run = report(tmp_path, Position(4, 1))
+    run = report(tmp_path, Progress(4, 1))
     add(run, 4, 0.3, before=1)
     assert run.score(4) == pytest.approx(0.6)
     assert run.is_best(4)

@@ -1,4 +1,4 @@
-"""Pretraining takes every row once, whoever shares it, and continues where it was."""
+"""Pretraining takes every row once, however it is divided, and continues where it was."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import pytest
 
 from paddlenlp_ext.models.bert import BertConfig, BertForPreTraining
 from paddlenlp_ext.pretraining.reader import ShardReader
-from paddlenlp_ext.training.events import Evaluated, Position, StepDone
+from paddlenlp_ext.training.events import DataPosition, Evaluated, Progress, StepDone
 from paddlenlp_ext.training.masked_lm import MaskedLM, MaskedTensors
 from paddlenlp_ext.training.optimization import adamw, linear_schedule
-from paddlenlp_ext.training.pretrain import ShardBatches, _shares, evaluate, pretrain
+from paddlenlp_ext.training.pretrain import ShardBatches, _updates, evaluate, pretrain
 from paddlenlp_ext.training.updates import NonFiniteLossError, UpdateSettings
 from tests.pretraining.test_shards import V, arrays, open_set, write
 
@@ -74,7 +74,7 @@ def weights(net: BertForPreTraining) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("counts", [(37,), (3, 0, 30, 4), (2,) * 9])
 @pytest.mark.parametrize("world", [1, 2, 3, 5])
-def test_processes_share_every_row_once(tmp_path, counts, world):
+def test_processes_take_every_row_once(tmp_path, counts, world):
     """One file or many, more than processes or fewer; the last file and the last rows too."""
     source = reader(tmp_path, *counts)
     parts = [batches(source, 4, rank, world) for rank in range(world)]
@@ -88,36 +88,36 @@ def test_processes_share_every_row_once(tmp_path, counts, world):
         assert together == [batch.rows.tolist() for batch in alone]
 
 
-def positions(source: ShardBatches, start: Position, count: int) -> Iterator[tuple[Any, ...]]:
-    for share in islice(_shares(source, 2, start), count):
-        rows = [row for batch in share.batches for row in batch.rows.tolist()]
-        yield rows, share.epoch, share.number, share.after
+def positions(source: ShardBatches, start: Progress, count: int) -> Iterator[tuple[Any, ...]]:
+    for update in islice(_updates(source, 2, start), count):
+        rows = [row for batch in update.batches for row in batch.rows.tolist()]
+        yield rows, update.epoch, update.number, update.after
 
 
 def test_positions_count_rows(tmp_path):
     source = batches(reader(tmp_path, 20, 9), 5)
-    steps = list(positions(source, Position(), 7))
+    steps = list(positions(source, Progress(), 7))
     # 29 rows are three updates of 2 x 5 rows; the last one of an epoch has 9.
     assert [len(rows) for rows, *_ in steps] == [10, 10, 9, 10, 10, 9, 10]
     assert [(epoch, number) for _, epoch, number, _ in steps] == [
         (0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (2, 0),
     ]  # fmt: skip
-    assert [(after.epoch, after.row) for *_, after in steps] == [
+    assert [(after.data.epoch, after.data.row) for *_, after in steps] == [
         (0, 10), (0, 20), (1, 0), (1, 10), (1, 20), (2, 0), (2, 10),
     ]  # fmt: skip
     for done in range(7):
-        start = Position() if done == 0 else steps[done - 1][3]
+        start = Progress() if done == 0 else steps[done - 1][3]
         assert list(positions(source, start, 7 - done)) == steps[done:]
 
 
 def test_another_number_of_processes_continues_at_the_row(tmp_path):
     source = reader(tmp_path, 50)
-    one = list(positions(batches(source, 4), Position(), 3))
+    one = list(positions(batches(source, 4), Progress(), 3))
     three = [list(positions(batches(source, 4, rank, 3), one[-1][3], 2)) for rank in range(3)]
     used = [row for rows, *_ in one for row in rows]
     used += [row for part in three for rows, *_ in part for row in rows]
     assert sorted(used) == list(range(50))
-    assert {part[-1][3] for part in three} == {Position(5, 0, 1, 0)}
+    assert {part[-1][3] for part in three} == {Progress(5, data=DataPosition(1))}
 
 
 @pytest.mark.parametrize("step", [1, 4, 5, 9])
@@ -131,7 +131,7 @@ def test_continues_bit_for_bit(tmp_path, step):
     begun = pretrain(net, source, objective=MaskedLM(), optimizer=optimizer, max_steps=11)
     first = list(islice(begun, step))
     begun.close()
-    rest = train(net, source, 11, optimizer, resume=first[-1].position)
+    rest = train(net, source, 11, optimizer, resume=first[-1].progress)
     assert losses(first) + losses(rest) == losses(expected)
     for name, values in weights(whole).items():
         np.testing.assert_array_equal(weights(net)[name], values, err_msg=name)

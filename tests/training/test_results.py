@@ -8,7 +8,7 @@ import json
 import pytest
 
 from paddlenlp_ext import __version__
-from paddlenlp_ext.training.events import Evaluated, Position, StepDone
+from paddlenlp_ext.training.events import Evaluated, Progress, StepDone
 from paddlenlp_ext.training.results import CURVES, History, append_result, plot_curves, signature
 
 FACTS = {
@@ -77,9 +77,9 @@ def test_a_history_continues_where_the_run_does(tmp_path):
     with (tmp_path / "history.jsonl").open("a") as file:
         file.write('{"step": 4, "lo')  # a killed process's last line
     for position, kept in (
-        (Position(3), ["1", "2", "2dev", "2dev_2", "3"]),
-        (Position(2, 1), ["1", "2", "2dev"]),
-        (Position(2), ["1", "2"]),
+        (Progress(3), ["1", "2", "2dev", "2dev_2", "3"]),
+        (Progress(2, 1), ["1", "2", "2dev"]),
+        (Progress(2), ["1", "2"]),
     ):
         again = History(tmp_path, position)
         assert [f"{row['step']}{row.get('split', '')}" for row in again.rows] == kept

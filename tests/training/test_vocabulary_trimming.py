@@ -124,7 +124,7 @@ def run(
             if event.step % 8 == 0:
                 checkpoints.save(
                     f"model_{event.step}",
-                    event.position,
+                    event.progress,
                     model,
                     optimizer,
                     write=model.save_pretrained,
@@ -221,13 +221,13 @@ def test_words_that_only_the_saved_run_knew_are_not_dropped(tmp_path: Path) -> N
         assert found is not None
         model = ErnieMForSequenceClassification.from_pretrained(found.folder)
         trim_vocabulary(model, SpecialTokens(), [], tmp_path)
-        with pytest.raises(WeightsError, match=r"moment1.*resume without --trim_vocab"):
+        with pytest.raises(WeightsError, match=r"moment1.*resume without `trim_vocab`"):
             found.restore(model, adamw(model, 1e-3, weight_decay=0.3))
 
 
 def test_models_that_score_words_are_refused(tmp_path: Path) -> None:
     model = BertForMaskedLM(BertConfig(**SIZES))
-    with pytest.raises(UserError, match=r"--trim_vocab: BertForMaskedLM .* leave --trim_vocab out"):
+    with pytest.raises(UserError, match=r"`trim_vocab`: BertForMaskedLM .* leave `trim_vocab` out"):
         trim_vocabulary(model, SpecialTokens(), loaders(), tmp_path)
 
 

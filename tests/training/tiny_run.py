@@ -25,6 +25,7 @@ from paddlenlp_ext.training import distributed
 from paddlenlp_ext.training.checkpoint import Checkpoints
 from paddlenlp_ext.training.events import Evaluated, Interrupted, StepDone
 from paddlenlp_ext.training.finetune import finetune
+from paddlenlp_ext.training.loaders import digest as content_digest
 from paddlenlp_ext.training.losses import cross_entropy
 from paddlenlp_ext.training.optimization import adamw, linear_schedule
 from paddlenlp_ext.training.updates import UpdateSettings
@@ -108,8 +109,13 @@ def train(
     model = tiny_model(args.dropout)
     checkpoints = found = position = None
     if args.output_dir:
-        checkpoints = Checkpoints(args.output_dir, {"steps": args.steps}, keep=args.keep)
+        settings = {"max_steps": args.steps, "batch_size": args.batch}
+        settings["gradient_accumulation_steps"] = args.accumulate
+        checkpoints = Checkpoints(args.output_dir, settings, keep=args.keep)
         found = checkpoints.find(args.resume)
+        checkpoints.settle(
+            content_digest(train_loader.features), -(-len(train_loader) // args.accumulate)
+        )
     if found:
         load(model, found.folder)
     schedule = linear_schedule(0.02, args.steps, warmup_proportion=0.1)
@@ -144,7 +150,7 @@ def train(
             ):
                 checkpoints.save(
                     f"model_{event.step}",
-                    event.position,
+                    event.progress,
                     model,
                     optimizer,
                     write=lambda folder: save(model, folder),

@@ -18,64 +18,42 @@ from typing import TYPE_CHECKING
 
 from paddlenlp_ext import cli
 from paddlenlp_ext.process import runtime
-from paddlenlp_ext.training.events import Evaluated, Event, Interrupted, StepDone
 
 if TYPE_CHECKING:
     from paddlenlp_ext.models.base import Model
     from paddlenlp_ext.pretraining.shard_set import ShardSet
     from paddlenlp_ext.tokenizers.base import Tokenizer
+    from paddlenlp_ext.training.events import Evaluated, StepDone
+    from paddlenlp_ext.training.report import Pace
 
 UNUSED = ("eager_run", "to_static", "fuse_transformer", "profiler_options")  # flags of the original
 MODEL_TYPES = ("bert", "ernie")
-# Flags that a run must have in common with the one that it continues.
-MUST_STAY = (
-    "model_type",
-    "model_name_or_path",
-    "max_predictions_per_seq",
-    "batch_size",
-    "learning_rate",
-    "num_train_epochs",
-    "max_steps",
-    "warmup_steps",
-    "weight_decay",
-    "adam_epsilon",
-    *cli.AFFECTS_RESULT,
-)
+# Flags of this script alone that a resumed run must have in common with the one that it continues.
+RESUME_MUST_MATCH = ("model_type", "model_name_or_path", "max_predictions_per_seq")
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line; the flags of the page first, in its order."""
     parser = argparse.ArgumentParser(description="Pretrain BERT.")
     add = parser.add_argument
+    count, whole, rate = cli.positive_int, cli.non_negative_int, cli.non_negative_float
     add("--model_type", required=True, type=str.lower, choices=MODEL_TYPES, help="model family")
-    add(
-        "--model_name_or_path",
-        required=True,
-        help="a preset, to begin with random weights of its shape, or a folder, to go on from its",
-    )
-    add(
-        "--max_predictions_per_seq",
-        type=cli.positive_int,
-        default=80,
-        help="masked tokens of a row that are used, at most",
-    )
-    add("--batch_size", type=cli.positive_int, default=8, help="rows a step, each device")
-    add("--learning_rate", type=cli.non_negative_float, default=5e-5, help="the highest of the run")
-    add(
-        "--weight_decay",
-        type=cli.non_negative_float,
-        default=0.0,
-        help="of all but biases and LayerNorm",
-    )
+    source = "a preset, to begin with random weights of its shape, or a folder, to go on from its"
+    add("--model_name_or_path", required=True, help=source)
+    masked = "masked tokens of a row that are used, at most"
+    add("--max_predictions_per_seq", type=count, default=80, help=masked)
+    add("--batch_size", type=count, default=8, help="rows a step, each device")
+    add("--learning_rate", type=rate, default=5e-5, help="the highest of the run")
+    add("--weight_decay", type=rate, default=0.0, help="of all but biases and LayerNorm")
     add("--adam_epsilon", type=cli.positive_float, default=1e-8, help="AdamW's")
-    add("--warmup_steps", type=cli.non_negative_int, default=0, help="of the learning rate")
-    add("--num_train_epochs", type=cli.positive_int, default=3, help="passes over the data")
+    add("--warmup_steps", type=whole, default=0, help="of the learning rate")
+    add("--num_train_epochs", type=count, default=3, help="passes over the data")
     add("--input_dir", required=True, help="folder of .hdf5 files with 'train' in their names")
     add("--output_dir", required=True, help="where checkpoints and results go")
-    add("--logging_steps", type=cli.positive_int, default=500, help="steps between log lines")
-    add("--save_steps", type=cli.positive_int, default=500, help="steps between checkpoints")
+    add("--logging_steps", type=count, default=500, help="steps between log lines")
+    add("--save_steps", type=count, default=500, help="steps between checkpoints")
     add("--max_steps", type=cli.integer, default=-1, help="above 0, wins over the epochs")
-    add("--n_gpu", type=cli.non_negative_int, default=1, help="number of devices; 0 is the CPU")
+    add("--n_gpu", type=whole, default=1, help="number of devices; 0 is the CPU")
     add("--device", type=cli.device, help="cpu, gpu or xpu; default: a GPU if there is one")
     cli.add_unused_arguments(parser, UNUSED)
     more = parser.add_argument_group("further", "what the original script does not have")
@@ -100,37 +78,18 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-class Pace:
-    """What the log line says of the steps since the line before."""
-
-    def __init__(self) -> None:
-        self._clear()
-
-    def _clear(self) -> None:
-        self.steps = self.rows = 0
-        self.reading = self.seconds = 0.0
-
-    def add(self, event: Event) -> None:
-        """Count a step."""
-        if isinstance(event, StepDone):
-            self.steps, self.rows = self.steps + 1, self.rows + event.examples
-            self.reading += event.reading_seconds
-            self.seconds += event.seconds
-
-    def line(self, event: StepDone, speed: float) -> str:
-        """Write the line of PaddleNLP's script, and begin to count anew."""
-        line = (
-            f"global step: {event.step}, epoch: {event.epoch}, batch: {event.batch}, "
-            f"loss: {event.loss:f}, avg_reader_cost: {self.reading / self.steps:.5f} sec, "
-            f"avg_batch_cost: {self.seconds / self.steps:.5f} sec, "
-            f"avg_samples: {self.rows / self.steps:.5f}, "
-            f"ips: {self.rows / self.seconds:.5f} sequences/sec"
-        )
-        self._clear()
-        return line
+def log_step(event: StepDone, pace: Pace) -> str:
+    """Write the line of PaddleNLP's script, with means over the steps since the line before."""
+    return (
+        f"global step: {event.step}, epoch: {event.epoch}, batch: {event.batch}, "
+        f"loss: {event.loss:f}, avg_reader_cost: {pace.reading_seconds / pace.steps:.5f} sec, "
+        f"avg_batch_cost: {pace.seconds / pace.steps:.5f} sec, "
+        f"avg_samples: {pace.examples / pace.steps:.5f}, "
+        f"ips: {pace.examples / pace.seconds:.5f} sequences/sec"
+    )
 
 
-def log_evaluation(event: Evaluated, is_last: bool) -> str:
+def log_evaluation(event: Evaluated, seconds: float | None) -> str:
     """Write the loss and the metrics."""
     numbers = ", ".join(f"{name}: {value:f}" for name, value in event.metrics.items())
     return f"eval loss: {event.loss:f}, {numbers}\n"
@@ -141,128 +100,63 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     args = parse_args(argv)
     runtime.tune(args.verbose)
     runtime.import_paddle()  # only now: it takes a second, and reads what was tuned
-    from paddlenlp_ext.training import distributed, engine
+    from paddlenlp_ext.training import distributed
+    from paddlenlp_ext.training.run import default_device
 
-    args.device = args.device or ("cpu" if args.n_gpu == 0 else engine.default_device())
+    device = args.device or ("cpu" if args.n_gpu == 0 else default_device())
     if args.n_gpu > 1 and distributed.world_size() == 1:
-        cli.spawn(train, args.n_gpu, args, device=args.device)
+        cli.spawn(train, args.n_gpu, args, device, device=device)
         return {}
-    return train(args)
+    return train(args, device)
 
 
-def train(args: argparse.Namespace) -> dict[str, float]:
+def train(args: argparse.Namespace, device: str) -> dict[str, float]:
     """Pretrain in this process, which may be one of several; return the last metrics."""
+    from paddlenlp_ext.models.auto import model_class
     from paddlenlp_ext.pretraining.bert_shards import has_pairs
-    from paddlenlp_ext.pretraining.reader import ShardReader
     from paddlenlp_ext.pretraining.shards import digest, find_shards
-    from paddlenlp_ext.training import distributed, engine
-    from paddlenlp_ext.training.checkpoint import Checkpoints
+    from paddlenlp_ext.tokenizers.auto import AutoTokenizer
+    from paddlenlp_ext.training import distributed
     from paddlenlp_ext.training.masked_lm import MaskedLM, MaskedTensors
-    from paddlenlp_ext.training.optimization import adamw, linear_schedule
-    from paddlenlp_ext.training.pretrain import ShardBatches, pretrain
-    from paddlenlp_ext.training.report import Report
+    from paddlenlp_ext.training.pretrain import pretrain
+    from paddlenlp_ext.training.run import Run, RunSettings
 
-    distributed.start(args.device)
-    distributed.seed_everything(args.seed)
-    if distributed.rank() == 0:
-        cli.note_unused(args, UNUSED)
+    settings = RunSettings.from_flags(vars(args), device=device)
+    must_match = {name: vars(args)[name] for name in RESUME_MUST_MATCH}
     paths = find_shards(args.input_dir)
-    settings = {name: vars(args)[name] for name in MUST_STAY} | {"shards": digest(paths)}
-    with Checkpoints(args.output_dir, settings, keep=args.keep_checkpoints) as checkpoints:
-        found = checkpoints.find(args.resume_from_checkpoint)
-        model, tokenizer = load(args, found.folder if found else None)
+    with Run(settings, must_match, data=digest(paths)) as run:
+        if distributed.rank() == 0:
+            cli.note_unused(args, UNUSED)
+        cls = model_class(args.model_type, "ForPreTraining")
+        model = run.begin_model(cls, from_scratch=args.from_scratch)
+        tokenizer = AutoTokenizer.from_pretrained(run.vocabulary)
         shards = open_shards(args, paths, model, tokenizer)
-        multiple = engine.padding_multiple(args.device)
-        tensors = MaskedTensors(args.max_predictions_per_seq, multiple)
-        processes = (distributed.rank(), distributed.world_size())
-        batches = {
-            split: ShardBatches(
-                ShardReader(data, seed=args.seed, shuffle=split == "train"),
-                tensors,
-                args.batch_size if split == "train" else args.eval_batch_size or args.batch_size,
-                *processes,
-            )
-            for split, data in shards.items()
-        }
-        max_steps = engine.count_steps(
-            batches["train"],
-            epochs=args.num_train_epochs,
-            max_steps=args.max_steps,
-            accumulate=args.gradient_accumulation_steps,
-        )
-        schedule = linear_schedule(args.learning_rate, max_steps, warmup_steps=args.warmup_steps)
-        optimizer = adamw(
+        tensors = MaskedTensors(args.max_predictions_per_seq, settings.pad_to_multiple_of)
+        data = run.read_shards(shards, tensors)
+        training = run.prepare(
             model,
-            schedule,
-            weight_decay=args.weight_decay,
-            epsilon=args.adam_epsilon,
-            max_grad_norm=args.max_grad_norm,
-        )
-        updates = engine.update_settings(args, model, optimizer, shards["train"].sources)
-        position = found.restore(model, optimizer, updates.precision) if found else None
-        pace = Pace()
-        args.max_seq_length = shards["train"].widths["tokens"]
-        held_out = {split: data for split, data in batches.items() if split != "train"}
-        report = Report(
-            args.output_dir,
-            log_step=pace.line,
+            tokenizer,
+            data,
+            task=f"pretraining/{Path(args.input_dir).name}",
+            log_step=log_step,
             log_evaluation=log_evaluation,
-            logging_steps=args.logging_steps,
-            splits=len(held_out),
-            facts=engine.signature_facts(args, f"pretraining/{Path(args.input_dir).name}"),
-            resume=position,
         )
-
-        def write(folder: Path) -> None:
-            model.save_pretrained(folder)
-            tokenizer.save_pretrained(folder)
-
-        def is_to_be_saved(event: Event) -> bool:
-            if held_out or isinstance(event, Interrupted):
-                return report.is_complete(event) or isinstance(event, Interrupted)
-            return event.step % args.save_steps == 0 or event.step == max_steps
-
         for event in pretrain(
             model,
-            batches["train"],
+            data.train,
             objective=MaskedLM(has_pairs(shards["train"])),
-            optimizer=optimizer,
-            max_steps=max_steps,
-            evaluate_on=held_out,
+            optimizer=training.optimizer,
+            max_steps=training.total_steps,
+            evaluate_on=data.evaluate_on,
             evaluate_every=args.save_steps,
-            settings=updates,
-            resume=position,
+            settings=training.updates,
+            resume=training.progress,
         ):
-            pace.add(event)
-            report.add(event)
-            if is_to_be_saved(event):
-                checkpoints.save(
-                    f"model_{event.step}",
-                    event.position,
-                    model,
-                    optimizer,
-                    write=write,
-                    precision=updates.precision,
-                    score=event.metrics["mlm acc"] if isinstance(event, Evaluated) else None,
-                )
-        report.draw()
-    return report.scores
-
-
-def load(args: argparse.Namespace, checkpoint: Path | None) -> tuple[Model, Tokenizer]:
-    """Take the model and the vocabulary of a checkpoint, or those that the command line names."""
-    from paddlenlp_ext.models.auto import model_class
-    from paddlenlp_ext.tokenizers.auto import AutoTokenizer
-
-    source = str(checkpoint or args.model_name_or_path)
-    cls = model_class(args.model_type, "ForPreTraining")
-    is_new = args.from_scratch or (source in cls.presets and not Path(source).is_dir())
-    if is_new and checkpoint is None:
-        model = cls(cls.read_config(source))
-    else:
-        model = cls.from_pretrained(source)
-    vocabulary = source if checkpoint else args.tokenizer_name or source
-    return model, AutoTokenizer.from_pretrained(vocabulary)
+            training.report.add(event)
+            if training.is_checkpoint_due(event):
+                training.save(f"model_{event.step}", event)
+        training.report.draw()
+    return training.report.metrics
 
 
 def open_shards(

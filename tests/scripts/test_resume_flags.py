@@ -1,4 +1,4 @@
-"""Every flag of a training script either must stay when a run is continued, or decides nothing."""
+"""Every flag of a training script must be as it was in a run that is continued, or is free."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from paddlenlp_ext.training.identity import AFFECTS_RESULT, BATCH, LENGTH
 from tests.docs.test_readmes import script_of
 
 ROOT = Path(__file__).parents[2] / "examples/language_model"
@@ -14,7 +15,8 @@ SCRIPTS = (
     *("bert/run_glue.py", "bert/run_pretrain.py", "rembert/main.py"),
     *("convbert/run_glue.py", "convbert/run_pretrain.py", "ernie_m/run_classifier.py"),
 )
-# What is read, by whom and how fast, what is told and kept, and what is without effect. Data are
+MUST_MATCH = {*AFFECTS_RESULT, *BATCH, *LENGTH, "train_batch_size"}
+# What is read, by whom and how fast, what is printed and kept, and what is without effect. Data are
 # compared by their digest, and the first weights do not matter to a run that is continued.
 FREE = {
     *("data_dir", "input_dir", "eval_dir", "output_dir", "on_bad_row", "token_cache"),
@@ -32,7 +34,7 @@ ALSO_FREE = {
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_every_flag_that_decides_must_stay(name, monkeypatch):
+def test_every_flag_that_affects_the_result_must_match(name, monkeypatch):
     script = script_of(ROOT / name)
     parsers = []
 
@@ -44,6 +46,6 @@ def test_every_flag_that_decides_must_stay(name, monkeypatch):
     with pytest.raises(SystemExit):
         script.parse_args([])
     flags = {action.dest for action in parsers[0]._actions}
-    must_stay = set(script.MUST_STAY)
-    assert must_stay <= flags
-    assert flags - must_stay <= FREE | ALSO_FREE.get(name, set())
+    own = set(script.RESUME_MUST_MATCH)
+    assert own <= flags
+    assert flags - own - MUST_MATCH <= FREE | ALSO_FREE.get(name, set())

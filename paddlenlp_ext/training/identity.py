@@ -1,0 +1,172 @@
+"""What a run must have in common with the one that it continues.
+
+A run is identified as a whole: by the rows of an update, however they are divided into processes
+and accumulated batches; by the number of updates, whether steps or epochs were given; by its data;
+and by the settings that its result depends on. Names and paths are compared by what they stand for.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.training.folders import Manifest
+
+# Settings of every run that its result depends on, besides the batch and the length of the run;
+# a script adds those that it alone has.
+AFFECTS_RESULT = (
+    "max_seq_length",
+    "learning_rate",
+    "warmup_steps",
+    "warmup_proportion",
+    "weight_decay",
+    "adam_epsilon",
+    "layerwise_decay",
+    "max_grad_norm",
+    "group_by_length",
+    "use_amp",
+    "amp_level",
+    "amp_dtype",
+    "max_train_samples",
+    "seed",
+)
+BATCH = ("batch_size", "gradient_accumulation_steps")  # compared as rows of an update
+LENGTH = ("max_steps", "num_train_epochs")  # compared as the number of updates
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalBatch:
+    """The rows of an update: batches of `size` rows, `accumulation` of them on each process."""
+
+    size: int
+    processes: int
+    accumulation: int
+
+    @property
+    def rows(self) -> int:
+        """All rows of an update, except an epoch's last."""
+        return self.size * self.processes * self.accumulation
+
+    def __str__(self) -> str:
+        """Write the product with its factors."""
+        processes = f"{self.processes} process{'es' if self.processes > 1 else ''}"
+        return f"{self.size} x {processes} x {self.accumulation} = {self.rows}"
+
+
+@dataclass(frozen=True)
+class RunIdentity:
+    """By what a run is recognised.
+
+    Attributes:
+        settings: JSON values by their names.
+        processes: How many train together.
+        data: Digest of the training data; empty as long as it is not known.
+    """
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    processes: int = 1
+    data: str = ""
+
+    @classmethod
+    def of_run(cls, settings: Mapping[str, Any], processes: int, data: str) -> RunIdentity:
+        """Describe a run that begins; its model is found again from another folder, too."""
+        values = json.loads(json.dumps(settings))
+        if "model_name_or_path" in values:
+            values["model_name_or_path"] = resolved(values["model_name_or_path"])
+        return cls(values, processes, data)
+
+    @classmethod
+    def of_saved(cls, manifest: Manifest) -> RunIdentity:
+        """Read the identity of the run that saved a checkpoint."""
+        settings = dict(manifest["settings"])
+        data = manifest.get("data", manifest["position"].get("data", ""))
+        # How version 0.1.0 recorded the data and the batch of pretraining.
+        for name in ("shards", "corpus_sha256"):
+            data = settings.pop(name, data)
+        if "train_batch_size" in settings:
+            settings["batch_size"] = settings.pop("train_batch_size")
+        return cls(settings, manifest["environment"]["processes"], data)
+
+    @property
+    def batch(self) -> GlobalBatch:
+        """The rows of an update, by their factors."""
+        size, accumulation = (self.settings.get(name, 1) for name in BATCH)
+        return GlobalBatch(size, self.processes, accumulation)
+
+    @property
+    def sorts_batches(self) -> bool:
+        """Whether rows of similar length are put together in updates of several batches."""
+        return bool(self.settings.get("group_by_length")) and self.batch.accumulation > 1
+
+    def total_steps(self, steps_per_epoch: int) -> int:
+        """Count the updates of the run.
+
+        Raises:
+            UserError: Nothing says how long to train.
+        """
+        steps, epochs = (self.settings.get(name, 0) for name in LENGTH)
+        if steps > 0:
+            return int(steps)
+        if epochs <= 0:
+            raise UserError(
+                f"`num_train_epochs` {epochs}: expected at least 1, or `max_steps` above 0"
+            )
+        return int(epochs * steps_per_epoch)
+
+    def differences(self, saved: RunIdentity, steps_per_epoch: int | None = None) -> list[str]:
+        """Say what is not as in the run that is to be continued, each with both values.
+
+        Args:
+            saved: Of that run.
+            steps_per_epoch: None before the data are read: the lengths are not compared then.
+        """
+        found = []
+        if saved.batch.rows != self.batch.rows:
+            found.append(f"`batch_size` {saved.batch} (now {self.batch})")
+        if steps_per_epoch is not None:
+            was, now = (one.total_steps(steps_per_epoch) for one in (saved, self))
+            if was != now:
+                found.append(f"{was} steps in all (now {now})")
+        if saved.data and self.data and saved.data != self.data:
+            found.append(f"data of digest {saved.data} (now {self.data})")
+        for name in dict.fromkeys([*self.settings, *saved.settings]):
+            if name in (*BATCH, *LENGTH):
+                continue
+            if name in AFFECTS_RESULT and name not in saved.settings:
+                continue  # version 0.1.0 recorded the flags of a script only
+            before, after = saved.settings.get(name), self.settings.get(name)
+            if not SAME.get(name, _equal)(before, after):
+                found.append(f"`{name}` {before!r} (now {after!r})")
+        return found
+
+
+def resolved(source: str) -> str:
+    """Spell a model's source in one way: a folder by its real path, anything else as it is."""
+    path = os.path.realpath(os.path.expanduser(source))
+    return path if os.path.isdir(path) else source
+
+
+def _equal(saved: object, now: object) -> bool:
+    return saved == now
+
+
+def _same_source(saved: object, now: object) -> bool:
+    """Compare presets and folders; the folder need not be there any more."""
+    was, source = resolved(str(saved)), str(now)
+    return was in (source, resolved(source), os.path.realpath(os.path.expanduser(source)))
+
+
+def _same_name(saved: object, now: object) -> bool:
+    """Compare names of a task: SST-2, sst2 and sst_2 are one."""
+    one, other = (str(name).lower().replace("-", "").replace("_", "") for name in (saved, now))
+    return one == other
+
+
+SAME: dict[str, Callable[[object, object], bool]] = {
+    "model_name_or_path": _same_source,
+    "task_name": _same_name,
+}
