@@ -160,7 +160,7 @@ FAULTS = (
         "exported programs run by paddle.jit.load, Paddle Inference and ONNX Runtime, with inputs "
         "of three sizes",
         "within 1e-5 of the model; nothing installed or downloaded meanwhile",
-        Suite(("test_export.py",), "programs agree"),
+        Suite(("inference/test_export.py",), "programs agree"),
     ),
     Fault(
         26,
