@@ -4,37 +4,32 @@ from __future__ import annotations
 
 from typing import Any
 
-from paddlenlp_ext.presets.preset import (
-    CASED,
-    HOSTING,
-    LARGE,
-    UNCASED,
-    VOCABULARY,
-    WEIGHTS,
-    Preset,
-)
+from paddlenlp_ext.presets.preset import CASED, LARGE, UNCASED, Preset, hosted
 
 _VOCABULARIES = "https://bj.bcebos.com/paddle-hapi/models/bert/"
 _CHINESE: dict[str, Any] = {"vocab_size": 21128}
+_GOOGLE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "bert-base-uncased": (UNCASED, {}),
+    "bert-large-uncased": (UNCASED, LARGE),
+    "bert-base-multilingual-uncased": (UNCASED, {"vocab_size": 105879}),
+    "bert-base-cased": (CASED, {"vocab_size": 28996}),
+    "bert-large-cased": (CASED, {"vocab_size": 28996, **LARGE}),
+    "bert-base-multilingual-cased": (CASED, {"vocab_size": 119547}),
+    "bert-base-chinese": (CASED, _CHINESE),
+}
 
 
-def _google(name: str, weights: str, settings: dict[str, Any], config: dict[str, Any]) -> Preset:
-    files = {
-        WEIGHTS: f"{HOSTING}{weights}.pdparams",
-        VOCABULARY: f"{_VOCABULARIES}{name}-vocab.txt",
-    }
+def _google(name: str, settings: dict[str, Any], config: dict[str, Any]) -> Preset:
+    weights = name if settings is UNCASED else f"bert/{name}"  # the former were there first
+    files = hosted(weights, f"{_VOCABULARIES}{name}-vocab")
     return Preset("BertTokenizer", settings, config, f"google-bert/{name}", files)
 
 
-def _chinese(
-    repository: str | None,
-    weights: str,
-    vocabulary: str,
-    settings: dict[str, Any],
-    config: dict[str, Any],
+def _hfl(
+    name: str, weights: str, vocabulary: str = "", config: dict[str, Any] | None = None
 ) -> Preset:
-    files = {WEIGHTS: f"{HOSTING}{weights}.pdparams", VOCABULARY: vocabulary}
-    return Preset("BertTokenizer", settings, config, repository, files)
+    files = hosted(weights, vocabulary or f"{weights}-vocab")
+    return Preset("BertTokenizer", CASED, _CHINESE | (config or {}), f"hfl/{name}", files)
 
 
 def _uer(size: str, hidden_size: int, layers: int) -> Preset:
@@ -46,66 +41,23 @@ def _uer(size: str, hidden_size: int, layers: int) -> Preset:
         "intermediate_size": 4 * hidden_size,
     }
     repository = f"uer/chinese_roberta_L-{layers}_H-{hidden_size}"
-    vocabulary = f"{HOSTING}uer/chinese_roberta_vocab.txt"
-    return _chinese(repository, f"uer/chinese_roberta_{size}", vocabulary, UNCASED, config)
+    files = hosted(f"uer/chinese_roberta_{size}", "uer/chinese_roberta_vocab")
+    return Preset("BertTokenizer", UNCASED, config, repository, files)
 
 
-ROWS = {
-    name: _google(name, weights, settings, config)
-    for name, weights, settings, config in (
-        ("bert-base-uncased", "bert-base-uncased", UNCASED, {}),
-        ("bert-large-uncased", "bert-large-uncased", UNCASED, LARGE),
-        (
-            "bert-base-multilingual-uncased",
-            "bert-base-multilingual-uncased",
-            UNCASED,
-            {"vocab_size": 105879},
-        ),
-        ("bert-base-cased", "bert/bert-base-cased", CASED, {"vocab_size": 28996}),
-        ("bert-large-cased", "bert/bert-large-cased", CASED, {"vocab_size": 28996, **LARGE}),
-        (
-            "bert-base-multilingual-cased",
-            "bert/bert-base-multilingual-cased",
-            CASED,
-            {"vocab_size": 119547},
-        ),
-        ("bert-base-chinese", "bert/bert-base-chinese", CASED, _CHINESE),
-    )
-} | {
-    "bert-wwm-chinese": _chinese(
-        "hfl/chinese-bert-wwm",
-        "bert/bert-wwm-chinese",
-        f"{HOSTING}bert/bert-wwm-chinese-vocab.txt",
-        CASED,
-        _CHINESE,
+_MACBERT = f"{_VOCABULARIES}bert-base-chinese-vocab"
+ROWS = {name: _google(name, *row) for name, row in _GOOGLE.items()} | {
+    "bert-wwm-chinese": _hfl("chinese-bert-wwm", "bert/bert-wwm-chinese"),
+    "bert-wwm-ext-chinese": _hfl("chinese-bert-wwm-ext", "bert/bert-wwm-ext-chinese"),
+    "macbert-base-chinese": _hfl("chinese-macbert-base", "macbert/macbert-base-chinese", _MACBERT),
+    "macbert-large-chinese": _hfl(
+        "chinese-macbert-large", "macbert/macbert-large-chinese", _MACBERT, LARGE
     ),
-    "bert-wwm-ext-chinese": _chinese(
-        "hfl/chinese-bert-wwm-ext",
-        "bert/bert-wwm-ext-chinese",
-        f"{HOSTING}bert/bert-wwm-ext-chinese-vocab.txt",
-        CASED,
-        _CHINESE,
-    ),
-    "macbert-base-chinese": _chinese(
-        "hfl/chinese-macbert-base",
-        "macbert/macbert-base-chinese",
-        f"{_VOCABULARIES}bert-base-chinese-vocab.txt",
-        CASED,
-        _CHINESE,
-    ),
-    "macbert-large-chinese": _chinese(
-        "hfl/chinese-macbert-large",
-        "macbert/macbert-large-chinese",
-        f"{_VOCABULARIES}bert-base-chinese-vocab.txt",
-        CASED,
-        _CHINESE | LARGE,
-    ),
-    "simbert-base-chinese": _chinese(
-        None,
-        "simbert/simbert-base-chinese-v1",
-        f"{HOSTING}simbert/vocab.txt",
+    "simbert-base-chinese": Preset(
+        "BertTokenizer",
         UNCASED,
         {"vocab_size": 13685},
+        files=hosted("simbert/simbert-base-chinese-v1", "simbert/vocab"),
     ),
     "uer/chinese-roberta-base": _uer("base", 768, 12),
     "uer/chinese-roberta-medium": _uer("medium", 512, 8),

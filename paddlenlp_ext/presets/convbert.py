@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from paddlenlp_ext.presets.preset import HOSTING, UNCASED, VOCABULARY, WEIGHTS, Preset
+from paddlenlp_ext.presets.preset import UNCASED, Preset, hosted
 
 MODELS: dict[str, dict[str, Any]] = {
     "convbert-base": {},
@@ -40,15 +40,14 @@ GENERATORS: dict[str, dict[str, Any]] = {
 
 
 def _published(name: str) -> Preset:
-    folder = f"{HOSTING}convbert/{name}"
-    files = {WEIGHTS: f"{folder}/model_state.pdparams", VOCABULARY: f"{folder}/vocab.txt"}
+    files = hosted(f"convbert/{name}/model_state", f"convbert/{name}/vocab")
     repository = name.replace("convbert-", "YituTech/conv-bert-")
     return Preset("ConvBertTokenizer", UNCASED, MODELS[name], repository, files)
 
 
 def _sizes(name: str, config: dict[str, Any]) -> Preset:
     """Sizes to begin a pretraining with: nobody has weights."""
-    files = {VOCABULARY: f"{HOSTING}convbert/{name}/vocab.txt"}
+    files = {"vocab.txt": _published(name).files["vocab.txt"]}
     return Preset("ConvBertTokenizer", UNCASED, config, files=files)
 
 

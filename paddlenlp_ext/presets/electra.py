@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from paddlenlp_ext.presets.preset import HOSTING, LARGE, UNCASED, VOCABULARY, WEIGHTS, Preset
+from paddlenlp_ext.presets.preset import LARGE, UNCASED, Preset, hosted
 
 _BASE: dict[str, Any] = {
     "embedding_size": 768,
@@ -29,32 +29,23 @@ GENERATORS: dict[str, dict[str, Any]] = {
 }
 
 
-def _google(name: str, role: str, config: dict[str, Any]) -> Preset:
-    files = {
-        WEIGHTS: f"{HOSTING}electra/{name}.pdparams",
-        VOCABULARY: f"{HOSTING}electra/{name}-vocab.txt",
-    }
-    if role == "generator":
-        files = {}  # Paddle has none
-    return Preset("ElectraTokenizer", UNCASED, config, f"google/{name}-{role}", files)
+def _row(name: str) -> Preset:
+    """A discriminator; Google's are on the Hub."""
+    if name not in GENERATORS:
+        files = hosted(f"{name}/{name}", f"{name}/vocab")
+        return Preset("ElectraTokenizer", UNCASED, MODELS[name], files=files)
+    files = hosted(f"electra/{name}", f"electra/{name}-vocab")
+    return Preset("ElectraTokenizer", UNCASED, MODELS[name], f"google/{name}-discriminator", files)
 
 
-def _chinese(name: str) -> Preset:
-    files = {
-        WEIGHTS: f"{HOSTING}{name}/{name}.pdparams",
-        VOCABULARY: f"{HOSTING}{name}/vocab.txt",
-    }
-    return Preset("ElectraTokenizer", UNCASED, MODELS[name], files=files)
+def _generator(name: str) -> Preset:
+    """A generator: Paddle has none."""
+    config = MODELS[name] | GENERATORS[name]
+    return Preset("ElectraTokenizer", UNCASED, config, f"google/{name}-generator")
 
 
 ROWS = {
-    **{name: _google(name, "discriminator", MODELS[name]) for name in GENERATORS},
-    **{
-        f"{name}-discriminator": _google(name, "discriminator", MODELS[name]) for name in GENERATORS
-    },
-    **{
-        f"{name}-generator": _google(name, "generator", MODELS[name] | GENERATORS[name])
-        for name in GENERATORS
-    },
-    **{name: _chinese(name) for name in ("chinese-electra-small", "chinese-electra-base")},
+    **{name: _row(name) for name in MODELS},
+    **{f"{name}-discriminator": _row(name) for name in GENERATORS},
+    **{f"{name}-generator": _generator(name) for name in GENERATORS},
 }

@@ -4,22 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from paddlenlp_ext.presets.preset import (
-    HOSTING,
-    HOSTING_NEW,
-    LARGE,
-    VOCABULARY,
-    WEIGHTS,
-    Preset,
-)
+from paddlenlp_ext.presets.preset import HOSTING, HOSTING_NEW, LARGE, Preset, hosted
 
 
 def _row(repository: str | None, weights: str, config: dict[str, Any]) -> Preset:
-    files = {
-        WEIGHTS: f"{HOSTING_NEW}{weights}.pdparams",
-        VOCABULARY: f"{HOSTING}ernie_m/ernie_m.vocab.txt",
-        "sentencepiece.bpe.model": f"{HOSTING}ernie_m/ernie_m.sentencepiece.bpe.model",
-    }
+    files = hosted(f"{HOSTING_NEW}{weights}", "ernie_m/ernie_m.vocab")
+    files["sentencepiece.bpe.model"] = f"{HOSTING}ernie_m/ernie_m.sentencepiece.bpe.model"
     return Preset("ErnieMTokenizer", {"model_max_length": 512}, config, repository, files)
 
 

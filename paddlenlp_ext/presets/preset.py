@@ -6,9 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-WEIGHTS = "model_state.pdparams"
-VOCABULARY = "vocab.txt"
-
 # Paddle's hosting, where PaddleNLP 2.8.1 finds its files.
 HOSTING = "https://bj.bcebos.com/paddlenlp/models/transformers/"
 HOSTING_NEW = "https://paddlenlp.bj.bcebos.com/models/transformers/"  # newer models
@@ -40,3 +37,9 @@ class Preset:
     config: Mapping[str, Any] = field(default_factory=dict)
     repository: str | None = None
     files: Mapping[str, str] = field(default_factory=dict)
+
+
+def hosted(weights: str, vocabulary: str) -> dict[str, str]:
+    """Name the two files that most presets have, by their paths on `HOSTING` or whole addresses."""
+    files = {"model_state.pdparams": f"{weights}.pdparams", "vocab.txt": f"{vocabulary}.txt"}
+    return {n: path if "://" in path else HOSTING + path for n, path in files.items()}

@@ -1,15 +1,14 @@
 """The preset of RemBERT."""
 
-from paddlenlp_ext.presets.preset import HOSTING, WEIGHTS, Preset
+from paddlenlp_ext.presets.preset import HOSTING, Preset
+
+_FILES = ("model_state.pdparams", "sentencepiece.model")
 
 ROWS = {
     "rembert": Preset(
         "RemBertTokenizer",
         {"model_max_length": 512},
         repository="google/rembert",
-        files={
-            WEIGHTS: f"{HOSTING}rembert/model_state.pdparams",
-            "sentencepiece.model": f"{HOSTING}rembert/sentencepiece.model",
-        },
+        files={name: f"{HOSTING}rembert/{name}" for name in _FILES},
     ),
 }
