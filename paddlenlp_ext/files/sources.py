@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
@@ -32,6 +31,8 @@ _NO_FILE = "it has no such file"
 _NO_REPOSITORY = "no such repository, or a closed one that needs HF_TOKEN"
 _REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
+Names = tuple[str, ...]  # of files, of which the first one that is there is taken
+
 
 def resolve(name_or_folder: str | Path | Source) -> Source:
     """Return the source that is meant; one that is resolved already stays as it is.
@@ -53,7 +54,9 @@ class Source:
         name: What the user has named; also what messages call it.
 
     Attributes:
+        folder: Where the files are, if it is a folder.
         preset: Its row, if it is a preset.
+        repository: On the Hugging Face Hub, if it has one.
 
     Raises:
         WeightsError: There is no such thing.
@@ -62,35 +65,17 @@ class Source:
     def __init__(self, name: str) -> None:
         self.name = name
         self.folder = Path(name) if name and Path(name).is_dir() else None
-        if name and self.folder is None and Path(name).exists():
-            raise WeightsError(f"{name}: is a file; expected the folder that it lies in")
-        self.preset = None if self.folder else find_preset(name)
-        if not (self.folder or self.preset or _REPOSITORY.fullmatch(name)):
+        self.preset = None if name and Path(name).exists() else find_preset(name)
+        self.repository = None if self.folder else name
+        if self.preset:
+            self.repository = self.preset.repository
+        elif not self.folder and (Path(name).exists() or not _REPOSITORY.fullmatch(name)):
             raise _unknown(name)
-        self._places: list[_Hub | _Hosting] = []
-        repository = self.preset.repository if self.preset else name
-        if repository and not self.folder:
-            self._places.append(_Hub(repository))
-        if self.preset and self.preset.files:
-            self._places.append(_Hosting(name, self.preset.files))
-        self._found: dict[tuple[str, ...], Path] = {}
+        self._found: dict[Names, Path] = {}
+        self._trouble: str | None = None  # why the hub does not answer; None before it was asked
 
     def __str__(self) -> str:
         return self.name
-
-    def fetch(self, *candidates: str) -> Path:
-        """Return a local file of a model, downloaded if need be.
-
-        Args:
-            candidates: Names of files; the first one that is there is taken.
-
-        Raises:
-            WeightsError: None of them can be had; the message says where they were looked for.
-        """
-        found, problems, _ = self._search(candidates)
-        if found is None:
-            raise self._not_found(candidates, problems)
-        return found
 
     def find(self, *candidates: str) -> Path | None:
         """Return a local file as `fetch` does, or none if the model does not have such a file.
@@ -100,88 +85,76 @@ class Source:
         Raises:
             WeightsError: No place answered, so that nobody knows.
         """
-        found, problems, known = self._search(candidates)
-        if found is None and not known:
-            raise self._not_found(candidates, problems)
-        return found
+        try:
+            return self.fetch(*candidates)
+        except AbsentError:
+            return None
 
-    def _search(self, candidates: tuple[str, ...]) -> tuple[Path | None, list[str], bool]:
-        """Return the file, else why no place gave it, and whether one of them answered."""
-        if self.folder or self.preset:
-            folder = self.folder or _own_cache(self.name)
-            if path := next((folder / one for one in candidates if (folder / one).is_file()), None):
-                return path, [], True
+    def fetch(self, *candidates: str) -> Path:
+        """Return a local file of a model, downloaded if need be.
+
+        Args:
+            candidates: Names of files; the first one that is there is taken.
+
+        Raises:
+            AbsentError: The model has none of them; the message says where they were looked for.
+            WeightsError: No place answered, so that nobody knows.
+        """
+        wanted = " or ".join(candidates)
+        if folder := self.folder or (_own_cache(self.name) if self.preset else None):
+            for name in candidates:
+                if (folder / name).is_file():
+                    return folder / name
+        if self.folder:
+            raise AbsentError(f"{self}: expected {wanted} in this folder")
         if candidates in self._found:
-            return self._found[candidates], [], True
-        problems: list[str] = []
-        known = self.folder is not None
-        for place in self._places:
-            answer = place.look(candidates)
+            return self._found[candidates]
+        problems, known = [], False
+        for place, look in self._places().items():
+            answer = look(candidates)
             if answer.path is not None:
                 self._found[candidates] = answer.path
-                return answer.path, [], True
+                return answer.path
             problems.append(f"{place} ({answer.problem})")
             known = known or answer.known
-        return None, problems, known
-
-    def _not_found(self, candidates: tuple[str, ...], problems: list[str]) -> WeightsError:
-        wanted = " or ".join(candidates)
-        if self.folder:
-            return WeightsError(f"{self}: expected {wanted} in this folder")
         kind = "" if self.preset else "there is no such folder here, and "
-        return WeightsError(
+        raise (AbsentError if known else WeightsError)(
             f"{self}: {kind}no {wanted} could be had from {' nor from '.join(problems)}; put the "
             "files into a folder by hand and give the folder in place of the name"
         )
 
+    def _places(self) -> dict[str, Callable[[Names], _Answer]]:
+        """Return what each place is called in messages, and how to get a file from it."""
+        places: dict[str, Callable[[Names], _Answer]] = {}
+        if self.repository:
+            places[f"{_endpoint()}/{self.repository}"] = self._from_hub
+        if self.preset and self.preset.files:
+            places["Paddle's hosting"] = self._from_hosting
+        return places
 
-def _unknown(name: str) -> WeightsError:
-    if name.startswith((".", "~", "/")) or name.count("/") > 1:
-        return WeightsError(f"{name}: there is no such folder")
-    known = all_presets()
-    close = get_close_matches(name, known, n=3)
-    hint = (
-        f"did you mean {' or '.join(map(repr, close))}?" if close else f"known: {', '.join(known)}"
-    )
-    return WeightsError(
-        f"{name!r} is neither a folder here nor a preset nor a repository (organisation/name); "
-        f"{hint}"
-    )
+    def _from_hosting(self, candidates: Names) -> _Answer:
+        files = self.preset.files if self.preset else {}
+        name = next((name for name in candidates if name in files), None)
+        if name is None:
+            return _Answer(None, _NO_FILE)
+        if is_offline():
+            return _Answer(None, _OFFLINE)
+        path = _own_cache(self.name) / name
+        try:
+            download(files[name], path)
+        except DownloadError as error:
+            return _Answer(None, f"{files[name]}: {error}", isinstance(error, NotThereError))
+        return _Answer(path)
 
-
-class _Answer(NamedTuple):
-    """What came of asking one place."""
-
-    path: Path | None
-    problem: str = ""  # why there is no path
-    known: bool = True  # whether the place answered at all
-
-
-@dataclass
-class _Hub:
-    """A repository of the Hugging Face Hub.
-
-    Attributes:
-        repository: Its name there.
-        trouble: Why the hub does not answer: empty if it does, None before it was asked.
-    """
-
-    repository: str
-    trouble: str | None = None
-
-    def __str__(self) -> str:
-        return f"{_endpoint()}/{self.repository}"
-
-    def look(self, candidates: Iterable[str]) -> _Answer:
-        """Download the first file that is there, or take it from the hub's cache."""
+    def _from_hub(self, candidates: Names) -> _Answer:
         answers: list[_Answer] = []
         for name in candidates:
-            answers.append(self._ask(name))
+            answers.append(self._ask_hub(name))
             if answers[-1].path or answers[-1].problem == _NO_REPOSITORY:
                 return answers[-1]
         return min(answers, key=lambda answer: answer.known)  # the first that says most
 
-    def _ask(self, name: str) -> _Answer:
+    def _ask_hub(self, name: str) -> _Answer:
         # Imported late: it takes a good part of a second, which `--help` does not have.
         from huggingface_hub import hf_hub_download
         from huggingface_hub.errors import (
@@ -192,19 +165,19 @@ class _Hub:
         )
 
         offline = is_offline()
-        if self.trouble is None and not offline:
-            self.trouble = _probe()
-        only_local = offline or bool(self.trouble)
+        if self._trouble is None and not offline:
+            self._trouble = _trouble()
+        cached = offline or bool(self._trouble)
         try:
             with launcher_proxies():
                 return _Answer(
-                    Path(hf_hub_download(self.repository, name, local_files_only=only_local))
+                    Path(hf_hub_download(str(self.repository), name, local_files_only=cached))
                 )
         except LocalEntryNotFoundError as error:  # a kind of the next one, so it stands before it
             if offline:
                 return _Answer(None, _OFFLINE)
-            self.trouble = self.trouble or _no_connection(error.__cause__ or error)
-            return _Answer(None, self.trouble, known=False)
+            self._trouble = self._trouble or _no_connection(error.__cause__ or error)
+            return _Answer(None, self._trouble, known=False)
         except EntryNotFoundError:
             return _Answer(None, _NO_FILE)
         except (RepositoryNotFoundError, HFValidationError):
@@ -213,7 +186,33 @@ class _Hub:
             return _Answer(None, _first_line(error), known=False)
 
 
-def _probe() -> str:
+class AbsentError(WeightsError):
+    """A model does not have a file."""
+
+
+class _Answer(NamedTuple):
+    """What came of asking one place."""
+
+    path: Path | None
+    problem: str = ""  # why there is no path
+    known: bool = True  # whether the place answered at all
+
+
+def _unknown(name: str) -> WeightsError:
+    if name and Path(name).exists():
+        return WeightsError(f"{name}: is a file; expected the folder that it lies in")
+    if name.startswith((".", "~", "/")) or name.count("/") > 1:
+        return WeightsError(f"{name}: there is no such folder")
+    known = all_presets()
+    close = " or ".join(map(repr, get_close_matches(name, known, n=3)))
+    hint = f"did you mean {close}?" if close else f"known: {', '.join(known)}"
+    return WeightsError(
+        f"{name!r} is neither a folder here nor a preset nor a repository (organisation/name); "
+        f"{hint}"
+    )
+
+
+def _trouble() -> str:
     """Say why the hub does not answer; empty if it does.
 
     The hub's library would find out for each file, and try for half a minute each time.
@@ -238,32 +237,6 @@ def _first_line(error: object) -> str:
 
 def _endpoint() -> str:
     return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
-
-
-@dataclass
-class _Hosting:
-    """Paddle's hosting of a preset's files."""
-
-    preset: str
-    files: Mapping[str, str]
-
-    def __str__(self) -> str:
-        return "Paddle's hosting"
-
-    def look(self, candidates: Iterable[str]) -> _Answer:
-        """Download the first file that is there into the cache folder."""
-        name = next((name for name in candidates if name in self.files), None)
-        if name is None:
-            return _Answer(None, _NO_FILE)
-        if is_offline():
-            return _Answer(None, _OFFLINE)
-        path = _own_cache(self.preset) / name
-        try:
-            download(self.files[name], path)
-        except DownloadError as error:
-            problem = f"{self.files[name]}: {error}"
-            return _Answer(None, problem, known=isinstance(error, NotThereError))
-        return _Answer(path)
 
 
 def _own_cache(preset: str) -> Path:

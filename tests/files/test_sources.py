@@ -273,3 +273,16 @@ def test_a_source_asks_once(server: Server, tmp_path: Path) -> None:
     assert done.stdout == "True\n"
     assert len(server.paths("HEAD")) == 2  # whether the hub answers, and whether it has the file
     assert len(server.paths("GET")) == 1
+
+
+@pytest.mark.usefixtures("_no_sockets")
+def test_what_lies_here_goes_before_a_preset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rembert").mkdir()
+    (tmp_path / "ernie-1.0").touch()
+    assert resolve("rembert").preset is None
+    assert resolve("ernie-2.0-base-en").preset is not None
+    with pytest.raises(WeightsError, match=r"^ernie-1\.0: is a file; expected the folder"):
+        resolve("ernie-1.0")
