@@ -97,13 +97,6 @@ def test_asking_for_a_public_name_tunes_the_process_quietly(switch: str, policy:
     assert run_untuned(ASK, PADDLENLP_EXT_TUNE=switch) == (policy, "")
 
 
-# Files of `training` that are being rewritten, whose messages still name flags.
-NOT_YET = (
-    "engine.py", "finetune.py", "checkpoint.py", "results.py", "vocabulary_trimming.py",
-    "optimizer_state.py",
-)  # fmt: skip
-
-
 def literals(path: Path) -> Iterator[tuple[int, str]]:
     """The strings of a file and their lines, docstrings and the like apart."""
     nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
@@ -119,7 +112,7 @@ def test_the_library_names_settings_and_leaves_flags_to_the_command_line() -> No
     found = [
         f"{path.relative_to(folder)}:{line}: {text}"
         for path in sorted(folder.rglob("*.py"))
-        if path.name not in ("cli.py", "__main__.py", *NOT_YET)
+        if path.name not in ("cli.py", "__main__.py")
         for line, text in literals(path)
         if re.search(r"--[a-z]|examples/", text)
     ]
