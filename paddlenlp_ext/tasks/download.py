@@ -52,7 +52,7 @@ def official_folder(
         raise DataError(
             f"{task.name} has no official archive; give a folder with the data as `data_dir`"
         )
-    folder = cache_folder() / "data" / task.folder
+    folder = cache_folder() / "data" / (task.folder or task.name)
     try:
         # Other users of the machine have no business in a cache that training trusts.
         cache_folder().mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -81,7 +81,7 @@ class Task:
         labels: The labels as they stand in the files; a label's position is its class number.
             None for a regression.
         label_range: Lowest and highest score of a regression.
-        folder: Where its files are kept in the cache of data sets: "glue/SST-2".
+        folder: Where its files are kept in the cache of data sets: "glue/SST-2"; `name` if empty.
         archives: Where its official files are had, if they can be.
         unpack: Makes the files in a folder of the opened archives, where they are not members.
     """

@@ -155,7 +155,7 @@ def require_fit(report: LoadReport, source: str, may_be_new: Callable[[str], boo
     Args:
         report: What `load_state` found.
         source: File or folder, for the message.
-        may_be_new: Whether our tensor of this name may begin at random (a new head's).
+        may_be_new: Whether our tensor of this name may be newly initialized (a new head's).
 
     Raises:
         WeightsError: A tensor is missing that may not be new, or has another shape.

@@ -76,11 +76,10 @@ def test_one_row_is_all_that_a_task_needs(cache):
         {split: Table((f"{split}.tsv",), ("text",), "label") for split in ("train", "dev")},
         metrics.accuracy,
         labels=("0", "1"),
-        folder="new",
         archives=(archive,),
     )
     folder = official_folder(task)
-    assert folder == cache / "data" / "new"
+    assert folder == cache / "data" / "New"
     assert [read_examples(task, split, folder)[0].text_a for split in task.splits] == [*task.splits]
 
 
