@@ -60,7 +60,7 @@ def loader(inputs: Inputs, numbers: list[int], pad_token_id: int, *, has_types: 
 
 
 def load_model(job: Job, folder: Path) -> Model:
-    """Load the prepared weights, and trim the word table if asked to."""
+    """Load the prepared weights, and trim the word embeddings if asked to."""
     from paddlenlp_ext.models.auto import AutoModelForSequenceClassification
 
     model = AutoModelForSequenceClassification.from_pretrained(folder / job.shape)
@@ -70,7 +70,7 @@ def load_model(job: Job, folder: Path) -> Model:
 
 
 def trim(model: Model, ids: np.ndarray, folder: Path) -> None:
-    """Trim the word table as for data in which these ids occur."""
+    """Trim the word embeddings as for data in which these ids occur."""
     from paddlenlp_ext.tasks.batches import Loader
     from paddlenlp_ext.tasks.features import Features
     from paddlenlp_ext.training.vocabulary_trimming import trim_vocabulary

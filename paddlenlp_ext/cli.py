@@ -30,17 +30,6 @@ TERMINATED = 143  # and for one that SIGTERM ended
 # A setting in backticks, or a text in quotes as `repr` writes it; "dev's" opens none.
 SETTING = re.compile(r"""(?<!\w)'(?:\\.|[^'\\])*'|(?<!\w)"(?:\\.|[^"\\])*"|`([a-z][a-z0-9_]*)`""")
 
-# The engine's flags that decide what a run comes to; one that is continued must have the same.
-AFFECTS_RESULT = (
-    "gradient_accumulation_steps",
-    "max_grad_norm",
-    "use_amp",
-    "amp_level",
-    "amp_dtype",
-    "max_train_samples",
-    "seed",
-)
-
 
 def integer(text: str) -> int:
     """Parse a whole number, also one that is written as "1e5"."""

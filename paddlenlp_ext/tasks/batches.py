@@ -16,7 +16,7 @@ from paddle import Tensor
 
 from paddlenlp_ext.tasks.features import Features
 
-Rows = npt.NDArray[np.int64]
+RowNumbers = npt.NDArray[np.int64]
 
 WINDOW = 50  # updates whose rows are sorted by length together
 
@@ -31,7 +31,7 @@ class Batch(dict[str, Tensor]):
         rows: Numbers of the examples in their list; int64 [B].
     """
 
-    def __init__(self, tensors: dict[str, Tensor], rows: Rows):
+    def __init__(self, tensors: dict[str, Tensor], rows: RowNumbers):
         super().__init__(tensors)
         self.rows = rows
 
@@ -47,7 +47,7 @@ class Order(Protocol):
     def __len__(self) -> int:
         """Return the number of batches of an epoch, equal on all ranks."""
 
-    def rows(self, epoch: int = 0, start: int = 0) -> Iterator[Rows]:
+    def rows(self, epoch: int = 0, start: int = 0) -> Iterator[RowNumbers]:
         """Yield the row numbers of each batch of an epoch, from batch `start` on."""
 
 
@@ -96,16 +96,16 @@ class BatchOrder:
         """Return the number of batches of an epoch, equal on all ranks."""
         return -(-self.num_examples // self.global_size)
 
-    def rows(self, epoch: int = 0, start: int = 0) -> Iterator[Rows]:
+    def rows(self, epoch: int = 0, start: int = 0) -> Iterator[RowNumbers]:
         """Yield the row numbers of each batch of an epoch, from batch `start` on; int64 [B]."""
         for batch in self._global_batches(epoch)[start:]:
             yield batch[_part(len(batch), self.rank, self.world_size)]
 
-    def _global_batches(self, epoch: int) -> list[Rows]:
+    def _global_batches(self, epoch: int) -> list[RowNumbers]:
         updates = self._updates(epoch)
         return [batch for update in updates for batch in _chunks(update, self.global_size)]
 
-    def _updates(self, epoch: int) -> list[Rows]:
+    def _updates(self, epoch: int) -> list[RowNumbers]:
         """Return the rows of each update, which do not depend on how an update is divided."""
         rows = np.arange(self.num_examples)
         if not self.shuffle:
@@ -157,7 +157,7 @@ class EvaluationOrder:
         """Return the number of this rank's batches."""
         return len(self.batches)
 
-    def rows(self, epoch: int = 0, start: int = 0) -> Iterator[Rows]:
+    def rows(self, epoch: int = 0, start: int = 0) -> Iterator[RowNumbers]:
         """Yield the row numbers of each batch from batch `start` on, whatever the epoch."""
         yield from self.batches[start:]
 
@@ -237,6 +237,6 @@ def _part(num_rows: int, rank: int, world_size: int) -> slice:
     return slice(num_rows * rank // world_size, num_rows * (rank + 1) // world_size)
 
 
-def _chunks(rows: Rows, size: int) -> list[Rows]:
+def _chunks(rows: RowNumbers, size: int) -> list[RowNumbers]:
     """Cut rows into views of `size` rows, the last one shorter."""
     return [rows[start : start + size] for start in range(0, len(rows), size)]

@@ -93,7 +93,7 @@ def damage(folder: Path) -> str | None:
 
 
 def holds_more(folder: Path) -> bool:
-    """Tell whether a folder has files or folders that its manifest does not name.
+    """Return whether a folder has files or folders that its manifest does not name.
 
     Somebody put them there; a folder without a manifest holds nothing else.
     """

@@ -82,14 +82,19 @@ class RunIdentity:
     @classmethod
     def of_saved(cls, manifest: Manifest) -> RunIdentity:
         """Read the identity of the run that saved a checkpoint."""
-        settings = dict(manifest["settings"])
-        data = manifest.get("data", manifest["position"].get("data", ""))
-        # How version 0.1.0 recorded the data and the batch of pretraining.
+        settings, processes = dict(manifest["settings"]), manifest["environment"]["processes"]
+        if "data" in manifest:
+            return cls(settings, processes, manifest["data"])
+        # Version 0.1.0 recorded the data and the batch of pretraining as its scripts call them, and
+        # paths as they were typed.
+        data = manifest["position"].get("data", "")
         for name in ("shards", "corpus_sha256"):
             data = settings.pop(name, data)
         if "train_batch_size" in settings:
             settings["batch_size"] = settings.pop("train_batch_size")
-        return cls(settings, manifest["environment"]["processes"], data)
+        if "model_name_or_path" in settings:
+            settings["model_name_or_path"] = resolved(settings["model_name_or_path"])
+        return cls(settings, processes, data)
 
     @property
     def batch(self) -> GlobalBatch:
@@ -156,8 +161,7 @@ def _equal(saved: object, now: object) -> bool:
 
 def _same_source(saved: object, now: object) -> bool:
     """Compare presets and folders; the folder need not be there any more."""
-    was, source = resolved(str(saved)), str(now)
-    return was in (source, resolved(source), os.path.realpath(os.path.expanduser(source)))
+    return now is not None and saved in (now, os.path.realpath(os.path.expanduser(str(now))))
 
 
 def _same_name(saved: object, now: object) -> bool:

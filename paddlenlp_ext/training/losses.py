@@ -9,7 +9,7 @@ from collections.abc import Callable
 import paddle.nn.functional as F
 from paddle import Tensor
 
-IGNORED = -100  # the label of a token that has none
+from paddlenlp_ext.nn.heads import IGNORED
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 

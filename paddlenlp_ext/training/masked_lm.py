@@ -11,10 +11,11 @@ import numpy as np
 import paddle
 from paddle import Tensor, nn
 
+from paddlenlp_ext.nn.heads import IGNORED
 from paddlenlp_ext.pretraining.bert_shards import NO_LABEL
 from paddlenlp_ext.pretraining.shard_set import Rows
 from paddlenlp_ext.tasks.batches import Batch
-from paddlenlp_ext.training.losses import IGNORED, count_labels, cross_entropy
+from paddlenlp_ext.training.losses import count_labels, cross_entropy
 from paddlenlp_ext.training.pretrain import Sums
 
 PARTS = ("mlm", "nsp")  # masked tokens, next sentence
@@ -82,14 +83,14 @@ class MaskedLM:
 
     def losses(self, model: nn.Layer, batch: Batch) -> list[Tensor]:
         """Compute the losses of masked tokens, float32 [M], and of pairs, float32 [B]."""
-        answers = zip(self._logits(model, batch), self._labels(batch), strict=True)
-        return [cross_entropy(logits, labels) for logits, labels in answers]
+        pairs = zip(self._logits(model, batch), self._labels(batch), strict=True)
+        return [cross_entropy(logits, labels) for logits, labels in pairs]
 
     def score(self, model: nn.Layer, batch: Batch) -> Sums:
         """Compute sums of losses, right predictions and labels."""
         sums = {}
-        answers = zip(self._parts, self._logits(model, batch), self._labels(batch), strict=True)
-        for name, logits, labels in answers:
+        parts = zip(self._parts, self._logits(model, batch), self._labels(batch), strict=True)
+        for name, logits, labels in parts:
             sums[f"{name} loss"] = float(cross_entropy(logits, labels).sum())
             sums[f"{name} right"] = float((logits.argmax(-1) == labels).sum())
             sums[f"{name} labels"] = count_labels(labels)

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.models.config import ModelConfig
 from paddlenlp_ext.models.generator_discriminator import ReplacedTokensOutput
+from paddlenlp_ext.nn.heads import IGNORED
 from paddlenlp_ext.pretraining.masking import MaskingVocabulary, dynamic_masking
 from paddlenlp_ext.pretraining.shard_set import Rows, ShardSet
 from paddlenlp_ext.pretraining.text_shards import LAYOUT, TextSettings, check_rows, make_shard
@@ -27,7 +28,7 @@ from paddlenlp_ext.process.signals import raise_pending
 from paddlenlp_ext.tasks.batches import Batch
 from paddlenlp_ext.tokenizers.base import Tokenizer
 from paddlenlp_ext.training import distributed
-from paddlenlp_ext.training.losses import IGNORED, count_labels, cross_entropy
+from paddlenlp_ext.training.losses import count_labels, cross_entropy
 from paddlenlp_ext.training.pretrain import Sums
 
 

@@ -26,7 +26,7 @@ RESULTS = "results.jsonl"
 HISTORY = "history.jsonl"
 CURVES = "curves.png"
 
-Row = dict[str, Any]
+Line = dict[str, Any]
 
 
 def signature(
@@ -120,13 +120,13 @@ class History:
             os.replace(rewritten, self.path)
 
     @property
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[Line]:
         """All that was written down."""
         return list(_read(self.path))
 
     def add(self, event: StepDone | Evaluated) -> None:
         """Write down an update or an evaluation."""
-        row: Row = {"step": event.step, "loss": event.loss}
+        row: Line = {"step": event.step, "loss": event.loss}
         if isinstance(event, StepDone):
             row |= {"learning_rate": event.learning_rate, "seconds": round(event.seconds, 4)}
         else:
@@ -173,11 +173,11 @@ def plot_curves(folder: str | Path, history: History) -> Path | None:
     return path
 
 
-def _points(rows: Sequence[Row], name: str) -> tuple[list[int], list[float]]:
+def _points(rows: Sequence[Line], name: str) -> tuple[list[int], list[float]]:
     return [row["step"] for row in rows], [row[name] for row in rows]
 
 
-def _until(progress: Progress, rows: Iterable[Row]) -> Iterator[Row]:
+def _until(progress: Progress, rows: Iterable[Line]) -> Iterator[Line]:
     here = []
     for row in rows:
         if row["step"] < progress.step:
@@ -188,7 +188,7 @@ def _until(progress: Progress, rows: Iterable[Row]) -> Iterator[Row]:
     yield from [row for row in here if "split" in row][: progress.evaluations]
 
 
-def _append(path: Path, row: Row) -> None:
+def _append(path: Path, row: Line) -> None:
     with _writing(path), path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
@@ -205,7 +205,7 @@ def _writing(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _read(path: Path) -> Iterator[Row]:
+def _read(path: Path) -> Iterator[Line]:
     """Read the whole lines of a file; a process that was killed may leave half a line."""
     if path.exists():
         with path.open(encoding="utf-8") as file:

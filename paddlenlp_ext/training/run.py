@@ -253,7 +253,8 @@ class Run:
         )
         try:
             found = checkpoints.find(settings.resume_from_checkpoint)
-            source = resolve(found.folder if found else settings.model_name_or_path)
+            named = os.path.expanduser(settings.model_name_or_path)
+            source = resolve(found.folder if found else named)
             own = None if found else settings.tokenizer_name
             self._opened = _Opened(checkpoints, found, source, resolve(own) if own else source)
         except BaseException:

@@ -293,9 +293,10 @@ def test_damage_in_the_middle_leaves_the_checkpoint(folder, tmp_path, monkeypatc
             put(999_999)
         add(self, event)
 
-    with monkeypatch.context() as patch, refused(r"train\.hdf5: row 5: input_ids must be from 0"):
+    with monkeypatch.context() as patch:
         patch.setattr(Report, "add", spoil)
-        main(folder, tmp_path / "out", **changes)
+        with refused(r"train\.hdf5: row 5: input_ids must be from 0 to"):
+            main(folder, tmp_path / "out", **changes)
     assert (tmp_path / "out/latest").read_text() == "model_8\n"
     put(good)
     main(folder, tmp_path / "out", **changes)

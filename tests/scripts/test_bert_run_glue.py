@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -16,7 +18,10 @@ import paddle
 import pytest
 
 from paddlenlp_ext.models.bert import BertConfig, BertModel
+from paddlenlp_ext.process.signals import Terminated
 from paddlenlp_ext.tasks.glue import GLUE
+from paddlenlp_ext.training.events import Evaluated
+from paddlenlp_ext.training.report import Report
 from paddlenlp_ext.transformers import AutoModelForSequenceClassification, AutoTokenizer
 from tests.docs.test_readmes import script_of
 from tests.scripts.refusals import refused
@@ -87,9 +92,12 @@ def launch(arguments: list[str], *prefix: str) -> subprocess.CompletedProcess[st
     )  # fmt: skip
 
 
+def history(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+
+
 def losses(folder: Path) -> list[float]:
-    rows = map(json.loads, (folder / "history.jsonl").read_text().splitlines())
-    return [row["loss"] for row in rows if "split" not in row]
+    return [row["loss"] for row in history(folder) if "split" not in row]
 
 
 @pytest.mark.parametrize("task", GLUE)
@@ -193,6 +201,91 @@ def test_processes_and_accumulation_change_nothing(encoder: Path, tmp_path: Path
         np.testing.assert_allclose(losses(tmp_path / name), expected, atol=1e-5, err_msg=name)
         row = json.loads((tmp_path / name / "results.jsonl").read_text())
         assert row["metrics"] == {"acc": scores["one"]["dev acc"]}, name
+
+
+SPLITS = {"accumulated": (4, 2, 1), "launched": (4, 1, 2)}
+
+
+@pytest.mark.parametrize("name", SPLITS)
+def test_a_run_goes_on_with_its_batch_divided_otherwise(
+    name: str, encoder: Path, tmp_path: Path
+) -> None:
+    """The same rows, steps and learning rates; paths and the task are spelled otherwise, too."""
+    run = {"group_by_length": True, "save_steps": 3, "num_train_epochs": 2}
+    main(encoder, tmp_path / "whole", **run)
+    shutil.copytree(tmp_path / "whole/model_3", tmp_path / "parts/model_3")
+    size, accumulation, processes = SPLITS[name]
+    changes = run | {
+        "batch_size": size,
+        "gradient_accumulation_steps": accumulation,
+        "model_name_or_path": os.path.relpath(encoder) + "/./",
+        "task_name": "rte",
+        "resume_from_checkpoint": "model_3",
+    }
+    flags = arguments(encoder, tmp_path / "parts", **changes)
+    log = ("--log_dir", str(tmp_path / "log"))
+    prefix = ("-m", "paddle.distributed.launch", "--nproc_per_node", "2", *log)
+    done = launch(flags, *(prefix if processes == 2 else ()))
+    assert done.returncode == 0, done.stdout + done.stderr
+    if processes == 1:
+        assert "a batch of 8 x 1 process x 1 = 8, now 4 x 1 process x 2 = 8" in done.stderr
+    whole, parts = (history(tmp_path / folder) for folder in ("whole", "parts"))
+    begin = [row["step"] for row in whole].index(4)
+    assert len(parts) == len(whole) - begin
+    for row, expected in zip(parts, whole[begin:], strict=True):
+        assert row["step"] == expected["step"]
+        assert row.get("learning_rate") == expected.get("learning_rate")
+        assert row["loss"] == pytest.approx(expected["loss"], abs=1e-5)
+
+
+def test_another_batch_or_length_is_refused_with_both(encoder: Path, tmp_path: Path) -> None:
+    main(encoder, tmp_path, max_steps=3)
+    resume = {"max_steps": 3, "resume_from_checkpoint": "latest"}
+    both = r"--batch_size 8 x 1 process x 1 = 8 \(now 8 x 1 process x 2 = 16\)"
+    with refused(both):
+        main(encoder, tmp_path, gradient_accumulation_steps=2, **resume)
+    with refused(r"3 steps in all \(now 5\)"):  # which the one epoch of the rows makes
+        main(encoder, tmp_path, **resume | {"max_steps": -1})
+    with refused(r"--task_name 'RTE' \(now 'MRPC'\)"):
+        main(encoder, tmp_path, task_name="MRPC", **resume)
+
+
+def manifest(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "manifest.json").read_text())
+
+
+def test_the_score_is_the_mean_over_the_splits_of_the_step(encoder: Path, tmp_path: Path) -> None:
+    scores = main(encoder, tmp_path, task_name="MNLI", max_steps=3, max_eval_samples=3)
+    values = [scores["dev_matched acc"], scores["dev_mismatched acc"]]
+    assert values[0] != values[1]
+    assert manifest(tmp_path / "model_3")["score"] == pytest.approx(np.mean(values))
+
+
+def test_an_interrupted_evaluation_gives_no_score(
+    encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither that of an earlier step nor that of the splits so far."""
+    add = Report.add
+
+    def interrupt(self: Report, event: Any) -> None:
+        if isinstance(event, Evaluated) and (event.step, event.split) == (4, "dev_matched"):
+            os.kill(os.getpid(), signal.SIGTERM)
+        add(self, event)
+
+    run = {"task_name": "MNLI", "max_steps": 5, "save_steps": 2}
+    with monkeypatch.context() as patch:
+        patch.setattr(Report, "add", interrupt)
+        with pytest.raises(Terminated):
+            main(encoder, tmp_path, **run)
+    saved = manifest(tmp_path / "model_4")
+    assert saved["position"] == {"step": 4, "evaluations": 1}
+    assert saved["score"] is None
+    assert manifest(tmp_path / "model_2")["score"] is not None
+    main(encoder, tmp_path, resume_from_checkpoint="latest", **run)
+    rows = [row for row in history(tmp_path) if row["step"] == 4 and "split" in row]
+    mean = np.mean([row["metrics"]["acc"] for row in rows])
+    assert len(rows) == 2
+    assert manifest(tmp_path / "model_4")["score"] == pytest.approx(mean)
 
 
 BAD = {

@@ -336,7 +336,7 @@ def test_another_corpus_is_not_continued_with(
 def test_shards_are_made_once(
     models: dict[str, Path], corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    """Beforehand, if asked for; and anew when they would be others."""
+    """Beforehand, if asked for; and again when they would be others."""
     flags = arguments(models["convbert"], corpus, tmp_path, max_steps=1)
     script = script_of(SCRIPT)
     assert script.main([*flags, "--prepare_only"]) == {}

@@ -210,8 +210,8 @@ def test_a_missing_language_is_one_line_and_exit_code_2(encoder: Path, tmp_path:
     flags = arguments(encoder, output, data_dir=data, task_type="translate-train-all")
     code, _, errors = multilingual.launch(SCRIPT, flags)
     assert code == 2
-    told = [line for line in errors.splitlines() if line.startswith("error: ")]
-    assert len(told) == 1
-    assert "multinli.train.sw.tsv: no such file, while other languages of XNLI" in told[0]
+    found = [line for line in errors.splitlines() if line.startswith("error: ")]
+    assert len(found) == 1
+    assert "multinli.train.sw.tsv: no such file, while other languages of XNLI" in found[0]
     assert "Traceback" not in errors
     assert not output.exists()

@@ -284,9 +284,9 @@ def test_the_best_model_of_another_task_is_not_replaced(
 ) -> None:
     copy = shutil.copytree(trained[0], tmp_path / "copy", ignore=shutil.ignore_patterns(".*"))
     before = {path: path.stat().st_mtime_ns for path in copy.rglob("*")}
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as refusal:
         main(copy, task="paws", model_name_or_path=encoder)
-    assert str(told.value) == (
+    assert str(refusal.value) == (
         f"{copy}: there is the best model of another task (labels neutral, entailment, "
         "contradictory), which training on PAWS-X would replace; give each task an `output_dir` "
         "of its own"
@@ -294,7 +294,7 @@ def test_the_best_model_of_another_task_is_not_replaced(
     assert {path: path.stat().st_mtime_ns for path in copy.rglob("*")} == before
 
 
-def test_labels_in_another_order_are_told_by_their_names(
+def test_labels_in_another_order_are_known_by_their_names(
     trained: tuple[Path, dict, str], tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     """The same model with its classes in the order, and spelling, of most other libraries."""
@@ -335,7 +335,7 @@ def test_bad_rows_are_named_before_training(case: str, encoder: Path, tmp_path: 
     assert not (tmp_path / "out").exists()
 
 
-def test_a_missing_test_split_is_told_before_training(encoder: Path, tmp_path: Path) -> None:
+def test_a_missing_test_split_is_named_before_training(encoder: Path, tmp_path: Path) -> None:
     for path in (DATA / "xnli").rglob("*.tsv"):
         if path.name != "xnli.test.tsv":
             shutil.copy(path, tmp_path / path.name)

@@ -91,13 +91,13 @@ def test_evaluation_on_any_ranks_is_that_of_one(monkeypatch, record_property, wo
             ids = paddle.to_tensor([[one.input_ids[0]] for one in data])
             logits = model(ids, None).logits.numpy()
 
-            def share(rank: int, data=data, model=model, loss=loss, metric=metric) -> Evaluated:
+            def part(rank: int, data=data, model=model, loss=loss, metric=metric) -> Evaluated:
                 order = EvaluationOrder(len(data), batch, rank=rank, world_size=world)
                 loader = Loader(data, order, pad_token_id=0)
                 return evaluate(model, loader, loss=loss, metric=metric)
 
             with monkeypatch.context() as patch:
-                results = Ranks(world, patch).run(share)
+                results = Ranks(world, patch).run(part)
             expected = metric(logits, np.array(labels))
             losses = loss(paddle.to_tensor(logits), paddle.to_tensor(labels)).numpy()
             for result in results:

@@ -1,4 +1,4 @@
-"""A gradient does not depend on how rows with unequal numbers of labels are shared out."""
+"""A gradient does not depend on how rows with unequal numbers of labels are divided."""
 
 from __future__ import annotations
 

@@ -148,7 +148,7 @@ def test_accumulation_is_a_larger_batch(tmp_path):
 
 
 def test_it_learns(tmp_path):
-    """A model that sees the same few rows again and again tells their masked tokens and pairs."""
+    """A model that sees the same few rows many times predicts their masked tokens and pairs."""
     source = reader(tmp_path, 12)
     net = model()
     (*_, last) = train(
@@ -226,6 +226,6 @@ def test_a_loss_that_is_not_finite_names_rows_of_files(tmp_path):
     words = net.get_input_embeddings().weight
     words.set_value(paddle.where(paddle.arange(V).unsqueeze(-1) == V - 1, words * np.nan, words))
     settings = UpdateSettings(sources=source.shards.sources)
-    # All masked tokens are scored against the bad word; the pairs tell which row holds it.
+    # All masked tokens are scored against the bad word; the pairs show which row holds it.
     with pytest.raises(NonFiniteLossError, match=r"finite \(rank 0: \S+b\.hdf5: row 0\)"):
         train(net, batches(source, 6), 3, settings=settings)

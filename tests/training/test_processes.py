@@ -50,7 +50,7 @@ def children_of(process: subprocess.Popen[str]) -> list[str]:
 
 
 def test_two_processes_are_one(tmp_path):
-    # Of 33 rows the second update of an epoch has one, so that a process's share is empty.
+    # Of 33 rows the second update of an epoch has one, so that a process's part is empty.
     rows = ["--rows", "33", "--dev", "23", "--steps", "5", "--evaluate_every", "2"]
     launched = start(*LAUNCH, SCRIPT, *rows, "--batch", "16", cwd=tmp_path)
     one = train(parse([*rows, "--batch", "32"]))
@@ -91,7 +91,7 @@ def test_ctrl_c_saves_and_ends_all_processes(tmp_path):
         time.sleep(0.1)
     time.sleep(1)
     children = children_of(spawned)
-    os.killpg(spawned.pid, signal.SIGINT)  # a terminal tells every process of a program
+    os.killpg(spawned.pid, signal.SIGINT)  # a terminal signals every process of a program
     _, errors = spawned.communicate(timeout=30)
     assert spawned.returncode == 128 + signal.SIGINT, errors
     (saved,) = [path for path in (tmp_path / "out").iterdir() if path.is_dir()]

@@ -71,10 +71,10 @@ def loaders(
     train: int, dev: int, batch: int, rank: int = 0, world: int = 1, seed: int = 5
 ) -> tuple[Loader, Loader]:
     order = BatchOrder(train, batch, seed=seed, rank=rank, world_size=world)
-    share = EvaluationOrder(dev, batch, rank=rank, world_size=world)
+    part = EvaluationOrder(dev, batch, rank=rank, world_size=world)
     return (
         Loader(features(train, 1), order, pad_token_id=0),
-        Loader(features(dev, 2), share, pad_token_id=0),
+        Loader(features(dev, 2), part, pad_token_id=0),
     )
 
 

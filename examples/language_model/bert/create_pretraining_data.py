@@ -57,7 +57,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="make single texts, for masked tokens alone, instead of pairs",
     )
     more.add_argument(
-        "--num_shards", type=cli.positive_int, default=1, help="files to share the rows among"
+        "--num_shards", type=cli.positive_int, default=1, help="files to divide the rows among"
     )
     more.add_argument(
         "--processes", type=cli.positive_int, default=1, help="does not change the result"
