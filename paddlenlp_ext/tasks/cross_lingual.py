@@ -12,7 +12,7 @@ folder, under the same names. Rules for odd rows, all of them in `read_languages
 - So is a row with an empty text. The official files have some, where a translation is missing, and
   PaddleNLP's readers pass over them.
 - A PAWS-X text that reads "NS" was not translated. Such rows, all labelled 0, stay as they are:
-  published figures count them (2,000 rows a language). `is_untranslated` finds them.
+  published figures count them (2,000 rows a language).
 """
 
 import difflib
@@ -37,7 +37,6 @@ PAWS_X_LANGUAGES = ("de", "en", "es", "fr", "ja", "ko", "zh")
 # fmt: on
 ALL = "all"  # stands for the language where a file does not name it
 NO_LABEL = "-"
-UNTRANSLATED = "NS"
 SAME_LABEL = {"contradiction": "contradictory", "contradictory": "contradiction"}
 
 
@@ -65,8 +64,7 @@ class CrossLingualTask(Task):
         Raises:
             DataError: The task does not have the split or a language.
         """
-        check_split(self, split)
-        place = self.splits[split].files[0]
+        place = self.table(split).files[0]
         codes = check_languages(self, languages)
         return tuple(dict.fromkeys(fill_in(place, code) for code in codes))
 
@@ -187,14 +185,14 @@ def read_languages(
         DataError: No such split or language; a file is missing or has another header; a language
             has no usable row; with "error" also a row that cannot be used.
     """
-    check_split(task, split)
+    table = task.table(split)
     asked = check_languages(task, languages)
     files = _locate(task, split, Path(data_dir), asked)
     named = [code for _, code in files if code]
     result = ExamplesByLanguage(named or asked)
     parts = 1
     for path, language in files:
-        for code, row in _rows(path, task, task.splits[split], language):
+        for code, row in _rows(path, task, table, language):
             if code and code not in result:
                 continue
             if row is None:
@@ -260,21 +258,6 @@ def check_languages(
     if not languages:
         raise DataError(f"expected a language of {', '.join(task.languages)}, got none")
     return tuple(dict.fromkeys(languages))
-
-
-def is_untranslated(example: TextExample) -> bool:
-    """Return whether a text of the example is PAWS-X's sign for "not translated"."""
-    return UNTRANSLATED in (example.text_a, example.text_b)
-
-
-def check_split(task: CrossLingualTask, split: str) -> None:
-    """Refuse a split that the task does not have.
-
-    Raises:
-        DataError: It has no such split.
-    """
-    if split not in task.splits:
-        raise DataError(f"{task.name} has no split {split!r}; it has {', '.join(task.splits)}")
 
 
 def _locate(

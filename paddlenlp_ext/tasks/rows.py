@@ -63,13 +63,12 @@ def read_examples(
         DataError: No such split; a file is missing, unreadable, has another header, or no usable
             row; with "error" also a row that cannot be used.
     """
-    if split not in task.splits:
-        raise DataError(f"{task.name} has no split {split!r}; it has {', '.join(task.splits)}")
+    table = task.table(split)
     folder = _task_folder(task, Path(data_dir))
     examples, bad_rows = [], []
-    for name in task.splits[split].files:
+    for name in table.files:
         path = folder / name
-        for _, row in read_rows(path, task, task.splits[split]):
+        for _, row in read_rows(path, task, table):
             if isinstance(row, TextExample):
                 examples.append(row)
             elif on_bad_row == "skip":
@@ -81,7 +80,7 @@ def read_examples(
                     "`on_bad_row` skip"
                 )
     if not examples:
-        names = ", ".join(str(folder / name) for name in task.splits[split].files)
+        names = ", ".join(str(folder / name) for name in table.files)
         raise DataError(
             f"{names}: no usable row for {task.name} {split} ({len(bad_rows)} rows that cannot be "
             "used); give a file with at least one row under `data_dir`"

@@ -6,6 +6,8 @@ from typing import Any, ClassVar
 
 import numpy.typing as npt
 
+from paddlenlp_ext.errors import DataError
+
 Metric = Callable[[npt.NDArray[Any], npt.NDArray[Any]], dict[str, float]]
 
 
@@ -97,9 +99,19 @@ class Task:
     archives: tuple[Archive, ...] = ()
     unpack: Callable[..., None] | None = None
 
+    def table(self, split: str) -> Table:
+        """Return where a split stands.
+
+        Raises:
+            DataError: There is no such split.
+        """
+        if split not in self.splits:
+            raise DataError(f"{self.name} has no split {split!r}; it has {', '.join(self.splits)}")
+        return self.splits[split]
+
     def official_files(self, split: str) -> tuple[str, ...]:
         """Return the paths of a split's files below `folder`, and below `Archive.folder`."""
-        return self.splits[split].files
+        return self.table(split).files
 
     @property
     def num_labels(self) -> int:

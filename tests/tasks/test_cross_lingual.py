@@ -14,7 +14,6 @@ from paddlenlp_ext.tasks.cross_lingual import (
     XNLI_REMBERT,
     XNLI_TABLE_ORDER,
     check_languages,
-    is_untranslated,
     read_languages,
 )
 from paddlenlp_ext.tasks.task import TextExample
@@ -185,11 +184,15 @@ def test_a_row_without_text_in_an_unknown_language_is_bad(tmp_path):
         read_languages(XNLI, "dev", tmp_path)
 
 
-def test_untranslated_rows_stay_and_can_be_told(tmp_path):
+def test_untranslated_rows_stay(tmp_path):
     rows = ["1\tNS\tB.\t0", "2\tA.\tNS\t0", "3\tNSA.\tB.\t1"]
     write(tmp_path, "de/test_2k.tsv", "id\tsentence1\tsentence2\tlabel", *rows)
     examples = read_languages(PAWS_X, "test", tmp_path, ["de"])["de"]
-    assert [is_untranslated(one) for one in examples] == [True, True, False]
+    assert [(one.text_a, one.text_b, one.label) for one in examples] == [
+        ("NS", "B.", 0),
+        ("A.", "NS", 0),
+        ("NSA.", "B.", 1),
+    ]
 
 
 # What is wrong is named.
