@@ -240,17 +240,7 @@ def run(main: Callable[[], object]) -> NoReturn:
 
 
 def spawn(main: Callable[..., object], processes: int, *args: object, device: str = "gpu") -> None:
-    """Run a function in several processes, each of which ends as `run` says, and end as they do.
-
-    Args:
-        main: A function at the top level of a module.
-        processes: How many.
-        args: What `main` is called with.
-        device: What each process will use.
-
-    Raises:
-        DeviceError: There are fewer devices.
-    """
+    """Start processes as `process.spawn` does; each ends as `run` says."""
     start_processes(run, processes, partial(main, *args), device=device)
 
 

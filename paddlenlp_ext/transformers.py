@@ -14,63 +14,42 @@ from typing import Any
 from paddlenlp_ext.presets.families import FAMILIES
 from paddlenlp_ext.process import runtime
 
-_MODELS = "paddlenlp_ext.models."
-_TOKENIZERS = "paddlenlp_ext.tokenizers."
-_EVERY_FAMILY = (
-    "Config",
-    "Model",
-    "ForMaskedLM",
-    "ForMultipleChoice",
-    "ForQuestionAnswering",
-    "ForSequenceClassification",
-    "ForTokenClassification",
-)
-_PAIR = ("ForPreTraining", "ForPretraining", "ForNextSentencePrediction", "ForCausalLM")
-_REPLACED_TOKENS = (
-    "ForPreTraining",
-    "ForPretraining",
-    "ForTotalPretraining",
-    "Discriminator",
-    "Generator",
-)
+_EVERY_FAMILY = """
+    Config Model ForMaskedLM ForMultipleChoice ForQuestionAnswering ForSequenceClassification
+    ForTokenClassification
+"""
+_PAIRS = "ForPreTraining ForPretraining ForNextSentencePrediction ForCausalLM"
+_REPLACED = "ForPreTraining ForPretraining ForTotalPretraining Discriminator Generator"
 _OWN = {  # by family, besides those that every family has
-    "bert": _PAIR,
-    "rembert": ("ForCausalLM",),
-    "convbert": _REPLACED_TOKENS,
-    "ernie_m": (),
-    "electra": (*_REPLACED_TOKENS, "ForCausalLM"),
-    "ernie": _PAIR,
+    "bert": _PAIRS,
+    "rembert": "ForCausalLM",
+    "convbert": _REPLACED,
+    "ernie_m": "",
+    "electra": _REPLACED + " ForCausalLM",
+    "ernie": _PAIRS,
 }
-_AUTO = (
-    "Config",
-    "Model",
-    "ModelForCausalLM",
-    "ModelForMaskedLM",
-    "ModelForMultipleChoice",
-    "ModelForNextSentencePrediction",
-    "ModelForPreTraining",
-    "ModelForQuestionAnswering",
-    "ModelForSequenceClassification",
-    "ModelForTokenClassification",
-)
-_BERT_TOKENIZERS = ("BertTokenizer", "ConvBertTokenizer", "ElectraTokenizer", "ErnieTokenizer")
+_OTHERS = {  # by module
+    "models.auto": """
+        AutoConfig AutoModel AutoModelForCausalLM AutoModelForMaskedLM AutoModelForMultipleChoice
+        AutoModelForNextSentencePrediction AutoModelForPreTraining AutoModelForQuestionAnswering
+        AutoModelForSequenceClassification AutoModelForTokenClassification
+    """,
+    "models.ernie": "UIE",
+    "models.ernie_m": "UIEM",
+    "tokenizers.auto": "AutoTokenizer",
+    "tokenizers.bert": "BertTokenizer ConvBertTokenizer ElectraTokenizer ErnieTokenizer",
+    "tokenizers.rembert": "RemBertTokenizer RemBertTokenizerFast",
+    "tokenizers.ernie_m": "ErnieMTokenizer",
+    "tokenizers.xlm_r": "XLMRobertaTokenizer XLMRobertaTokenizerFast",
+}
 
 _MODULES = {
     **{
-        row.prefix + end: _MODELS + family
+        row.prefix + end: f"models.{family}"
         for family, row in FAMILIES.items()
-        for end in (*_EVERY_FAMILY, *_OWN[family])
+        for end in (_EVERY_FAMILY + _OWN[family]).split()
     },
-    **{"Auto" + end: _MODELS + "auto" for end in _AUTO},
-    "UIE": _MODELS + "ernie",
-    "UIEM": _MODELS + "ernie_m",
-    **dict.fromkeys(_BERT_TOKENIZERS, _TOKENIZERS + "bert"),
-    "RemBertTokenizer": _TOKENIZERS + "rembert",
-    "RemBertTokenizerFast": _TOKENIZERS + "rembert",
-    "ErnieMTokenizer": _TOKENIZERS + "ernie_m",
-    "XLMRobertaTokenizer": _TOKENIZERS + "xlm_r",
-    "XLMRobertaTokenizerFast": _TOKENIZERS + "xlm_r",
-    "AutoTokenizer": _TOKENIZERS + "auto",
+    **{name: module for module, names in _OTHERS.items() for name in names.split()},
 }
 
 __all__ = sorted(_MODULES)
@@ -80,9 +59,9 @@ def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     runtime.tune()
-    if _MODULES[name].startswith(_MODELS):
+    if _MODULES[name].startswith("models."):
         runtime.import_paddle()
-    return getattr(import_module(_MODULES[name]), name)
+    return getattr(import_module("paddlenlp_ext." + _MODULES[name]), name)
 
 
 def __dir__() -> list[str]:
