@@ -8,8 +8,9 @@ are the same for all.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar, overload
 
@@ -27,7 +28,6 @@ from paddlenlp_ext.tokenizers.truncation import (
     UNLIMITED,
     Padding,
     Side,
-    Strategy,
     Truncation,
     gather_columns,
     pad_columns,
@@ -38,20 +38,6 @@ from paddlenlp_ext.tokenizers.truncation import (
 )
 
 Self = TypeVar("Self", bound="Tokenizer")
-
-
-@dataclass(frozen=True)
-class _Options:
-    """How texts become rows: the arguments of a call, checked and brought into one form."""
-
-    columns: tuple[str, ...]
-    assembly: Assembly
-    truncation: Strategy
-    max_length: int
-    stride: int
-    overflow: bool
-    padding: Padding
-    pad_to_multiple_of: int | None
 
 
 class _RoleToken:
@@ -129,6 +115,7 @@ class Tokenizer(ABC):
         truncation_side: Side = "right",
     ) -> None:
         self.segmenter = segmenter
+        self.vocabulary = segmenter.vocabulary
         self.model_max_length = model_max_length
         self.padding_side = side("padding_side", padding_side)
         self.truncation_side = side("truncation_side", truncation_side)
@@ -211,7 +198,7 @@ class Tokenizer(ABC):
     @property
     def vocab_size(self) -> int:
         """Size of the vocabulary without added tokens."""
-        return self.segmenter.vocab_size
+        return len(self.vocabulary)
 
     def __len__(self) -> int:
         return len(self.special)
@@ -328,64 +315,59 @@ class Tokenizer(ABC):
             "length": return_length,
             "overflow_to_sample_mapping": return_overflowing_tokens,
         }
-        options = _Options(
-            columns=tuple(
-                name
-                for name, wanted in asked.items()
-                if (name in self.model_input_names if wanted is None else wanted)
-            ),
-            assembly=replace(self.assembly, special=add_special_tokens),
-            truncation=truncation_strategy(truncation),
-            max_length=self.model_max_length if max_length is None else max_length,
-            stride=stride,
-            overflow=return_overflowing_tokens,
-            padding=padding_strategy(padding),
-            pad_to_multiple_of=pad_to_multiple_of,
-        )
+        names = [
+            name
+            for name, wanted in asked.items()
+            if (name in self.model_input_names if wanted is None else wanted)
+        ]
+        if max_length is None:
+            max_length = self.model_max_length
         inputs = Inputs.gather(text, text_pair, is_split_into_words)
-        columns: dict[str, Any] = self._columns(inputs, options)
-        if not (inputs.batched or options.overflow or return_tensors):
-            columns = {name: rows[0] for name, rows in columns.items()}
-        encoding = BatchEncoding(columns, lambda: self._alignments(inputs, options))
-        return encoding.convert_to_tensors(return_tensors)
-
-    def _columns(self, inputs: Inputs, options: _Options) -> dict[str, list[Any]]:
-        """Segment, cut, frame and pad; the heart of the call."""
-        spans = "offset_mapping" in options.columns
-        texts = inputs.first if inputs.second is None else [*inputs.first, *inputs.second]
-        segments = self.segmenter.segment(texts, inputs.pre_split, spans)
         pair = inputs.second is not None
-        assembly = options.assembly
-        room = options.max_length - assembly.added(pair)
-        if room < 0 and options.truncation != "do_not_truncate":
-            raise UserError(
-                f"max_length={options.max_length} has no room for the {assembly.added(pair)} "
-                "special tokens of a row; give a larger `max_length`"
-            )
-        truncation = Truncation(
-            options.truncation,
-            room,
-            options.stride,
+        assembly = replace(self.assembly, special=add_special_tokens)
+        cut = Truncation(
+            truncation_strategy(truncation),
+            max_length - assembly.added(pair),
+            stride,
             self.truncation_side,
-            options.overflow,
+            return_overflowing_tokens,
             self.odd_token,
         )
+        if cut.room < 0 and cut.strategy != "do_not_truncate":
+            raise UserError(
+                f"max_length={max_length} has no room for the {assembly.added(pair)} special "
+                "tokens of a row; give a larger max_length"
+            )
+        pad_to = (padding_strategy(padding), max_length, pad_to_multiple_of)
+        make = partial(self._columns, inputs, assembly, cut, pad_to)
+        columns: dict[str, Any] = make(names)
+        if not (inputs.batched or return_overflowing_tokens or return_tensors):
+            columns = {name: rows[0] for name, rows in columns.items()}
+        encoding = BatchEncoding(columns, lambda: self._alignments(make))
+        return encoding.convert_to_tensors(return_tensors)
+
+    def _columns(
+        self,
+        inputs: Inputs,
+        assembly: Assembly,
+        cut: Truncation,
+        pad_to: tuple[Padding, int, int | None],
+        names: Sequence[str],
+    ) -> dict[str, list[Any]]:
+        """Segment, cut, frame and pad; the heart of the call."""
+        texts = inputs.first if inputs.second is None else [*inputs.first, *inputs.second]
+        segments = self.segmenter.segment(texts, inputs.pre_split, "offset_mapping" in names)
+        pair = inputs.second is not None
         lengths = [len(ids) for ids in segments.ids]
         seconds = lengths[len(inputs.first) :] if pair else [0] * len(lengths)
         rows = [
             row
             for sample, (first, second) in enumerate(zip(lengths, seconds, strict=False))
-            for row in truncation.rows(sample, first, second)
+            for row in cut.rows(sample, first, second)
         ]
         made = RowColumns(segments, rows, pair, assembly, self.cls_token_id, self.sep_token_id)
-        columns = {name: made.column(name) for name in options.columns}
-        length = padded_length(
-            map(len, columns["input_ids"]),
-            options.padding,
-            options.max_length,
-            options.pad_to_multiple_of,
-        )
-        if length:
+        columns = {name: made.column(name) for name in names}
+        if length := padded_length(map(len, columns["input_ids"]), *pad_to):
             columns = pad_columns(columns, length, self.pad_token_id, self.padding_side)
         return columns
 
@@ -424,10 +406,9 @@ class Tokenizer(ABC):
             columns = {name: rows[0] for name, rows in columns.items()}
         return BatchEncoding(columns).convert_to_tensors(return_tensors)
 
-    def _alignments(self, inputs: Inputs, options: _Options) -> list[Alignment]:
+    def _alignments(self, make: Callable[[Sequence[str]], dict[str, Any]]) -> list[Alignment]:
         """Repeat a call to find where its tokens come from."""
-        names = ("input_ids", "offset_mapping", "word_ids", "sequence_ids")
-        columns = self._columns(inputs, replace(options, columns=names))
+        columns = make(("input_ids", "offset_mapping", "word_ids", "sequence_ids"))
         return [
             Alignment(self.convert_ids_to_tokens(ids), *origin)
             for ids, *origin in zip(*columns.values(), strict=True)
@@ -488,7 +469,7 @@ class Tokenizer(ABC):
     def _token(self, number: int) -> str:
         # A vocabulary may hold several lines of an added token; each keeps its own text.
         if 0 <= number < self.vocab_size:
-            return self.segmenter.token(number)
+            return self.vocabulary.tokens[number]
         if number in self.added_tokens_decoder:
             return str(self.added_tokens_decoder[number].content)
         raise ValueError(f"id {number} is not one of the {len(self)} ids of this tokenizer")
@@ -524,8 +505,7 @@ class Tokenizer(ABC):
 
     def get_vocab(self) -> dict[str, int]:
         """Return the id of every token, added ones too."""
-        vocabulary = {self.segmenter.token(i): i for i in range(self.vocab_size)}
-        return {**vocabulary, **self.added_tokens_encoder}
+        return {**self.vocabulary.ids, **self.added_tokens_encoder}
 
     # Rows as the models were pretrained on, built from ids by hand.
 

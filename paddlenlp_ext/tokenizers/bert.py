@@ -48,13 +48,13 @@ class BertTokenizer(Tokenizer):
         self.never_split = list(never_split or ()) or None
         self.tokenize_chinese_chars = tokenize_chinese_chars
         self.strip_accents = strip_accents
-        self.vocabulary = Vocabulary.load(Path(vocab_file))
+        vocabulary = Vocabulary.load(Path(vocab_file))
         unknown = special_token(tokens.get("unk_token", "[UNK]")).content
         for token in (unknown, *(self.never_split or ())):
-            if token not in self.vocabulary.ids:
+            if token not in vocabulary.ids:
                 raise UserError(f"{vocab_file}: expected a line {token!r}, but there is none")
         segmenter = wordpiece(
-            self.vocabulary,
+            vocabulary,
             unknown,
             do_lower_case=do_lower_case,
             do_basic_tokenize=do_basic_tokenize,

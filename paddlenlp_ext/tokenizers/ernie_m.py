@@ -53,9 +53,9 @@ class ErnieMTokenizer(Tokenizer):
     ) -> None:
         self.do_lower_case = do_lower_case
         self.drop_lone_space = drop_lone_space
-        self.vocabulary = Vocabulary.load(Path(vocab_file))
+        vocabulary = Vocabulary.load(Path(vocab_file))
         self._pieces = PostSplit(
-            sentencepiece_model_file, self.vocabulary, do_lower_case, drop_lone_space
+            sentencepiece_model_file, vocabulary, do_lower_case, drop_lone_space
         )
         super().__init__(self._pieces, **tokens)
 
@@ -88,24 +88,11 @@ class PostSplit(SentencePiece):
         drop_lone_space: bool,
     ) -> None:
         super().__init__(model_file, do_lower_case)
-        self._vocabulary = vocabulary
+        pieces = self.vocabulary.tokens
+        self.vocabulary = vocabulary
         self._drop_lone_space = drop_lone_space
-        pieces = map(self.model.id_to_piece, range(self.model.get_piece_size()))
         self._begins_word = {number for number, text in enumerate(pieces) if text[:1] == SPACE}
         self._ids_of: dict[int, list[int]] = {}  # ids of a model's piece, once it has occurred
-
-    @property
-    def vocab_size(self) -> int:
-        """Number of lines of the vocabulary."""
-        return len(self._vocabulary)
-
-    def find(self, token: str) -> int | None:
-        """Return the line of a token; None if the vocabulary does not have it."""
-        return self._vocabulary.ids.get(token)
-
-    def token(self, number: int) -> str:
-        """Return the token of a line."""
-        return self._vocabulary.tokens[number]
 
     def keep_whole(self, new: Sequence[AddedToken], special: SpecialTokens) -> None:
         """Find these tokens in texts before anything else from now on."""

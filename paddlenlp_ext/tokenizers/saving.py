@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import NoneType
-from typing import Any, NamedTuple, Union, get_args, get_type_hints
+from typing import Any, Union, get_args, get_type_hints
 
 from tokenizers import AddedToken
 
@@ -31,16 +31,8 @@ _MAY_BE_ABSENT = ("bos_token", "eos_token")  # the other roles are played in eve
 _FLAGS = ("lstrip", "normalized", "rstrip", "single_word", "special")  # of a token
 
 
-class Kind(NamedTuple):
-    """A type of a setting.
-
-    Attributes:
-        fits: Whether a value of a file can be it.
-        wanted: What is expected, for the message.
-    """
-
-    fits: Callable[[Any], bool]
-    wanted: str
+# Whether a value of a file can be a setting; and what is expected, for the message.
+Kind = tuple[Callable[[Any], bool], str]
 
 
 def read_json(path: Path | None) -> dict[str, Any]:
@@ -172,9 +164,10 @@ def _checked(
         elif value is None and name in _MAY_BE_ABSENT:
             settings[name] = None
         elif value is not None or name in ROLES:
-            if not kind.fits(value):
+            fits, wanted = kind
+            if not fits(value):
                 raise UserError(
-                    f"{path}: {name} must be {kind.wanted}, not {_shown(value)}; correct it, or "
+                    f"{path}: {name} must be {wanted}, not {_shown(value)}; correct it, or "
                     "get the file again"
                 )
             settings[name] = int(value) if isinstance(value, float) else value
@@ -237,12 +230,12 @@ def _is_length(value: object) -> bool:
 
 # What an argument of a constructor may be, and what a file then may have.
 _KINDS: tuple[tuple[Any, Kind], ...] = (
-    (bool, Kind(lambda value: isinstance(value, bool), "true or false")),
-    (int, Kind(_is_length, "a whole number above 0")),
-    (Side, Kind(lambda value: value in get_args(Side), "'right' or 'left'")),
-    (Token, Kind(_is_token, "a text, or the description of a token")),
-    (Iterable[Token], Kind(_are(_is_token), "a list of tokens")),
-    (Iterable[str], Kind(_are(_is_text), "a list of texts")),
+    (bool, (lambda value: isinstance(value, bool), "true or false")),
+    (int, (_is_length, "a whole number above 0")),
+    (Side, (lambda value: value in get_args(Side), "'right' or 'left'")),
+    (Token, (_is_token, "a text, or the description of a token")),
+    (Iterable[Token], (_are(_is_token), "a list of tokens")),
+    (Iterable[str], (_are(_is_text), "a list of texts")),
 )
 
 

@@ -45,15 +45,7 @@ class Segments:
 class Segmenter(Protocol):
     """What cuts texts into the pieces of a vocabulary, and joins pieces to text."""
 
-    @property
-    def vocab_size(self) -> int:
-        """Number of pieces."""
-
-    def find(self, token: str) -> int | None:
-        """Return the id of a piece; None if the vocabulary does not have it."""
-
-    def token(self, number: int) -> str:
-        """Return the piece of an id below `vocab_size`."""
+    vocabulary: Vocabulary
 
     def keep_whole(self, new: Sequence[AddedToken], special: SpecialTokens) -> None:
         """Find these tokens in texts before anything else from now on.
@@ -221,19 +213,6 @@ class LibrarySegmenter:
         self._words = words or Words()
         self._cache = WordCache(self._words)
         self._by_words = True
-
-    @property
-    def vocab_size(self) -> int:
-        """Number of pieces, repeated ones too: what the embeddings need."""
-        return len(self.vocabulary)
-
-    def find(self, token: str) -> int | None:
-        """Return the id of a piece; None if the vocabulary does not have it."""
-        return self.vocabulary.ids.get(token)
-
-    def token(self, number: int) -> str:
-        """Return the piece of an id below `vocab_size`."""
-        return self.vocabulary.tokens[number]
 
     def keep_whole(self, new: Sequence[AddedToken], special: SpecialTokens | None = None) -> None:
         """Find these tokens in texts before anything else from now on."""

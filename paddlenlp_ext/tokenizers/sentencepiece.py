@@ -21,7 +21,7 @@ from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
 
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.tokenizers.encoding import Span
-from paddlenlp_ext.tokenizers.segmentation import Segments, encodable
+from paddlenlp_ext.tokenizers.segmentation import Segments, Vocabulary, encodable
 from paddlenlp_ext.tokenizers.special_tokens import SpecialTokens
 
 FEW = 32  # texts for which it does not pay to start the library's threads
@@ -69,22 +69,8 @@ class SentencePiece:
 
     def __init__(self, model_file: str | Path, do_lower_case: bool) -> None:
         self.model = read_model(model_file)
+        self.vocabulary = Vocabulary(self.model.id_to_piece([*range(self.model.get_piece_size())]))
         self.do_lower_case = do_lower_case
-
-    @property
-    def vocab_size(self) -> int:
-        """Number of pieces of the model."""
-        return int(self.model.get_piece_size())
-
-    def find(self, token: str) -> int | None:
-        """Return the id of a piece; None if the model does not have it."""
-        number = int(self.model.piece_to_id(token))
-        unknown = self.model.unk_id()
-        return None if number == unknown and token != self.model.id_to_piece(unknown) else number
-
-    def token(self, number: int) -> str:
-        """Return the piece of an id below `vocab_size`."""
-        return str(self.model.id_to_piece(number))
 
     def encode(self, texts: list[str]) -> list[list[int]]:
         """Turn stretches of text into ids."""

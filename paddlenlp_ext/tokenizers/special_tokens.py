@@ -59,6 +59,7 @@ class SpecialTokens:
         added: Mapping[int, AddedToken] | None = None,
     ) -> None:
         self._segmenter = segmenter
+        self._vocabulary = segmenter.vocabulary
         added = dict(sorted((added or {}).items()))
         # Where a role and a saved token have the same text, the saved one knows more of it.
         saved = {token.content: token for token in added.values()}
@@ -75,13 +76,13 @@ class SpecialTokens:
                 raise UserError(
                     f"added token {token.content!r} has id {number} in the saved tokenizer, but "
                     f"would get {self.added_tokens_encoder[token.content]} behind the "
-                    f"{segmenter.vocab_size} of the vocabulary; is it that of this folder?"
+                    f"{len(self._vocabulary)} of the vocabulary; is it that of this folder?"
                 )
         named = [self.roles[role] for role in ROLES if role in self.roles]
         self._keep_whole([*named, *self.additional])
 
     def __len__(self) -> int:
-        return self._segmenter.vocab_size + self._grown
+        return len(self._vocabulary) + self._grown
 
     def _keep_whole(self, tokens: Iterable[AddedToken]) -> int:
         """Protect tokens, give an id to those without one, and count these."""
@@ -89,7 +90,7 @@ class SpecialTokens:
         for token in tokens:
             number = self.added_tokens_encoder.get(token.content)
             if number is None:
-                number = self._segmenter.find(token.content)
+                number = self._vocabulary.ids.get(token.content)
             if number is None:
                 number = len(self)
                 self._grown += 1
@@ -154,7 +155,7 @@ class SpecialTokens:
         """Return the id of any token; that of the unknown token if it is not there."""
         number = self.added_tokens_encoder.get(token)
         if number is None:
-            number = self._segmenter.find(token)
+            number = self._vocabulary.ids.get(token)
         return self.id_of_role("unk_token") if number is None else number
 
     def id_of_role(self, role: str) -> int:

@@ -36,9 +36,7 @@ def padding_strategy(padding: bool | str) -> Padding:
     """
     if isinstance(padding, bool):
         return "longest" if padding else "do_not_pad"
-    if padding not in get_args(Padding):
-        raise ValueError(f"padding={padding!r}; expected a bool or one of {get_args(Padding)}")
-    return cast(Padding, padding)
+    return cast(Padding, _one_of(get_args(Padding), "padding", padding))
 
 
 def truncation_strategy(truncation: bool | str) -> Strategy:
@@ -49,10 +47,7 @@ def truncation_strategy(truncation: bool | str) -> Strategy:
     """
     if isinstance(truncation, bool):
         return "longest_first" if truncation else "do_not_truncate"
-    if truncation not in get_args(Strategy):
-        known = get_args(Strategy)
-        raise ValueError(f"truncation={truncation!r}; expected a bool or one of {known}")
-    return cast(Strategy, truncation)
+    return cast(Strategy, _one_of(get_args(Strategy), "truncation", truncation))
 
 
 def side(name: str, value: str) -> Side:
@@ -61,9 +56,13 @@ def side(name: str, value: str) -> Side:
     Raises:
         ValueError: It is neither.
     """
-    if value not in get_args(Side):
-        raise ValueError(f"{name}={value!r}; expected 'right' or 'left'")
-    return cast(Side, value)
+    return cast(Side, _one_of(get_args(Side), name, value))
+
+
+def _one_of(words: tuple[str, ...], name: str, value: str) -> str:
+    if value not in words:
+        raise ValueError(f"{name}={value!r}; expected one of {', '.join(words)}")
+    return value
 
 
 class Row(NamedTuple):
