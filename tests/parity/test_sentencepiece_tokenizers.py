@@ -153,18 +153,16 @@ def test_xlm_r(xlm_r: Path, texts: list[str], added: bool) -> None:
     assert ours.batch_decode(mine.input_ids, True) == theirs.batch_decode(
         reference["input_ids"], skip_special_tokens=True
     )
-    pairs = [text for text in texts[::5] if text]  # to theirs an empty text is no second one
+    pairs = [text for text in texts[::15] if text]  # to theirs an empty text is no second one
     for arguments, options in calls(random.Random(1), pairs):
         expected = dict(theirs(*arguments, **options))
         assert ours(*arguments, **options) == expected, (arguments, options)
 
 
 @pytest.mark.parity
-@pytest.mark.parametrize("side", ["right", "left"])
-def test_options_of_xlm_r(xlm_r: Path, side: str) -> None:
-    ours, theirs = both_xlm_r(
-        xlm_r, model_max_length=64, truncation_side=side, padding_side=side, mask_token="<m>"
-    )
+def test_options_of_xlm_r(xlm_r: Path) -> None:
+    sides = {"truncation_side": "left", "padding_side": "left"}
+    ours, theirs = both_xlm_r(xlm_r, model_max_length=64, mask_token="<m>", **sides)
     compare_calls(ours, theirs, ["word_ids", "sequence_ids"])
 
 
