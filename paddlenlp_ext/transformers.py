@@ -14,41 +14,18 @@ from typing import Any
 from paddlenlp_ext.presets.families import FAMILIES
 from paddlenlp_ext.process import runtime
 
-_EVERY_FAMILY = """
-    Config Model ForMaskedLM ForMultipleChoice ForQuestionAnswering ForSequenceClassification
-    ForTokenClassification
-"""
-_PAIRS = "ForPreTraining ForPretraining ForNextSentencePrediction ForCausalLM"
-_REPLACED = "ForPreTraining ForPretraining ForTotalPretraining Discriminator Generator"
-_OWN = {  # by family, besides those that every family has
-    "bert": _PAIRS,
-    "rembert": "ForCausalLM",
-    "convbert": _REPLACED,
-    "ernie_m": "",
-    "electra": _REPLACED + " ForCausalLM",
-    "ernie": _PAIRS,
-}
-_OTHERS = {  # by module
+_OTHERS = {  # by module, besides those of the families
     "models.auto": """
         AutoConfig AutoModel AutoModelForCausalLM AutoModelForMaskedLM AutoModelForMultipleChoice
         AutoModelForNextSentencePrediction AutoModelForPreTraining AutoModelForQuestionAnswering
         AutoModelForSequenceClassification AutoModelForTokenClassification
     """,
-    "models.ernie": "UIE",
-    "models.ernie_m": "UIEM",
     "tokenizers.auto": "AutoTokenizer",
-    "tokenizers.bert": "BertTokenizer ConvBertTokenizer ElectraTokenizer ErnieTokenizer",
-    "tokenizers.rembert": "RemBertTokenizer RemBertTokenizerFast",
-    "tokenizers.ernie_m": "ErnieMTokenizer",
     "tokenizers.xlm_r": "XLMRobertaTokenizer XLMRobertaTokenizerFast",
 }
 
 _MODULES = {
-    **{
-        row.prefix + end: f"models.{family}"
-        for family, row in FAMILIES.items()
-        for end in (_EVERY_FAMILY + _OWN[family]).split()
-    },
+    **{name: module for row in FAMILIES.values() for name, module in row.modules().items()},
     **{name: module for module, names in _OTHERS.items() for name in names.split()},
 }
 

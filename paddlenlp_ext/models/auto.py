@@ -48,10 +48,10 @@ def model_class(family: str, task: str) -> type[Model]:
     Raises:
         UserError: The family has no such class.
     """
-    module = import_module(f"paddlenlp_ext.models.{family}")
-    found = getattr(module, FAMILIES[family].prefix + task, None)
+    row = FAMILIES[family]
+    found = getattr(import_module(f"paddlenlp_ext.models.{row.file}"), row.prefix + task, None)
     if found is None:
-        raise UserError(f"{family} has no class {FAMILIES[family].prefix}{task}")
+        raise UserError(f"{family} has no class {row.prefix}{task}")
     cls: type[Model] = found
     return cls
 

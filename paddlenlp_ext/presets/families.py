@@ -8,34 +8,68 @@ from importlib import import_module
 
 from paddlenlp_ext.presets.preset import Preset
 
+# What class names end with: of every family, and of some (PaddleNLP has "Pretraining").
+EVERY_FAMILY = """
+    Config Model ForMaskedLM ForMultipleChoice ForQuestionAnswering ForSequenceClassification
+    ForTokenClassification
+"""
+_PAIRS = "ForPreTraining ForPretraining ForNextSentencePrediction ForCausalLM"
+_REPLACED = "ForPreTraining ForPretraining ForTotalPretraining Discriminator Generator"
+
 
 @dataclass(frozen=True)
 class Family:
-    """What is called after a family.
+    """What a family is called, and what is called after it.
 
     Attributes:
         prefix: What its class names begin with.
-        tokenizer: Class of its tokenizers, where neither a preset nor a saved file names one.
+        file: Name of its file here and in `models`.
+        tokenizer_file: Name of the file in `tokenizers` that has its tokenizers.
+        tokenizers: Their classes; the first is meant where neither a preset nor a saved file names
+            one.
+        classes: What its class names end with besides those of every family.
+        others: Classes in its file that are not called after it.
     """
 
     prefix: str
-    tokenizer: str
+    file: str
+    tokenizer_file: str
+    tokenizers: str
+    classes: str = ""
+    others: str = ""
+
+    @property
+    def tokenizer(self) -> str:
+        """Class of its tokenizer, if nothing names another one."""
+        return self.tokenizers.split()[0]
+
+    def modules(self) -> dict[str, str]:
+        """Return in which modules its public names are; names to modules of the package."""
+        names = [self.prefix + end for end in (EVERY_FAMILY + self.classes).split()]
+        return {
+            **dict.fromkeys([*names, *self.others.split()], f"models.{self.file}"),
+            **dict.fromkeys(self.tokenizers.split(), f"tokenizers.{self.tokenizer_file}"),
+        }
 
 
-# By `model_type` in config.json, which is also the name of its file here and in `models`.
+# By `model_type` in config.json.
 FAMILIES = {
-    "bert": Family("Bert", "BertTokenizer"),
-    "rembert": Family("RemBert", "RemBertTokenizer"),
-    "ernie_m": Family("ErnieM", "ErnieMTokenizer"),
-    "convbert": Family("ConvBert", "ConvBertTokenizer"),
-    "electra": Family("Electra", "ElectraTokenizer"),
-    "ernie": Family("Ernie", "ErnieTokenizer"),
+    "bert": Family("Bert", "bert", "bert", "BertTokenizer", _PAIRS),
+    "rembert": Family(
+        "RemBert", "rembert", "rembert", "RemBertTokenizer RemBertTokenizerFast", "ForCausalLM"
+    ),
+    "ernie_m": Family("ErnieM", "ernie_m", "ernie_m", "ErnieMTokenizer", others="UIEM"),
+    "convbert": Family("ConvBert", "convbert", "bert", "ConvBertTokenizer", _REPLACED),
+    "electra": Family("Electra", "electra", "bert", "ElectraTokenizer", _REPLACED + " ForCausalLM"),
+    "ernie": Family("Ernie", "ernie", "bert", "ErnieTokenizer", _PAIRS, others="UIE"),
 }
 
 
 def presets_of(family: str) -> Mapping[str, Preset]:
     """Return a family's rows by name."""
-    rows: Mapping[str, Preset] = import_module(f"paddlenlp_ext.presets.{family}").ROWS
+    rows: Mapping[str, Preset] = import_module(
+        f"paddlenlp_ext.presets.{FAMILIES[family].file}"
+    ).ROWS
     return rows
 
 
