@@ -54,12 +54,14 @@ class Model(nn.Layer):
         config_class: Type of `config`.
         presets: Configs by name.
         names: The table of names of each foreign format.
+        foreign_names: What the library that has a format calls this class, if something else.
         load_report: What the weight file lacked and what was left of it; none before loading.
     """
 
     config_class: ClassVar[type[ModelConfig]] = ModelConfig
     presets: ClassVar[Mapping[str, ModelConfig]] = {}
     names: ClassVar[Mapping[Format, NameTable]] = {}
+    foreign_names: ClassVar[Mapping[Format, str]] = {}
     # Modules that weight files may lack: they are then newly initialized, with a warning.
     optional_modules: ClassVar[tuple[str, ...]] = ("pooler.",)
     # Whether the head is made by fine-tuning, so that nobody expects it in a checkpoint.
@@ -210,7 +212,7 @@ class Model(nn.Layer):
     @classmethod
     def foreign_class_name(cls, format: Format) -> str:
         """Return the name of this class in the library that has the format."""
-        return cls.__name__
+        return cls.foreign_names.get(format, cls.__name__)
 
     def placeholder_weights(self, format: Format) -> dict[str, Array]:
         """Return tensors, by our names, that this model lacks and the format's library needs."""

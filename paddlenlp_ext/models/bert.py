@@ -22,7 +22,12 @@ from paddlenlp_ext.models.heads import (
     ForSequenceClassification,
     ForTokenClassification,
 )
-from paddlenlp_ext.models.transformer import TransformerModel, make_stack
+from paddlenlp_ext.models.transformer import (
+    HF_EMBEDDINGS,
+    HF_STACK,
+    TransformerModel,
+    make_stack,
+)
 from paddlenlp_ext.nn.embeddings import Embeddings
 from paddlenlp_ext.nn.heads import Pooler
 from paddlenlp_ext.presets.bert import ROWS
@@ -46,25 +51,10 @@ class BertConfig(ModelConfig):
 
 PRESETS = {name: BertConfig(**row.config) for name, row in ROWS.items()}
 
-# Ours beside transformers'. A decoder with a memory has the `cross_` rows.
+# Ours beside transformers'.
 HF_ROWS = (
-    ("embeddings.word_embeddings.weight", "embeddings.word_embeddings.weight"),
-    ("embeddings.position_embeddings.weight", "embeddings.position_embeddings.weight"),
-    ("embeddings.token_type_embeddings.weight", "embeddings.token_type_embeddings.weight"),
-    ("embeddings.layer_norm", "embeddings.LayerNorm"),
-    ("encoder.layers.{}.self_attn.q_proj", "encoder.layer.{}.attention.self.query"),
-    ("encoder.layers.{}.self_attn.k_proj", "encoder.layer.{}.attention.self.key"),
-    ("encoder.layers.{}.self_attn.v_proj", "encoder.layer.{}.attention.self.value"),
-    ("encoder.layers.{}.self_attn.out_proj", "encoder.layer.{}.attention.output.dense"),
-    ("encoder.layers.{}.norm1", "encoder.layer.{}.attention.output.LayerNorm"),
-    ("encoder.layers.{}.cross_attn.q_proj", "encoder.layer.{}.crossattention.self.query"),
-    ("encoder.layers.{}.cross_attn.k_proj", "encoder.layer.{}.crossattention.self.key"),
-    ("encoder.layers.{}.cross_attn.v_proj", "encoder.layer.{}.crossattention.self.value"),
-    ("encoder.layers.{}.cross_attn.out_proj", "encoder.layer.{}.crossattention.output.dense"),
-    ("encoder.layers.{}.cross_norm", "encoder.layer.{}.crossattention.output.LayerNorm"),
-    ("encoder.layers.{}.linear1", "encoder.layer.{}.intermediate.dense"),
-    ("encoder.layers.{}.linear2", "encoder.layer.{}.output.dense"),
-    ("encoder.layers.{}.norm2", "encoder.layer.{}.output.LayerNorm"),
+    *HF_EMBEDDINGS,
+    *HF_STACK,
     ("pooler.dense", "pooler.dense"),
 )
 HF_HEADS = (
@@ -75,56 +65,45 @@ HF_HEADS = (
     ("lm_head.bias", "cls.predictions.bias"),
     ("next_sentence", "cls.seq_relationship"),
 )
-HF_NAMES = NameTable(
-    HF_ROWS,
-    HF_HEADS,
-    prefix="bert.",
-    aliases={  # transformers makes these again, so files need not hold them
-        "cls.predictions.decoder.weight": "backbone.embeddings.word_embeddings.weight",
-        "cls.predictions.decoder.bias": "lm_head.bias",
-    },
-    ignored=("embeddings.position_ids", "embeddings.token_type_ids"),
-)
 
 # Ours beside PaddleNLP's: the encoder's names are the same.
 PADDLENLP_ROWS = tuple((ours, ours) for ours, _ in HF_ROWS)
 PADDLENLP_HEADS = (
+    ("classifier", "classifier"),
     ("lm_head.dense", "cls.predictions.transform"),
     ("lm_head.layer_norm", "cls.predictions.layer_norm"),
     ("lm_head.bias", "cls.predictions.decoder.bias"),
     ("next_sentence", "cls.seq_relationship"),
 )
-PADDLENLP_TIED = {
-    "cls.predictions.decoder.weight": "backbone.embeddings.word_embeddings.weight",
-    "cls.predictions.decoder_bias": "lm_head.bias",
-}
-PADDLENLP_OLD = {"cls.predictions.decoder_weight": "backbone.embeddings.word_embeddings.weight"}
-
-
-def paddlenlp_names(*heads: tuple[str, str]) -> NameTable:
-    """PaddleNLP's table, with the row of one classifier: it has one name for two of ours."""
-    return NameTable(
-        PADDLENLP_ROWS,
-        (*PADDLENLP_HEADS, *heads),
-        prefix="bert.",
-        tied=PADDLENLP_TIED,
-        aliases=PADDLENLP_OLD,
-    )
-
 
 NAMES: dict[Format, NameTable] = {
-    "huggingface": HF_NAMES,
-    "paddle": paddlenlp_names(("classifier", "classifier")),
+    "huggingface": NameTable(
+        HF_ROWS,
+        HF_HEADS,
+        prefix="bert.",
+        aliases={  # transformers makes these again, so files need not hold them
+            "cls.predictions.decoder.weight": "backbone.embeddings.word_embeddings.weight",
+            "cls.predictions.decoder.bias": "lm_head.bias",
+        },
+        ignored=("embeddings.position_ids", "embeddings.token_type_ids"),
+    ),
+    "paddle": NameTable(
+        PADDLENLP_ROWS,
+        PADDLENLP_HEADS,
+        prefix="bert.",
+        tied={
+            "cls.predictions.decoder.weight": "backbone.embeddings.word_embeddings.weight",
+            "cls.predictions.decoder_bias": "lm_head.bias",
+        },
+        aliases={
+            "cls.predictions.decoder_weight": "backbone.embeddings.word_embeddings.weight"
+        },  # of older files
+    ),
 }
 
 
 class BertModel(TransformerModel):
-    """Ids to hidden states.
-
-    Args:
-        config: The sizes.
-        with_pooler: Whether to return a pooled vector too.
-    """
+    """Ids to hidden states."""
 
     config_class = BertConfig
     presets = PRESETS
@@ -161,10 +140,7 @@ class BertForQuestionAnswering(ForQuestionAnswering):
     """BERT that finds an answer in a text."""
 
     backbone_class = BertModel
-    names: ClassVar[Mapping[Format, NameTable]] = {
-        "huggingface": HF_NAMES,
-        "paddle": paddlenlp_names(("qa_outputs", "classifier")),
-    }
+    paddle_heads = (("qa_outputs", "classifier"),)
 
 
 class BertForMultipleChoice(ForMultipleChoice):
@@ -183,11 +159,7 @@ class BertForCausalLM(ForCausalLM):
     """BERT as a decoder: predicts each token from the preceding ones."""
 
     backbone_class = BertModel
-
-    @classmethod
-    def foreign_class_name(cls, format: Format) -> str:
-        """Name of this class in the library that has the format."""
-        return "BertLMHeadModel" if format == "huggingface" else cls.__name__
+    foreign_names: ClassVar[Mapping[Format, str]] = {"huggingface": "BertLMHeadModel"}
 
 
 class BertForNextSentencePrediction(ForNextSentencePrediction):
@@ -200,11 +172,7 @@ class BertForPreTraining(ForPreTraining):
     """BERT with both heads of its pretraining: masked tokens and next sentence."""
 
     backbone_class = BertModel
-
-    @classmethod
-    def foreign_class_name(cls, format: Format) -> str:
-        """Name of this class in the library that has the format."""
-        return "BertForPretraining" if format == "paddle" else cls.__name__
+    foreign_names: ClassVar[Mapping[Format, str]] = {"paddle": "BertForPretraining"}
 
 
 BertForPretraining = BertForPreTraining  # PaddleNLP's spelling

@@ -43,7 +43,7 @@ from paddlenlp_ext.models.heads import (
     ForTokenClassification,
 )
 from paddlenlp_ext.models.outputs import BaseModelOutput, HeadOutput
-from paddlenlp_ext.models.transformer import TransformerModel
+from paddlenlp_ext.models.transformer import HF_EMBEDDINGS, HF_STACK, TransformerModel
 from paddlenlp_ext.nn.attention import Attention
 from paddlenlp_ext.nn.convolution import GroupedLinear, MixedAttention
 from paddlenlp_ext.nn.cpu.layers import Linear
@@ -127,25 +127,15 @@ PRESETS = {name: ConvBertConfig(**row.config) for name, row in ROWS.items()}
 OURS, THEIRS = "encoder.layers.{}.self_attn", "encoder.layer.{}.attention.self"
 # Ours beside transformers', which has no pooler.
 HF_ROWS = (
-    ("embeddings.word_embeddings.weight", "embeddings.word_embeddings.weight"),
-    ("embeddings.position_embeddings.weight", "embeddings.position_embeddings.weight"),
-    ("embeddings.token_type_embeddings.weight", "embeddings.token_type_embeddings.weight"),
-    ("embeddings.layer_norm", "embeddings.LayerNorm"),
+    *HF_EMBEDDINGS,
     ("embeddings.projection", "embeddings_project"),
-    (f"{OURS}.q_proj", f"{THEIRS}.query"),
-    (f"{OURS}.k_proj", f"{THEIRS}.key"),
-    (f"{OURS}.v_proj", f"{THEIRS}.value"),
+    *((ours, theirs) for ours, theirs in HF_STACK if "cross" not in ours),
     *(
         (f"{OURS}.key_conv_attn_layer.{part}.weight", f"{THEIRS}.key_conv_attn_layer.{part}.weight")
         for part in ("depthwise", "pointwise")
     ),
     (f"{OURS}.conv_kernel_layer", f"{THEIRS}.conv_kernel_layer"),
     (f"{OURS}.conv_out_layer", f"{THEIRS}.conv_out_layer"),
-    (f"{OURS}.out_proj", "encoder.layer.{}.attention.output.dense"),
-    ("encoder.layers.{}.norm1", "encoder.layer.{}.attention.output.LayerNorm"),
-    ("encoder.layers.{}.linear1", "encoder.layer.{}.intermediate.dense"),
-    ("encoder.layers.{}.linear2", "encoder.layer.{}.output.dense"),
-    ("encoder.layers.{}.norm2", "encoder.layer.{}.output.LayerNorm"),
 )
 BIAS = Row(f"{OURS}.key_conv_attn_layer.bias", f"{THEIRS}.key_conv_attn_layer.bias", column=True)
 # Beside PaddleNLP's: but for the projection, the encoder's names are the same.
@@ -164,12 +154,7 @@ NAMES: dict[Format, NameTable] = {
 
 
 class ConvBertModel(TransformerModel):
-    """Ids to hidden states.
-
-    Args:
-        config: The sizes.
-        with_pooler: Whether to return a pooled vector too, if the config names a pooler.
-    """
+    """Ids to hidden states, and a pooled vector if the config names a pooler."""
 
     config_class = ConvBertConfig
     presets = PRESETS
@@ -258,10 +243,7 @@ class ConvBertForQuestionAnswering(ForQuestionAnswering):
     """ConvBERT that finds an answer in a text."""
 
     backbone_class = ConvBertModel
-    names: ClassVar[Mapping[Format, NameTable]] = {
-        "huggingface": NAMES["huggingface"],
-        "paddle": NAMES["paddle"].with_heads([("qa_outputs", "classifier")]),
-    }
+    paddle_heads = (("qa_outputs", "classifier"),)
 
 
 class ConvBertForMultipleChoice(ForMultipleChoice):
@@ -306,11 +288,10 @@ class ConvBertForPreTraining(ForReplacedTokens):
     }
     generator_class = ConvBertForMaskedLM
     discriminator_class = ConvBertDiscriminator
-
-    @classmethod
-    def foreign_class_name(cls, format: Format) -> str:
-        """PaddleNLP's name in either format: transformers has no such class."""
-        return "ConvBertForTotalPretraining"
+    # transformers has no such class.
+    foreign_names: ClassVar[Mapping[Format, str]] = dict.fromkeys(
+        ("paddle", "huggingface"), "ConvBertForTotalPretraining"
+    )
 
 
 # PaddleNLP's other names.

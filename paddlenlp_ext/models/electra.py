@@ -39,7 +39,12 @@ from paddlenlp_ext.models.heads import (
     ForTokenClassification,
 )
 from paddlenlp_ext.models.outputs import BaseModelOutput, HeadOutput
-from paddlenlp_ext.models.transformer import TransformerModel, make_stack
+from paddlenlp_ext.models.transformer import (
+    HF_EMBEDDINGS,
+    HF_STACK,
+    TransformerModel,
+    make_stack,
+)
 from paddlenlp_ext.nn.embeddings import Embeddings
 from paddlenlp_ext.nn.encoder import activation
 from paddlenlp_ext.nn.heads import TiedLMHead
@@ -72,26 +77,11 @@ class ElectraConfig(ReplacedTokensConfig):
 
 PRESETS = {name: ElectraConfig(**row.config) for name, row in ROWS.items()}
 
-# Ours beside transformers'. A decoder with a memory has the `cross_` rows.
+# Ours beside transformers'.
 HF_ROWS = (
-    ("embeddings.word_embeddings.weight", "embeddings.word_embeddings.weight"),
-    ("embeddings.position_embeddings.weight", "embeddings.position_embeddings.weight"),
-    ("embeddings.token_type_embeddings.weight", "embeddings.token_type_embeddings.weight"),
-    ("embeddings.layer_norm", "embeddings.LayerNorm"),
+    *HF_EMBEDDINGS,
+    *HF_STACK,
     ("embeddings.projection", "embeddings_project"),
-    ("encoder.layers.{}.self_attn.q_proj", "encoder.layer.{}.attention.self.query"),
-    ("encoder.layers.{}.self_attn.k_proj", "encoder.layer.{}.attention.self.key"),
-    ("encoder.layers.{}.self_attn.v_proj", "encoder.layer.{}.attention.self.value"),
-    ("encoder.layers.{}.self_attn.out_proj", "encoder.layer.{}.attention.output.dense"),
-    ("encoder.layers.{}.norm1", "encoder.layer.{}.attention.output.LayerNorm"),
-    ("encoder.layers.{}.cross_attn.q_proj", "encoder.layer.{}.crossattention.self.query"),
-    ("encoder.layers.{}.cross_attn.k_proj", "encoder.layer.{}.crossattention.self.key"),
-    ("encoder.layers.{}.cross_attn.v_proj", "encoder.layer.{}.crossattention.self.value"),
-    ("encoder.layers.{}.cross_attn.out_proj", "encoder.layer.{}.crossattention.output.dense"),
-    ("encoder.layers.{}.cross_norm", "encoder.layer.{}.crossattention.output.LayerNorm"),
-    ("encoder.layers.{}.linear1", "encoder.layer.{}.intermediate.dense"),
-    ("encoder.layers.{}.linear2", "encoder.layer.{}.output.dense"),
-    ("encoder.layers.{}.norm2", "encoder.layer.{}.output.LayerNorm"),
 )
 # Beside PaddleNLP's: but for the projection, the encoder's names are the same.
 PADDLENLP_ROWS = tuple(
@@ -115,12 +105,7 @@ NAMES: dict[Format, NameTable] = {
 
 
 class ElectraModel(TransformerModel):
-    """Ids to hidden states.
-
-    Args:
-        config: The sizes.
-        with_pooler: Of no effect: the family has none.
-    """
+    """Ids to hidden states; the family has no pooler, with or without `with_pooler`."""
 
     config_class = ElectraConfig
     presets = PRESETS
@@ -159,10 +144,7 @@ class ElectraForQuestionAnswering(ForQuestionAnswering):
     """ELECTRA that finds an answer in a text."""
 
     backbone_class = ElectraModel
-    names: ClassVar[Mapping[Format, NameTable]] = {
-        "huggingface": NAMES["huggingface"],
-        "paddle": NAMES["paddle"].with_heads([("qa_outputs", "classifier")]),
-    }
+    paddle_heads = (("qa_outputs", "classifier"),)
 
 
 class ElectraForMultipleChoice(ForMultipleChoice):
@@ -210,11 +192,7 @@ class ElectraDiscriminator(Discriminator):
     """ELECTRA that predicts which tokens were replaced (transformers' ElectraForPreTraining)."""
 
     backbone_class = ElectraModel
-
-    @classmethod
-    def foreign_class_name(cls, format: Format) -> str:
-        """Name of this class in the library that has the format."""
-        return "ElectraForPreTraining" if format == "huggingface" else cls.__name__
+    foreign_names: ClassVar[Mapping[Format, str]] = {"huggingface": "ElectraForPreTraining"}
 
 
 class ElectraForPreTraining(ForReplacedTokens):
@@ -230,11 +208,10 @@ class ElectraForPreTraining(ForReplacedTokens):
     }
     generator_class = ElectraForMaskedLM
     discriminator_class = ElectraDiscriminator
-
-    @classmethod
-    def foreign_class_name(cls, format: Format) -> str:
-        """PaddleNLP's name in either format: transformers has no such class."""
-        return "ElectraForTotalPretraining"
+    # transformers has no such class.
+    foreign_names: ClassVar[Mapping[Format, str]] = dict.fromkeys(
+        ("paddle", "huggingface"), "ElectraForTotalPretraining"
+    )
 
 
 # PaddleNLP's other names.

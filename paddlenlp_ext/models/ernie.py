@@ -25,7 +25,12 @@ from paddlenlp_ext.models.heads import (
     ForSequenceClassification,
     ForTokenClassification,
 )
-from paddlenlp_ext.models.transformer import TransformerModel, make_stack
+from paddlenlp_ext.models.transformer import (
+    HF_EMBEDDINGS,
+    HF_STACK,
+    TransformerModel,
+    make_stack,
+)
 from paddlenlp_ext.nn.embeddings import Embeddings
 from paddlenlp_ext.nn.heads import Pooler
 from paddlenlp_ext.presets.ernie import ROWS
@@ -55,26 +60,11 @@ class ErnieConfig(ModelConfig):
 
 PRESETS = {name: ErnieConfig(**row.config) for name, row in ROWS.items()}
 
-# Ours beside transformers'. A decoder with a memory has the `cross_` rows.
+# Ours beside transformers'.
 HF_ROWS = (
-    ("embeddings.word_embeddings.weight", "embeddings.word_embeddings.weight"),
-    ("embeddings.position_embeddings.weight", "embeddings.position_embeddings.weight"),
-    ("embeddings.token_type_embeddings.weight", "embeddings.token_type_embeddings.weight"),
+    *HF_EMBEDDINGS,
+    *HF_STACK,
     ("embeddings.task_type_embeddings.weight", "embeddings.task_type_embeddings.weight"),
-    ("embeddings.layer_norm", "embeddings.LayerNorm"),
-    ("encoder.layers.{}.self_attn.q_proj", "encoder.layer.{}.attention.self.query"),
-    ("encoder.layers.{}.self_attn.k_proj", "encoder.layer.{}.attention.self.key"),
-    ("encoder.layers.{}.self_attn.v_proj", "encoder.layer.{}.attention.self.value"),
-    ("encoder.layers.{}.self_attn.out_proj", "encoder.layer.{}.attention.output.dense"),
-    ("encoder.layers.{}.norm1", "encoder.layer.{}.attention.output.LayerNorm"),
-    ("encoder.layers.{}.cross_attn.q_proj", "encoder.layer.{}.crossattention.self.query"),
-    ("encoder.layers.{}.cross_attn.k_proj", "encoder.layer.{}.crossattention.self.key"),
-    ("encoder.layers.{}.cross_attn.v_proj", "encoder.layer.{}.crossattention.self.value"),
-    ("encoder.layers.{}.cross_attn.out_proj", "encoder.layer.{}.crossattention.output.dense"),
-    ("encoder.layers.{}.cross_norm", "encoder.layer.{}.crossattention.output.LayerNorm"),
-    ("encoder.layers.{}.linear1", "encoder.layer.{}.intermediate.dense"),
-    ("encoder.layers.{}.linear2", "encoder.layer.{}.output.dense"),
-    ("encoder.layers.{}.norm2", "encoder.layer.{}.output.LayerNorm"),
     ("pooler.dense", "pooler.dense"),
 )
 HF_HEADS = (
@@ -87,10 +77,6 @@ HF_HEADS = (
     ("linear_start", "linear_start"),  # PaddleNLP's; transformers has no such head
     ("linear_end", "linear_end"),
 )
-HF_ALIASES = {  # transformers makes these again, so files need not hold them
-    "cls.predictions.decoder.weight": "backbone.embeddings.word_embeddings.weight",
-    "cls.predictions.decoder.bias": "lm_head.bias",
-}
 
 # Ours beside PaddleNLP's: the encoder's names are the same.
 PADDLENLP_ROWS = tuple((ours, ours) for ours, _ in HF_ROWS)
@@ -103,37 +89,35 @@ PADDLENLP_HEADS = (
     ("linear_start", "linear_start"),
     ("linear_end", "linear_end"),
 )
-PADDLENLP_TIED = {
-    "cls.predictions.decoder.weight": "backbone.embeddings.word_embeddings.weight",
-    "cls.predictions.decoder_bias": "lm_head.bias",
-}
-PADDLENLP_OLD = {"cls.predictions.decoder_weight": "backbone.embeddings.word_embeddings.weight"}
 
 NAMES: dict[Format, NameTable] = {
     "huggingface": NameTable(
         HF_ROWS,
         HF_HEADS,
         prefix="ernie.",
-        aliases=HF_ALIASES,
+        aliases={  # transformers makes these again, so files need not hold them
+            "cls.predictions.decoder.weight": "backbone.embeddings.word_embeddings.weight",
+            "cls.predictions.decoder.bias": "lm_head.bias",
+        },
         ignored=("embeddings.position_ids", "embeddings.token_type_ids"),
     ),
     "paddle": NameTable(
         PADDLENLP_ROWS,
         PADDLENLP_HEADS,
         prefix="ernie.",
-        tied=PADDLENLP_TIED,
-        aliases=PADDLENLP_OLD,
+        tied={
+            "cls.predictions.decoder.weight": "backbone.embeddings.word_embeddings.weight",
+            "cls.predictions.decoder_bias": "lm_head.bias",
+        },
+        aliases={
+            "cls.predictions.decoder_weight": "backbone.embeddings.word_embeddings.weight"
+        },  # of older files
     ),
 }
 
 
 class ErnieModel(TransformerModel):
-    """Ids to hidden states; `forward` also takes `task_type_ids`, int64 [B, L], by name.
-
-    Args:
-        config: The sizes.
-        with_pooler: Whether to return a pooled vector too.
-    """
+    """Ids to hidden states; `forward` also takes `task_type_ids`, int64 [B, L], by name."""
 
     config_class = ErnieConfig
     presets = PRESETS
@@ -207,10 +191,7 @@ class ErnieForQuestionAnswering(ForQuestionAnswering):
     """ERNIE that finds an answer in a text."""
 
     backbone_class = ErnieModel
-    names: ClassVar[Mapping[Format, NameTable]] = {
-        "huggingface": NAMES["huggingface"],
-        "paddle": NAMES["paddle"].with_heads([("qa_outputs", "classifier")]),
-    }
+    paddle_heads = (("qa_outputs", "classifier"),)
 
 
 class ErnieForMultipleChoice(ForMultipleChoice):
@@ -247,11 +228,7 @@ class ErnieForPreTraining(ForPreTraining):
     """ERNIE with two heads of its pretraining: masked tokens and next sentence."""
 
     backbone_class = ErnieModel
-
-    @classmethod
-    def foreign_class_name(cls, format: Format) -> str:
-        """Name of this class in the library that has the format."""
-        return "ErnieForPretraining" if format == "paddle" else cls.__name__
+    foreign_names: ClassVar[Mapping[Format, str]] = {"paddle": "ErnieForPretraining"}
 
 
 ErnieForPretraining = ErnieForPreTraining  # PaddleNLP's spelling

@@ -30,7 +30,12 @@ from paddlenlp_ext.models.heads import (
     HeadModel,
 )
 from paddlenlp_ext.models.outputs import BaseModelOutput
-from paddlenlp_ext.models.transformer import TransformerModel, make_stack
+from paddlenlp_ext.models.transformer import (
+    HF_EMBEDDINGS,
+    HF_STACK,
+    TransformerModel,
+    make_stack,
+)
 from paddlenlp_ext.nn.embeddings import Embeddings
 from paddlenlp_ext.nn.heads import Pooler
 from paddlenlp_ext.presets.ernie_m import ROWS
@@ -81,17 +86,8 @@ PRESETS = {name: ErnieMConfig(**row.config) for name, row in ROWS.items()}
 
 # Ours beside PaddleNLP's: the encoder's names are the same.
 PADDLENLP_ROWS = (
-    ("embeddings.word_embeddings.weight", "embeddings.word_embeddings.weight"),
-    ("embeddings.position_embeddings.weight", "embeddings.position_embeddings.weight"),
-    ("embeddings.layer_norm", "embeddings.layer_norm"),
-    ("encoder.layers.{}.self_attn.q_proj", "encoder.layers.{}.self_attn.q_proj"),
-    ("encoder.layers.{}.self_attn.k_proj", "encoder.layers.{}.self_attn.k_proj"),
-    ("encoder.layers.{}.self_attn.v_proj", "encoder.layers.{}.self_attn.v_proj"),
-    ("encoder.layers.{}.self_attn.out_proj", "encoder.layers.{}.self_attn.out_proj"),
-    ("encoder.layers.{}.norm1", "encoder.layers.{}.norm1"),
-    ("encoder.layers.{}.linear1", "encoder.layers.{}.linear1"),
-    ("encoder.layers.{}.linear2", "encoder.layers.{}.linear2"),
-    ("encoder.layers.{}.norm2", "encoder.layers.{}.norm2"),
+    *((ours, ours) for ours, _ in HF_EMBEDDINGS if "token_type" not in ours),
+    *((ours, ours) for ours, _ in HF_STACK if "cross" not in ours),
     ("pooler.dense", "pooler.dense"),
 )
 # Beside transformers': three of the four projections lie one level deeper.
@@ -127,12 +123,7 @@ NAMES: dict[Format, NameTable] = {
 
 
 class ErnieMModel(TransformerModel):
-    """Ids to hidden states.
-
-    Args:
-        config: The sizes.
-        with_pooler: Whether to return a pooled vector too.
-    """
+    """Ids to hidden states."""
 
     config_class = ErnieMConfig
     presets = PRESETS
@@ -238,10 +229,7 @@ class ErnieMForQuestionAnswering(WithoutTokenTypes, ForQuestionAnswering):  # ty
     """ERNIE-M that finds an answer in a text."""
 
     backbone_class = ErnieMModel
-    names: ClassVar[Mapping[Format, NameTable]] = {
-        "huggingface": NAMES["huggingface"],
-        "paddle": NAMES["paddle"].with_heads([("qa_outputs", "classifier")]),
-    }
+    paddle_heads = (("qa_outputs", "classifier"),)
 
 
 class ErnieMForMultipleChoice(WithoutTokenTypes, ForMultipleChoice):
@@ -264,8 +252,6 @@ class UIEM(WithoutTokenTypes, ForExtraction):  # type: ignore[misc]
     """
 
     backbone_class = ErnieMModel
-
-    @classmethod
-    def foreign_class_name(cls, format: Format) -> str:
-        """Name of this class in the library that has the format."""
-        return "ErnieMForInformationExtraction" if format == "huggingface" else cls.__name__
+    foreign_names: ClassVar[Mapping[Format, str]] = {
+        "huggingface": "ErnieMForInformationExtraction"
+    }

@@ -49,10 +49,13 @@ class HeadModel(Model):
         backbone_class: The family's bare model, whose config, presets and tables are also this
             class's.
         with_pooler: Whether the head reads the summary of the whole sequence.
+        paddle_heads: Rows of names that PaddleNLP has for this class alone; see
+            `NameTable.with_heads`.
     """
 
     backbone_class: ClassVar[type[TransformerModel]]
     with_pooler: ClassVar[bool] = False
+    paddle_heads: ClassVar[tuple[tuple[str, str], ...]] = ()
     head_is_new = True
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -61,6 +64,9 @@ class HeadModel(Model):
             for name in FAMILY:
                 if name not in vars(cls):
                     setattr(cls, name, getattr(cls.backbone_class, name))
+            if cls.paddle_heads:
+                paddle = cls.names["paddle"].with_heads(cls.paddle_heads)
+                cls.names = {**cls.names, "paddle": paddle}
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)

@@ -10,7 +10,6 @@ What differs from BERT:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -25,8 +24,14 @@ from paddlenlp_ext.models.heads import (
     ForQuestionAnswering,
     ForSequenceClassification,
     ForTokenClassification,
+    LanguageModel,
 )
-from paddlenlp_ext.models.transformer import TransformerModel, make_stack
+from paddlenlp_ext.models.transformer import (
+    HF_EMBEDDINGS,
+    HF_STACK,
+    TransformerModel,
+    make_stack,
+)
 from paddlenlp_ext.nn.cpu.layers import Linear
 from paddlenlp_ext.nn.embeddings import Embeddings
 from paddlenlp_ext.nn.heads import Pooler, TiedLMHead
@@ -79,26 +84,11 @@ class RemBertConfig(ModelConfig):
 
 PRESETS = {name: RemBertConfig(**row.config) for name, row in ROWS.items()}
 
-# Ours beside transformers'. A decoder with a memory has the `cross_` rows.
+# Ours beside transformers'.
 HF_ROWS = (
-    ("embeddings.word_embeddings.weight", "embeddings.word_embeddings.weight"),
-    ("embeddings.position_embeddings.weight", "embeddings.position_embeddings.weight"),
-    ("embeddings.token_type_embeddings.weight", "embeddings.token_type_embeddings.weight"),
-    ("embeddings.layer_norm", "embeddings.LayerNorm"),
+    *HF_EMBEDDINGS,
+    *HF_STACK,
     ("encoder.projection", "encoder.embedding_hidden_mapping_in"),
-    ("encoder.layers.{}.self_attn.q_proj", "encoder.layer.{}.attention.self.query"),
-    ("encoder.layers.{}.self_attn.k_proj", "encoder.layer.{}.attention.self.key"),
-    ("encoder.layers.{}.self_attn.v_proj", "encoder.layer.{}.attention.self.value"),
-    ("encoder.layers.{}.self_attn.out_proj", "encoder.layer.{}.attention.output.dense"),
-    ("encoder.layers.{}.norm1", "encoder.layer.{}.attention.output.LayerNorm"),
-    ("encoder.layers.{}.cross_attn.q_proj", "encoder.layer.{}.crossattention.self.query"),
-    ("encoder.layers.{}.cross_attn.k_proj", "encoder.layer.{}.crossattention.self.key"),
-    ("encoder.layers.{}.cross_attn.v_proj", "encoder.layer.{}.crossattention.self.value"),
-    ("encoder.layers.{}.cross_attn.out_proj", "encoder.layer.{}.crossattention.output.dense"),
-    ("encoder.layers.{}.cross_norm", "encoder.layer.{}.crossattention.output.LayerNorm"),
-    ("encoder.layers.{}.linear1", "encoder.layer.{}.intermediate.dense"),
-    ("encoder.layers.{}.linear2", "encoder.layer.{}.output.dense"),
-    ("encoder.layers.{}.norm2", "encoder.layer.{}.output.LayerNorm"),
     ("pooler.dense", "pooler.dense"),
 )
 HF_HEADS = (
@@ -138,12 +128,7 @@ NAMES: dict[Format, NameTable] = {
 
 
 class RemBertModel(TransformerModel):
-    """Ids to hidden states.
-
-    Args:
-        config: The sizes.
-        with_pooler: Whether to return a pooled vector too.
-    """
+    """Ids to hidden states."""
 
     config_class = RemBertConfig
     presets = PRESETS
@@ -188,42 +173,35 @@ class RemBertLMHead(TiedLMHead):
         self.decoder = nn.Embedding(config.vocab_size, config.output_embedding_size)
 
 
-class RemBertForMaskedLM(ForMaskedLM):
+class WithOwnTable(LanguageModel):
+    """A language model with that head; a task's base class comes after this one."""
+
+    def make_lm_head(self, config: RemBertConfig) -> RemBertLMHead:  # type: ignore[override]
+        """Make the head with its own table."""
+        return RemBertLMHead(config)
+
+    def get_output_embeddings(self) -> nn.Embedding:
+        """Return the head's own table."""
+        return self.lm_head.decoder
+
+
+class RemBertForMaskedLM(WithOwnTable, ForMaskedLM):
     """RemBERT that fills masked tokens; on the published weights its head is newly initialized."""
 
     backbone_class = RemBertModel
 
-    def make_lm_head(self, config: RemBertConfig) -> RemBertLMHead:  # type: ignore[override]
-        """The head with its own table."""
-        return RemBertLMHead(config)
 
-    def get_output_embeddings(self) -> nn.Embedding:
-        """The head's own table."""
-        return self.lm_head.decoder
-
-
-class RemBertForCausalLM(ForCausalLM):
+class RemBertForCausalLM(WithOwnTable, ForCausalLM):
     """RemBERT as a decoder: predicts each token from the preceding ones."""
 
     backbone_class = RemBertModel
-
-    def make_lm_head(self, config: RemBertConfig) -> RemBertLMHead:  # type: ignore[override]
-        """The head with its own table."""
-        return RemBertLMHead(config)
-
-    def get_output_embeddings(self) -> nn.Embedding:
-        """The head's own table."""
-        return self.lm_head.decoder
 
 
 class RemBertForSequenceClassification(ForSequenceClassification):
     """RemBERT for a decision on one text or a pair."""
 
     backbone_class = RemBertModel
-    names: ClassVar[Mapping[Format, NameTable]] = {
-        "huggingface": NAMES["huggingface"],
-        "paddle": NAMES["paddle"].with_heads([("classifier", "dense")]),
-    }
+    paddle_heads = (("classifier", "dense"),)
 
 
 class RemBertForTokenClassification(ForTokenClassification):

@@ -16,6 +16,30 @@ from paddlenlp_ext.nn.cpu.layers import Linear
 from paddlenlp_ext.nn.decoder import Decoder, DecoderLayer
 from paddlenlp_ext.nn.encoder import Encoder, EncoderLayer
 
+# Names of the parts, ours beside those that transformers has in all families of BERT's kind: of
+# `nn.embeddings.Embeddings`, and of `make_stack`, where only a decoder has the `cross_` rows.
+HF_EMBEDDINGS = (
+    ("embeddings.word_embeddings.weight", "embeddings.word_embeddings.weight"),
+    ("embeddings.position_embeddings.weight", "embeddings.position_embeddings.weight"),
+    ("embeddings.token_type_embeddings.weight", "embeddings.token_type_embeddings.weight"),
+    ("embeddings.layer_norm", "embeddings.LayerNorm"),
+)
+HF_STACK = (
+    ("encoder.layers.{}.self_attn.q_proj", "encoder.layer.{}.attention.self.query"),
+    ("encoder.layers.{}.self_attn.k_proj", "encoder.layer.{}.attention.self.key"),
+    ("encoder.layers.{}.self_attn.v_proj", "encoder.layer.{}.attention.self.value"),
+    ("encoder.layers.{}.self_attn.out_proj", "encoder.layer.{}.attention.output.dense"),
+    ("encoder.layers.{}.norm1", "encoder.layer.{}.attention.output.LayerNorm"),
+    ("encoder.layers.{}.cross_attn.q_proj", "encoder.layer.{}.crossattention.self.query"),
+    ("encoder.layers.{}.cross_attn.k_proj", "encoder.layer.{}.crossattention.self.key"),
+    ("encoder.layers.{}.cross_attn.v_proj", "encoder.layer.{}.crossattention.self.value"),
+    ("encoder.layers.{}.cross_attn.out_proj", "encoder.layer.{}.crossattention.output.dense"),
+    ("encoder.layers.{}.cross_norm", "encoder.layer.{}.crossattention.output.LayerNorm"),
+    ("encoder.layers.{}.linear1", "encoder.layer.{}.intermediate.dense"),
+    ("encoder.layers.{}.linear2", "encoder.layer.{}.output.dense"),
+    ("encoder.layers.{}.norm2", "encoder.layer.{}.output.LayerNorm"),
+)
+
 
 class TransformerModel(Model):
     """A model without a head: ids to hidden states.
