@@ -1,22 +1,124 @@
-"""Map files into memory, and replace files as a whole."""
+"""Open files that others made, within limits; map files into memory; replace files as a whole."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import mmap
 import os
 import shutil
+import stat
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from paddlenlp_ext.errors import WeightsError
+
+# Of a config, of settings, of an index of shards: 100,000 labels or tensors take some 8 MB.
+MAX_JSON = 16 << 20  # bytes
+MAX_VALUES = 250_000  # of JSON; a tensor of a safetensors header has some ten
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a file that others made, for reading, if it is a regular one.
+
+    A FIFO or a device would let its reader wait, or never end.
+
+    Raises:
+        WeightsError: It is not there, not to be read, or of another kind.
+    """
+    try:
+        file = open(path, "rb", opener=_open_without_waiting)  # noqa: SIM115
+    except (OSError, ValueError) as error:  # ValueError: a name with a NUL
+        said = getattr(error, "strerror", None) or error
+        raise WeightsError(f"{path}: cannot be read: {said}") from error
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise WeightsError(f"{path}: is a FIFO, a device or a socket; expected a regular file")
+    return file
+
+
+def read_file(path: Path, most: int) -> bytes:
+    """Read a file that others made and that is small.
+
+    Args:
+        path: A regular file.
+        most: Bytes that it may have.
+
+    Raises:
+        WeightsError: It cannot be opened (see `open_file`), or is larger.
+    """
+    with open_file(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        try:
+            content = file.read(most + 1) if size <= most else b""
+        except OSError as error:
+            raise WeightsError(f"{path}: cannot be read: {error.strerror}") from error
+    if size > most or len(content) > most:
+        raise WeightsError(
+            f"{path}: has {max(size, len(content)):,} bytes, expected at most {most:,}; is it the "
+            "right file?"
+        )
+    return content
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Read a JSON object that others made.
+
+    Raises:
+        WeightsError: The file cannot be read (see `read_file`), or is not one JSON object.
+    """
+    content = parse_json(read_file(path, MAX_JSON), path)
+    if type(content) is not dict:
+        raise WeightsError(f"{path}: expected a JSON object, got {type(content).__name__}")
+    return content
+
+
+def parse_json(raw: bytes, path: Path) -> Any:
+    """Parse JSON that others made: as the standard has it, in UTF-8, and of so many values only.
+
+    Python's own parser also takes NaN, and of a name that comes twice the last value.
+
+    Args:
+        raw: The text.
+        path: Where it is from, for messages.
+
+    Raises:
+        WeightsError: It is no such JSON.
+    """
+    if sum(map(raw.count, (b",", b"[", b"{"))) > MAX_VALUES:
+        raise WeightsError(f"{path}: has more than {MAX_VALUES:,} values; is it the right file?")
+    try:
+        return json.loads(
+            str(raw, "utf-8"), object_pairs_hook=_object, parse_constant=_refuse_constant
+        )
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"{path}: expected JSON in UTF-8 ({error}); get the file again") from (
+            error
+        )
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
+        raise ValueError(f"it has {twice[:80]!r} twice")
+    return found
+
+
+def _refuse_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no number of JSON")
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # Windows has none, and no FIFOs
 
 
 def map_file(path: Path) -> memoryview:
@@ -26,7 +128,7 @@ def map_file(path: Path) -> memoryview:
         WeightsError: The file is empty or cannot be opened.
     """
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             if os.fstat(file.fileno()).st_size == 0:  # mmap refuses it with words of its own
                 raise WeightsError(f"{path}: is empty; copy or download the file again")
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from paddlenlp_ext.errors import DataError
-from paddlenlp_ext.files.disk import sha256_of
+from paddlenlp_ext.errors import DataError, WeightsError
+from paddlenlp_ext.files.disk import read_object, sha256_of
 from paddlenlp_ext.files.download import DownloadError, cache_folder, download
 from paddlenlp_ext.tasks.archives import extract, opened
 from paddlenlp_ext.tasks.rows import BOM, BadRow, read_rows
@@ -178,10 +178,9 @@ def _note(folder: Path, names: Iterable[str], sources: Sequence[str]) -> None:
 def _read_manifest(folder: Path) -> dict[str, object]:
     """Read the list of files; one that is absent or broken lists nothing."""
     try:
-        noted = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return read_object(folder / MANIFEST)
+    except WeightsError:
         return {}
-    return noted if isinstance(noted, dict) else {}
 
 
 def _facts(path: Path, sources: Sequence[str]) -> list[str]:

@@ -16,6 +16,7 @@ from typing import Any, Union, get_args, get_type_hints
 from tokenizers import AddedToken
 
 from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.files.disk import read_object
 from paddlenlp_ext.files.sources import Source
 from paddlenlp_ext.tokenizers.special_tokens import ROLES, SpecialTokens, Token, describe
 from paddlenlp_ext.tokenizers.truncation import Side
@@ -41,15 +42,7 @@ def read_json(path: Path | None) -> dict[str, Any]:
     Raises:
         UserError: The file is no JSON, or holds something else than an object.
     """
-    if path is None:
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError, OSError) as error:
-        raise UserError(f"{path}: expected JSON in UTF-8: {error}; get the file again") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: expected a JSON object, got {type(content).__name__}")
-    return content
+    return {} if path is None else read_object(path)
 
 
 def read_settings(source: Source, family: type) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -17,6 +17,7 @@ import tokenizers
 from tokenizers import AddedToken
 
 from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.files.disk import read_file
 from paddlenlp_ext.tokenizers.encoding import Span
 
 if TYPE_CHECKING:
@@ -94,6 +95,12 @@ def encodable(texts: list[Any]) -> list[str]:
     return texts
 
 
+# XLM-V has the largest vocabulary that was published: 901,629 tokens, in some 12 MB.
+MAX_TOKENS = 1_000_000
+MAX_VOCABULARY = 32 << 20  # bytes of a vocabulary, or of a sentencepiece model
+MAX_CONVERTED = 128 << 20  # bytes of a tokenizer.json
+
+
 class Vocabulary:
     """Tokens by id and ids by token; of a repeated token the last id counts.
 
@@ -116,14 +123,18 @@ class Vocabulary:
         """Read one token a line; both Unix and Windows line ends are understood.
 
         Raises:
-            UserError: The file is empty, not there, or not UTF-8.
+            UserError: The file is empty, not there, not UTF-8, or larger than any vocabulary.
         """
+        raw = read_file(path, MAX_VOCABULARY)
+        if (lines := max(raw.count(b"\n"), raw.count(b"\r"))) > MAX_TOKENS:
+            raise UserError(
+                f"{path}: has {lines:,} lines, expected at most {MAX_TOKENS:,}; is it the right "
+                "file?"
+            )
         try:
             # utf-8-sig: an editor's byte order mark would otherwise be part of the first token.
-            with path.open(encoding="utf-8-sig") as lines:
-                tokens = [line.rstrip("\n") for line in lines]
-        except OSError as error:
-            raise UserError(f"{path}: no vocabulary can be read there: {error.strerror}") from error
+            text = str(raw, "utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+            tokens = text.removesuffix("\n").split("\n") if text else []
         except UnicodeDecodeError as error:
             raise UserError(
                 f"{path}: expected UTF-8, got byte {error.object[error.start]:#04x} at position "

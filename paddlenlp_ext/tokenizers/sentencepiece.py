@@ -20,8 +20,9 @@ import tokenizers
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
 
 from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.files.disk import read_file
 from paddlenlp_ext.tokenizers.encoding import Span
-from paddlenlp_ext.tokenizers.segmentation import Segments, Vocabulary, encodable
+from paddlenlp_ext.tokenizers.segmentation import MAX_VOCABULARY, Segments, Vocabulary, encodable
 from paddlenlp_ext.tokenizers.special_tokens import SpecialTokens
 
 FEW = 32  # texts for which it does not pay to start the library's threads
@@ -200,10 +201,12 @@ def read_model(path: str | Path) -> sentencepiece.SentencePieceProcessor:
     Raises:
         UserError: It cannot be read.
     """
+    model = sentencepiece.SentencePieceProcessor()
     try:
-        return sentencepiece.SentencePieceProcessor(model_file=str(path))
-    except (OSError, RuntimeError) as error:
+        model.load_from_serialized_proto(read_file(Path(path), MAX_VOCABULARY))
+    except RuntimeError as error:
         raise UserError(f"{path}: expected a sentencepiece model: {error}") from error
+    return model
 
 
 def measured(model: sentencepiece.SentencePieceProcessor, text: str) -> list[Piece]:

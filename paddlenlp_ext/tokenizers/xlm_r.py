@@ -16,10 +16,17 @@ import tokenizers
 from tokenizers import AddedToken, Regex, decoders, normalizers
 
 from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.files.disk import read_file
 from paddlenlp_ext.files.sources import Source
 from paddlenlp_ext.tokenizers.assembly import Assembly
 from paddlenlp_ext.tokenizers.base import Tokenizer
-from paddlenlp_ext.tokenizers.segmentation import LibrarySegmenter, Vocabulary, Words
+from paddlenlp_ext.tokenizers.segmentation import (
+    MAX_CONVERTED,
+    MAX_VOCABULARY,
+    LibrarySegmenter,
+    Vocabulary,
+    Words,
+)
 from paddlenlp_ext.tokenizers.sentencepiece import SPACE, read_model, unigram
 
 FIRST = ("<s>", "<pad>", "</s>", "<unk>")  # ids 0 to 3
@@ -63,7 +70,7 @@ class XLMRobertaTokenizer(Tokenizer):
             self._backend = convert(vocab_file)
         else:
             raise UserError(f"expected one of the files {' and '.join(self.vocab_files)}")
-        self._model = Path(vocab_file).read_bytes() if vocab_file else None
+        self._model = read_file(Path(vocab_file), MAX_VOCABULARY) if vocab_file else None
         size = self._backend.get_vocab_size(with_added_tokens=False)
         vocabulary = Vocabulary(map(self._backend.id_to_token, range(size)))
         defaults = {**DEFAULTS, **tokens}
@@ -119,8 +126,9 @@ def read_backend(path: str | Path) -> tokenizers.Tokenizer:
     Raises:
         UserError: It cannot be read.
     """
+    raw = read_file(Path(path), MAX_CONVERTED)
     try:
-        backend = tokenizers.Tokenizer.from_file(str(path))
+        backend = tokenizers.Tokenizer.from_buffer(raw)
     except Exception as error:  # the library has no class of its own for this
         raise UserError(f"{path}: expected a tokenizer of the `tokenizers` library: {error}") from (
             error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +11,7 @@ from typing import Any, Literal
 from numpy.typing import NDArray
 
 from paddlenlp_ext.errors import WeightsError
+from paddlenlp_ext.files.disk import read_object
 from paddlenlp_ext.weights.formats.pdparams import read_pdparams, write_pdparams
 from paddlenlp_ext.weights.formats.safe_tensors import (
     read_metadata,
@@ -138,13 +138,10 @@ def read_index(path: Path) -> dict[str, str]:
     Raises:
         WeightsError: The file is no index, or names a file outside its folder.
     """
-    try:
-        index = json.loads(path.read_bytes())
-        weight_map = index["weight_map"]
-        shards = {*weight_map.values()}
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise WeightsError(f"{path}: is no index of weight files ({error})") from error
-    for shard in shards:
+    weight_map = read_object(path).get("weight_map")
+    if type(weight_map) is not dict or not weight_map:
+        raise WeightsError(f"{path}: is no index of weight files; it has no `weight_map`")
+    for shard in weight_map.values():
         if (
             type(shard) is not str
             or Path(shard).name != shard
@@ -153,6 +150,4 @@ def read_index(path: Path) -> dict[str, str]:
             raise WeightsError(
                 f"{path}: names {str(shard)[:80]!r}, expected a weight file in the same folder"
             )
-    if not shards:
-        raise WeightsError(f"{path}: names no weight file")
-    return dict(weight_map)
+    return weight_map

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from paddlenlp_ext.errors import WeightsError
-from paddlenlp_ext.files.disk import replace_file
+from paddlenlp_ext.files.disk import read_object, replace_file
 from paddlenlp_ext.files.sources import Source, resolve
 from paddlenlp_ext.weights.files import (
     FORMATS,
@@ -35,15 +35,9 @@ def read_config(source: str | Path | Source) -> dict[str, Any]:
     """
     path = resolve(source).fetch(CONFIG, OLD_CONFIG)
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        if type(values) is dict:
-            values = flatten_config(values)
-    except (ValueError, RecursionError, OSError) as error:
-        raise WeightsError(
-            f"{path}: expected JSON in UTF-8, a config ({error}); get the file again"
-        ) from error
-    if type(values) is not dict:
-        raise WeightsError(f"{path}: expected a JSON object, got {type(values).__name__}")
+        values = flatten_config(read_object(path))
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"{path}: is no config ({error}); get the file again") from error
     classes = values.get("architectures")
     if classes and not (type(classes) is list and all(type(name) is str for name in classes)):
         raise WeightsError(f"{path}: architectures must be a list of names of classes")

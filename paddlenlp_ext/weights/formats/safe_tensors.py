@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from paddlenlp_ext.errors import WeightsError
-from paddlenlp_ext.files.disk import map_file, release_pages, replace_file
+from paddlenlp_ext.files.disk import map_file, parse_json, release_pages, replace_file
 from paddlenlp_ext.weights.formats.pdparams import view_array, widen_bfloat16
 
 Array = NDArray[Any]
@@ -38,6 +38,7 @@ _TYPES = {
 }
 _CODES = {np.dtype(code): name for name, code in _TYPES.items() if name != "BF16"}
 _BLOCK = 4096  # rows
+MAX_HEADER = 16 << 20  # bytes; that of 20,000 tensors takes some 3 MB
 
 
 def read_safetensors(path: Path) -> dict[str, Array]:
@@ -50,6 +51,7 @@ def read_safetensors(path: Path) -> dict[str, Array]:
         WeightsError: The file is damaged, or has numbers of a type that no weight has.
     """
     header, data = _open(path)
+    header.pop("__metadata__", None)
     tensors: dict[str, Array] = {}
     for name, entry in header.items():
         if entry["dtype"] not in _TYPES:
@@ -72,12 +74,8 @@ def read_metadata(path: Path) -> dict[str, str]:
     Raises:
         WeightsError: The file is damaged.
     """
-    map_file(path)  # says what is wrong with a missing or empty file
-    try:
-        with safe_open(path, framework="numpy") as file:
-            return dict(file.metadata() or {})
-    except SafetensorError as error:
-        raise _damaged(path, error) from error
+    header, _ = _open(path)
+    return header.get("__metadata__") or {}
 
 
 @dataclass(frozen=True)
@@ -161,16 +159,21 @@ def write_safetensors(
 
 
 def _open(path: Path) -> tuple[dict[str, Any], memoryview]:
-    """Return the checked entries of the header, and the bytes that their offsets count in."""
+    """Return the checked header, and the bytes that its offsets count in."""
     data = map_file(path)
+    length = int.from_bytes(data[:8], "little")
+    if MAX_HEADER < length <= len(data) - 8:
+        raise WeightsError(
+            f"{path}: has a header of {length:,} bytes, expected at most {MAX_HEADER:,}; no model "
+            "has so many tensors, so it is not used"
+        )
+    # Looked at before the library, which has no limits.
+    header = parse_json(bytes(data[8 : 8 + length]), path) if 8 + length <= len(data) else {}
     try:
         with safe_open(path, framework="numpy"):  # parses the header and checks it
             pass
     except SafetensorError as error:
         raise _damaged(path, error) from error
-    length = int.from_bytes(data[:8], "little")
-    header: dict[str, Any] = json.loads(bytes(data[8 : 8 + length]))
-    header.pop("__metadata__", None)
     return header, data[8 + length :]
 
 
