@@ -7,6 +7,7 @@ import hashlib
 import json
 import mmap
 import os
+import secrets
 import shutil
 import stat
 import tempfile
@@ -188,31 +189,59 @@ def replace_file(path: Path) -> Iterator[Path]:
     Raises:
         WeightsError: The file cannot be written (no space, no permission).
     """
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    try:
+        with replacing(path) as temporary:
+            yield temporary
+    except OSError as error:
+        raise WeightsError(f"{unwritten(error, path)}; what was there before is whole") from error
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Do as `replace_file`.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    temporary = temporary_name(path)
+    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     try:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        raise WeightsError(f"{unwritten(error, path)}; what was there before is whole") from error
+        sync_folder(path.parent)
     finally:
         with suppress(OSError):
             temporary.unlink()
 
 
+def temporary_name(path: Path) -> Path:
+    """Return a name beside `path` that nobody can guess, to put a link there."""
+    return path.with_name(f".{path.name}.tmp-{secrets.token_hex(8)}")
+
+
 def unwritten(error: OSError, path: Path) -> str:
-    """Say why a file could not be written; of a full disk also how much it has left."""
+    """Say why a file could not be written; of a full disk also what it has left."""
     said = f"{path}: cannot be written: {error.strerror or error}"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         with suppress(OSError):
             folder = next(one for one in path.absolute().parents if one.is_dir())
+            if error.errno == errno.ENOSPC and _is_out_of_inodes(folder):
+                return f"{said} (no more files: all inodes of the disk are taken; delete files)"
             said += f" ({shutil.disk_usage(folder).free:,} bytes are free)"
     return said
 
 
-def _sync_folder(folder: Path) -> None:
+def _is_out_of_inodes(folder: Path) -> bool:
+    """Return whether the disk holds as many files as it can; some systems have no such number."""
+    if not hasattr(os, "statvfs"):
+        return False
+    facts = os.statvfs(folder)
+    return facts.f_files > 0 and facts.f_favail == 0
+
+
+def sync_folder(folder: Path) -> None:
     """Make a rename in this folder last through a power cut, where folders can be synced."""
     with suppress(OSError):  # Windows cannot open a folder
         descriptor = os.open(folder, os.O_RDONLY)

@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 
 from paddlenlp_ext.errors import DataError
-from paddlenlp_ext.files.disk import unwritten
+from paddlenlp_ext.files.disk import temporary_name, unwritten
 from paddlenlp_ext.pretraining.shards import Array, Columns, Layout
 from paddlenlp_ext.process.signals import defer_signals
 
@@ -42,7 +42,7 @@ class ShardWriter:
     ):
         self.layout = layout
         self.rows = 0
-        self._paths = {path: path.with_name(f".{path.name}.tmp-{os.getpid()}") for path in paths}
+        self._paths = {path: temporary_name(path) for path in paths}
         # What does not fill a chunk waits, so that no chunk is compressed twice.
         self._waiting: list[list[Columns]] = [[] for _ in paths]
         try:
@@ -125,7 +125,7 @@ class ShardWriter:
 
     @contextmanager
     def _opened(self, path: Path, mode: str) -> Iterator[h5py.File]:
-        raw_mode = "w+" if mode == "w" else mode
+        raw_mode = "x+" if mode == "w" else mode
         with _writing(path), _CarefulFile(self._paths[path], raw_mode) as raw:
             with h5py.File(raw, mode) as file:
                 yield file
@@ -137,7 +137,7 @@ def _writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise DataError(f"{unwritten(error, path)}; free some space, or write elsewhere") from error
+        raise DataError(f"{unwritten(error, path)}; make room, or write elsewhere") from error
 
 
 class _CarefulFile(io.FileIO):

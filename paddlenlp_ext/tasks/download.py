@@ -9,7 +9,6 @@ unpacked. What was put there by hand, or was changed since, is not what it is ca
 import json
 import logging
 import os
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,8 +16,9 @@ from pathlib import Path
 from filelock import FileLock
 
 from paddlenlp_ext.errors import DataError, WeightsError
-from paddlenlp_ext.files.disk import read_object, sha256_of
+from paddlenlp_ext.files.disk import read_object, replacing, sha256_of
 from paddlenlp_ext.files.download import DownloadError, cache_folder, download
+from paddlenlp_ext.files.scratch import WORK, abandoned, discard, make_scratch
 from paddlenlp_ext.tasks.archives import extract, opened
 from paddlenlp_ext.tasks.rows import BOM, BadRow, read_rows
 from paddlenlp_ext.tasks.task import Archive, Table, Task
@@ -105,10 +105,12 @@ def _unpack(
     folder: Path, task: Task, archives: Sequence[Archive], tables: Mapping[str, Table]
 ) -> None:
     """Unpack files beside the task's folder, and move them there without their broken rows."""
-    raw = folder.with_name(f".{folder.name}.unpacked")
-    shutil.rmtree(raw, ignore_errors=True)  # of a process that was killed
+    for leftover, name in abandoned(folder.parent):  # of a process that was killed
+        if name == folder.name:
+            discard(leftover)
+    scratch = make_scratch(folder.parent, folder.name)
+    raw = scratch / WORK
     try:
-        raw.mkdir()
         if task.unpack:
             with ExitStack() as stack:
                 sources = [opened(fetch(archive), archive.sha256) for archive in archives]
@@ -127,7 +129,7 @@ def _unpack(
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             os.replace(raw / name, folder / name)
     finally:
-        shutil.rmtree(raw, ignore_errors=True)
+        discard(scratch)
 
 
 def _clean(path: Path, task: Task, table: Table) -> list[BadRow]:
@@ -170,9 +172,8 @@ def _find_changed(folder: Path, names: Iterable[str], sources: Sequence[str]) ->
 def _note(folder: Path, names: Iterable[str], sources: Sequence[str]) -> None:
     """Write down the digests of files that were just unpacked."""
     noted = _read_manifest(folder) | {name: _facts(folder / name, sources) for name in names}
-    temporary = folder / f".{MANIFEST}.tmp"
-    temporary.write_text(json.dumps(noted, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    os.replace(temporary, folder / MANIFEST)
+    with replacing(folder / MANIFEST) as temporary:
+        temporary.write_text(json.dumps(noted, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _read_manifest(folder: Path) -> dict[str, object]:

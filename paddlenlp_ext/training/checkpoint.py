@@ -46,7 +46,7 @@ LOCK = ".lock"
 OWNER = ".lock-owner"  # who holds the lock, for the message of who does not
 
 OTHER = "choose another `output_dir`"
-KEPT = f"checkpoints saved before are whole; free some space, or {OTHER}"
+KEPT = f"checkpoints saved before are whole; make room, or {OTHER}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,25 +1,28 @@
 """Put whole folders in place: complete or not at all, whenever the process is killed.
 
-A folder is written beside its place as `.tmp-<name>-<pid>`, every file is synced to the disk, a
-manifest with the size and SHA-256 of each is written last, and the folder is renamed. So a folder
-whose manifest fits its files is whole, also after it was copied to another machine; anything else
-is not used.
+A folder is written in a marked folder beside its place (`files.scratch`), every file is synced to
+the disk, a manifest with the size and SHA-256 of each is written last, and the folder is renamed.
+So a folder whose manifest fits its files is whole, also after it was copied to another machine;
+anything else is not used.
 """
 
 import hashlib
 import json
 import os
-import re
 import shutil
+import stat
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from paddlenlp_ext.files.disk import sha256_of
+from paddlenlp_ext.errors import WeightsError
+from paddlenlp_ext.files.disk import read_file, replacing, sha256_of
+from paddlenlp_ext.files.scratch import WORK, abandoned, discard, make_scratch
 
 MANIFEST = "manifest.json"
-TEMPORARY = re.compile(r"\.(tmp|old)-(.+)-(\d+)")  # kind, name, process
+MOVED = "moved"  # what stood in the place, in the marked folder
+MAX_MANIFEST = 16 << 20  # bytes
 
 Manifest = dict[str, Any]
 
@@ -38,10 +41,9 @@ def publish(folder: Path, write: Callable[[Path], None], facts: Mapping[str, obj
     Raises:
         OSError: Something cannot be written; what stood in the place before still does.
     """
-    temporary = folder.with_name(f".tmp-{folder.name}-{os.getpid()}")
-    aside = folder.with_name(f".old-{folder.name}-{os.getpid()}")
+    scratch = make_scratch(folder.parent, folder.name)
+    temporary, aside = scratch / WORK, scratch / MOVED
     try:
-        temporary.mkdir(parents=True)
         write(temporary)
         files = {}
         for path in _files(temporary):
@@ -51,26 +53,27 @@ def publish(folder: Path, write: Callable[[Path], None], facts: Mapping[str, obj
         for inner in (path for path in temporary.rglob("*") if path.is_dir()):
             _sync(inner)
         _sync(temporary)
-        if folder.exists():
+        if os.path.lexists(folder):
             os.rename(folder, aside)
         os.rename(temporary, folder)
         _sync(folder.parent)
     except Exception:
-        if aside.exists() and not folder.exists():
+        if os.path.lexists(aside) and not os.path.lexists(folder):
             os.rename(aside, folder)
-        shutil.rmtree(temporary, ignore_errors=True)
+        discard(scratch)
         raise
-    _retire(aside, folder)
+    _retire(scratch, folder)
 
 
 def read_manifest(folder: Path) -> Manifest | None:
     """Read the manifest of a folder; None where there is none that is as it was written."""
     try:
-        text = (folder / MANIFEST).read_text(encoding="utf-8")
+        text = read_file(folder / MANIFEST, MAX_MANIFEST).decode()
         manifest: Manifest = json.loads(text)
         del manifest["sha256"]
-        return manifest if text == _manifest_text(manifest) else None
-    except (OSError, ValueError, TypeError, KeyError):
+        is_whole = text == _manifest_text(manifest) and _are_files(manifest["files"])
+        return manifest if is_whole else None
+    except (WeightsError, ValueError, TypeError, KeyError, RecursionError):
         return None
 
 
@@ -93,55 +96,53 @@ def damage(folder: Path) -> str | None:
 
 
 def holds_more(folder: Path) -> bool:
-    """Return whether a folder has files or folders that its manifest does not name.
+    """Return whether somebody has put something into a folder, or changed a file in it.
 
-    Somebody put them there; a folder without a manifest holds nothing else.
+    A link, and a folder without a manifest, hold nothing that was written here.
     """
     manifest = read_manifest(folder)
-    files = {MANIFEST, *manifest["files"]} if manifest is not None else set()
-    known = {path for name in files for path in (folder / name, *(folder / name).parents)}
-    return any(path not in known for path in folder.rglob("*"))
+    if manifest is None or folder.is_symlink():
+        return True
+    known = {folder / part for name in (MANIFEST, *manifest["files"]) for part in _parts(name)}
+    if any(path not in known for path in folder.rglob("*")):
+        return True
+    written = (folder / MANIFEST).stat().st_mtime_ns  # after all others
+    for name, (size, digest) in manifest["files"].items():
+        path = folder / name
+        if not path.is_file():
+            continue
+        # Only what was touched since is read again.
+        found = path.lstat()
+        is_old = stat.S_ISREG(found.st_mode) and found.st_size == size
+        if not (is_old and (found.st_ctime_ns <= written or _fingerprint(path)[1] == digest)):
+            return True
+    return False
 
 
 def sweep(parent: Path) -> None:
     """Delete what killed processes left unfinished in a folder, and put back what they had moved.
 
-    Only folders that `publish` makes are touched. The caller holds the lock of the parent folder,
-    so none of them is another process's work.
+    Only folders with the mark of `publish` are touched. The caller holds the lock of the parent
+    folder, so none of them is another process's work.
     """
-    for path in sorted(parent.glob(".*-*-*")):
-        found = TEMPORARY.fullmatch(path.name)
-        if found is None:
-            continue
-        kind, place = found[1], parent / found[2]
-        if kind == "tmp":
-            shutil.rmtree(path, ignore_errors=True)
-        elif place.exists():
-            _retire(path, place)
-        else:
-            os.rename(path, place)
+    for scratch, name in abandoned(parent):
+        _retire(scratch, parent / name)
 
 
 def remove(folder: Path) -> None:
     """Delete a folder; what a process that is killed meanwhile leaves does not look whole."""
-    aside = folder.with_name(f".tmp-{folder.name}-{os.getpid()}")
-    os.rename(folder, aside)
-    shutil.rmtree(aside, ignore_errors=True)
+    scratch = make_scratch(folder.parent, folder.name)
+    try:
+        (scratch / WORK).rmdir()
+        os.rename(folder, scratch / WORK)
+    finally:
+        discard(scratch)
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a small file whole, through a temporary one, down to the disk."""
-    temporary = path.with_name(f".{path.name}-{os.getpid()}")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync(path.parent)
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def _manifest_text(manifest: Manifest) -> str:
@@ -150,17 +151,40 @@ def _manifest_text(manifest: Manifest) -> str:
     return json.dumps({**manifest, "sha256": digest}, indent=1, ensure_ascii=False) + "\n"
 
 
-def _retire(aside: Path, folder: Path) -> None:
-    """Delete a folder that was replaced; keep it under another name if it is not ours."""
-    if not aside.exists():
-        return
-    if not holds_more(aside):
-        shutil.rmtree(aside, ignore_errors=True)
-        return
-    number = 1
-    while (kept := folder.with_name(f"{folder.name}.before-{number}")).exists():
-        number += 1
-    os.rename(aside, kept)
+def _are_files(files: Any) -> bool:
+    """Return whether a manifest's list is one: names below the folder, sizes and digests."""
+    return type(files) is dict and all(
+        not os.path.isabs(name)
+        and ".." not in Path(name).parts
+        and type(facts) is list
+        and [type(fact) for fact in facts] == [int, str]
+        for name, facts in files.items()
+    )
+
+
+def _parts(name: str) -> Iterator[Path]:
+    """Yield a file's path and those of the folders that it is in."""
+    return (path for path in (Path(name), *Path(name).parents))
+
+
+def _retire(scratch: Path, folder: Path) -> None:
+    """Delete a marked folder with what `folder` has replaced, or put that back.
+
+    What is not wholly ours gets another name.
+    """
+    aside = scratch / MOVED
+    if os.path.lexists(aside):
+        if not os.path.lexists(folder):
+            os.rename(aside, folder)
+        elif holds_more(aside):
+            number = 1
+            while os.path.lexists(kept := folder.with_name(f"{folder.name}.before-{number}")):
+                number += 1
+            os.rename(aside, kept)
+        else:
+            shutil.rmtree(scratch / WORK, ignore_errors=True)
+            os.rename(aside, scratch / WORK)
+    discard(scratch)
 
 
 def _files(folder: Path) -> Iterator[Path]:

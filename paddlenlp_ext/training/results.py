@@ -200,7 +200,7 @@ def _writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(
-            f"{disk.unwritten(error, path)}; checkpoints saved before are whole; free some space, "
+            f"{disk.unwritten(error, path)}; checkpoints saved before are whole; make room, "
             "or choose another `output_dir`"
         ) from error
 

@@ -234,7 +234,7 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path, size):
     )  # fmt: skip
     assert done.returncode == 2, done.stderr
     (line,) = done.stderr.splitlines()
-    assert line.startswith(f"error: {whole}: cannot be written: File too large; free some space")
+    assert line.startswith(f"error: {whole}: cannot be written: File too large; make room")
     assert whole.read_bytes() == before
     assert [path.name for path in tmp_path.iterdir() if "train" in path.name] == ["train.hdf5"]
 

@@ -11,6 +11,7 @@ import pytest
 
 from paddlenlp_ext import metrics
 from paddlenlp_ext.errors import DataError
+from paddlenlp_ext.files.scratch import make_scratch
 from paddlenlp_ext.tasks import download as module
 from paddlenlp_ext.tasks.cross_lingual import PAWS_X, XNLI
 from paddlenlp_ext.tasks.download import official_folder
@@ -125,11 +126,13 @@ def test_a_folder_that_is_there_is_taken_and_a_half_one_is_made_whole(cache):
     task = qqp(cache, b"0\t1\t2\tWho?\tWhere?\t0\n" * 3)
     folder = official_folder(task)
     (folder / "train.tsv").unlink()
-    leftover = folder.with_name(".QQP.unpacked") / "old.tsv"  # of a process that was killed
-    leftover.parent.mkdir()
-    leftover.touch()
+    leftover = make_scratch(folder.parent, "QQP")  # of a process that was killed
+    (leftover / "work" / "old.tsv").touch()
+    mine = folder.with_name(".QQP.unpacked")
+    mine.mkdir()
     assert len(read_examples(task, "train", official_folder(task))) == 3
     assert not leftover.exists()
+    assert mine.exists()
     (cache / "archives" / "QQP-clean.zip").unlink()
     assert official_folder(task) == folder
 

@@ -237,12 +237,3 @@ def test_keeps_what_was_put_into_a_folder_of_ours(tmp_path, name):
     publish(tmp_path / "model_3", write_new, {})
     assert whole(tmp_path / "model_3") == "new"
     assert (tmp_path / "model_3.before-1" / name).exists()
-
-
-def test_sweeps_only_what_publish_makes(tmp_path):
-    names = [".tmp", ".git-x-y", "tmp-model_3-12", ".tmp-model_3-x", ".old-12"]
-    for name in [*names, ".tmp-model_3-12", ".tmp-a-b-7", ".old-model_4-12"]:
-        (tmp_path / name).mkdir()
-    (tmp_path / ".old-model_4-12" / "file").touch()
-    sweep(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*names, "model_4"])
