@@ -21,9 +21,8 @@ from paddlenlp_ext.training import distributed, loop
 from paddlenlp_ext.training.events import Evaluated, Event, Progress
 from paddlenlp_ext.training.loop import Evaluation, Scores, UpdateBatches
 from paddlenlp_ext.training.losses import Loss, count_labels
-from paddlenlp_ext.training.memory import memory_explained
 from paddlenlp_ext.training.precision import MixedPrecision
-from paddlenlp_ext.training.updates import Updater, UpdateSettings
+from paddlenlp_ext.training.updates import Updater, UpdateSettings, memory_explained
 
 DEFAULTS = UpdateSettings()
 

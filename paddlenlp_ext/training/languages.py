@@ -26,7 +26,7 @@ from paddlenlp_ext.training import distributed
 from paddlenlp_ext.training.events import Evaluated
 from paddlenlp_ext.training.finetune import evaluate
 from paddlenlp_ext.training.loaders import Batching, RunData, report_skipped_rows
-from paddlenlp_ext.training.losses import Loss
+from paddlenlp_ext.training.losses import loss_for
 from paddlenlp_ext.training.report import say
 from paddlenlp_ext.training.results import append_result, signature
 from paddlenlp_ext.weights.folders import read_config
@@ -156,7 +156,6 @@ def evaluate_languages(
     batching: Batching,
     task: CrossLingualTask,
     *,
-    loss: Loss,
     split: str = "test",
 ) -> Iterator[Evaluated]:
     """Evaluate on each language in turn; all processes iterate, and each gets all results.
@@ -165,13 +164,13 @@ def evaluate_languages(
         model: Called with a batch's inputs; its output has `.logits`.
         examples: Of the split, by language.
         batching: How they become batches.
-        task: Its metric is computed.
-        loss: Of `training.losses`.
+        task: Its loss and its metric are computed.
         split: Of `Evaluated.split`, which is "test_ar" for Arabic.
 
     Yields:
         One event a language.
     """
+    loss = loss_for(task.num_labels)
     for language, rows in examples.items():
         name = split_name(split, language)
         loader = batching.evaluation_loader(rows)

@@ -1,7 +1,6 @@
 """Pretrain a model on shards, as a sequence of events; and evaluate it on held-out ones.
 
-What is pretrained, and how, is the objective's: masked tokens and sentence pairs are one
-(`masked_lm.py`), replaced tokens another.
+What is pretrained, and how, is the objective's (`objectives.py`).
 """
 
 import time

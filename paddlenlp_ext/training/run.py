@@ -17,13 +17,12 @@ restored, and begins the report after that. The loop is the script's own:
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
-import paddle
 from paddle.optimizer import Optimizer
 
 from paddlenlp_ext.errors import UserError
@@ -33,182 +32,25 @@ from paddlenlp_ext.models.base import Model
 from paddlenlp_ext.pretraining.reader import ShardReader
 from paddlenlp_ext.pretraining.shard_set import ShardSet
 from paddlenlp_ext.tasks.batches import Loader
-from paddlenlp_ext.tasks.task import Task
-from paddlenlp_ext.tasks.token_cache import TokenCache
+from paddlenlp_ext.tasks.download import official_folder
+from paddlenlp_ext.tasks.rows import read_examples
+from paddlenlp_ext.tasks.task import Task, TextExample
 from paddlenlp_ext.tokenizers.base import Tokenizer
 from paddlenlp_ext.training import distributed
 from paddlenlp_ext.training.checkpoint import Checkpoint, Checkpoints
 from paddlenlp_ext.training.events import Evaluated, Event, Progress, StepDone
 from paddlenlp_ext.training.identity import AFFECTS_RESULT, BATCH, LENGTH
-from paddlenlp_ext.training.loaders import Batching, RunData, read_task
+from paddlenlp_ext.training.loaders import Batching, RunData, report_skipped_rows
 from paddlenlp_ext.training.loop import is_evaluation_due
 from paddlenlp_ext.training.optimization import adamw, linear_schedule
 from paddlenlp_ext.training.precision import mixed_precision
 from paddlenlp_ext.training.pretrain import MakeTensors, ShardBatches
 from paddlenlp_ext.training.report import LogEvaluation, LogStep, Report
+from paddlenlp_ext.training.settings import RunSettings
 from paddlenlp_ext.training.updates import UpdateSettings
 from paddlenlp_ext.training.vocabulary_trimming import trim_vocabulary
 
 AnyModel = TypeVar("AnyModel", bound=Model)
-
-GPU_PADDING = 8  # lengths are rounded up to it: tensor cores compute in blocks of eight
-
-
-def default_device() -> str:
-    """A GPU or XPU if this PaddlePaddle is built for one and finds it, else the CPU."""
-    if paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count():
-        return "gpu"
-    return "xpu" if paddle.is_compiled_with_xpu() else "cpu"
-
-
-def visible_gpus() -> int:
-    """Count the GPUs that `CUDA_VISIBLE_DEVICES` names."""
-    return sum(bool(name) for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(","))
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunSettings:
-    """What a run is set up with; the names are those of the scripts' flags.
-
-    Attributes:
-        model_name_or_path: A preset, or a folder with a model.
-        output_dir: Where checkpoints and results go.
-        device: "cpu", "gpu", "xpu" or "npu", or one of several: "gpu:1".
-        batch_size: Rows of a training batch on each process.
-        learning_rate: The highest of the run.
-        num_train_epochs: Passes over the data.
-        max_steps: Updates of the run; above 0, it wins over the epochs.
-        logging_steps: Updates between two log lines.
-        save_steps: Updates between evaluations, or checkpoints where nothing is evaluated.
-        max_seq_length: Longer texts are cut; 0 where the data have their length already.
-        tokenizer_name: Where the vocabulary comes from, if not from the model's source.
-        eval_batch_size: Rows of an evaluation batch on each process; as for training if absent.
-        gradient_accumulation_steps: Batches of an update on each process.
-        group_by_length: Whether rows of similar length make up an update.
-        token_cache: Whether ids of large data are kept on disk for the next run.
-        max_train_samples: Use the first rows only.
-        max_eval_samples: The same, of each split that is evaluated.
-        on_bad_row: Stop at a data row that cannot be used, or leave it out and say so.
-        warmup_steps: Updates of the warm-up; above 0, it wins over the proportion.
-        warmup_proportion: Part of all updates that are warm-up.
-        weight_decay: For all parameters but biases and the weights of normalisations.
-        adam_betas: Memory of AdamW for the mean of gradients and for that of their squares.
-        adam_epsilon: Lower bound of AdamW's denominator.
-        layerwise_decay: Factor of the learning rate from one encoder layer to the one below.
-        max_grad_norm: Largest norm of all gradients together; 0 does not clip.
-        use_amp: Whether to train in mixed precision.
-        amp_level: "O1" casts chosen operations, "O2" the whole model.
-        amp_dtype: What they are cast to.
-        scale_loss: First loss scale, for float16.
-        recompute: Whether activations are computed again in the backward pass, to save memory.
-        trim_vocab: Whether only the word embeddings of tokens in the data are trained.
-        on_non_finite: Stop when a loss is not finite, or skip that update.
-        seed: Of data order, dropout and new weights.
-        resume_from_checkpoint: "latest", or the folder or name of a checkpoint.
-        keep_checkpoints: How many of the newest are kept, besides the best; 0 keeps all.
-    """
-
-    model_name_or_path: str
-    output_dir: str
-    device: str
-    batch_size: int
-    learning_rate: float
-    num_train_epochs: int
-    logging_steps: int
-    save_steps: int
-    max_steps: int = -1
-    max_seq_length: int = 0
-    tokenizer_name: str | None = None
-    eval_batch_size: int | None = None
-    gradient_accumulation_steps: int = 1
-    group_by_length: bool = False
-    token_cache: bool = True
-    max_train_samples: int | None = None
-    max_eval_samples: int | None = None
-    on_bad_row: Literal["error", "skip"] = "error"
-    warmup_steps: int = 0
-    warmup_proportion: float = 0.0
-    weight_decay: float = 0.0
-    adam_betas: tuple[float, float] = (0.9, 0.999)
-    adam_epsilon: float = 1e-8
-    layerwise_decay: float = 1.0
-    max_grad_norm: float = 1.0
-    use_amp: bool = False
-    amp_level: Literal["O1", "O2"] = "O1"
-    amp_dtype: Literal["float16", "bfloat16"] = "float16"
-    scale_loss: float = 2.0**15
-    recompute: bool = False
-    trim_vocab: bool = False
-    on_non_finite: Literal["stop", "skip"] = "stop"
-    seed: int = 42
-    resume_from_checkpoint: str | None = None
-    keep_checkpoints: int = 0
-
-    @classmethod
-    def from_flags(cls, flags: Mapping[str, Any], **settings: Any) -> RunSettings:
-        """Make them of a script's flags, of which those of other names are left out.
-
-        Args:
-            flags: Values by the names of the flags.
-            settings: What the script decides otherwise, or names otherwise.
-        """
-        names = {field.name for field in fields(cls)}
-        return cls(**{name: flags[name] for name in names & flags.keys()} | settings)
-
-    @property
-    def pad_to_multiple_of(self) -> int:
-        """What lengths of batches are rounded up to."""
-        return 1 if self.device.startswith("cpu") else GPU_PADDING
-
-    def batching(self, tokenizer: Tokenizer) -> Batching:
-        """Say how examples become batches; the processes have met by now."""
-        return Batching(
-            tokenizer,
-            self.max_seq_length,
-            self.batch_size,
-            eval_batch_size=self.eval_batch_size,
-            seed=self.seed,
-            accumulate=self.gradient_accumulation_steps,
-            group_by_length=self.group_by_length,
-            pad_to_multiple_of=self.pad_to_multiple_of,
-            cache=TokenCache.default() if self.token_cache else None,
-        )
-
-    def facts(self, task: str, *, max_length: int = 0, trained: bool = True) -> dict[str, Any]:
-        """Collect what all results of a run depend on, for `results.signature`.
-
-        Args:
-            task: With its collection: "glue/SST-2".
-            max_length: Most tokens of a row, if it is the data's and not a setting.
-            trained: Whether the results are those of training, or of a model that was there.
-        """
-        processes = distributed.world_size()
-        facts = {
-            "model": self.model_name_or_path,
-            "task": task,
-            "max_length": max_length or self.max_seq_length,
-            "device": self.device,
-            "processes": processes,
-        }
-        if not trained:
-            return facts
-        by_steps = self.max_steps > 0
-        return {
-            **facts,
-            **({"steps": self.max_steps} if by_steps else {"epochs": self.num_train_epochs}),
-            "batch_size": self.batch_size * self.gradient_accumulation_steps * processes,
-            "learning_rate": self.learning_rate,
-            "seed": self.seed,
-        }
-
-
-class _Opened(NamedTuple):
-    """What a run knows since its folder is locked."""
-
-    checkpoints: Checkpoints
-    resumed: Checkpoint | None
-    source: Source
-    vocabulary: Source
 
 
 class Run:
@@ -223,9 +65,20 @@ class Run:
             values by the names of the script's flags.
         data: Digest of the training data, if it is known before they are read.
 
+    Attributes:
+        checkpoints: Of the output folder; this and the rest is known in the `with` block.
+        resumed: The checkpoint that the run continues from.
+        source: Where the model comes from: the checkpoint, or what the settings name.
+        vocabulary: Where the tokenizer comes from: its own source if the settings name one.
+
     Raises:
         DeviceError: The device is not there.
     """
+
+    checkpoints: Checkpoints
+    resumed: Checkpoint | None
+    source: Source
+    vocabulary: Source
 
     def __init__(
         self, settings: RunSettings, must_match: Mapping[str, Any], *, data: str = ""
@@ -238,7 +91,6 @@ class Run:
         }
         self._identity |= must_match
         self._data = data
-        self._opened: _Opened | None = None
 
     def __enter__(self) -> Run:
         """Lock the output folder, and find the checkpoint to continue from.
@@ -248,17 +100,17 @@ class Run:
                 there is no such model.
         """
         settings = self.settings
-        checkpoints = Checkpoints(
+        self.checkpoints = Checkpoints(
             settings.output_dir, self._identity, data=self._data, keep=settings.keep_checkpoints
         )
         try:
-            found = checkpoints.find(settings.resume_from_checkpoint)
+            self.resumed = found = self.checkpoints.find(settings.resume_from_checkpoint)
             named = os.path.expanduser(settings.model_name_or_path)
-            source = resolve(found.folder if found else named)
+            self.source = resolve(found.folder if found else named)
             own = None if found else settings.tokenizer_name
-            self._opened = _Opened(checkpoints, found, source, resolve(own) if own else source)
+            self.vocabulary = resolve(own) if own else self.source
         except BaseException:
-            checkpoints.close()
+            self.checkpoints.close()
             raise
         return self
 
@@ -269,27 +121,11 @@ class Run:
         trace: TracebackType | None,
     ) -> None:
         """Let another run use the output folder."""
-        self._in_block.checkpoints.close()
+        self.checkpoints.close()
 
-    @property
-    def _in_block(self) -> _Opened:
-        assert self._opened is not None, "a run is prepared in its `with` block"
-        return self._opened
-
-    @property
-    def resumed(self) -> Checkpoint | None:
-        """The checkpoint that the run continues from."""
-        return self._in_block.resumed
-
-    @property
-    def source(self) -> Source:
-        """Where the model comes from: the checkpoint, or what the settings name."""
-        return self._in_block.source
-
-    @property
-    def vocabulary(self) -> Source:
-        """Where the tokenizer comes from: its own source if the settings name one."""
-        return self._in_block.vocabulary
+    def batching(self, tokenizer: Tokenizer) -> Batching:
+        """Say how examples become batches."""
+        return Batching(self.settings, tokenizer)
 
     def load_classifier(self, cls: type[Model] | type[AutoModel], task: Task) -> Model:
         """Load a model with a head of as many outputs as a task has labels, called as they are."""
@@ -312,26 +148,26 @@ class Run:
     def read_task(
         self, task: Task, tokenizer: Tokenizer, data_dir: str | Path | None
     ) -> RunData[Loader]:
-        """Read and tokenize all splits of a task, of which the first is trained on.
+        """Read all splits of a task, of which the first is trained on; then tokenize them.
 
         Args:
             task: Its files are read.
             tokenizer: Makes ids of their texts.
-            data_dir: Where they are; None downloads the official ones on the first use.
+            data_dir: Folder of the files, or the one above it; None downloads the official ones on
+                the first use.
 
         Raises:
             DataError: A file is missing or holds rows that cannot be used.
         """
-        splits = read_task(
-            task,
-            data_dir,
-            max_train_samples=self.settings.max_train_samples,
-            max_eval_samples=self.settings.max_eval_samples,
-            on_bad_row=self.settings.on_bad_row,
-        )
-        first, *others = splits
-        batching = self.settings.batching(tokenizer)
-        return batching.data(splits[first], {split: splits[split] for split in others})
+        settings, folder = self.settings, data_dir or official_folder(task)
+        splits: dict[str, Sequence[TextExample]] = {}
+        for split in task.splits:
+            examples = read_examples(task, split, folder, on_bad_row=settings.on_bad_row)
+            report_skipped_rows(examples.bad_rows)
+            limit = settings.max_eval_samples if splits else settings.max_train_samples
+            splits[split] = examples[:limit]
+        train = splits.pop(next(iter(task.splits)))
+        return self.batching(tokenizer).data(train, splits)
 
     def read_shards(self, shards: Mapping[str, ShardSet], make: MakeTensors) -> RunData[Any]:
         """Make batches of shards, of which those called "train" are trained on.
@@ -381,7 +217,7 @@ class Run:
             DeviceError: Mixed precision is asked for where there is none.
             WeightsError: The checkpoint is that of another model.
         """
-        settings, checkpoints, found = self.settings, self._in_block.checkpoints, self.resumed
+        settings, checkpoints, found = self.settings, self.checkpoints, self.resumed
         accumulate = settings.gradient_accumulation_steps
         total_steps = checkpoints.settle(data.digest, -(-len(data.train) // accumulate))
         if settings.trim_vocab:

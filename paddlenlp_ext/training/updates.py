@@ -6,8 +6,8 @@ two processes with 16 rows, one with 32, and one with 2 x 16 then compute the sa
 """
 
 import math
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -20,7 +20,6 @@ from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.process import runtime
 from paddlenlp_ext.tasks.batches import Batch
 from paddlenlp_ext.training import distributed
-from paddlenlp_ext.training.memory import memory_explained
 from paddlenlp_ext.training.optimization import schedule_of
 from paddlenlp_ext.training.precision import MixedPrecision
 
@@ -29,6 +28,10 @@ SHOWN = 8  # rows that a message names
 
 class NonFiniteLossError(UserError):
     """A loss is infinite or not a number; the weights were left as they are."""
+
+
+class OutOfMemoryError(UserError):
+    """The memory of the machine or of its device does not suffice; weights are as they were."""
 
 
 class Objective(Protocol):
@@ -167,6 +170,38 @@ class Updater:
             f"step {step - 1}; lower `learning_rate`, or leave such updates out with "
             "`on_non_finite` skip"
         )
+
+
+@contextmanager
+def memory_explained(batch: Batch, when: str, *, is_training: bool) -> Iterator[None]:
+    """Turn a `MemoryError` of the computations inside into one that says what to lower.
+
+    Paddle's own message names allocations, not settings.
+
+    Args:
+        batch: What is computed with.
+        when: The moment, for the message ("step 7").
+        is_training: Whether there is a backward pass, which other settings make cheaper.
+
+    Raises:
+        OutOfMemoryError: Instead of `MemoryError`.
+    """
+    try:
+        yield
+    except MemoryError as error:
+        rows, length = batch["input_ids"].shape
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        cure = "lower `eval_batch_size`, or lower `max_seq_length`"
+        if is_training:
+            cure = (
+                "lower `batch_size` (`gradient_accumulation_steps` makes up for it), lower "
+                "`max_seq_length`, or set `recompute`"
+            )
+        raise OutOfMemoryError(
+            f"{when}: out of memory with a batch of {rows} rows of {length} tokens "
+            f"({lines[-1] if lines else 'no detail given'}); {cure}; checkpoints saved before "
+            "are whole"
+        ) from error
 
 
 def _bad_rows(batch: Batch, terms: Sequence[Tensor]) -> list[int]:

@@ -12,7 +12,7 @@ import pytest
 
 from paddlenlp_ext.models.bert import BertForPreTraining
 from paddlenlp_ext.pretraining.reader import ShardReader
-from paddlenlp_ext.training.masked_lm import MaskedLM, MaskedTensors
+from paddlenlp_ext.training.objectives import MaskedLM, MaskedTensors
 from paddlenlp_ext.training.pretrain import ShardBatches, evaluate
 from tests.docs.test_readmes import script_of
 from tests.parity.reference import randomize, reload

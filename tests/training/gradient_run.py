@@ -20,7 +20,7 @@ from paddlenlp_ext import cli
 from paddlenlp_ext.models.bert import BertConfig, BertForPretraining
 from paddlenlp_ext.tasks.batches import Batch
 from paddlenlp_ext.training import distributed
-from paddlenlp_ext.training.masked_lm import MaskedLM
+from paddlenlp_ext.training.objectives import MaskedLM
 from paddlenlp_ext.training.updates import Updater, UpdateSettings
 
 MASKS = (1, 7, 2, 0, 5, 1, 3, 9)  # of each row

@@ -10,7 +10,7 @@ import pytest
 from paddlenlp_ext.pretraining.shard_set import Rows
 from paddlenlp_ext.tasks.batches import Batch
 from paddlenlp_ext.training.losses import IGNORED
-from paddlenlp_ext.training.masked_lm import MaskedLM, MaskedTensors
+from paddlenlp_ext.training.objectives import MaskedLM, MaskedTensors
 from tests.pretraining.test_shards import arrays
 
 

@@ -14,7 +14,7 @@ import pytest
 from paddlenlp_ext.models.bert import BertConfig, BertForPreTraining
 from paddlenlp_ext.pretraining.reader import ShardReader
 from paddlenlp_ext.training.events import DataPosition, Evaluated, Progress, StepDone
-from paddlenlp_ext.training.masked_lm import MaskedLM, MaskedTensors
+from paddlenlp_ext.training.objectives import MaskedLM, MaskedTensors
 from paddlenlp_ext.training.optimization import adamw, linear_schedule
 from paddlenlp_ext.training.pretrain import ShardBatches, _updates, evaluate, pretrain
 from paddlenlp_ext.training.updates import NonFiniteLossError, UpdateSettings

@@ -13,7 +13,7 @@ from paddlenlp_ext.models.electra import ElectraForPreTraining
 from paddlenlp_ext.pretraining.masking import MaskingVocabulary
 from paddlenlp_ext.pretraining.shard_set import Rows
 from paddlenlp_ext.tasks.batches import Batch
-from paddlenlp_ext.training.replaced_tokens import MaskedTexts, ReplacedTokens
+from paddlenlp_ext.training.objectives import MaskedTexts, ReplacedTokens
 from tests.tiny import FAMILY_SIZES, SIZES, V
 
 CLS, SEP, MASK, PAD = 1, 2, 3, 50

@@ -78,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     runtime.tune(args.verbose)
     runtime.import_paddle()  # only now: it takes a second, and reads what was tuned
     from paddlenlp_ext.training import distributed
-    from paddlenlp_ext.training.run import default_device
+    from paddlenlp_ext.training.settings import default_device
 
     device = args.device or ("cpu" if args.n_gpu == 0 else default_device())
     if args.n_gpu > 1 and distributed.world_size() == 1:
@@ -95,7 +95,8 @@ def train(args: argparse.Namespace, device: str) -> dict[str, float]:
     from paddlenlp_ext.training import distributed
     from paddlenlp_ext.training.finetune import finetune
     from paddlenlp_ext.training.losses import loss_for
-    from paddlenlp_ext.training.run import Run, RunSettings
+    from paddlenlp_ext.training.run import Run
+    from paddlenlp_ext.training.settings import RunSettings
 
     task = glue_task(args.task_name)
     settings = RunSettings.from_flags(vars(args), device=device)

@@ -101,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     runtime.tune(args.verbose)
     runtime.import_paddle()  # only now: it takes a second, and reads what was tuned
     from paddlenlp_ext.training import distributed
-    from paddlenlp_ext.training.run import default_device
+    from paddlenlp_ext.training.settings import default_device
 
     device = args.device or ("cpu" if args.n_gpu == 0 else default_device())
     if args.n_gpu > 1 and distributed.world_size() == 1:
@@ -117,9 +117,10 @@ def train(args: argparse.Namespace, device: str) -> dict[str, float]:
     from paddlenlp_ext.pretraining.shards import digest, find_shards
     from paddlenlp_ext.tokenizers.auto import AutoTokenizer
     from paddlenlp_ext.training import distributed
-    from paddlenlp_ext.training.masked_lm import MaskedLM, MaskedTensors
+    from paddlenlp_ext.training.objectives import MaskedLM, MaskedTensors
     from paddlenlp_ext.training.pretrain import pretrain
-    from paddlenlp_ext.training.run import Run, RunSettings
+    from paddlenlp_ext.training.run import Run
+    from paddlenlp_ext.training.settings import RunSettings
 
     settings = RunSettings.from_flags(vars(args), device=device)
     must_match = {name: vars(args)[name] for name in RESUME_MUST_MATCH}

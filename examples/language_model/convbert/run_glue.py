@@ -75,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     runtime.tune(args.verbose)
     runtime.import_paddle()  # only now: it takes a second, and reads what was tuned
     from paddlenlp_ext.training import distributed
-    from paddlenlp_ext.training.run import default_device, visible_gpus
+    from paddlenlp_ext.training.settings import default_device, visible_gpus
 
     device = args.device or default_device()
     if device == "gpu" and visible_gpus() > 1 and distributed.world_size() == 1:
@@ -91,7 +91,8 @@ def train(args: argparse.Namespace, device: str) -> dict[str, float]:
     from paddlenlp_ext.tokenizers.auto import AutoTokenizer
     from paddlenlp_ext.training.finetune import finetune
     from paddlenlp_ext.training.losses import loss_for
-    from paddlenlp_ext.training.run import Run, RunSettings
+    from paddlenlp_ext.training.run import Run
+    from paddlenlp_ext.training.settings import RunSettings
 
     task = glue_task(args.task_name)
     settings = RunSettings.from_flags(vars(args), device=device)

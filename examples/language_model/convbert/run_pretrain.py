@@ -118,7 +118,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     runtime.tune(args.verbose)
     runtime.import_paddle()  # only now: it takes a second, and reads what was tuned
     from paddlenlp_ext.training import distributed
-    from paddlenlp_ext.training.run import default_device, visible_gpus
+    from paddlenlp_ext.training.settings import default_device, visible_gpus
 
     device = args.device or default_device()
     if device == "gpu" and visible_gpus() > 1 and distributed.world_size() == 1:
@@ -133,10 +133,11 @@ def train(args: argparse.Namespace, device: str) -> dict[str, float]:
     from paddlenlp_ext.pretraining.text_shards import TextSettings, corpus_digest, find_corpus
     from paddlenlp_ext.tokenizers.auto import BY_FAMILY
     from paddlenlp_ext.training import distributed
+    from paddlenlp_ext.training.objectives import MaskedTexts, ReplacedTokens, open_corpus
     from paddlenlp_ext.training.pretrain import pretrain
-    from paddlenlp_ext.training.replaced_tokens import MaskedTexts, ReplacedTokens, open_corpus
     from paddlenlp_ext.training.report import say
-    from paddlenlp_ext.training.run import Run, RunSettings
+    from paddlenlp_ext.training.run import Run
+    from paddlenlp_ext.training.settings import RunSettings
 
     continues = args.init_from_ckpt and Path(args.model_name_or_path).is_dir()
     settings = RunSettings.from_flags(
@@ -159,9 +160,7 @@ def train(args: argparse.Namespace, device: str) -> dict[str, float]:
         began = time.perf_counter()
         say(log_now("start load data"))
         form = TextSettings(args.max_seq_length, args.pack_lines)
-        limits = {"train": args.max_train_samples, "dev": args.max_eval_samples}
-        folder = Path(args.output_dir) / "shards"
-        shards = open_corpus(corpus, folder, form, tokenizer, model.config, limits)
+        shards = open_corpus(corpus, form, tokenizer, model.config, settings)
         say(f"load data done, total : {time.perf_counter() - began} s\n")
         if args.prepare_only:
             return {}

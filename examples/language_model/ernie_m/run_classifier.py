@@ -87,7 +87,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     runtime.import_paddle()  # only now: it takes a second, and reads what was tuned
     from paddlenlp_ext.training.languages import read_splits
     from paddlenlp_ext.training.report import say
-    from paddlenlp_ext.training.run import Run, RunSettings, default_device
+    from paddlenlp_ext.training.run import Run
+    from paddlenlp_ext.training.settings import RunSettings, default_device
 
     settings = RunSettings.from_flags(vars(args), device=args.device or default_device())
     run = Run(settings, {name: vars(args)[name] for name in RESUME_MUST_MATCH})
@@ -118,7 +119,7 @@ def train(args: argparse.Namespace, run: Run, splits: Mapping[str, ExamplesByLan
 
     with run:
         tokenizer = AutoTokenizer.from_pretrained(run.vocabulary)
-        data = languages.batch(run.settings.batching(tokenizer), splits)
+        data = languages.batch(run.batching(tokenizer), splits)
         model = run.load_classifier(AutoModelForSequenceClassification, XNLI)
         training = run.prepare(
             model,
@@ -156,16 +157,14 @@ def test(
     from paddlenlp_ext.models.auto import AutoModelForSequenceClassification
     from paddlenlp_ext.tokenizers.auto import AutoTokenizer
     from paddlenlp_ext.training import languages
-    from paddlenlp_ext.training.losses import loss_for
     from paddlenlp_ext.training.report import say
 
     gc.collect()  # the trained model goes before the tested one comes
     model = AutoModelForSequenceClassification.from_pretrained(folder)
-    batching = run.settings.batching(AutoTokenizer.from_pretrained(folder))
-    loss = loss_for(XNLI.num_labels)
+    batching = run.batching(AutoTokenizer.from_pretrained(folder))
     events = []
     say(f"test of {folder}:\n")
-    for event in languages.evaluate_languages(model, examples, batching, XNLI, loss=loss):
+    for event in languages.evaluate_languages(model, examples, batching, XNLI):
         events.append(event)
         say(log_evaluation(event))
     summary = languages.summarize(events)

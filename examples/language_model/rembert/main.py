@@ -92,7 +92,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     runtime.tune(args.verbose)
     runtime.import_paddle()  # only now: it takes a second, and reads what was tuned
     from paddlenlp_ext.training.languages import read_splits
-    from paddlenlp_ext.training.run import Run, RunSettings, default_device
+    from paddlenlp_ext.training.run import Run
+    from paddlenlp_ext.training.settings import RunSettings, default_device
 
     source = args.model_name_or_path or (args.model_type if args.do_train else args.output_dir)
     settings = RunSettings.from_flags(
@@ -138,7 +139,7 @@ def train(
     languages.refuse_folder_of_another_task(args.output_dir, task)
     with run:
         tokenizer = AutoTokenizer.from_pretrained(run.vocabulary)
-        data = languages.batch(run.settings.batching(tokenizer), splits)
+        data = languages.batch(run.batching(tokenizer), splits)
         model = run.load_classifier(model_class(args.model_type, "ForSequenceClassification"), task)
         training = run.prepare(
             model,
@@ -173,18 +174,16 @@ def test(
     from paddlenlp_ext.models.auto import model_class
     from paddlenlp_ext.tokenizers.auto import AutoTokenizer
     from paddlenlp_ext.training import languages
-    from paddlenlp_ext.training.losses import loss_for
     from paddlenlp_ext.training.report import say
 
     source = args.output_dir if args.do_train else run.settings.model_name_or_path
     gc.collect()  # the trained model goes before the tested one comes
     cls = model_class(args.model_type, "ForSequenceClassification")
     model = languages.load_trained(cls, source, task, examples)
-    batching = run.settings.batching(AutoTokenizer.from_pretrained(source))
-    loss = loss_for(task.num_labels)
+    batching = run.batching(AutoTokenizer.from_pretrained(source))
     events = []
     say(f"test of {source}:\n")
-    for event in languages.evaluate_languages(model, examples, batching, task, loss=loss):
+    for event in languages.evaluate_languages(model, examples, batching, task):
         events.append(event)
         say(log_evaluation(event))
     summary = languages.summarize(events)

@@ -1,0 +1,118 @@
+"""What a run is set up with, and what its results depend on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+import paddle
+
+from paddlenlp_ext.training import distributed
+
+GPU_PADDING = 8  # lengths are rounded up to it: tensor cores compute in blocks of eight
+
+
+def default_device() -> str:
+    """A GPU or XPU if this PaddlePaddle is built for one and finds it, else the CPU."""
+    if paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count():
+        return "gpu"
+    return "xpu" if paddle.is_compiled_with_xpu() else "cpu"
+
+
+def visible_gpus() -> int:
+    """Count the GPUs that `CUDA_VISIBLE_DEVICES` names."""
+    return sum(bool(name) for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(","))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """What a run is set up with: the scripts' flags of the same names, which `--help` explains.
+
+    Attributes:
+        device: "cpu", "gpu", "xpu" or "npu", or one of several: "gpu:1".
+        save_steps: Updates between evaluations, or checkpoints where nothing is evaluated.
+        max_seq_length: 0 where the data have their length already.
+        adam_betas: Memory of AdamW for the mean of gradients and for that of their squares.
+        layerwise_decay: Factor of the learning rate from one encoder layer to the one below.
+    """
+
+    model_name_or_path: str
+    output_dir: str
+    device: str
+    batch_size: int
+    learning_rate: float
+    num_train_epochs: int
+    logging_steps: int
+    save_steps: int
+    max_steps: int = -1
+    max_seq_length: int = 0
+    tokenizer_name: str | None = None
+    eval_batch_size: int | None = None
+    gradient_accumulation_steps: int = 1
+    group_by_length: bool = False
+    token_cache: bool = True
+    max_train_samples: int | None = None
+    max_eval_samples: int | None = None
+    on_bad_row: Literal["error", "skip"] = "error"
+    warmup_steps: int = 0
+    warmup_proportion: float = 0.0
+    weight_decay: float = 0.0
+    adam_betas: tuple[float, float] = (0.9, 0.999)
+    adam_epsilon: float = 1e-8
+    layerwise_decay: float = 1.0
+    max_grad_norm: float = 1.0
+    use_amp: bool = False
+    amp_level: Literal["O1", "O2"] = "O1"
+    amp_dtype: Literal["float16", "bfloat16"] = "float16"
+    scale_loss: float = 2.0**15
+    recompute: bool = False
+    trim_vocab: bool = False
+    on_non_finite: Literal["stop", "skip"] = "stop"
+    seed: int = 42
+    resume_from_checkpoint: str | None = None
+    keep_checkpoints: int = 0
+
+    @classmethod
+    def from_flags(cls, flags: Mapping[str, Any], **settings: Any) -> RunSettings:
+        """Make them of a script's flags, of which those of other names are left out.
+
+        Args:
+            flags: Values by the names of the flags.
+            settings: What the script decides otherwise, or names otherwise.
+        """
+        names = {field.name for field in fields(cls)}
+        return cls(**{name: flags[name] for name in names & flags.keys()} | settings)
+
+    @property
+    def pad_to_multiple_of(self) -> int:
+        """What lengths of batches are rounded up to."""
+        return 1 if self.device.startswith("cpu") else GPU_PADDING
+
+    def facts(self, task: str, *, max_length: int = 0, trained: bool = True) -> dict[str, Any]:
+        """Collect what all results of a run depend on, for `results.signature`.
+
+        Args:
+            task: With its collection: "glue/SST-2".
+            max_length: Most tokens of a row, if it is the data's and not a setting.
+            trained: Whether the results are those of training, or of a model that was there.
+        """
+        processes = distributed.world_size()
+        facts = {
+            "model": self.model_name_or_path,
+            "task": task,
+            "max_length": max_length or self.max_seq_length,
+            "device": self.device,
+            "processes": processes,
+        }
+        if not trained:
+            return facts
+        by_steps = self.max_steps > 0
+        return {
+            **facts,
+            **({"steps": self.max_steps} if by_steps else {"epochs": self.num_train_epochs}),
+            "batch_size": self.batch_size * self.gradient_accumulation_steps * processes,
+            "learning_rate": self.learning_rate,
+            "seed": self.seed,
+        }
