@@ -11,8 +11,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from paddlenlp_ext.errors import DataError
+from paddlenlp_ext.pretraining.hdf5 import Array, Column, Columns, Layout
 from paddlenlp_ext.pretraining.shard_set import Check, ShardSet
-from paddlenlp_ext.pretraining.shards import Array, Column, Columns, Layout
+from paddlenlp_ext.pretraining.shards import HAS_PAIRS, VOCABULARY
 from paddlenlp_ext.tokenizers.base import Tokenizer
 
 LAYOUT: Layout = {
@@ -23,9 +24,6 @@ LAYOUT: Layout = {
     "masked_lm_ids": Column("int32", "predictions"),
     "next_sentence_labels": Column("int8"),  # 1: the second text is a random one
 }
-# Attributes of a file; other programs do not look at them.
-HAS_PAIRS = "next_sentence_prediction"  # False: single texts, whose labels all are 0
-VOCABULARY = "vocabulary_sha256"
 
 NO_LABEL = -1  # in `next_sentence_labels`
 

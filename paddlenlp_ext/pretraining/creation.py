@@ -8,15 +8,11 @@ from typing import NamedTuple
 import numpy as np
 
 from paddlenlp_ext.errors import DataError
-from paddlenlp_ext.pretraining.bert_shards import (
-    HAS_PAIRS,
-    LAYOUT,
-    VOCABULARY,
-    vocabulary_digest,
-)
+from paddlenlp_ext.pretraining.bert_shards import LAYOUT, vocabulary_digest
 from paddlenlp_ext.pretraining.corpus import Block, read_blocks
+from paddlenlp_ext.pretraining.hdf5 import Columns
 from paddlenlp_ext.pretraining.instances import InstanceMaker, InstanceSettings
-from paddlenlp_ext.pretraining.shards import Columns
+from paddlenlp_ext.pretraining.shards import HAS_PAIRS, VOCABULARY
 from paddlenlp_ext.pretraining.workers import in_order
 from paddlenlp_ext.pretraining.writing import ShardWriter
 from paddlenlp_ext.tokenizers.base import Tokenizer

@@ -8,9 +8,9 @@ import numpy as np
 from paddlenlp_ext.errors import DataError
 from paddlenlp_ext.pretraining.bert_shards import LAYOUT
 from paddlenlp_ext.pretraining.corpus import Block
+from paddlenlp_ext.pretraining.hdf5 import Columns
 from paddlenlp_ext.pretraining.masking import Flags, Ids, MaskingVocabulary, mask_tokens
 from paddlenlp_ext.pretraining.pairs import Pair, TokenDocument, passages, sentence_pairs
-from paddlenlp_ext.pretraining.shards import Columns
 from paddlenlp_ext.tokenizers.base import Tokenizer
 
 

@@ -11,15 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_ext.errors import DataError
-from paddlenlp_ext.pretraining.shards import (
-    Column,
-    Columns,
-    Layout,
-    Shard,
-    common_widths,
-    open_shard,
-    read_slice,
-)
+from paddlenlp_ext.pretraining.hdf5 import Column, Columns, Layout
+from paddlenlp_ext.pretraining.shards import Shard, common_widths, open_shard, read_slice
 
 # Finds the first row that cannot be used, and says why; None if all can.
 Check = Callable[[Columns], tuple[int, str] | None]

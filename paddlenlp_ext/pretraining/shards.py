@@ -2,48 +2,31 @@
 
 A layout says which columns a kind of shard has; `bert_shards.py` has those of BERT's, and
 another kind of pretraining brings its own. `shard_set.py` makes one list of rows of many shards.
+The files are opened in a process apart, which runs `hdf5.py`.
 """
 
 import hashlib
-import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import h5py
-import numpy as np
-import numpy.typing as npt
+from typing import Any, TypeVar
 
 from paddlenlp_ext.errors import DataError
-from paddlenlp_ext.process.signals import defer_signals
+from paddlenlp_ext.pretraining import hdf5
+from paddlenlp_ext.pretraining.hdf5 import Columns, Layout
+from paddlenlp_ext.process.apart import LostError, call_apart
 
-Array = npt.NDArray[Any]
-Columns = Mapping[str, Array]
+R = TypeVar("R")
 
 SUFFIXES = (".hdf5", ".h5")
 TRAINING = "train"  # in the names of files that are trained on
 DIGESTED = 1 << 28  # bytes of all files together that a digest reads, and at least four blocks each
 BLOCK = 1 << 16  # bytes that it reads in one piece
-MAX_RATIO = 2000  # numbers' bytes per byte that holds them; gzip packs zeros a thousandfold
-
-
-class Column(NamedTuple):
-    """A data set of a shard, with one entry a row.
-
-    Attributes:
-        dtype: As it is written; any integer type is read.
-        axis: Name of its second axis; columns with the same one are equally wide in a file. None:
-            a number a row.
-    """
-
-    dtype: str
-    axis: str | None = None
-
-
-Layout = Mapping[str, Column]
+# What a file says of itself, and its types; other programs do not look at them.
+HAS_PAIRS = "next_sentence_prediction"  # False: single texts, whose labels all are 0
+VOCABULARY = "vocabulary_sha256"
+ATTRIBUTES: Mapping[str, type] = {HAS_PAIRS: bool, VOCABULARY: str}
 
 
 @dataclass(frozen=True)
@@ -118,83 +101,45 @@ def digest(paths: Sequence[Path]) -> str:
     return found.hexdigest()[:16]
 
 
-@defer_signals()
-def open_shard(path: Path, layout: Layout) -> Shard:
+def open_shard(path: Path, layout: Layout, known: Mapping[str, type] = ATTRIBUTES) -> Shard:
     """Look whether a file has the columns of a layout; no row is read.
+
+    Args:
+        path: The file.
+        layout: Its columns.
+        known: The attributes that are read, if they are there, and their types.
 
     Raises:
         DataError: It is no HDF5 file, is cut off, or has other columns.
     """
-    with _opened(path) as file:
-        missing = [name for name in layout if not isinstance(file.get(name), h5py.Dataset)]
-        if missing:
-            raise _unfit(
-                path, f"lacks {', '.join(missing)} (it has {', '.join(file) or 'nothing'})"
-            )
-        _require_numbers(path, [file[name] for name in layout])
-        rows = file[next(iter(layout))].shape[:1]
-        widths: dict[str, int] = {}
-        for name, (dtype, axis) in layout.items():
-            data = file[name]
-            if not np.issubdtype(data.dtype, np.integer):
-                raise _unfit(path, f"{name} is {data.dtype}, not {dtype}")
-            if axis is not None and data.ndim == 2:
-                widths.setdefault(axis, data.shape[1])
-            expected = rows if axis is None else (*rows, widths.get(axis, axis))
-            if data.shape != expected:
-                raise _unfit(path, f"{name} has the shape {data.shape}, not {expected}")
-        return Shard(path, int(rows[0]), widths, dict(file.attrs))
+    return Shard(path, *_apart(path, hdf5.describe, layout, known))
 
 
-@defer_signals()
 def read_slice(shard: Shard, layout: Layout, start: int, stop: int) -> Columns:
     """Read the rows `start` to `stop` of a shard, as the types of the layout.
 
     Raises:
         DataError: The file is damaged, or is another one than it was.
     """
-    columns = {}
-    with _opened(shard.path) as file:
-        for name, column in layout.items():
-            data = file.get(name)
-            values = np.zeros(0) if data is None else data[start:stop]
-            if len(values) != stop - start:
-                raise _unfit(shard.path, "was changed during the run")
-            bounds = np.iinfo(column.dtype)
-            if values.size and not bounds.min <= values.min() <= values.max() <= bounds.max:
-                raise _unfit(shard.path, f"{name} has numbers beyond {column.dtype}")
-            columns[name] = values.astype(column.dtype, copy=False)
+    columns = _apart(shard.path, hdf5.read, layout, start, stop)
+    for name, (_, axis) in layout.items():
+        shape = (stop - start,) if axis is None else (stop - start, shard.widths[axis])
+        if columns[name].shape != shape:
+            raise DataError(f"{shard.path}: was changed during the run; make the file again")
     return columns
 
 
-def _require_numbers(path: Path, columns: Sequence[h5py.Dataset]) -> None:
-    """Refuse a file that says it has far more numbers than it holds: room is made for each row."""
-    if not all(data.shape for data in columns):
-        raise _unfit(path, "has a column without rows")
-    said = sum(math.prod(data.shape) * data.dtype.itemsize for data in columns)
-    stored = sum(data.id.get_storage_size() for data in columns)
-    if said > MAX_RATIO * stored:
-        rows = columns[0].shape[0]
-        raise _unfit(path, f"says that it has {rows:,} rows, and holds {stored:,} bytes of them")
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[h5py.File]:
-    """Open a shard; what the library says of a broken one becomes an error with its name."""
+def _apart(path: Path, function: Callable[..., R], *args: object) -> R:
+    """Call a function on a file where a damaged one can do no harm."""
     try:
-        # Without a lock: nothing is written, and some network file systems have none.
-        with h5py.File(path, "r", locking=False) as file:
-            yield file
-    except (OSError, RuntimeError) as error:
-        reason = str(error).partition("(")[2].rstrip(")") or str(error)
+        return call_apart(function, str(path.absolute()), *args)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    except LostError as error:
         raise DataError(
-            f"{path}: cannot be read ({reason}); the file is damaged or no HDF5, so copy it again "
-            "or make it again"
+            f"{path}: cannot be read ({error}); the file is damaged, so copy it again or make it "
+            "again"
         ) from error
-
-
-def _unfit(path: Path, problem: str) -> DataError:
-    return DataError(f"{path}: {problem}; make the file again")
 
 
 def common_widths(shards: Sequence[Shard]) -> dict[str, int]:

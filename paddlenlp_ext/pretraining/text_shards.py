@@ -4,21 +4,21 @@ A line of the corpus is a row, `[CLS] … [SEP]`, or several rows if it is longe
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from paddlenlp_ext.errors import DataError
-from paddlenlp_ext.pretraining.bert_shards import VOCABULARY, vocabulary_digest
+from paddlenlp_ext.pretraining.bert_shards import vocabulary_digest
 from paddlenlp_ext.pretraining.corpus import read_blocks
+from paddlenlp_ext.pretraining.hdf5 import Column, Columns, Layout
 from paddlenlp_ext.pretraining.shard_set import Check
-from paddlenlp_ext.pretraining.shards import Column, Columns, Layout
+from paddlenlp_ext.pretraining.shards import VOCABULARY, open_shard
 from paddlenlp_ext.pretraining.writing import ShardWriter
-from paddlenlp_ext.process.signals import defer_signals
 from paddlenlp_ext.tokenizers.base import Tokenizer
 
 LAYOUT: Layout = {
@@ -108,12 +108,12 @@ def make_shard(
     Raises:
         DataError: The corpus cannot be used, or the shard cannot be written.
     """
-    attributes = {
+    attributes: dict[str, Any] = {
         **asdict(settings),
         VOCABULARY: vocabulary_digest(tokenizer),
         "corpus_sha256": corpus_digest(files),
     }
-    if _attributes(path) == attributes:
+    if _attributes(path, {name: type(value) for name, value in attributes.items()}) == attributes:
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
     with ShardWriter([path], LAYOUT, {"tokens": settings.max_seq_length}, attributes) as writer:
@@ -174,14 +174,8 @@ def _columns(rows: Sequence[list[int]], tokenizer: Tokenizer, width: int) -> Col
     }
 
 
-@defer_signals()
-def _attributes(path: Path) -> dict[str, Any] | None:
-    """Read what a shard says of itself; None where there is none that can be opened."""
-    try:
-        with h5py.File(path, "r") as file:
-            return {
-                name: value.item() if isinstance(value, np.generic) else value
-                for name, value in file.attrs.items()
-            }
-    except OSError:
-        return None
+def _attributes(path: Path, known: Mapping[str, type]) -> Mapping[str, Any] | None:
+    """Read what a shard says of itself; None where there is none that can be used."""
+    with suppress(DataError):
+        return open_shard(path, LAYOUT, known).attributes
+    return None

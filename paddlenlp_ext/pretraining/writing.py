@@ -13,7 +13,7 @@ import numpy as np
 
 from paddlenlp_ext.errors import DataError
 from paddlenlp_ext.files.disk import temporary_name, unwritten
-from paddlenlp_ext.pretraining.shards import Array, Columns, Layout
+from paddlenlp_ext.pretraining.hdf5 import Array, Columns, Layout
 from paddlenlp_ext.process.signals import defer_signals
 
 CHUNK_ROWS = 256  # that are compressed, and so read, together

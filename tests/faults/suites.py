@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
-from tests.faults.table import Fault, Measured, Scale, all_of
+from tests.faults.table import Fault, Measured, Scale, all_of, joined
+from tests.field.test_shards import mutated, read_all
 from tests.scripts.test_bert_run_glue import ROOT
 
 
@@ -61,6 +63,39 @@ CHECKPOINT, FINETUNE, PROCESSES, DOWNLOAD, HUB, SHARDS = (
     "pretraining/test_shards.py::test",
 )
 
+MALFORMED_SHARDS = Suite(
+    (
+        f"{SHARDS}_bad_rows_are_named",
+        f"{SHARDS}_a_masked_place_in_the_padding_is_named",
+        f"{SHARDS}_other_layouts_are_refused",
+        f"{SHARDS}_truncated_files_are_named",
+        f"{SHARDS}_damage_within_is_named_when_it_is_read",
+        f"{SHARDS}_a_file_that_shrinks_meanwhile_is_named",
+        f"{SHARDS}_empty_folders_are_named",
+        f"{SHARDS}_shards_must_fit_the_model",
+        "field/test_shards.py",
+    ),
+    "named",
+)
+
+
+def mutated_shards(scale: Scale) -> Measured:
+    """Read the sample shard with bytes changed at random."""
+    count = scale.of(4000, 200)
+    path = scale.folder / "train.hdf5"
+    good, slowest = 0, 0.0
+    for seed in range(count):
+        mutated(path, seed)
+        began = time.monotonic()
+        said = read_all(path)
+        slowest = max(slowest, time.monotonic() - began)
+        good += said == "" or (said.startswith(f"{path}: ") and said.isprintable())
+    return joined(
+        all_of(good, count, "changed ones end in rows or one line"),
+        Measured(f"slowest {slowest:.1f} s", slowest < 5),
+    )
+
+
 FAULTS = (
     Fault(
         5,
@@ -93,22 +128,10 @@ FAULTS = (
     ),
     Fault(
         12,
-        "malformed HDF5 shards: columns missing or of other types, ids outside the vocabulary, "
-        "cut files, damaged contents",
-        "all named by file, or file and row",
-        Suite(
-            (
-                f"{SHARDS}_bad_rows_are_named",
-                f"{SHARDS}_a_masked_place_in_the_padding_is_named",
-                f"{SHARDS}_other_layouts_are_refused",
-                f"{SHARDS}_truncated_files_are_named",
-                f"{SHARDS}_damage_within_is_named_when_it_is_read",
-                f"{SHARDS}_a_file_that_shrinks_meanwhile_is_named",
-                f"{SHARDS}_empty_folders_are_named",
-                f"{SHARDS}_shards_must_fit_the_model",
-            ),
-            "named",
-        ),
+        "malformed HDF5 shards: columns missing, of other types, links, in other files, ids "
+        "outside the vocabulary, cut files, damaged contents; one to eight bytes changed at random",
+        "all named by file, or file and row; rows or one line within 5 s",
+        lambda scale: joined(MALFORMED_SHARDS(scale), mutated_shards(scale)),
     ),
     Fault(
         14,

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paddlenlp_ext.errors import DataError
+from paddlenlp_ext.pretraining.hdf5 import Column
 from paddlenlp_ext.pretraining.reader import ShardReader
 from paddlenlp_ext.pretraining.shard_set import Rows, ShardSet
-from paddlenlp_ext.pretraining.shards import Column
 from tests.pretraining.test_shards import arrays, open_set, write
 
 ROW_BYTES = 11 * 6 + 4 * 8 + 1

@@ -13,16 +13,14 @@ import pytest
 from paddlenlp_ext.errors import DataError
 from paddlenlp_ext.pretraining import shards
 from paddlenlp_ext.pretraining.bert_shards import (
-    HAS_PAIRS,
     LAYOUT,
-    VOCABULARY,
     check_rows,
     has_pairs,
     require_fit,
     vocabulary_digest,
 )
 from paddlenlp_ext.pretraining.shard_set import ShardSet, Slice
-from paddlenlp_ext.pretraining.shards import digest, find_shards
+from paddlenlp_ext.pretraining.shards import HAS_PAIRS, VOCABULARY, digest, find_shards
 from tests.pretraining.words import tokenizer
 
 V = 53
@@ -139,9 +137,9 @@ def without(name: str) -> dict[str, Any]:
 
 BAD_FILES = {
     "missing": (without("segment_ids"), r"lacks segment_ids \(it has input_ids, input_mask"),
-    "float": (
-        arrays(9) | {"input_ids": np.ones((9, 11), "float32")},
-        r"input_ids is float32, not int32",
+    "complex": (
+        arrays(9) | {"input_ids": np.ones((9, 11), "complex64")},
+        r"input_ids has a type that is no number, not int32",
     ),
     "rows": (
         arrays(9) | {"input_mask": np.ones((8, 11), "int8")},
@@ -152,8 +150,8 @@ BAD_FILES = {
         r"segment_ids has the shape \(9, 12\), not \(9, 11\)",
     ),
     "flat": (
-        arrays(9) | {"next_sentence_labels": np.ones((9, 1), "int8")},
-        r"next_sentence_labels has the shape \(9, 1\), not \(9,\)",
+        arrays(9) | {"next_sentence_labels": np.ones((9, 2), "int8")},
+        r"next_sentence_labels has the shape \(9, 2\), not \(9,\)",
     ),
 }
 

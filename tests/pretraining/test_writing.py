@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from paddlenlp_ext.pretraining import writing
-from paddlenlp_ext.pretraining.shards import Column, open_shard, read_slice
+from paddlenlp_ext.pretraining.hdf5 import Column
+from paddlenlp_ext.pretraining.shards import open_shard, read_slice
 
 
 class Ended(BaseException):
