@@ -6,16 +6,18 @@ come through here; what lies on the Hugging Face Hub comes through `huggingface_
 
 from __future__ import annotations
 
+import errno
 import http.client
 import os
 import socket
 import ssl
+import stat
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -46,8 +48,66 @@ class NotThereError(DownloadError):
 
 
 def cache_folder() -> Path:
-    """Return where downloads are kept: $PADDLENLP_EXT_HOME, or ~/.cache/paddlenlp_ext."""
-    return Path(os.environ.get("PADDLENLP_EXT_HOME") or "~/.cache/paddlenlp_ext").expanduser()
+    """Return where downloads are kept: $PADDLENLP_EXT_HOME, or ~/.cache/paddlenlp_ext.
+
+    Raises:
+        DownloadError: It would be in the home folder, and there is none.
+    """
+    given = os.environ.get("PADDLENLP_EXT_HOME")
+    try:
+        return Path(given or "~/.cache/paddlenlp_ext").expanduser()
+    except RuntimeError:
+        raise DownloadError(
+            f"{given or 'the cache'}: this user has no home folder; set PADDLENLP_EXT_HOME to a "
+            "folder that can be written to"
+        ) from None
+
+
+def private_folder(folder: Path) -> Path:
+    """Make a folder of the cache if it is not there; nobody else may write to it.
+
+    What lies in the cache is believed: whoever can write there decides what is trained on.
+
+    Args:
+        folder: In the cache folder, whose own folders are looked at, too; or anywhere.
+
+    Raises:
+        DownloadError: Others can write to it, or it is another user's.
+        OSError: It cannot be made.
+    """
+    root = folder
+    with suppress(DownloadError):
+        root = cache_folder()
+    above = [folder, *folder.parents]
+    chain = above[: above.index(root) + 1] if root in above else [folder]
+    chain[-1].parent.mkdir(parents=True, exist_ok=True)
+    for path in reversed(chain):
+        path.mkdir(mode=0o700, exist_ok=True)
+        if problem := _openness(path.stat()):
+            raise DownloadError(
+                f"{path}: {problem}, so what lies there is not used; if all in it is yours, give "
+                "it the mode 700, else set PADDLENLP_EXT_HOME to another folder"
+            )
+    return folder
+
+
+def is_own_file(path: Path) -> bool:
+    """Return whether a path is a file of this user (or of root), and no link to one."""
+    facts = path.lstat()
+    return stat.S_ISREG(facts.st_mode) and _is_trusted(facts)
+
+
+def _is_trusted(facts: os.stat_result) -> bool:
+    return not hasattr(os, "geteuid") or facts.st_uid in (os.geteuid(), 0)
+
+
+def _openness(facts: os.stat_result) -> str:
+    """Say why what lies in a folder may be another user's; empty if it may not."""
+    if not _is_trusted(facts):
+        return "belongs to another user"
+    if hasattr(os, "geteuid") and facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return "other users can write to it"
+    return ""
 
 
 def download(
@@ -77,13 +137,14 @@ def download(
     _check_address(url)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{path}.lock"):
+        with locked(Path(f"{path}.lock")):
             if path.exists():
                 _check(path, sha256, size)
                 return
             if is_offline():
                 raise DownloadError("offline mode is on (HF_HUB_OFFLINE)")
             part = path.with_name(path.name + ".part")
+            _clear_foreign(part)
             try:
                 _complete(url, part, sha256, size)
                 os.replace(part, path)
@@ -92,6 +153,19 @@ def download(
                     part.unlink()
     except OSError as error:
         raise DownloadError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock; a link in its place, behind which a file would be emptied, is not followed.
+
+    Raises:
+        OSError: There is a link, or the file cannot be made.
+    """
+    if path.is_symlink():
+        raise OSError(errno.ELOOP, "is a link", str(path))
+    with FileLock(path):
+        yield
 
 
 def is_offline() -> bool:
@@ -140,7 +214,7 @@ def _fetch(url: str, part: Path, is_checked: bool, size: int | None) -> None:
         print(f"downloading {_plain(url)}", file=sys.stderr, flush=True)
     failures = 0
     with (
-        part.open("ab") as file,
+        open(part, "ab", opener=_open_part) as file,
         tqdm(total=size, desc=part.stem, unit="B", unit_scale=True, disable=None) as bar,
     ):
         transfer = _Transfer(url, file, size, bar, is_checked)
@@ -156,6 +230,17 @@ def _fetch(url: str, part: Path, is_checked: bool, size: int | None) -> None:
             time.sleep(PAUSE * 2 ** (failures - 1))
         file.flush()
         os.fsync(file.fileno())
+
+
+def _clear_foreign(part: Path) -> None:
+    """Remove what is no part that a download of this user has left, such as a link."""
+    with suppress(FileNotFoundError):
+        if not is_own_file(part) or part.lstat().st_nlink != 1:
+            part.unlink()
+
+
+def _open_part(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
 class _CutError(Exception):

@@ -21,6 +21,7 @@ from paddlenlp_ext.files.download import (
     download,
     is_offline,
     launcher_proxies,
+    private_folder,
 )
 from paddlenlp_ext.presets.families import all_presets, find_preset
 
@@ -101,7 +102,7 @@ class Source:
             WeightsError: No place answered, so that nobody knows.
         """
         wanted = " or ".join(candidates)
-        if folder := self.folder or (_own_cache(self.name) if self.preset else None):
+        if folder := self.folder or self._own_cache():
             for name in candidates:
                 if (folder / name).is_file():
                     return folder / name
@@ -132,6 +133,20 @@ class Source:
             places["Paddle's hosting"] = self._from_hosting
         return places
 
+    def _own_cache(self) -> Path | None:
+        """Return where a preset's files of Paddle's hosting are; some may be put there by hand.
+
+        Raises:
+            DownloadError: Others can write to it.
+        """
+        if self.preset is None:
+            return None
+        try:
+            folder = cache_folder() / "models" / self.name
+        except DownloadError:  # no home folder: the files may be elsewhere
+            return None
+        return private_folder(folder) if folder.is_dir() else None
+
     def _from_hosting(self, candidates: Names) -> _Answer:
         files = self.preset.files if self.preset else {}
         name = next((name for name in candidates if name in files), None)
@@ -139,8 +154,8 @@ class Source:
             return _Answer(None, _NO_FILE)
         if is_offline():
             return _Answer(None, _OFFLINE)
-        path = _own_cache(self.name) / name
         try:
+            path = private_folder(cache_folder() / "models" / self.name) / name
             download(files[name], path)
         except DownloadError as error:
             return _Answer(None, f"{files[name]}: {error}", isinstance(error, NotThereError))
@@ -237,8 +252,3 @@ def _first_line(error: object) -> str:
 
 def _endpoint() -> str:
     return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
-
-
-def _own_cache(preset: str) -> Path:
-    """Return where a preset's files of Paddle's hosting are kept; some may be put there by hand."""
-    return cache_folder() / "models" / preset

@@ -13,11 +13,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from filelock import FileLock
-
 from paddlenlp_ext.errors import DataError, WeightsError
 from paddlenlp_ext.files.disk import read_object, replacing, sha256_of
-from paddlenlp_ext.files.download import DownloadError, cache_folder, download
+from paddlenlp_ext.files.download import (
+    DownloadError,
+    cache_folder,
+    download,
+    locked,
+    private_folder,
+)
 from paddlenlp_ext.files.scratch import WORK, abandoned, discard, make_scratch
 from paddlenlp_ext.tasks.archives import extract, opened
 from paddlenlp_ext.tasks.rows import BOM, BadRow, read_rows
@@ -52,12 +56,9 @@ def official_folder(
         raise DataError(
             f"{task.name} has no official archive; give a folder with the data as `data_dir`"
         )
-    folder = cache_folder() / "data" / (task.folder or task.name)
+    folder = _own_folder("data", task.folder or task.name)
     try:
-        # Other users of the machine have no business in a cache that training trusts.
-        cache_folder().mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{folder}.lock"):
+        with locked(Path(f"{folder}.lock")):
             for archives, tables in _needed(task, split, files):
                 sources = [archive.sha256 for archive in archives]
                 if _find_changed(folder, tables, sources):
@@ -74,7 +75,7 @@ def fetch(archive: Archive) -> Path:
     Raises:
         DataError: It cannot be had, or a file that was put there by hand is another one.
     """
-    path = cache_folder() / "archives" / archive.name
+    path = _own_folder("archives") / archive.name
     try:
         download(archive.url, path, sha256=archive.sha256, size=archive.size)
     except DownloadError as error:
@@ -83,6 +84,21 @@ def fetch(archive: Archive) -> Path:
             "with the data as `data_dir`"
         ) from error
     return path
+
+
+def _own_folder(*names: str) -> Path:
+    """Make a folder of the cache that nobody else can write to, if it is not there.
+
+    Raises:
+        DataError: It cannot be had; the message says what to do.
+    """
+    try:
+        folder = cache_folder().joinpath(*names)
+        return private_folder(folder)
+    except DownloadError as error:
+        raise DataError(f"{error}, or give a folder with the data as `data_dir`") from error
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be written: {error.strerror or error}") from error
 
 
 def _needed(

@@ -13,6 +13,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,14 +21,19 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_ext import __version__
 from paddlenlp_ext.errors import UserError
-from paddlenlp_ext.files.download import cache_folder
+from paddlenlp_ext.files.download import (
+    DownloadError,
+    cache_folder,
+    is_own_file,
+    private_folder,
+)
 from paddlenlp_ext.tasks.task import TextExample
 from paddlenlp_ext.weights.formats.safe_tensors import (
     read_metadata,
@@ -45,6 +51,10 @@ MIN_ROWS = 5_000  # fewer are tokenized in less than half a second
 UNUSED_DAYS = 30  # after which a file goes when another one is written
 MAX_BYTES = 8 << 30  # of all files; beyond it those go that were not used for the longest time
 CHUNK = 1_000  # examples that are digested together
+MAX_TYPE = 1  # of a token: it is of the first text or of the second
+
+_DIGEST = re.compile("[0-9a-f]{64}")
+_NAME = re.compile(r"[0-9a-f]{64}\.safetensors")
 
 Ids = npt.NDArray[np.int32]
 
@@ -67,17 +77,21 @@ class TokenCache:
     """Files of ids in a folder.
 
     Attributes:
-        folder: Made when there is something to keep.
+        folder: Made when there is something to keep; None keeps nothing.
         min_rows: Fewer examples are neither kept nor looked for.
     """
 
-    folder: Path
+    folder: Path | None
     min_rows: int = MIN_ROWS
 
     @classmethod
     def default(cls) -> "TokenCache":
-        """The cache in the folder where downloads are kept, too."""
-        return cls(cache_folder() / "tokenized")
+        """The cache in the folder where downloads are kept, too; without a home folder, none."""
+        try:
+            return cls(cache_folder() / "tokenized")
+        except DownloadError as error:
+            logger.info("%s; ids of texts are not kept", error)
+            return cls(None)
 
     def rows(
         self,
@@ -89,7 +103,8 @@ class TokenCache:
         """Read the ids of examples, or make and keep them.
 
         Nothing that is wrong with the cache stops a run: what cannot be read is made again, and
-        what cannot be written is not kept, with a line that says so.
+        what cannot be written is not kept, with a line that says so. Nothing is read that another
+        user may have put there.
 
         Args:
             examples: The texts.
@@ -97,51 +112,80 @@ class TokenCache:
             max_length: Most tokens of an example.
             tokenize: Makes the ids.
         """
-        if len(examples) < self.min_rows:
+        if self.folder is None or len(examples) < self.min_rows:
             return tokenize()
         path = self.folder / f"{_digest_of_work(examples, tokenizer, max_length)}.safetensors"
-        found = self._read(path, len(examples))
-        if found is not None:
-            return found
+        try:
+            private_folder(self.folder)
+            if os.path.lexists(path):
+                return _read(path, len(examples), len(tokenizer), max_length)
+        except ValueError:
+            logger.warning("%s: is damaged; the texts are tokenized again", path)
+        except (OSError, UserError) as error:
+            logger.warning("%s; the run goes on, and a later one tokenizes again", error)
+            return tokenize()
         rows = tokenize()
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
             _write(path, rows)
             self._prune(path)
         except (OSError, UserError) as error:
             logger.warning("%s; the run goes on, and a later one tokenizes again", error)
         return rows
 
-    def _read(self, path: Path, count: int) -> TokenRows | None:
-        if not path.is_file():
-            return None
-        try:
-            tensors = read_safetensors(path)
-            is_whole = read_metadata(path).get("sha256") == _digest_of_arrays(tensors)
-            lengths = tensors["lengths"]
-            ends = np.cumsum(lengths, dtype=np.int64)
-            columns = {name: tensors[name] for name in tensors if name != "lengths"}
-            if not is_whole or len(lengths) != count:
-                raise ValueError
-            split = {name: _split(array, ends) for name, array in columns.items()}
-            rows = TokenRows(split["input_ids"], split.get("token_type_ids"))
-        except (OSError, UserError, ValueError, KeyError):
-            logger.warning("%s: is damaged; the texts are tokenized again", path)
-            return None
-        with suppress(OSError):
-            os.utime(path)  # used now
-        return rows
-
     def _prune(self, newest: Path) -> None:
         """Delete what was not used for long, and what is too much."""
-        files = [(path, path.stat()) for path in self.folder.glob("*.safetensors")]
+        found = newest.parent.glob("*.safetensors")
+        files = [(path, path.lstat()) for path in found if _NAME.fullmatch(path.name)]
         files.sort(key=lambda item: (item[0] != newest, -item[1].st_mtime))
         kept = 0
         for path, stat in files:
             kept += stat.st_size
             is_old = stat.st_mtime < time.time() - UNUSED_DAYS * 86_400
-            if path != newest and (is_old or kept > MAX_BYTES):
+            if path != newest and (is_old or kept > MAX_BYTES) and _is_ours(path):
                 path.unlink(missing_ok=True)
+
+
+def _read(path: Path, count: int, vocab_size: int, max_length: int) -> TokenRows:
+    """Read a file of ids.
+
+    Raises:
+        ValueError: It is damaged, another user's, or not what a tokenizer makes.
+    """
+    try:
+        if not is_own_file(path):
+            raise ValueError("another user's, or a link")
+        tensors = read_safetensors(path)
+        if read_metadata(path).get("sha256") != _digest_of_arrays(tensors):
+            raise ValueError("changed")
+        lengths = tensors.pop("lengths")
+        _check(lengths, count, 1, max_length)
+        ends = np.cumsum(lengths, dtype=np.int64)
+        for name, most in (("input_ids", vocab_size - 1), ("token_type_ids", MAX_TYPE)):
+            if name in tensors:
+                _check(tensors[name], int(ends[-1]), 0, most)
+        split = {name: _split(array, ends) for name, array in tensors.items()}
+        rows = TokenRows(split["input_ids"], split.get("token_type_ids"))
+    except (OSError, UserError, KeyError) as error:
+        raise ValueError(str(error)) from error
+    with suppress(OSError):
+        os.utime(path)  # used now
+    return rows
+
+
+def _check(array: npt.NDArray[Any], count: int, least: int, most: int) -> None:
+    """Raise ValueError unless an array has so many numbers, all in a range."""
+    if array.dtype != np.int32 or array.shape != (count,):
+        raise ValueError("of another type or shape")
+    if array.min(initial=least) < least or array.max(initial=most) > most:
+        raise ValueError("out of range")
+
+
+def _is_ours(path: Path) -> bool:
+    """Return whether a file of this name was written here, by what it says of itself."""
+    try:
+        return is_own_file(path) and _DIGEST.fullmatch(read_metadata(path)["sha256"]) is not None
+    except (OSError, UserError, KeyError):
+        return False
 
 
 def _write(path: Path, rows: TokenRows) -> None:
@@ -155,8 +199,6 @@ def _write(path: Path, rows: TokenRows) -> None:
 
 
 def _split(array: Ids, ends: npt.NDArray[np.int64]) -> list[Ids]:
-    if array.ndim != 1 or len(array) != ends[-1]:
-        raise ValueError
     begins = [0, *ends[:-1].tolist()]
     return [array[begin:end] for begin, end in zip(begins, ends.tolist(), strict=True)]
 

@@ -1,5 +1,6 @@
 """Downloads from a server of this machine that cuts, stalls, lies and redirects."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -217,11 +218,15 @@ def test_a_refused_connection_says_so(server, tmp_path):
         download(server.url, tmp_path / "f")
 
 
-def test_a_full_disk_says_so(server, tmp_path):
-    (tmp_path / "f.part").symlink_to("/dev/full")
+def test_a_full_disk_says_so(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(module.os, "fsync", full)
     with pytest.raises(DownloadError, match=r"f: cannot be written: No space left on device"):
         download(server.url, tmp_path / "f", sha256=SHA256)
     assert not (tmp_path / "f").exists()
+
+
+def full(_):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_a_folder_that_cannot_be_made_says_so(server, tmp_path):
