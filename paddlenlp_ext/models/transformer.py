@@ -115,7 +115,11 @@ class TransformerModel(Model):
             stacked = self.encoder(
                 embedded,
                 # A mask with a row for each query is taken as it is, as in transformers.
-                Mask(tokens, causal=tokens.ndim == 2, query_length=embedded.shape[1]),
+                Mask(
+                    tokens,
+                    causal=tokens.ndim == 2,
+                    first_query=0 if past is None else past.length,
+                ),
                 memory=encoder_hidden_states,
                 memory_mask=memory_mask,
                 past=None if past is None else past.key_values,

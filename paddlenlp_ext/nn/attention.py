@@ -27,7 +27,7 @@ class Mask:
         tokens: 1 where a token may be attended to, 0 for padding; int or bool, [B, L], or
             [B, Lq, L] with a row for each query.
         causal: Also forbid every key after the query.
-        query_length: Number of queries, the last ones of the `L`; needed if `causal`.
+        first_query: Where among the keys the first query stands, if earlier ones are in a cache.
 
     Attributes:
         allowed: bool [B, 1, 1 | Lq, L].
@@ -38,7 +38,7 @@ class Mask:
     """
 
     def __init__(
-        self, tokens: Tensor, *, causal: bool = False, query_length: int | None = None
+        self, tokens: Tensor, *, causal: bool = False, first_query: int = 0
     ) -> None:
         if tokens.ndim not in (2, 3):
             raise ValueError(
@@ -53,9 +53,11 @@ class Mask:
         allowed = tokens.astype("bool")
         allowed = allowed.unsqueeze(1) if allowed.ndim == 3 else allowed.unsqueeze([1, 2])
         if causal:
-            length = tokens.shape[-1]
-            queries = paddle.arange(length - (query_length or length), length).unsqueeze(1)
-            allowed = paddle.logical_and(allowed, paddle.arange(length).unsqueeze(0) <= queries)
+            # By counting, without a size: an exported program does not know any yet, and Paddle
+            # does not translate what a constructor does with them.
+            keys = paddle.ones_like(allowed[:1, :, :1], dtype="int64").cumsum(axis=-1)
+            queries = keys[..., first_query:].transpose([0, 1, 3, 2])
+            allowed = paddle.logical_and(allowed, keys <= queries)
         self.allowed = allowed
         self._biases: dict[object, Tensor] = {}
 
