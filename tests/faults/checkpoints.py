@@ -148,16 +148,16 @@ def _whole_after_error(run: _Run, whole: Path, number: int, code: int) -> bool:
             half()
             raise OSError(code, os.strerror(code))
 
-    told = None
+    message = None
     try:
         with _intercepted(fail):
             run.save("model_2", 2)
     except UserError as error:
-        told = str(error)
+        message = str(error)
     except OSError as error:  # before or after the save: of the lock
-        told = str(error)
+        message = str(error)
     newest = run.newest()
-    return newest == 2 if told is None else newest in (1, 2) and os.strerror(code) in told
+    return newest == 2 if message is None else newest in (1, 2) and os.strerror(code) in message
 
 
 def damages(scale: Scale) -> Measured:
@@ -216,9 +216,9 @@ def _noticed(output: Path, path: Path, content: bytes | None) -> bool:
 def _taken(output: Path, path: Path, content: bytes | None) -> tuple[int | None, list[str]]:
     """Say which step a run would continue from, and what it warns of, with a file replaced."""
     before = path.read_bytes()
-    told = io.StringIO()
+    message = io.StringIO()
     logger = logging.Logger("of this call alone")
-    logger.addHandler(logging.StreamHandler(told))
+    logger.addHandler(logging.StreamHandler(message))
     if content is None:
         path.unlink()
     else:
@@ -233,7 +233,7 @@ def _taken(output: Path, path: Path, content: bytes | None) -> tuple[int | None,
             found = checkpoints.find(LATEST)
     finally:
         path.write_bytes(before)
-    return found.progress.step if found else None, told.getvalue().splitlines()
+    return found.progress.step if found else None, message.getvalue().splitlines()
 
 
 FAULTS = (

@@ -1,4 +1,4 @@
-"""Processes that prepare data: lost, and told to end."""
+"""Processes that prepare data: lost, and asked to end."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SMALL = 20_000  # bytes of a block with which the first process writes nearly al
 
 
 def workers(scale: Scale) -> Measured:
-    """Kill a process that makes pretraining data; tell the whole run to end."""
+    """Kill a process that makes pretraining data; ask the whole run to end."""
     corpus = scale.folder / "corpus.txt"
     corpus.write_text((SAMPLE.read_text(encoding="utf-8") + "\n\n") * CORPUS, encoding="utf-8")
     cases = {
@@ -34,9 +34,9 @@ def workers(scale: Scale) -> Measured:
     missed = []
     for name, (number, which, code, more) in cases.items():
         ended, seconds = _disturbed(scale, corpus, name, number, which, more)
-        told = "a process that made examples was ended" in ended.error or which == 0
+        is_named = "a process that made examples was ended" in ended.error or which == 0
         left = list((scale.folder / name).glob("*.hdf5"))
-        if ended.code != code or not told or left or "Traceback" in ended.output:
+        if ended.code != code or not is_named or left or "Traceback" in ended.output:
             missed.append(f"{name} ended with {ended.code}: {ended.output[-300:]!r}")
         orphans += ended.orphans
         slowest = max(slowest, seconds)
@@ -70,8 +70,8 @@ def _raising(scale: Scale, corpus: Path) -> Measured:
     path = os.pathsep.join([str(place / "first"), str(ROOT)])
     ended = run(given, place, script=SCRIPT, PYTHONPATH=path)
     last = ended.output.strip().splitlines()[-1:]
-    told = last == ["RuntimeError: injected into a process that makes examples"]
-    good = ended.code == 1 and told and not list(place.glob("*.hdf5")) and ended.orphans == 0
+    is_named = last == ["RuntimeError: injected into a process that makes examples"]
+    good = ended.code == 1 and is_named and not list(place.glob("*.hdf5")) and ended.orphans == 0
     return Measured(
         "an error of a process ends the run, last in what it says" if good else f"{last}", good
     )

@@ -34,16 +34,16 @@ def mistakes(scale: Scale) -> Measured:
             place = scale.folder / "runs" / f"{name}-{number}".replace(" ", "-")
             code, said = script.run(place, changes)
             accepted += code == 0
-            if code not in (0, 2) or (code == 2 and not _is_told(said)):
+            if code not in (0, 2) or (code == 2 and not _is_refusal(said)):
                 bad.append(what)
                 print(f"{name}, {what}: {code}\n{said[-2000:]}", file=sys.stderr)
-        text = f"{name}: {len(cases) - accepted - len(bad)} told, {accepted} harmless"
+        text = f"{name}: {len(cases) - accepted - len(bad)} refused, {accepted} harmless"
         worst = f", {len(bad)} not: {'; '.join(bad)[:200]}" if bad else ""
         parts.append(Measured(text + worst, not bad))
     return joined(*parts)
 
 
-def _is_told(said: str) -> bool:
+def _is_refusal(said: str) -> bool:
     """Whether there is one line of error, with a flag or a file in it, and no traceback."""
     return "Traceback" not in said and len(LINE.findall(said)) == 1
 

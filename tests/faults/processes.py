@@ -1,4 +1,4 @@
-"""Processes that are killed, told to end, or lost."""
+"""Processes that are killed, asked to end, or lost."""
 
 from __future__ import annotations
 

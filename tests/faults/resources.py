@@ -72,8 +72,10 @@ def _run_in(scale: Scale, name: str, how: str, *, made: bool) -> Measured:
         shell = shell.format(how=how, output=output, copy=copy)
         prefix = (*NAMESPACE, shell, zeroth, str(output))
     ended = run(given, place, prefix=prefix)
-    told = str(output) in ended.error and (made or bool(re.search(r"[\d,]+ bytes", ended.error)))
-    good = ended.code == 2 and told and _whole(copy) >= 1 and "Traceback" not in ended.output
+    is_named = str(output) in ended.error and (
+        made or bool(re.search(r"[\d,]+ bytes", ended.error))
+    )
+    good = ended.code == 2 and is_named and _whole(copy) >= 1 and "Traceback" not in ended.output
     text = f"{name} disk: " + (
         f"one line with the path{'' if made else ' and bytes'}, {_whole(copy)} earlier whole"
         if good
@@ -89,12 +91,12 @@ def memory(scale: Scale) -> Measured:
     ended = run(flags(scale.folder, place / "out"), place, fault=fault)
     kept = _whole(place / "out")
     return joined(
-        Measured("one line" if _told(ended) else ended.output[-300:], _told(ended)),
+        Measured("one line" if _is_one_line(ended) else ended.output[-300:], _is_one_line(ended)),
         Measured(f"{kept} of 1 checkpoint kept", kept == 1),
     )
 
 
-def _told(ended: Ended) -> bool:
+def _is_one_line(ended: Ended) -> bool:
     words = ("rows of", "tokens", "--batch_size", "--max_seq_length", "--recompute")
     return ended.code == 2 and all(word in ended.error for word in words)
 

@@ -115,14 +115,14 @@ def offline(scale: Scale) -> Measured:
     """Run each script without a connection: on files here and in the hub's cache, or on none."""
     connections = scale.folder / "connections"
     found = scripts(scale.folder)
-    works = cached = told = 0
+    works = cached = named = 0
     for name, script in found.items():
         place = scale.folder / "offline" / name.replace(" ", "-")
         preset, changes = _preset(script)
         works += _without(script, place / "files", {}, connections)[0] == 0
         code, said = _without(script, place / "empty", changes, connections)
         line = next((one for one in said.splitlines() if one.startswith("error: ")), "")
-        told += code == 2 and "offline" in line and preset in line and "Traceback" not in said
+        named += code == 2 and "offline" in line and preset in line and "Traceback" not in said
         changes = {flag: value and CACHED for flag, value in changes.items()}
         own = Path(script.flags.get("model_name_or_path") or script.flags["vocab_file"].parent)
         _cache(own, place / "full/hub")
@@ -131,7 +131,7 @@ def offline(scale: Scale) -> Measured:
     return joined(
         all_of(works, len(found), "scripts work with files"),
         all_of(cached, len(found), "with a repository in the cache"),
-        all_of(told, len(found), "say what an empty cache lacks"),
+        all_of(named, len(found), "say what an empty cache lacks"),
         Measured(f"{tried} connections", tried == 0),
     )
 

@@ -1,4 +1,4 @@
-"""What must not change or grow: results, open files, memory; and what must not be told."""
+"""What must not change or grow: results, open files, memory; and what must not be said."""
 
 from __future__ import annotations
 

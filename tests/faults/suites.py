@@ -123,7 +123,7 @@ FAULTS = (
                 f"{FINETUNE}_an_update_whose_loss_is_not_finite_can_be_skipped",
                 f"{PROCESSES}_a_loss_that_is_not_finite_stops_all_processes_before_the_update",
             ),
-            "as told",
+            "as wanted",
         ),
     ),
     Fault(
@@ -162,8 +162,8 @@ FAULTS = (
     Fault(
         18,
         "downloads that are cut, stalled, wrong, refused, endless, redirected; full disks",
-        "never a wrong file in the cache; transfers go on where they were; the cure is told",
-        Suite(("files/test_download.py", "tasks/test_download.py"), "as told"),
+        "never a wrong file in the cache; transfers go on where they were; the cure is named",
+        Suite(("files/test_download.py", "tasks/test_download.py"), "as wanted"),
     ),
     Fault(
         20,

@@ -38,11 +38,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     page.add_argument("--pytorch_checkpoint_path", type=Path, help="…/pytorch_model.bin")
     page.add_argument("--paddle_dump_path", type=Path, help="…/model_state.pdparams")
     args = parser.parse_args(argv)
-    if args.pytorch_checkpoint_path and args.paddle_dump_path:
-        args.input_dir = args.input_dir or str(args.pytorch_checkpoint_path.parent)
-        args.output_dir = args.output_dir or str(args.paddle_dump_path.parent)
-        args.to = args.to or "paddle"
-    if not args.input_dir or not args.output_dir:
+    has_files = args.pytorch_checkpoint_path and args.paddle_dump_path
+    if not (has_files or (args.input_dir and args.output_dir)):
         parser.error(
             "give --input_dir and --output_dir, or --pytorch_checkpoint_path and --paddle_dump_path"
         )
@@ -54,10 +51,13 @@ def main(argv: Sequence[str] | None = None) -> Path:
     args = parse_args(argv)
     runtime.tune()
     runtime.import_paddle()
-    source, output = resolve(args.input_dir), Path(args.output_dir)
+    by_files = args.pytorch_checkpoint_path and args.paddle_dump_path
+    source = resolve(args.input_dir or args.pytorch_checkpoint_path.parent)
+    output = Path(args.output_dir or args.paddle_dump_path.parent)
     weights = source.fetch(*files.WEIGHT_FILES)
     format = files.format_of(weights)
-    to = args.to or next(other for other in files.FORMATS if other != format)
+    other = next(other for other in files.FORMATS if other != format)
+    to = args.to or ("paddle" if by_files else other)
     written = output / files.FORMATS[to].name
     check_paths(args, weights, written)
     tokenizer = load_tokenizer(source)
