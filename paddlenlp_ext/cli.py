@@ -17,15 +17,14 @@ from typing import NoReturn
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.process import launcher, signals
 from paddlenlp_ext.process.spawn import spawn as start_processes
+from paddlenlp_ext.process.streams import open_missing_streams
 
 DEVICES = ("cpu", "gpu", "xpu", "npu")
 
 # What is wrong with a path that a user gave, and that nobody has looked at before it was used.
 OF_PATHS = (errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 LARGEST = 2**31 - 1  # what Paddle and HDF5 count with
-USER_ERROR = 2  # exit codes; argparse takes 2 as well
-INTERRUPTED = 130  # what a shell shows for a program that Ctrl-C ended
-TERMINATED = 143  # and for one that SIGTERM ended
+USER_ERROR = 2  # exit code; argparse takes 2 as well
 
 # A setting in backticks, or a text in quotes as `repr` writes it; "dev's" opens none.
 SETTING = re.compile(r"""(?<!\w)'(?:\\.|[^'\\])*'|(?<!\w)"(?:\\.|[^"\\])*"|`([a-z][a-z0-9_]*)`""")
@@ -207,35 +206,37 @@ def add_engine_arguments(
 def run(main: Callable[[], object]) -> NoReturn:
     """Run a script's `main` and end the process: a user's mistake is one line and exit code 2.
 
-    SIGTERM ends it as Ctrl-C does: what is open is closed and child processes end. (The training
-    loop catches both for itself, and saves first.) What ends a process of the launcher is written
-    into `FAILED.json` of its log folder.
+    SIGTERM and SIGHUP end it as Ctrl-C does: what is open is closed and child processes end. (The
+    training loop catches them for itself, and saves first.) What ends a process of the launcher is
+    written into `FAILED.json` of its log folder.
     """
-    launcher.begin()
-    signals.raise_on_signals()
-    try:
-        main()
-    except KeyboardInterrupt as error:
-        launcher.report_loss(error)
-        sys.exit(TERMINATED if isinstance(error, signals.Terminated) else INTERRUPTED)
-    except SystemExit as error:
-        if error.code in (INTERRUPTED, TERMINATED):
+    open_missing_streams()
+    with signals.raise_on_signals():
+        try:
+            launcher.end_with_launcher()
+            launcher.begin()
+            main()
+        except KeyboardInterrupt as error:
             launcher.report_loss(error)
-        elif error.code not in (None, 0, USER_ERROR):
-            launcher.report_failure(error)
-        raise
-    except Exception as error:
-        if line := _line(error):
-            print(f"error: {line}", file=sys.stderr)
-        # After a signal to all processes, one that still works may miss another that has ended.
-        lost = signals.any_received()
-        (launcher.report_loss if lost else launcher.report_failure)(error)
-        if not line:
+            sys.exit(signals.exit_code(error))
+        except SystemExit as error:
+            if error.code in signals.EXIT_CODES:
+                launcher.report_loss(error)
+            elif error.code not in (None, 0, USER_ERROR):
+                launcher.report_failure(error)
             raise
-        sys.exit(USER_ERROR)
-    finally:
-        signals.forget_received()
-        launcher.end()
+        except Exception as error:
+            if line := _line(error):
+                print(f"error: {line}", file=sys.stderr)
+            # After a signal to all processes, one that still works may miss another that has ended.
+            lost = signals.any_received()
+            (launcher.report_loss if lost else launcher.report_failure)(error)
+            if not line:
+                raise
+            sys.exit(USER_ERROR)
+        finally:
+            signals.forget_received()
+            launcher.end()
     sys.exit(0)
 
 

@@ -5,34 +5,43 @@ folder, readable by everyone; and when a process is lost it says so in as many f
 processes. `begin` makes the secrets illegible, `report_failure` writes one file, `FAILED.json`,
 about what happened first, and `joining` notices who is lost while the processes look for each
 other. Without the launcher all three do nothing. Paddle is not imported here.
+
+Several launches may have one log folder, whether they know it or not. Each has a file in it, into
+which its processes write how they are, and that they keep locked as long as they live.
 """
 
 import json
 import os
-import re
 import signal
 import socket
 import sys
+import tempfile
 import threading
 import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
+from functools import cache
 from pathlib import Path
 
+if sys.platform != "win32":
+    import fcntl
+
 from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.process.redaction import hide, hide_in_files
+from paddlenlp_ext.process.signals import TERMINATING, catch, end_with_parent
 
 FAILED = "FAILED.json"
-DUMPS = ("backup_env.*.json", "envlog.*", "default.*.log")  # what holds the environment
-# Parts of the names of variables whose values nobody else may know.
-SECRET = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|_KEY$|^KEY$|_PAT$|AUTH|PROXY", re.IGNORECASE)
-SHORTEST = 6  # letters; a shorter value is no secret, and would be found everywhere
-# Empty files by which a process says that it is ready to join the others, that it ends by itself.
-HERE, ENDED = ".here-{launch}-{rank}", ".ended-{launch}-{rank}"
+STATES = ".launch-{launch}"  # a line for what a process says of itself: its rank and one of these
+HERE, JOINED, ENDED = "here", "joined", "ended"
 LOOKS = 0.05  # seconds between two looks for the others
 SURE = 1.0  # seconds that one must be gone: the launcher may have yet to start it
+NOTICE = 10  # seconds after which a process says for whom it waits
+LAUNCHER = os.getppid()  # if there is one; when it is gone, its processes get another parent
 PATIENCE = 900  # seconds to wait for them: as long as Paddle's own search goes on
+
+_locked: dict[Path, int] = {}  # this process's hold on its launch's file, as an open file
 
 
 class LostProcessError(UserError):
@@ -40,25 +49,28 @@ class LostProcessError(UserError):
 
 
 def begin() -> None:
-    """Make secrets in the launcher's files illegible; remove the report of an earlier launch."""
+    """Make secrets in the launcher's files illegible; remove what launches before have left."""
     if (folder := _log_folder()) is None:
         return
-    _redact(folder)
-    with suppress(OSError, ValueError, KeyError):  # mostly because there is no report
-        report = json.loads((folder / FAILED).read_text(encoding="utf-8"))
-        if report["launch"] != os.getppid():
-            (folder / FAILED).unlink()
-    for kind in (HERE, ENDED):
-        marks = set(folder.glob(kind.format(launch="*", rank="*")))
-        for left in marks - set(folder.glob(kind.format(launch=os.getppid(), rank="*"))):
-            left.unlink(missing_ok=True)
+    hide_in_files(folder)
+    with suppress(OSError):  # a folder that cannot be written to: go on without
+        _hold(folder)
+        _remove_what_is_over(folder)
+
+
+def end_with_launcher() -> None:
+    """Get SIGTERM, as the launcher would send it, when that is gone."""
+    if _log_folder() is not None:
+        end_with_parent()
 
 
 def end() -> None:
     """Say that this process ends by itself, for others that miss it."""
     if (folder := _log_folder()) is not None:
         with suppress(OSError):
-            _mark(folder, ENDED).touch()
+            _say(folder, ENDED)
+        if (held := _locked.pop(_states_file(folder), None)) is not None:
+            os.close(held)
 
 
 def report_loss(error: BaseException) -> None:
@@ -91,23 +103,25 @@ def report_failure(error: BaseException) -> None:
         )
     report = {
         "rank": rank,
-        "reason": reason,
-        "traceback": traceback.format_exception(error),
+        "reason": hide(reason),
+        "traceback": list(map(hide, traceback.format_exception(error))),
         "reported_by": {"rank": int(os.environ["PADDLE_TRAINER_ID"]), "process": os.getpid()},
         "host": socket.gethostname(),
-        "launch": os.getppid(),
+        "launch": _launch(),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
-    temporary = folder / f".{FAILED}-{os.getpid()}"
     try:
-        temporary.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-        os.link(temporary, folder / FAILED)  # refuses to replace the first report
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=f".{FAILED}-") as temporary:
+            temporary.write(json.dumps(report, indent=1).encode() + b"\n")
+            temporary.flush()
+            place = folder / FAILED
+            if place.exists() and _launch_of(place) != _launch():  # which is not over
+                place = place.with_suffix(f".{_launch()}.json")
+            os.link(temporary.name, place)  # refuses to replace the first report
     except FileExistsError:
         pass
     except OSError as problem:  # what ends the process is the matter, not this
         print(f"{folder / FAILED}: cannot be written: {problem.strerror}", file=sys.stderr)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -124,27 +138,30 @@ def joining() -> Iterator[None]:
         yield
         return
     terminated: list[int] = []
+    folder = _log_folder()
     # SIGTERM is held back, for the launcher sends it as soon as it knows of the loss, too.
-    previous = signal.signal(signal.SIGTERM, lambda number, frame: terminated.append(number))
-    if (folder := _log_folder()) is not None:
-        with suppress(OSError):  # a folder that cannot be written to: go on without
-            _wait_for_others(folder, terminated)
+    with catch(lambda number, frame: terminated.append(number), TERMINATING):
+        if folder is not None:
+            with suppress(OSError):  # a folder that cannot be written to: go on without
+                _wait_for_others(folder, terminated)
     if terminated:
-        sys.exit(128 + signal.SIGTERM)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # nothing else ends Paddle's call
-    yield
-    signal.signal(signal.SIGTERM, previous or signal.SIG_DFL)
+        sys.exit(128 + terminated[0])
+    with catch(signal.SIG_DFL, TERMINATING):  # nothing else ends Paddle's call
+        yield
     if folder is not None:
         with suppress(OSError):
-            _mark(folder, HERE).unlink()
+            _say(folder, JOINED)
 
 
 def _wait_for_others(folder: Path, terminated: list[int]) -> None:
     """Say that this process is here, and wait until the others are, or this one is to end."""
-    _mark(folder, HERE).touch()
-    others = [_mark(folder, HERE, rank) for rank in _local_ranks()]
+    _say(folder, HERE)
     began = seen = time.monotonic()
-    while (lost := _lost_rank(folder)) is not None or not all(one.exists() for one in others):
+    said = False
+    while True:
+        lost, missing = _lost_rank(folder), _missing(folder)
+        if lost is None and not missing:
+            return
         now = time.monotonic()
         seen = seen if lost is not None else now
         if lost is not None and (terminated or now > seen + SURE):
@@ -154,36 +171,108 @@ def _wait_for_others(folder: Path, terminated: list[int]) -> None:
             )
         if terminated or now > began + PATIENCE:
             return
+        if now > began + NOTICE and not said:
+            said = True
+            who = ", ".join(map(str, missing))
+            logs = ", ".join(str(folder / f"workerlog.{rank}") for rank in missing)
+            print(
+                f"process {os.environ['PADDLE_TRAINER_ID']} waits for process {who} of this "
+                f"launch, which is not ready yet; look at {logs}",
+                file=sys.stderr,
+                flush=True,
+            )
         time.sleep(LOOKS)
 
 
-def _mark(folder: Path, kind: str, rank: int | None = None) -> Path:
-    """The file of a process; this one's without a rank."""
-    own = os.environ["PADDLE_TRAINER_ID"]
-    return folder / kind.format(launch=os.getppid(), rank=own if rank is None else rank)
+def _missing(folder: Path) -> list[int]:
+    """The processes of this launch and machine that are not here."""
+    states = _states(folder)
+    return [rank for rank in _local_ranks() if states.get(rank) != HERE]
+
+
+@cache
+def _launch() -> str:
+    """What no other launch is called, not one of another container with the same numbers either.
+
+    The launcher's name for it, its process, and when that began.
+    """
+    began = ""
+    with suppress(OSError):
+        began = Path(f"/proc/{LAUNCHER}/stat").read_text().rpartition(")")[2].split()[19]
+    name = "".join(filter(str.isalnum, os.environ.get("POD_NAME", "")))
+    return f"{name}-{LAUNCHER}-{began}"
+
+
+def _states_file(folder: Path) -> Path:
+    return folder / STATES.format(launch=_launch())
+
+
+def _hold(folder: Path) -> int:
+    """Open the launch's file, and keep it locked together with the other processes."""
+    path = _states_file(folder)
+    while path not in _locked:
+        file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH)
+            if os.path.samestat(os.fstat(file), path.stat()):  # not removed before it was locked
+                _locked[path] = file
+                break
+        except FileNotFoundError:
+            pass
+        except OSError:  # a file system without locks
+            _locked[path] = file
+            break
+        os.close(file)
+    return _locked[path]
+
+
+def _say(folder: Path, state: str) -> None:
+    os.write(_hold(folder), f"{os.environ['PADDLE_TRAINER_ID']} {state}\n".encode())
+
+
+def _states(folder: Path) -> dict[int, str]:
+    """What each process of this launch has said last."""
+    states = {}
+    with suppress(OSError, ValueError):
+        for line in _states_file(folder).read_text().splitlines():
+            rank, _, state = line.partition(" ")
+            states[int(rank)] = state
+    return states
+
+
+def _remove_what_is_over(folder: Path) -> None:
+    """Remove what launches have left of which no process lives."""
+    for path in folder.glob(STATES.format(launch="*")):
+        if path == _states_file(folder):
+            continue
+        with suppress(OSError):  # it lives, or is not ours
+            file = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+            finally:
+                os.close(file)
+    living = {path.name for path in folder.glob(STATES.format(launch="*"))}
+    for path in (folder / FAILED, *folder.glob(f"{Path(FAILED).stem}.*.json")):
+        launch = _launch_of(path)
+        if launch is not None and STATES.format(launch=launch) not in living:
+            path.unlink(missing_ok=True)
+
+
+def _launch_of(report: Path) -> str | None:
+    """The launch that a report is of; None where there is no report."""
+    with suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
+        return str(json.loads(report.read_text(encoding="utf-8"))["launch"])
+    return None
 
 
 def _log_folder() -> Path | None:
     """The launcher's log folder; None where this process was not started by it."""
     folder = os.environ.get("PADDLE_LOG_DIR")
     started = "PADDLE_TRAINER_ID" in os.environ
-    return Path(folder) if folder and started and Path(folder).is_dir() else None
-
-
-def _redact(folder: Path) -> None:
-    """Overwrite secrets in place: the launcher has some of the files open."""
-    values = {v for name, v in os.environ.items() if SECRET.search(name) and len(v) >= SHORTEST}
-    forms = {form.encode() for v in values for form in (v, json.dumps(v)[1:-1], repr(v)[1:-1])}
-    # The longest first: a value may be part of another.
-    by_length = sorted(forms, key=len, reverse=True)
-    for path in (path for pattern in DUMPS for path in folder.glob(pattern)):
-        with suppress(OSError), path.open("rb+") as file:
-            os.chmod(file.fileno(), 0o600)
-            text = file.read()
-            for form in by_length:
-                text = text.replace(form, b"*" * len(form))
-            file.seek(0)
-            file.write(text)
+    if not folder or not started or sys.platform == "win32":
+        return None
+    return Path(folder) if Path(folder).is_dir() else None
 
 
 def _lost_rank(folder: Path) -> int | None:
@@ -191,14 +280,18 @@ def _lost_rank(folder: Path) -> int | None:
 
     Told by /proc: the launcher's children, of which those that ended have no environment any more.
     """
+    if os.getppid() != LAUNCHER:
+        return None
     try:
-        launcher = os.getppid()
-        children = Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()
+        children = Path(f"/proc/{LAUNCHER}/task/{LAUNCHER}/children").read_text().split()
     except OSError:
         return None
     living = {_rank_of(child) for child in children}
     gone = (rank for rank in _local_ranks() if rank not in living)
-    return next((rank for rank in gone if not _mark(folder, ENDED, rank).exists()), None)
+    if (first := next(gone, None)) is None:
+        return None
+    states = _states(folder)
+    return next((rank for rank in (first, *gone) if states.get(rank) != ENDED), None)
 
 
 def _local_ranks() -> range:

@@ -1,41 +1,98 @@
-"""SIGTERM and Ctrl-C: as exceptions, as a request that a loop grants, or later.
+"""SIGTERM, SIGHUP and Ctrl-C: as exceptions, as a request that a loop grants, or later.
 
-A program that ends as its `main` does calls `raise_on_signals` first. Code that cannot bear an
+A program that ends as its `main` does runs in `raise_on_signals`. Code that cannot bear an
 exception at any moment runs in `defer_signals`; a loop that has its own moments for an end makes a
 `StopRequest`.
 """
 
+import ctypes
 import signal
+import sys
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from types import FrameType, TracebackType
 from typing import NoReturn
 
-ENDING = (signal.SIGTERM, signal.SIGINT)
+# Windows has no SIGHUP, which a program gets when its terminal or connection is gone.
+TERMINATING = tuple(getattr(signal, n) for n in ("SIGTERM", "SIGHUP") if hasattr(signal, n))
+ENDING = (*TERMINATING, signal.SIGINT)
+EXIT_CODES = tuple(128 + number for number in ENDING)  # as a shell shows them
+PR_SET_PDEATHSIG = 1  # from prctl.h of Linux
 
 _raised: set[int] = set()  # signals that became an exception here
 _requested: set[int] = set()  # and that a `StopRequest` caught
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM came.
+    """SIGTERM or SIGHUP came.
 
     Not `SystemExit`, with which code in C that cannot pass an exception on ends the process on the
     spot: nothing is closed, and Python waits forever for child processes that wait for it.
+
+    Attributes:
+        number: Of the signal.
     """
 
+    def __init__(self, number: int = signal.SIGTERM) -> None:
+        super().__init__()
+        self.number = number
 
-def raise_on_signals() -> None:
-    """Let SIGTERM raise `Terminated`, and SIGINT `KeyboardInterrupt`, from now on."""
-    if threading.current_thread() is threading.main_thread():
-        for number in ENDING:
-            signal.signal(number, _raise)
+
+def error_of(number: int) -> KeyboardInterrupt:
+    """Return what a signal raises."""
+    return Terminated(number) if number in TERMINATING else KeyboardInterrupt()
+
+
+def exit_code(error: KeyboardInterrupt) -> int:
+    """Return what a shell shows for a program that ended for it."""
+    return 128 + (error.number if isinstance(error, Terminated) else signal.SIGINT)
+
+
+@contextmanager
+def catch(
+    handler: Callable[[int, FrameType | None], object] | signal.Handlers,
+    numbers: Sequence[int] = ENDING,
+) -> Iterator[None]:
+    """Let a handler have the signals until the block is left, then who had them before.
+
+    What is ignored stays ignored: a shell starts what runs in its background without Ctrl-C, and
+    `nohup` a program without SIGHUP. Only a main thread gets signals; elsewhere nothing is done.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        for number, previous in before.items():
+            if previous is not None:  # else it is not Python's
+                # What is ignored is set, too: a C library may have a handler there by now.
+                ignored = previous == signal.SIG_IGN
+                signal.signal(number, signal.SIG_IGN if ignored else handler)
+        yield
+    finally:
+        for number, previous in before.items():
+            if previous is not None:
+                signal.signal(number, previous)
+
+
+def raise_on_signals() -> AbstractContextManager[None]:
+    """Let SIGTERM and SIGHUP raise `Terminated`, and SIGINT `KeyboardInterrupt`, in the block."""
+    return catch(_raise)
 
 
 def _raise(number: int, frame: FrameType | None) -> NoReturn:
     _raised.add(number)
-    raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+    raise error_of(number)
+
+
+def end_with_parent() -> None:
+    """Get SIGTERM when the process that started this one is gone, however that ended. Linux only.
+
+    Paddle's launcher does not heed SIGHUP, and nobody heeds SIGKILL: its processes would work on.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM))
 
 
 def raise_pending() -> None:
@@ -67,12 +124,11 @@ class StopRequest:
 
     def __init__(self) -> None:
         self._received: set[int] = set()
-        self._previous: dict[int, object] = {}
+        self._caught = ExitStack()
 
     def __enter__(self) -> "StopRequest":
         """Begin to catch signals; only a main thread may."""
-        if threading.current_thread() is threading.main_thread():
-            self._previous = {number: signal.signal(number, self._catch) for number in ENDING}
+        self._caught.enter_context(catch(self._catch))
         return self
 
     def __exit__(
@@ -82,8 +138,7 @@ class StopRequest:
         trace: TracebackType | None,
     ) -> None:
         """Give the signals back to whoever had them."""
-        for number, handler in self._previous.items():
-            signal.signal(number, handler or signal.SIG_DFL)  # type: ignore[arg-type]
+        self._caught.close()
 
     def _catch(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT and number in self._received:
@@ -111,23 +166,13 @@ def defer_signals() -> Iterator[None]:
     Python ends the process on the spot with nothing closed. In a thread this does nothing, for no
     signal interrupts one.
     """
-    with ExitStack() as afterwards:
-        if threading.current_thread() is threading.main_thread():
-            came: list[int] = []
-
-            def keep(number: int, frame: FrameType | None) -> None:
-                came.append(number)
-
-            def release() -> None:
-                for number in came:
-                    signal.raise_signal(number)
-
-            afterwards.callback(release)
-            for number in ENDING:
-                if (handler := signal.getsignal(number)) is not None:  # else it is not Python's
-                    afterwards.callback(signal.signal, number, handler)
-                    signal.signal(number, keep)
-        yield
+    came: list[int] = []
+    try:
+        with catch(lambda number, frame: came.append(number)):
+            yield
+    finally:
+        for number in came:
+            signal.raise_signal(number)
 
 
 @contextmanager

@@ -3,6 +3,8 @@
 Paddle is imported when a function is called, not with this module.
 """
 
+import errno
+import multiprocessing
 import os
 import signal
 import sys
@@ -13,11 +15,11 @@ from functools import partial
 from types import FrameType
 from typing import Any
 
-from paddlenlp_ext.errors import DeviceError
+from paddlenlp_ext.errors import DeviceError, UserError
 from paddlenlp_ext.process import runtime
-from paddlenlp_ext.process.signals import ENDING
+from paddlenlp_ext.process.signals import ENDING, EXIT_CODES, catch, end_with_parent
 
-ENDED = (0, 128 + signal.SIGINT, 128 + signal.SIGTERM)  # exit codes of what ended on request
+ENDED = (0, *EXIT_CODES)  # exit codes of what ended on request
 GRACE = 30  # seconds that processes have to end after another failed, as under Paddle's launcher
 
 
@@ -62,6 +64,7 @@ def spawn(main: Callable[..., object], processes: int, *args: object, device: st
 
     Raises:
         DeviceError: There are fewer devices.
+        UserError: The system has no room for more processes, or not for what they share.
     """
     import paddle
     from paddle import distributed
@@ -80,6 +83,9 @@ def spawn(main: Callable[..., object], processes: int, *args: object, device: st
 
 
 def _child(main: Callable[..., object], args: tuple[object, ...]) -> None:
+    end_with_parent()
+    if (parent := multiprocessing.parent_process()) and parent.pid != os.getppid():
+        sys.exit(128 + signal.SIGTERM)  # it was gone before that was asked for
     runtime.tune()  # what malloc keeps does not come with the environment
     try:
         main(*args)
@@ -96,32 +102,59 @@ def _run(begin: Callable[[], Any]) -> int:
     def end(number: int, frame: FrameType | None = None) -> None:
         nonlocal received
         received = number
-        _send(children, signal.SIGTERM)  # of Ctrl-C they got their own, and two end them at once
+        _end(children)
 
-    previous = [signal.signal(number, end) for number in ENDING]
-    context = begin()  # holds what the processes need
-    children = context.processes
-    if received:  # before there was anyone to pass it on to
-        _send(children, signal.SIGTERM)
     failed = 0
-    deadline = float("inf")
-    while any(child.is_alive() for child in children):
-        for child in children:
-            child.join(0.05)
-            if child.exitcode and not failed:
-                failed = child.exitcode
-                if failed < 0 and not received:  # it could not say so itself
-                    name = signal.Signals(-failed).name
-                    print(f"error: a process of this run was ended by {name}", file=sys.stderr)
-                deadline = time.monotonic() + GRACE
-                _send(children, signal.SIGTERM)
-        if time.monotonic() > deadline:
-            _send(children, signal.SIGKILL)
-    for number, handler in zip(ENDING, previous, strict=True):
-        signal.signal(number, handler or signal.SIG_DFL)
+    with catch(end):
+        try:
+            context = begin()  # holds what the processes need
+        except (OSError, ImportError) as error:
+            for child in multiprocessing.active_children():  # those that have begun
+                child.kill()
+                child.join()
+            raise UserError(_why_not(error)) from error
+        children = context.processes
+        if received:  # before there was anyone to pass it on to
+            _end(children)
+        deadline = float("inf")
+        while any(child.is_alive() for child in children):
+            for child in children:
+                child.join(0.05)
+                if child.exitcode and not failed:
+                    failed = child.exitcode
+                    if failed < 0 and not received:  # it could not say so itself
+                        name = signal.Signals(-failed).name
+                        print(f"error: a process of this run was ended by {name}", file=sys.stderr)
+                    deadline = time.monotonic() + GRACE
+                    _end(children)
+            if time.monotonic() > deadline:
+                _send(children, signal.SIGKILL)
     failed = failed or next((child.exitcode for child in children if child.exitcode), 0)
     code = failed if failed >= 0 else 128 - failed  # negative: ended by a signal
     return 128 + received if received and code in ENDED else code
+
+
+def _why_not(error: OSError | ImportError) -> str:
+    """Say why processes cannot be started, and what helps."""
+    code = error.errno if isinstance(error, OSError) else None
+    problem = f"the processes of this run cannot be started: {error}"
+    if code in (errno.EMFILE, errno.ENFILE):
+        return f"{problem}; allow more open files (ulimit -n)"
+    if code in (errno.EAGAIN, errno.ENOMEM):
+        return f"{problem}; allow more processes (ulimit -u) or memory, or start fewer"
+    return (
+        f"{problem}; make /dev/shm a folder that can be written to, or start them with Paddle's "
+        "launcher (python -m paddle.distributed.launch)"
+    )
+
+
+def _end(children: Sequence[Any]) -> None:
+    """Ask processes to end, by a signal that they do not ignore as this one does.
+
+    Ctrl-C comes last: of a terminal's they got their own, and two end a process at once.
+    """
+    heeded = (number for number in ENDING if signal.getsignal(number) != signal.SIG_IGN)
+    _send(children, next(heeded, signal.SIGTERM))
 
 
 def _send(children: Sequence[Any], number: int) -> None:

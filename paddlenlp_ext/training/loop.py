@@ -4,14 +4,13 @@
 which of it happens, on all processes alike, is decided here.
 """
 
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from paddlenlp_ext.process.signals import StopRequest, Terminated
+from paddlenlp_ext.process.signals import StopRequest, error_of
 from paddlenlp_ext.tasks.batches import Batch
 from paddlenlp_ext.training import distributed
 from paddlenlp_ext.training.events import Evaluated, Event, Interrupted, Progress, StepDone
@@ -79,7 +78,7 @@ def train(
         `Interrupted` at last.
 
     Raises:
-        KeyboardInterrupt: A signal came (`Terminated` if that was SIGTERM), and the caller has
+        KeyboardInterrupt: A signal came (`Terminated` unless that was SIGINT), and the caller has
             asked for more after `Interrupted`.
         NonFiniteLossError: A loss is not finite.
     """
@@ -94,7 +93,7 @@ def train(
                     if scores is None:
                         received = distributed.agreed_signal(stop)
                         yield Interrupted(step, received, progress)
-                        raise _raised_by(received)
+                        raise error_of(received)
                     progress = replace(progress, evaluations=progress.evaluations + 1)
                     yield Evaluated(step, split, *scores, progress=progress)
             if step >= max_steps:
@@ -102,11 +101,12 @@ def train(
             began = time.perf_counter()
             taken = next(updates)
             reading = time.perf_counter() - began
-            totals = distributed.all_reduce([*stop.flags, *updater.count(taken.batches)])
-            if received := stop.signal_of(totals[:2]):
+            flags = stop.flags
+            totals = distributed.all_reduce([*flags, *updater.count(taken.batches)])
+            if received := stop.signal_of(totals[: len(flags)]):
                 yield Interrupted(step, received, progress)
-                raise _raised_by(received)
-            outcome = updater.update(step + 1, taken.batches, totals[2:])
+                raise error_of(received)
+            outcome = updater.update(step + 1, taken.batches, totals[len(flags) :])
             progress = taken.after
             yield StepDone(
                 step=step + 1,
@@ -126,8 +126,3 @@ def train(
 def _say_complete(max_steps: int) -> None:
     if distributed.rank() == 0:
         print(f"the run is complete: all {max_steps} steps were made", file=sys.stderr, flush=True)
-
-
-def _raised_by(received: int) -> KeyboardInterrupt:
-    """Return what a signal raises outside the loop."""
-    return Terminated() if received == signal.SIGTERM else KeyboardInterrupt()

@@ -1,0 +1,17 @@
+"""Standard streams that whoever started this process has closed."""
+
+import os
+import sys
+
+
+def open_missing_streams() -> None:
+    """Let standard streams that are closed lead to nowhere.
+
+    Python has None in their place, which a progress bar cannot write to; and files that are opened
+    would take their numbers, so that what C libraries say would be written into these.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            stream = open(os.devnull, mode)  # noqa: SIM115  # it takes the number that is free
+            os.set_inheritable(stream.fileno(), True)  # for child processes
+            setattr(sys, name, stream)
