@@ -37,9 +37,7 @@ class Mask:
         TypeError: `tokens` is floating: an additive mask would be read the wrong way round.
     """
 
-    def __init__(
-        self, tokens: Tensor, *, causal: bool = False, first_query: int = 0
-    ) -> None:
+    def __init__(self, tokens: Tensor, *, causal: bool = False, first_query: int = 0) -> None:
         if tokens.ndim not in (2, 3):
             raise ValueError(
                 "attention_mask must be [B, L] or [B, L, L] with 1 for a token and 0 for padding, "
