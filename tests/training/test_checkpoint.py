@@ -16,7 +16,7 @@ import pytest
 
 from paddlenlp_ext.errors import UserError, WeightsError
 from paddlenlp_ext.process.signals import Terminated
-from paddlenlp_ext.training import checkpoint
+from paddlenlp_ext.training import checkpoint, folders
 from paddlenlp_ext.training.checkpoint import LATEST, Checkpoints
 from paddlenlp_ext.training.events import Interrupted, Progress, StepDone
 from paddlenlp_ext.training.optimization import adamw
@@ -187,6 +187,26 @@ def test_another_version_is_a_warning_with_both(tmp_path, caplog, monkeypatch):
         assert checkpoints.find(LATEST) is not None
     (record,) = caplog.records
     assert f"paddlenlp_ext {was}, now 99.1: the run continues, but not bit" in record.getMessage()
+
+
+def test_rows_that_version_010_sorted_within_batches_are_a_warning(tmp_path, caplog, monkeypatch):
+    settings = {"batch_size": 4, "gradient_accumulation_steps": 2, "group_by_length": True}
+    model = tiny_model()
+    with Checkpoints(tmp_path, settings) as checkpoints:
+        write = lambda folder: save(model, folder)  # noqa: E731
+        checkpoints.save("model_1", Progress(1), model, adamw(model, 0.1), write=write)
+        assert checkpoints.find(LATEST) is not None
+        assert not caplog.records
+        read = folders.read_manifest
+
+        def of_version_010(folder: Path) -> dict[str, Any] | None:
+            manifest = read(folder)
+            return manifest and {name: manifest[name] for name in manifest if name != "data"}
+
+        monkeypatch.setattr(folders, "read_manifest", of_version_010)
+        assert checkpoints.find(LATEST) is not None
+    (record,) = caplog.records
+    assert "sorted by length, now whole updates, so other rows: the run" in record.getMessage()
 
 
 def test_a_second_run_in_the_folder_is_refused(tmp_path):
