@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from paddlenlp_ext.errors import WeightsError
+from paddlenlp_ext.errors import WeightsError, shown
 
 # Of a config, of settings, of an index of shards: 100,000 labels or tensors take some 8 MB.
 MAX_JSON = 16 << 20  # bytes
@@ -110,7 +110,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
-        raise ValueError(f"it has {twice[:80]!r} twice")
+        raise ValueError(f"it has {shown(twice)} twice")
     return found
 
 

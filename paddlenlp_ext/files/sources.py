@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
-from paddlenlp_ext.errors import WeightsError
+from paddlenlp_ext.errors import WeightsError, shown
 from paddlenlp_ext.files.download import (
     DownloadError,
     NotThereError,
@@ -222,8 +222,8 @@ def _unknown(name: str) -> WeightsError:
     close = " or ".join(map(repr, get_close_matches(name, known, n=3)))
     hint = f"did you mean {close}?" if close else f"known: {', '.join(known)}"
     return WeightsError(
-        f"{name!r} is neither a folder here nor a preset nor a repository (organisation/name); "
-        f"{hint}"
+        f"{shown(name)} is neither a folder here nor a preset nor a repository "
+        f"(organisation/name); {hint}"
     )
 
 

@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
-from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.errors import UserError, shown
 from paddlenlp_ext.files.sources import Source, resolve
 from paddlenlp_ext.models.base import Model
 from paddlenlp_ext.models.config import ModelConfig
@@ -28,7 +28,7 @@ def family_of(name_or_folder: str | Path | Source) -> str:
     family = str(values.get("model_type") or family_of_class(name) or name)
     if family not in FAMILIES:
         raise UserError(
-            f"{source}/config.json: model_type {family!r} is not one of {', '.join(FAMILIES)}"
+            f"{source}/config.json: model_type {shown(family)} is not one of {', '.join(FAMILIES)}"
         )
     return family
 

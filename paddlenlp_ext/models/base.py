@@ -41,6 +41,8 @@ AnyModel = TypeVar("AnyModel", bound="Model")
 NEW_NUMBERS = 1 << 24
 NEW_TENSORS = 64
 
+LOGGED = 50  # names of a kind that a log line writes out
+
 _filling = False  # while the weights of a file are about to replace those of a new model
 
 
@@ -177,14 +179,14 @@ class Model(nn.Layer):
         is_new = bool(report.missing or report.mismatched)
         said = []
         if report.missing:
-            names = collapse(report.missing)
+            names = collapse(report.missing, LOGGED)
             said.append(f"newly initialized, not in the checkpoint: {names}")
         for what, part in (
             ("newly initialized", LoadReport(mismatched=report.mismatched)),
             ("not used", replace(report, missing=(), mismatched=())),
         ):
             if part != LoadReport():
-                said.append(f"{what}, {part.describe()}")
+                said.append(f"{what}, {part.describe(LOGGED)}")
         if said:
             level = logging.WARNING if is_new and not expected else logging.INFO
             logger.log(level, "%s: %s", source, "; ".join(said))

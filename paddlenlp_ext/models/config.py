@@ -13,7 +13,7 @@ from typing import Any, ClassVar, TypeVar, Union, get_args, get_origin, get_type
 
 from numpy.typing import NDArray
 
-from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.errors import UserError, one_line, shown
 from paddlenlp_ext.files.sources import Source, resolve
 from paddlenlp_ext.nn.encoder import ACTIVATIONS
 from paddlenlp_ext.presets.families import family_of_preset
@@ -128,8 +128,8 @@ class ModelConfig:
             family = values.get("model_type", cls.model_type)
         if family != cls.model_type:
             raise UserError(
-                f"{source}: this is a {family} model, and {cls.__name__} is of {cls.model_type}; "
-                "take the classes of that family"
+                f"{source}: this is a {one_line(str(family), 40)} model, and {cls.__name__} is of "
+                f"{cls.model_type}; take the classes of that family"
             )
         return cls.from_dict(values, origin=f"{source}/config.json").replace(**overrides)
 
@@ -156,7 +156,9 @@ class ModelConfig:
         values = {FIELD_ALIASES.get(name, name): value for name, value in values.items()}
         embedding = values.get("position_embedding_type", "absolute")
         if embedding != "absolute":
-            raise UserError(f"{origin}: position_embedding_type {embedding!r} is not built here")
+            raise UserError(
+                f"{origin}: position_embedding_type {shown(embedding)} is not built here"
+            )
         known = {field.name: field for field in fields(cls)}
         # A token that a file says there is none of is our default: it is not used then.
         taken = {
@@ -216,13 +218,13 @@ def _label_names(labels: object) -> dict[int, str]:
     if labels is None:
         return {}
     if not isinstance(labels, Mapping):
-        raise UserError(f"id2label must be an object of numbers and names, not {_shown(labels)}")
+        raise UserError(f"id2label must be an object of numbers and names, not {shown(labels)}")
     try:
         names = {int(index): str(name) for index, name in labels.items()}
     except ValueError:
-        raise UserError(f"id2label must have numbers as keys, not {_shown([*labels])}") from None
+        raise UserError(f"id2label must have numbers as keys, not {shown([*labels])}") from None
     if len(names) != len(labels):
-        raise UserError(f"id2label must have each number once, not {_shown([*labels])}")
+        raise UserError(f"id2label must have each number once, not {shown([*labels])}")
     return names
 
 
@@ -255,7 +257,7 @@ def _problem(name: str, hint: Any, value: Any) -> str | None:
         fits, wanted = value in PROBLEM_TYPES, f"one of {', '.join(PROBLEM_TYPES)}"
     else:
         fits, wanted = isinstance(value, kind), kind.__name__
-    return None if fits else f"{name} must be {wanted}, not {_shown(value)}"
+    return None if fits else f"{name} must be {wanted}, not {shown(value)}"
 
 
 def _range(name: str, kind: type) -> tuple[float, float]:
@@ -265,7 +267,3 @@ def _range(name: str, kind: type) -> tuple[float, float]:
     if "dropout" in name:
         return 0, 1
     return 0, MAX_EPS if name == "layer_norm_eps" else math.inf
-
-
-def _shown(value: object) -> str:
-    return repr(value)[:80]

@@ -17,7 +17,7 @@ from typing import ClassVar
 
 from paddle import Tensor, nn
 
-from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.errors import UserError, shown
 from paddlenlp_ext.models.base import Format
 from paddlenlp_ext.models.generation import ForCausalLM
 from paddlenlp_ext.models.generator_discriminator import (
@@ -156,7 +156,7 @@ class ElectraForMultipleChoice(ForMultipleChoice):
         super().__init__(config)
         if config.summary_type != "first" or not config.summary_use_proj:
             raise UserError(
-                f"summary_type {config.summary_type!r} with summary_use_proj "
+                f"summary_type {shown(config.summary_type)} with summary_use_proj "
                 f"{config.summary_use_proj} is not built here, only 'first' with True"
             )
         self.summary = nn.Linear(config.hidden_size, config.hidden_size)

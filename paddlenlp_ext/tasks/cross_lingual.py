@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from paddlenlp_ext import metrics
-from paddlenlp_ext.errors import DataError
+from paddlenlp_ext.errors import DataError, shown
 from paddlenlp_ext.tasks.rows import BOM, MAX_LINE, BadRow, BlankRow, read_rows
 from paddlenlp_ext.tasks.task import Archive, Table, Task, TextExample
 
@@ -345,7 +345,7 @@ def _header(path: Path, task: CrossLingualTask | None) -> tuple[bytes, int]:
     if task.language_column not in columns:
         raise DataError(
             f"{path}:1: expected a header row with the column {task.language_column!r}, got "
-            f"{str(columns)[:80]}; give {task.name} in its official layout (data/README.md)"
+            f"{shown(columns)}; give {task.name} in its official layout (data/README.md)"
         )
     return header, columns.index(task.language_column)
 
@@ -355,4 +355,4 @@ def _unknown(code: str, task: CrossLingualTask) -> str:
     bare = code.lower().replace("_", "-").partition("-")[0]
     near = difflib.get_close_matches(bare, task.languages, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"{code[:40]!r}; {hint}known: {', '.join(task.languages)}"
+    return f"{shown(code, 40)}; {hint}known: {', '.join(task.languages)}"

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
 
-from paddlenlp_ext.errors import DataError
+from paddlenlp_ext.errors import DataError, shown
 from paddlenlp_ext.tasks.task import Table, Task, TextExample
 
 MAX_LINE = 1_000_000  # bytes; the longest line of the official files has under 20,000
@@ -160,7 +160,7 @@ def _header(path: Path, line: bytes, task: Task, table: Table) -> tuple[str, ...
     if missing:
         raise DataError(
             f"{path}:1: expected a header row with the columns {', '.join(map(repr, missing))}, "
-            f"got {_shown(columns)}; give {task.name} in its official layout (data/README.md)"
+            f"got {shown(columns)}; give {task.name} in its official layout (data/README.md)"
         )
     return columns
 
@@ -187,13 +187,13 @@ def _label(text: str, task: Task) -> int | float:
     """Return the class number or the score; ValueError says what is wrong with it."""
     if task.labels is not None:
         if text not in task.labels:
-            raise ValueError(f"expected a label of {', '.join(task.labels)}, got {_shown(text)}")
+            raise ValueError(f"expected a label of {', '.join(task.labels)}, got {shown(text)}")
         return task.labels.index(text)
     low, high = task.label_range or (-math.inf, math.inf)
     try:
         score = float(text)
     except ValueError:
-        raise ValueError(f"expected a number as score, got {_shown(text)}") from None
+        raise ValueError(f"expected a number as score, got {shown(text)}") from None
     if not (low <= score <= high and math.isfinite(score)):
         raise ValueError(f"expected a score from {low:g} to {high:g}, got {text}")
     return score
@@ -205,9 +205,3 @@ def _missing(path: Path, task: Task) -> str:
         f"{path}: no such file; {task.name} needs {', '.join(names)} in this folder: give the "
         "right one with `data_dir`, or leave it out to download the official files"
     )
-
-
-def _shown(value: object) -> str:
-    """Show a value of the file in a message, at a length that leaves the message readable."""
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."

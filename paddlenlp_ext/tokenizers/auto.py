@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.errors import UserError, shown
 from paddlenlp_ext.files.sources import Source, resolve
 from paddlenlp_ext.presets.families import FAMILIES, family_of_class
 from paddlenlp_ext.tokenizers import saving
@@ -74,7 +74,7 @@ def class_of(name_or_folder: str | Path | Source) -> type[Tokenizer]:
         found = CLASSES.get(str(saved)) or CLASSES.get(str(saved).removesuffix("Fast"))
         if found is None:
             raise UserError(
-                f"{source}/{saving.CONFIG}: tokenizer_class {saved!r} is not one of "
+                f"{source}/{saving.CONFIG}: tokenizer_class {shown(saved)} is not one of "
                 f"{', '.join(CLASSES)}"
             )
         return found
@@ -84,6 +84,6 @@ def class_of(name_or_folder: str | Path | Source) -> type[Tokenizer]:
     family = model if model in FAMILIES else family_of_class(model)
     if family is None:
         raise UserError(
-            f"{source}/config.json: model_type {model!r} is not one of {', '.join(FAMILIES)}"
+            f"{source}/config.json: model_type {shown(model)} is not one of {', '.join(FAMILIES)}"
         )
     return BY_FAMILY[family]

@@ -6,7 +6,7 @@ from typing import Any
 
 from tokenizers import AddedToken
 
-from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.errors import UserError, shown
 from paddlenlp_ext.tokenizers.base import Tokenizer
 from paddlenlp_ext.tokenizers.segmentation import Vocabulary
 from paddlenlp_ext.tokenizers.special_tokens import special_token
@@ -52,7 +52,7 @@ class BertTokenizer(Tokenizer):
         unknown = special_token(tokens.get("unk_token", "[UNK]")).content
         for token in (unknown, *(self.never_split or ())):
             if token not in vocabulary.ids:
-                raise UserError(f"{vocab_file}: expected a line {token!r}, but there is none")
+                raise UserError(f"{vocab_file}: expected a line {shown(token)}, but there is none")
         segmenter = wordpiece(
             vocabulary,
             unknown,

@@ -15,7 +15,7 @@ from typing import Any, Union, get_args, get_type_hints
 
 from tokenizers import AddedToken
 
-from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.errors import UserError, shown
 from paddlenlp_ext.files.disk import read_object
 from paddlenlp_ext.files.sources import Source
 from paddlenlp_ext.tokenizers.special_tokens import ROLES, SpecialTokens, Token, describe
@@ -160,7 +160,7 @@ def _checked(
             fits, wanted = kind
             if not fits(value):
                 raise UserError(
-                    f"{path}: {name} must be {wanted}, not {_shown(value)}; correct it, or "
+                    f"{path}: {name} must be {wanted}, not {shown(value)}; correct it, or "
                     "get the file again"
                 )
             settings[name] = int(value) if isinstance(value, float) else value
@@ -173,13 +173,13 @@ def _checked(
 def _check_listed(path: Path | None, tokens: object) -> None:
     """Check an `added_tokens_decoder`: descriptions of tokens by id."""
     if not isinstance(tokens, Mapping):
-        raise UserError(f"{path}: added_tokens_decoder must be an object, not {_shown(tokens)}")
+        raise UserError(f"{path}: added_tokens_decoder must be an object, not {shown(tokens)}")
     for number, token in tokens.items():
         is_id = number.isdecimal() and len(number) < 10
         if not (is_id and isinstance(token, Mapping) and _is_token(token)):
             raise UserError(
                 f"{path}: added_tokens_decoder must have an id and a token in each row, not "
-                f"{_shown(number)}: {_shown(token)}"
+                f"{shown(number)}: {shown(token)}"
             )
 
 
@@ -188,8 +188,8 @@ def _check_added(path: Path | None, tokens: Mapping[str, Any]) -> None:
     for token, number in tokens.items():
         if not (_is_text(token) and type(number) is int and 0 <= number < 10**9):
             raise UserError(
-                f"{path}: expected a token and its id in each row, got {_shown(token)}: "
-                f"{_shown(number)}"
+                f"{path}: expected a token and its id in each row, got {shown(token)}: "
+                f"{shown(number)}"
             )
 
 
@@ -230,10 +230,6 @@ _KINDS: tuple[tuple[Any, Kind], ...] = (
     (Iterable[Token], (_are(_is_token), "a list of tokens")),
     (Iterable[str], (_are(_is_text), "a list of texts")),
 )
-
-
-def _shown(value: object) -> str:
-    return repr(value)[:80]
 
 
 def _texts(settings: Mapping[str, Any]) -> Iterable[str]:

@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 
 from tokenizers import AddedToken
 
-from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.errors import UserError, shown
 from paddlenlp_ext.tokenizers.segmentation import Segmenter
 
 ROLES = (  # the order in which transformers gives ids to those that the vocabulary lacks
@@ -74,8 +74,8 @@ class SpecialTokens:
             self._keep_whole([token])
             if self.added_tokens_encoder[token.content] != number:
                 raise UserError(
-                    f"added token {token.content!r} has id {number} in the saved tokenizer, but "
-                    f"would get {self.added_tokens_encoder[token.content]} behind the "
+                    f"added token {shown(token.content)} has id {number} in the saved tokenizer, "
+                    f"but would get {self.added_tokens_encoder[token.content]} behind the "
                     f"{len(self._vocabulary)} of the vocabulary; is it that of this folder?"
                 )
         named = [self.roles[role] for role in ROLES if role in self.roles]

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
-from paddlenlp_ext.errors import WeightsError
+from paddlenlp_ext.errors import WeightsError, shown
 from paddlenlp_ext.files.disk import read_object
 from paddlenlp_ext.weights.formats.pdparams import read_pdparams, write_pdparams
 from paddlenlp_ext.weights.formats.safe_tensors import (
@@ -19,6 +19,7 @@ from paddlenlp_ext.weights.formats.safe_tensors import (
     write_safetensors,
 )
 from paddlenlp_ext.weights.formats.torch_files import read_torch
+from paddlenlp_ext.weights.names import shorten
 
 Array = NDArray[Any]
 Format = Literal["huggingface", "paddle"]  # whose names and layout
@@ -92,8 +93,8 @@ def read_weights(path: Path) -> dict[str, Array]:
         if part.keys() != listed:
             wrong = sorted(part.keys() ^ listed)
             raise WeightsError(
-                f"{path}: does not agree with {shard} about {', '.join(wrong[:5])}"
-                f"{' and more' if len(wrong) > 5 else ''}; copy or download both again"
+                f"{path}: does not agree with {shard} about {shorten(wrong, 2)}; "
+                "copy or download both again"
             )
         tensors |= part
     return tensors
@@ -148,6 +149,6 @@ def read_index(path: Path) -> dict[str, str]:
             or Path(shard).suffix not in _READERS
         ):
             raise WeightsError(
-                f"{path}: names {str(shard)[:80]!r}, expected a weight file in the same folder"
+                f"{path}: names {shown(shard)}, expected a weight file in the same folder"
             )
     return weight_map

@@ -17,12 +17,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from paddlenlp_ext.errors import WeightsError
+from paddlenlp_ext.errors import WeightsError, one_line, shown
 
 BACKBONE = "backbone."  # the attribute of every model with a head that holds its bare model
 LEAVES = ("weight", "bias")  # carried over from a module to the same module of the other side
 # Files converted from TensorFlow name the parameters of LayerNorm so (bert-base-uncased does).
 LAYER_NORM_LEAVES = {"gamma": "weight", "beta": "bias"}
+LONGEST_NAME = 80  # characters of a name, or of several as one, that a line writes out
 
 
 @dataclass(frozen=True)
@@ -169,8 +170,8 @@ class NameTable:
                 ours = self._as_in_bare_model(ours) if bare else ours
                 if ours in sources:
                     raise WeightsError(
-                        f"the file holds {ours!r} twice, as {sources[ours]!r} and as {name!r}; "
-                        "remove one of them"
+                        f"the file holds {ours!r} twice, as {shown(sources[ours])} and as "
+                        f"{shown(name)}; remove one of them"
                     )
                 renamed[name], sources[ours] = ours, name
             elif full in self._repeats:
@@ -286,7 +287,7 @@ def collapse(names: Iterable[str], most: int | None = None) -> str:
 
 def shorten(shown: Sequence[str], most: int | None) -> str:
     """Write the first in one line, and how many more there are; all if `most` is None."""
-    kept = shown[:most]
+    kept = [one_line(one, LONGEST_NAME) for one in shown[:most]]
     more = len(shown) - len(kept)
     return ", ".join(kept) + (f" and {more} more" if more else "")
 
@@ -314,7 +315,7 @@ def _split(name: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _is_number(part: str) -> bool:
-    return part.isascii() and part.isdecimal()
+    return part.isascii() and part.isdecimal() and len(part) < 10
 
 
 def _fill(pattern: str, numbers: Iterable[str]) -> str:

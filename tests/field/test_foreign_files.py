@@ -180,6 +180,15 @@ def test_numbers_that_json_lacks_are_named(text: str, kind: str, tmp_path: Path)
         read(tmp_path / name)
 
 
+@pytest.mark.parametrize("number", ["1e999", "-1e400"])
+def test_a_number_of_json_that_no_float_holds_is_no_size(number: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(f'{{"initializer_range": {number}}}')
+    with pytest.raises(UserError, match=r"config\.json: initializer_range must be a number from 0"):
+        BertConfig.from_pretrained(tmp_path)
+    with pytest.raises(UserError, match="initializer_range must be a number from 0"):
+        BertConfig(initializer_range=float("nan"))
+
+
 @pytest.mark.parametrize(
     ("text", "named"),
     [
