@@ -65,5 +65,9 @@ class DeviceError(UserError):
     """The chosen device is not there."""
 
 
-class TooLongError(UserError, ValueError):
+class InputError(UserError, ValueError):
+    """A model cannot compute with what it was called with."""
+
+
+class TooLongError(InputError):
     """A sequence is longer than a model has positions."""

@@ -31,7 +31,7 @@ from paddlenlp_ext.models.transformer import (
     TransformerModel,
     make_stack,
 )
-from paddlenlp_ext.nn.embeddings import Embeddings
+from paddlenlp_ext.nn.embeddings import Embeddings, look_up
 from paddlenlp_ext.nn.heads import Pooler
 from paddlenlp_ext.presets.ernie import ROWS
 from paddlenlp_ext.weights.names import NameTable
@@ -164,12 +164,14 @@ class ErnieEmbeddings(Embeddings):
 
         A model without tasks pays no attention to them, as in both references.
         """
-        words = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds
+        words = inputs_embeds
+        if words is None:
+            words = look_up("input_ids", self.word_embeddings, input_ids)
         if self.task_type_embeddings is not None:
             if task_type_ids is None:
                 words = words + self.task_type_embeddings.weight[self.task_id]
             else:
-                words = words + self.task_type_embeddings(task_type_ids)
+                words = words + look_up("task_type_ids", self.task_type_embeddings, task_type_ids)
         return super().forward(
             None, token_type_ids, position_ids, words, first_position=first_position
         )

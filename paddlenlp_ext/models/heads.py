@@ -212,8 +212,8 @@ class ForMultipleChoice(HeadModel):
     def forward(self, input_ids: Tensor | None = None, *args: Any, **inputs: Any) -> HeadOutput:
         """Score each choice; arguments as `HeadModel.forward`, inputs with an axis `C` more."""
         inputs.update(zip(FORWARD_ORDER, args, strict=False), input_ids=input_ids)
-        words = input_ids if input_ids is not None else inputs["inputs_embeds"]
-        batch, choices = words.shape[:2]
+        words = input_ids if input_ids is not None else inputs.get("inputs_embeds")
+        batch, choices = (0, 0) if words is None else words.shape[:2]
         for name, value in inputs.items():
             if isinstance(value, Tensor) and name != "labels":
                 inputs[name] = value.flatten(0, 1)

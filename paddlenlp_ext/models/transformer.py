@@ -7,7 +7,7 @@ from typing import Any
 import paddle
 from paddle import Tensor, nn
 
-from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.errors import InputError, UserError
 from paddlenlp_ext.models.base import Model
 from paddlenlp_ext.models.config import ModelConfig
 from paddlenlp_ext.models.outputs import BaseModelOutput, DecoderCache
@@ -92,9 +92,15 @@ class TransformerModel(Model):
             embedding_inputs: What only this family's embeddings know (ERNIE's `task_type_ids`).
 
         Raises:
+            InputError: There are neither `input_ids` nor `inputs_embeds`, or both.
             UserError: A cache or a memory is given to a model that is no decoder, or a memory to
                 one without cross-attention.
         """
+        if (input_ids is None) == (inputs_embeds is None):
+            raise InputError(
+                "a model takes `input_ids` or `inputs_embeds`, one of the two: the embeddings "
+                "stand in the place of the ids"
+            )
         self._check_decoder_inputs(encoder_hidden_states, past_key_values, use_cache)
         past = past_key_values
         if past is not None:

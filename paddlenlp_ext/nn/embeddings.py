@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import paddle
 from paddle import Tensor, nn
 
-from paddlenlp_ext.errors import TooLongError
-from paddlenlp_ext.nn.cpu.layers import Dropout, LayerNorm, Linear
+from paddlenlp_ext.errors import InputError, TooLongError
+from paddlenlp_ext.nn.cpu.layers import Dropout, LayerNorm, Linear, on_cpu
+from paddlenlp_ext.nn.trimmed_embedding import TrimmedEmbedding
 
 
 class Embeddings(nn.Layer):
@@ -24,7 +27,13 @@ class Embeddings(nn.Layer):
         dropout: Dropout probability of the result.
         position_offset: Row of the first position.
         output_width: Width of the result, `H`; where it is not `width`, a linear layer comes last.
+
+    Attributes:
+        max_length: Tokens that there are positions for.
+        least_position: The least of `position_ids`.
     """
+
+    least_position: ClassVar[int] = 0
 
     def __init__(
         self,
@@ -75,8 +84,11 @@ class Embeddings(nn.Layer):
 
         Raises:
             TooLongError: The sequence is longer than the position table allows.
+            InputError: On a CPU, there is no such id, position or type.
         """
-        words = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds
+        words = inputs_embeds
+        if words is None:
+            words = look_up("input_ids", self.word_embeddings, input_ids)
         batch, length, _ = words.shape
         if position_ids is None:
             if first_position + length > self.max_length:
@@ -87,10 +99,54 @@ class Embeddings(nn.Layer):
             # One for each token: on a CPU, Paddle is slow to add up what one gets from several.
             position_ids = paddle.arange(first_position, first_position + length)
             position_ids = position_ids.unsqueeze(0).expand([batch, length])
+        else:
+            require_rows("position_ids", position_ids, self.max_length, self.least_position)
         total = words + self.position_embeddings(position_ids + self.position_offset)
         if self.token_type_embeddings is not None:
             if token_type_ids is None:
                 token_type_ids = paddle.zeros([1, 1], "int64").expand([batch, length])
-            total = total + self.token_type_embeddings(token_type_ids)
+            total = total + look_up("token_type_ids", self.token_type_embeddings, token_type_ids)
         embedded = self.dropout(self.layer_norm(total))
         return embedded if self.projection is None else self.projection(embedded)
+
+
+def look_up(name: str, table: nn.Embedding | TrimmedEmbedding, ids: Tensor) -> Tensor:
+    """Look rows of a table up: int64 [B, L] -> float [B, L, E].
+
+    Args:
+        name: What the caller calls the ids, for the message.
+        table: float [V, E].
+        ids: int64 [B, L].
+
+    Raises:
+        InputError: On a CPU, the table has no such row.
+    """
+    rows = table if isinstance(table, TrimmedEmbedding) else table.weight
+    require_rows(name, ids, rows.shape[0])
+    found: Tensor = table(ids)
+    return found
+
+
+def require_rows(name: str, ids: Tensor, count: int, least: int = 0) -> None:
+    """Refuse ids that a table has no row for.
+
+    On a CPU Paddle reads what lies before the table for -1. Elsewhere, where to look at a number
+    would mean to wait for it, and in programs this is left to Paddle.
+
+    Args:
+        name: What the caller calls them, for the message.
+        ids: int64 [...].
+        count: The first number that is too large.
+        least: The first number that is not too small.
+
+    Raises:
+        InputError: There are other numbers.
+    """
+    if on_cpu(ids) and ids.size:
+        numbers = ids.numpy()
+        low, high = int(numbers.min()), int(numbers.max())
+        if low < least or high >= count:
+            raise InputError(
+                f"`{name}` hold {low if low < least else high}, and the model has rows for "
+                f"{least} to {count - 1}; are they of this model's tokenizer?"
+            )
