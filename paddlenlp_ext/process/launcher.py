@@ -104,7 +104,7 @@ def report_failure(error: BaseException) -> None:
     report = {
         "rank": rank,
         "reason": hide(reason),
-        "traceback": list(map(hide, traceback.format_exception(error))),
+        "traceback": hide("".join(traceback.format_exception(error))).splitlines(keepends=True),
         "reported_by": {"rank": int(os.environ["PADDLE_TRAINER_ID"]), "process": os.getpid()},
         "host": socket.gethostname(),
         "launch": _launch(),

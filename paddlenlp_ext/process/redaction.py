@@ -36,6 +36,7 @@ HARMLESS = frozenset(
 )
 SHORTEST = 6  # letters of a value that is looked for everywhere, not only beside its name
 QUOTED = rb"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
+NAME = re.compile(rb"[A-Z_][A-Z0-9_]*")
 PAIR = re.compile(rb"(%b)(\s*:\s*)(%b)" % (QUOTED, QUOTED), re.DOTALL)
 FORMS = re.compile(  # of secrets, in whatever they stand
     rb"""(?<=://)[^\s/@'"\\]+(?=@)                # user:password@host
@@ -66,7 +67,7 @@ def hide_in_files(folder: Path) -> None:
             os.chmod(file.fileno(), 0o600)
             text = file.read()
             file.seek(0)
-            file.write(_without_values(_without_variables(text, path in logs), os.environ))
+            file.write(_without_variables(_without_values(text, os.environ), path in logs))
 
 
 def hide(text: str) -> str:
@@ -103,12 +104,12 @@ def _hide_pair(found: re.Match[bytes]) -> bytes:
 
 def _without_variable(line: bytes) -> bytes:
     content = line.rstrip(b"\r\n")
-    name, equals, value = content.partition(b"=")
+    name, equals, _ = content.partition(b"=")
     if equals and _is_harmless(name):
         return line
     # Without a name it goes on with a value.
-    shown = name + equals if equals else b""
-    return shown + _stars(value if equals else content) + line[len(content) :]
+    shown = name + equals if equals and NAME.fullmatch(name) else b""
+    return shown + _stars(content[len(shown) :]) + line[len(content) :]
 
 
 def _without_values(text: bytes, environment: Mapping[str, str]) -> bytes:
