@@ -26,6 +26,7 @@ LAYOUT: Layout = {
 }
 
 NO_LABEL = -1  # in `next_sentence_labels`
+ROWS_LOOKED_AT = 1000  # for what is only said
 
 
 def vocabulary_digest(tokenizer: Tokenizer) -> str:
@@ -72,6 +73,20 @@ def require_fit(shards: ShardSet, tokenizer: Tokenizer, max_positions: int) -> N
                 f"{shard.path}: was made with another vocabulary than the model's; make it again "
                 "with this one (`vocab_file` or `bert_model`)"
             )
+
+
+def part_beyond(shards: ShardSet, max_predictions: int) -> float:
+    """Return which part of the masked tokens of the first rows is not predicted.
+
+    Args:
+        shards: To train on.
+        max_predictions: Masked tokens of a row that are.
+    """
+    if shards.widths["predictions"] <= max_predictions:
+        return 0.0
+    first = shards.read(next(shards.slices(ROWS_LOOKED_AT)))
+    listed = first.columns["masked_lm_positions"] > 0
+    return float(listed[:, max_predictions:].sum() / max(listed.sum(), 1))
 
 
 def check_rows(vocab_size: int, type_vocab_size: int) -> Check:

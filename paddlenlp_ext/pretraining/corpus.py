@@ -5,15 +5,19 @@ memory, and all that a document's random next sentences are drawn from.
 """
 
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from paddlenlp_ext.errors import DataError
 
 logger = logging.getLogger(__name__)
 
 LONGEST_LINE = 1_000_000  # bytes
+READ = 1 << 16  # bytes at a time
+LINE = re.compile(rb"([^\r\n]*)(\r+\n?|\n)")
 PIECES = 4  # a document that is longer than this part of a block is cut
 
 Document = list[str]  # sentences
@@ -107,17 +111,19 @@ def _documents(files: Sequence[Path], longest: int) -> Iterator[tuple[Document, 
 def _lines(file: Path) -> Iterator[tuple[str, int]]:
     """Yield each line without the space around it, and how many bytes it has."""
     try:
+        number = 1
         with file.open("rb") as stream:
-            number = 0
-            while line := stream.readline(LONGEST_LINE + 1):
-                number += 1
-                if len(line) > LONGEST_LINE:
+            for line, ends, size in _byte_lines(stream):
+                if size > LONGEST_LINE:
                     raise DataError(
                         f"{file}:{number}: has more than {LONGEST_LINE:,} bytes; "
                         "put a sentence on each line"
                     )
                 text = line.decode("utf-8")
-                yield (text.removeprefix("\ufeff") if number == 1 else text).strip(), len(line)
+                yield (text.removeprefix("\ufeff") if number == 1 else text).strip(), size
+                if ends > 1:
+                    yield "", 0
+                number += ends
     except UnicodeDecodeError as error:
         raise DataError(
             f"{file}:{number}: is not UTF-8 ({error.reason} at byte {error.start + 1}); "
@@ -125,3 +131,22 @@ def _lines(file: Path) -> Iterator[tuple[str, int]]:
         ) from None
     except OSError as error:
         raise DataError(f"{file}: cannot be read: {error.strerror or error}") from error
+
+
+def _byte_lines(stream: IO[bytes]) -> Iterator[tuple[bytes, int, int]]:
+    """Yield each line, how many line ends follow it, and the bytes of both.
+
+    Lines end with LF, CR LF or, as in exports of old programs, CR. CRs before an LF are part of it,
+    however many a program has added.
+    """
+    rest = b""
+    while len(rest) <= LONGEST_LINE and (read := stream.read(READ)):
+        rest += read
+        whole = rest.rstrip(b"\r")  # an LF may follow
+        end = max(whole.rfind(b"\n"), whole.rfind(b"\r")) + 1
+        for line in LINE.finditer(rest, 0, end):
+            yield line[1], 1 if line[2].endswith(b"\n") else len(line[2]), len(line[0])
+        rest = rest[end:]
+    if rest:
+        text = rest.rstrip(b"\r")
+        yield text, len(rest) - len(text), len(rest)

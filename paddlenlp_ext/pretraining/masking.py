@@ -18,7 +18,8 @@ Ids = npt.NDArray[np.integer[Any]]
 Numbers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
-CONTINUATION = "##"  # begins a piece that continues a word
+CONTINUATION = "##"  # begins a piece that continues a word, in WordPiece's vocabularies
+WORD_START = "▁"  # U+2581, begins a piece that begins a word, in sentencepiece's
 MASK_PROBABILITY = 0.8  # of the chosen tokens
 RANDOM_PROBABILITY = 0.1
 NO_WORD = -1
@@ -33,21 +34,27 @@ class MaskingVocabulary:
         special: Whether each id is a special token, padding and the unknown token among them:
             never chosen, and never a replacement; bool [V].
         continues: Whether each id is a piece that continues a word; bool [V].
+        marks_starts: Whether that is known by the pieces that begin words (sentencepiece), not by
+            those that continue them (WordPiece).
     """
 
     mask_id: int
     special: Flags
     continues: Flags
+    marks_starts: bool
 
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> "MaskingVocabulary":
-        """Ask a tokenizer of the WordPiece kind."""
+        """Ask a tokenizer, whose pieces say where words begin or go on."""
         size = len(tokenizer)
         special = np.zeros(size, bool)
         special[list(tokenizer.all_special_ids)] = True
         tokens = tokenizer.convert_ids_to_tokens(list(range(size)))
         continues = np.array([token.startswith(CONTINUATION) for token in tokens])
-        return cls(tokenizer.mask_token_id, special, continues & ~special)
+        starts = np.array([token.startswith(WORD_START) for token in tokens])
+        marks_starts = bool(starts.sum() > continues.sum())
+        continues = ~starts if marks_starts else continues
+        return cls(tokenizer.mask_token_id, special, continues & ~special, marks_starts)
 
 
 def mask_tokens(
@@ -58,7 +65,7 @@ def mask_tokens(
     *,
     probability: float,
     max_predictions: int,
-    whole_words: bool = False,
+    continues: Flags | None = None,
 ) -> tuple[Ids, Flags]:
     """Choose tokens and hide them.
 
@@ -70,13 +77,14 @@ def mask_tokens(
         probability: Proportion of the tokens of a sequence to choose, special ones counted in; at
             least one is.
         max_predictions: Most chosen tokens of a sequence.
-        whole_words: Whether the pieces of a word are chosen together or not at all.
+        continues: Tokens that are chosen with the one before or not at all, as pieces of a word;
+            bool [N, L]. None: each is chosen alone.
 
     Returns:
         The sequences with hidden tokens, int32 [N, L]; and which were chosen, bool [N, L].
     """
-    continues = vocabulary.continues[input_ids] if whole_words else np.zeros(input_ids.shape, bool)
-    words = word_numbers(vocabulary.special[input_ids], continues)
+    alone = np.zeros(input_ids.shape, bool)
+    words = word_numbers(vocabulary.special[input_ids], alone if continues is None else continues)
     # As `min(max_predictions, max(1, round(length * probability)))` in create_pretraining_data.py.
     wanted = np.clip(np.rint(lengths * probability), 1, max_predictions).astype(np.int64)
     chosen = choose(words, wanted, random)

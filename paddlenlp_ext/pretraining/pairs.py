@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-Tokens = list[int]
+Tokens = Sequence[int]  # each is known by its place in the corpus, or by its id
 TokenDocument = Sequence[Tokens]  # sentences, none of them empty
 
 TRIES = 10  # to draw another document than the own one
@@ -19,8 +19,8 @@ class Pair(NamedTuple):
     """A text, and what follows it.
 
     Attributes:
-        first: Token ids.
-        second: Token ids; none in a single text.
+        first: Tokens.
+        second: Tokens; none in a single text.
         is_random: Whether the second comes from another document.
     """
 
@@ -124,6 +124,11 @@ def _shortened(
 def _trimmed(tokens: Tokens, excess: int, random: np.random.RandomState) -> Tokens:
     front = int(random.binomial(excess, 0.5)) if excess else 0
     return tokens[front : len(tokens) - (excess - front)]
+
+
+def divided(sentence: Tokens, longest: int) -> Iterator[Tokens]:
+    """Cut a sentence into parts of `longest` tokens, the last of which may have fewer."""
+    return (sentence[at : at + longest] for at in range(0, len(sentence), longest))
 
 
 def _joined(sentences: Sequence[Tokens]) -> Tokens:

@@ -92,7 +92,7 @@ def test_rows_are_what_they_say(tmp_path, pairs, whole_words):
         ).all()
     assert not np.isin(rows["masked_lm_ids"][places > 0], [PAD, UNK, CLS, SEP, MASK]).any()
     random_next = int(rows["next_sentence_labels"].sum())
-    assert created == (created.paths, len(ids), lengths.sum(), count.sum(), random_next)
+    assert created[1:5] == (len(ids), lengths.sum(), count.sum(), random_next)
     assert (random_next > 0) == pairs
     with h5py.File(tmp_path / "train.hdf5") as file:
         assert file.attrs["next_sentence_prediction"] == pairs

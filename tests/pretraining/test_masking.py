@@ -83,7 +83,7 @@ def test_whole_words_are_masked_whole(vocabulary):
         np.random.RandomState(8),
         probability=0.15,
         max_predictions=4,
-        whole_words=True,
+        continues=vocabulary.continues[ids],
     )
     assert chosen.sum(1).max() == 4
     assert not chosen[np.isin(ids, [PAD, UNK, CLS, SEP, MASK])].any()

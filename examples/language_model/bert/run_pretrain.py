@@ -164,9 +164,10 @@ def open_shards(
     args: argparse.Namespace, paths: Sequence[Path], model: Model, tokenizer: Tokenizer
 ) -> dict[str, ShardSet]:
     """Open the shards to train on, and the held-out ones if the command line names some."""
-    from paddlenlp_ext.pretraining.bert_shards import LAYOUT, check_rows, require_fit
+    from paddlenlp_ext.pretraining.bert_shards import LAYOUT, check_rows, part_beyond, require_fit
     from paddlenlp_ext.pretraining.shard_set import ShardSet
     from paddlenlp_ext.pretraining.shards import find_shards
+    from paddlenlp_ext.training.report import say
 
     check = check_rows(model.config.vocab_size, model.config.type_vocab_size)
     shards = {"train": ShardSet(paths, LAYOUT, check, limit=args.max_train_samples)}
@@ -175,6 +176,12 @@ def open_shards(
         shards["dev"] = ShardSet(paths, LAYOUT, check, limit=args.max_eval_samples)
     for one in shards.values():
         require_fit(one, tokenizer, model.config.max_position_embeddings)
+    if part := part_beyond(shards["train"], args.max_predictions_per_seq):
+        say(
+            f"note: --max_predictions_per_seq {args.max_predictions_per_seq} leaves {part:.0%} of "
+            "the masked tokens unpredicted; the rows list up to "
+            f"{shards['train'].widths['predictions']}\n"
+        )
     return shards
 
 
