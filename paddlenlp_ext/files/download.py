@@ -1,7 +1,7 @@
 """Download a file: one process at a time, resumed when cut, checked before it gets its name.
 
-Weights from Paddle's hosting (`files.sources`) and the archives of data sets (`tasks.download`)
-come through here; what lies on the Hugging Face Hub comes through `huggingface_hub`.
+Files of the Hugging Face Hub (`files.hub`), of Paddle's hosting (`files.sources`) and the archives
+of data sets (`tasks.download`) come through here.
 """
 
 from __future__ import annotations
@@ -15,49 +15,55 @@ import stat
 import sys
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
-from urllib.parse import urlsplit
-from urllib.request import Request
 
 from filelock import FileLock
 from tqdm import tqdm
 
-from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.files.disk import sha256_of
+from paddlenlp_ext.files.web import (
+    TIMEOUT,
+    DownloadError,
+    NotThereError,
+    Response,
+    SlowError,
+    ask,
+    check_address,
+    length,
+    printable,
+    without_query,
+)
 
-TIMEOUT = 30.0  # seconds without a byte until a connection counts as stalled
 ATTEMPTS = 5  # without a byte of progress in between
 PAUSE = 1.0  # seconds before the second attempt; doubled for each further one
 PIECE = 1 << 20  # bytes
+SMALL = 64 << 20  # bytes: of a config, a vocabulary, an index, and where nobody says how many
+SMALL_TIME = 300.0  # seconds that such a file may take
+LARGE = 64 << 30  # bytes: of weights
 
-_LOCAL = ("127.0.0.1", "localhost", "::1")
-_PASSING = (408, 425, 429)  # answers that ask to try again, besides all from 500 on
+PASSING = (408, 425, 429)  # answers that ask to try again, besides all from 500 on
+HEADERS = {"User-Agent": "paddlenlp-ext", "Accept-Encoding": "identity"}
 
 
-class DownloadError(UserError):
-    """A file cannot be had; the message does not name its address, which the caller knows."""
-
-
-class NotThereError(DownloadError):
-    """The server answered that it does not have the file."""
+class NoHomeError(DownloadError):
+    """There is no place for a cache."""
 
 
 def cache_folder() -> Path:
     """Return where downloads are kept: $PADDLENLP_EXT_HOME, or ~/.cache/paddlenlp_ext.
 
     Raises:
-        DownloadError: It would be in the home folder, and there is none.
+        NoHomeError: It would be in the home folder, and there is none.
     """
     given = os.environ.get("PADDLENLP_EXT_HOME")
     try:
         return Path(given or "~/.cache/paddlenlp_ext").expanduser()
     except RuntimeError:
-        raise DownloadError(
+        raise NoHomeError(
             f"{given or 'the cache'}: this user has no home folder; set PADDLENLP_EXT_HOME to a "
             "folder that can be written to"
         ) from None
@@ -76,7 +82,7 @@ def private_folder(folder: Path) -> Path:
         OSError: It cannot be made.
     """
     root = folder
-    with suppress(DownloadError):
+    with suppress(NoHomeError):
         root = cache_folder()
     above = [folder, *folder.parents]
     chain = above[: above.index(root) + 1] if root in above else [folder]
@@ -110,12 +116,42 @@ def _openness(facts: os.stat_result) -> str:
     return ""
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """A file that is downloaded.
+
+    Attributes:
+        url: Its address, which `web.check_address` allows. Proxies come from the environment.
+        sha256: Digest that it must have. With it, a later process goes on with the part that an
+            earlier one has left.
+        size: Bytes that it must have, if they are known beforehand.
+        is_small: Whether it has to come within `SMALL_TIME` and to have at most `SMALL` bytes.
+        is_versioned: Whether its place is named by its contents, so that a later process can go on.
+        token: For its server alone.
+        label: What a bar calls it.
+    """
+
+    url: str
+    sha256: str | None = None
+    size: int | None = None
+    is_small: bool = False
+    is_versioned: bool = False
+    token: str | None = None
+    label: str = ""
+
+    @property
+    def keeps_part(self) -> bool:
+        """Whether a part that an earlier process has left is of this file."""
+        return self.sha256 is not None or self.is_versioned
+
+    @property
+    def most(self) -> int:
+        """Most bytes that it may have."""
+        return SMALL if self.is_small else LARGE
+
+
 def download(
-    url: str,
-    path: Path,
-    *,
-    sha256: str | None = None,
-    size: int | None = None,
+    url: str, path: Path, *, sha256: str | None = None, size: int | None = None, **others: Any
 ) -> None:
     """Make sure that the file behind `url` stands at `path`.
 
@@ -125,16 +161,19 @@ def download(
     the lock of one that was killed is freed by the system.
 
     Args:
-        url: An https address (http for this machine only). Proxies come from the environment.
+        url: See `Wanted`.
         path: Where the file goes; missing folders are made.
-        sha256: Digest that the file must have. With it, a later process goes on with the part that
-            an earlier one has left.
-        size: Bytes that the file must have.
+        sha256: See `Wanted`.
+        size: See `Wanted`.
+        **others: Attributes of `Wanted`.
 
     Raises:
         DownloadError: The file cannot be had or written, or is not the expected one.
     """
-    _check_address(url)
+    wanted = Wanted(url, sha256, size, **others)
+    check_address(url)
+    if size is not None and size > wanted.most:
+        raise DownloadError(f"expected at most {wanted.most:,} bytes, the server has {size:,}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with locked(Path(f"{path}.lock")):
@@ -146,10 +185,10 @@ def download(
             part = path.with_name(path.name + ".part")
             _clear_foreign(part)
             try:
-                _complete(url, part, sha256, size)
+                _complete(wanted, part)
                 os.replace(part, path)
             finally:
-                if part.exists() and (sha256 is None or part.stat().st_size == 0):
+                if part.exists() and (not wanted.keeps_part or part.stat().st_size == 0):
                     part.unlink()
     except OSError as error:
         raise DownloadError(f"{path}: cannot be written: {error.strerror or error}") from error
@@ -174,57 +213,42 @@ def is_offline() -> bool:
     return any(switch.upper() in ("1", "ON", "YES", "TRUE") for switch in switches)
 
 
-@contextmanager
-def launcher_proxies() -> Iterator[None]:
-    """Give back the proxies that `paddle.distributed.launch` hides from its workers.
-
-    It renames `http_proxy` and `https_proxy` for the sake of the collectives, and downloads in a
-    worker would fail.
-    """
-    hidden = {}
-    for name in ("http_proxy", "https_proxy"):
-        original = os.environ.get(f"{name}_original")
-        if original and not os.environ.get(name):
-            hidden[name] = os.environ[name] = original
-    try:
-        yield
-    finally:
-        for name in hidden:
-            os.environ.pop(name, None)
-
-
-def _complete(url: str, part: Path, sha256: str | None, size: int | None) -> None:
+def _complete(wanted: Wanted, part: Path) -> None:
     """Make the part the expected file, on top of what an earlier process has left of it."""
-    if sha256 is None:  # then nothing would show that the part belongs to another version
+    if not wanted.keeps_part:  # then nothing would show that the part belongs to another version
         part.unlink(missing_ok=True)
     while True:
         resumed = part.exists()
-        _fetch(url, part, sha256 is not None, size)
+        _fetch(wanted, part)
         try:
-            return _check(part, sha256, size)
+            return _check(part, wanted.sha256, wanted.size)
         except DownloadError:
             part.unlink()
             if not resumed:  # else the old part may be what was wrong
                 raise
 
 
-def _fetch(url: str, part: Path, is_checked: bool, size: int | None) -> None:
+def _fetch(wanted: Wanted, part: Path) -> None:
     """Fill the part, going on after failures that may pass."""
     if not sys.stderr.isatty():
-        print(f"downloading {_plain(url)}", file=sys.stderr, flush=True)
-    failures = 0
+        print(f"downloading {without_query(wanted.url)}", file=sys.stderr, flush=True)
+    failures, size = 0, wanted.size
+    name = wanted.label or part.stem
     with (
         open(part, "ab", opener=_open_part) as file,
-        tqdm(total=size, desc=part.stem, unit="B", unit_scale=True, disable=None) as bar,
+        tqdm(total=size, desc=name, unit="B", unit_scale=True, disable=None) as bar,
     ):
-        transfer = _Transfer(url, file, size, bar, is_checked)
+        transfer = _Transfer(wanted, file, bar)
         while size is None or file.tell() < size:
             before = file.tell()
             try:
                 transfer.attempt()
                 break
             except _CutError as error:
-                failures = 1 if file.tell() > before else failures + 1
+                is_slow = isinstance(error.__cause__, SlowError)
+                if is_slow and wanted.is_small:
+                    raise DownloadError(str(error)) from error
+                failures = 1 if file.tell() > before and not is_slow else failures + 1
                 if failures == ATTEMPTS:
                     raise DownloadError(f"{error}, {ATTEMPTS} times without progress") from error
             time.sleep(PAUSE * 2 ** (failures - 1))
@@ -251,12 +275,11 @@ class _CutError(Exception):
 class _Transfer:
     """The requests for one file, each of which goes on where the one before was cut."""
 
-    url: str
+    wanted: Wanted
     file: BinaryIO  # what is appended to
-    size: int | None  # of the whole file, if it is known beforehand
     bar: tqdm[None]
-    is_checked: bool  # whether a digest will show a wrong continuation of an older part
     version: str | None = None  # what the server calls the present contents
+    began: float = field(default_factory=time.monotonic)
 
     def attempt(self) -> None:
         """Ask for what is missing and append it.
@@ -266,45 +289,52 @@ class _Transfer:
             _CutError: It came in part or not at all, which may be better next time.
             OSError: The file cannot be written.
         """
-        if not (self.is_checked or self.version):
+        if not (self.wanted.keeps_part or self.version):
             self._restart()
         with self._answer() as response:
             total = self._total(response)
             self.version = _version(response)
             self.bar.reset(total)
             self.bar.update(self.file.tell())
+            size = total if self.wanted.size is None else self.wanted.size
+            most = SMALL if size is None else size
+            response.allow(most)
             while piece := _read(response):
                 self.file.write(piece)
                 self.bar.update(len(piece))
-                if self.size is not None and self.file.tell() > self.size:
-                    raise DownloadError(f"expected {self.size:,} bytes, the server sends more")
+                if self.file.tell() > most:
+                    self._restart()  # so that nothing is left of it
+                    least = "at most " if size is None else ""
+                    raise DownloadError(f"expected {least}{most:,} bytes, the server sends more")
+                self._check_time()
         if total is not None and self.file.tell() < total:
             raise _CutError(f"the transfer ended after {self.file.tell():,} of {total:,} bytes")
 
-    def _answer(self) -> http.client.HTTPResponse:
-        headers = {"User-Agent": "paddlenlp-ext", "Accept-Encoding": "identity"}
+    def _check_time(self) -> None:
+        if self.wanted.is_small and time.monotonic() - self.began > SMALL_TIME:
+            raise DownloadError(f"it did not come within {SMALL_TIME:.0f} seconds")
+
+    def _answer(self) -> Response:
+        self._check_time()
+        headers = dict(HEADERS)
         if start := self.file.tell():
             headers["Range"] = f"bytes={start}-"
             if self.version:
                 headers["If-Range"] = self.version
-        request = Request(self.url, headers=headers)
         try:
-            with launcher_proxies():
-                opener = urllib.request.build_opener(_Redirect)  # reads the proxies
-            response: http.client.HTTPResponse = opener.open(request, timeout=TIMEOUT)
-            return response
+            return ask(self.wanted.url, headers, token=self.wanted.token, timeout=TIMEOUT)
         except urllib.error.HTTPError as error:
-            answer = f"the server answered {error.code} {error.reason}"
+            answer = f"the server answered {error.code} {printable(error.reason)}"
             if error.code in (404, 410):
                 raise NotThereError(answer) from error
             if error.code == 416:  # the part is longer than the file
                 self._restart()
-            elif error.code not in _PASSING and error.code < 500:
+            elif error.code not in PASSING and error.code < 500:
                 raise DownloadError(answer) from error
             raise _CutError(answer) from error
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, ValueError) as error:
             reason = getattr(error, "reason", error)
-            answer = f"no connection ({reason or type(error).__name__})"
+            answer = no_connection(error)
             if isinstance(reason, (socket.gaierror, ssl.SSLCertVerificationError)):
                 raise DownloadError(answer) from error
             raise _CutError(answer) from error
@@ -314,13 +344,16 @@ class _Transfer:
         start = self.file.tell()
         where = response.headers.get("Content-Range", "")
         if response.status == 206 and where.startswith(f"bytes {start}-"):
-            length = where.rpartition("/")[2]
+            said = where.rpartition("/")[2]
         else:
             self._restart()
-            length = response.headers.get("Content-Length", "")
-        total = int(length) if length.isdigit() else None
-        if total is not None and self.size not in (None, total):
-            raise DownloadError(f"expected {self.size:,} bytes, the server has {total:,}")
+            said = response.headers.get("Content-Length", "")
+        total, size = length(said), self.wanted.size
+        if total is not None and size not in (None, total):
+            raise DownloadError(f"expected {size:,} bytes, the server has {total:,}")
+        if total is not None and total > self.wanted.most:
+            most = self.wanted.most
+            raise DownloadError(f"expected at most {most:,} bytes, the server has {total:,}")
         return total
 
     def _restart(self) -> None:
@@ -329,20 +362,18 @@ class _Transfer:
             self.file.truncate()
 
 
-class _Redirect(urllib.request.HTTPRedirectHandler):
-    """Follows a redirection only where a download may come from."""
-
-    def redirect_request(self, req: Request, *others: Any) -> Request | None:
-        *_, address = others
-        _check_address(address)
-        return super().redirect_request(req, *others)
+def no_connection(error: Exception) -> str:
+    """Say that, and why, a server gave no answer."""
+    reason = getattr(error, "reason", error)
+    return f"no connection ({printable(reason) or type(error).__name__})"
 
 
 def _read(response: http.client.HTTPResponse) -> bytes:
     try:
         return response.read1(PIECE)  # what has come, before a stall can swallow it
-    except (OSError, http.client.HTTPException) as error:
-        raise _CutError(f"the transfer broke off ({error or type(error).__name__})") from error
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        why = printable(error) or type(error).__name__
+        raise _CutError(f"the transfer broke off ({why})") from error
 
 
 def _version(response: http.client.HTTPResponse) -> str | None:
@@ -350,7 +381,7 @@ def _version(response: http.client.HTTPResponse) -> str | None:
     tag: str | None = response.headers.get("ETag")
     if tag is None or tag.startswith("W/"):
         tag = response.headers.get("Last-Modified")
-    return tag
+    return tag if tag and len(tag) < 200 and tag.isascii() and tag.isprintable() else None
 
 
 def _check(path: Path, sha256: str | None, size: int | None) -> None:
@@ -361,14 +392,3 @@ def _check(path: Path, sha256: str | None, size: int | None) -> None:
             raise DownloadError(f"{path}: expected {size:,} bytes, got {held:,}")
         if sha256 is not None and (found := sha256_of(file)) != sha256:
             raise DownloadError(f"{path}: expected SHA-256 {sha256}, got {found}")
-
-
-def _check_address(url: str) -> None:
-    parts = urlsplit(url)
-    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOCAL):
-        raise DownloadError(f"only https addresses are downloaded from, not {_plain(url)}")
-
-
-def _plain(url: str) -> str:
-    """Return an address without its query, which may hold a key."""
-    return url.partition("?")[0]

@@ -14,18 +14,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from paddlenlp_ext.errors import WeightsError, shown
+from paddlenlp_ext.files import hub
 from paddlenlp_ext.files.download import (
-    DownloadError,
-    NotThereError,
+    NoHomeError,
     cache_folder,
     download,
     is_offline,
-    launcher_proxies,
     private_folder,
 )
+from paddlenlp_ext.files.web import DownloadError, NotThereError
 from paddlenlp_ext.presets.families import all_presets, find_preset
-
-PROBE_TIMEOUT = 10.0  # seconds that the hub has for a first answer
 
 _OFFLINE = "offline mode is on, and the file is not in the cache"
 _NO_FILE = "it has no such file"
@@ -101,7 +99,7 @@ class Source:
             AbsentError: The model has none of them; the message says where they were looked for.
             WeightsError: No place answered, so that nobody knows.
         """
-        wanted = " or ".join(candidates)
+        wanted = " or ".join(map(hub.plain_name, candidates))
         if folder := self.folder or self._own_cache():
             for name in candidates:
                 if (folder / name).is_file():
@@ -128,7 +126,7 @@ class Source:
         """Return what each place is called in messages, and how to get a file from it."""
         places: dict[str, Callable[[Names], _Answer]] = {}
         if self.repository:
-            places[f"{_endpoint()}/{self.repository}"] = self._from_hub
+            places[f"{hub.endpoint()}/{self.repository}"] = self._from_hub
         if self.preset and self.preset.files:
             places["Paddle's hosting"] = self._from_hosting
         return places
@@ -143,9 +141,9 @@ class Source:
             return None
         try:
             folder = cache_folder() / "models" / self.name
-        except DownloadError:  # no home folder: the files may be elsewhere
+            return private_folder(folder) if os.path.isdir(folder) else None
+        except NoHomeError:  # the files may be elsewhere
             return None
-        return private_folder(folder) if folder.is_dir() else None
 
     def _from_hosting(self, candidates: Names) -> _Answer:
         files = self.preset.files if self.preset else {}
@@ -156,9 +154,11 @@ class Source:
             return _Answer(None, _OFFLINE)
         try:
             path = private_folder(cache_folder() / "models" / self.name) / name
-            download(files[name], path)
+            download(files[name], path, is_small=not name.endswith(hub.WEIGHTS))
         except DownloadError as error:
             return _Answer(None, f"{files[name]}: {error}", isinstance(error, NotThereError))
+        except OSError as error:
+            return _Answer(None, f"{error.filename}: {error.strerror}", known=False)
         return _Answer(path)
 
     def _from_hub(self, candidates: Names) -> _Answer:
@@ -170,35 +170,25 @@ class Source:
         return min(answers, key=lambda answer: answer.known)  # the first that says most
 
     def _ask_hub(self, name: str) -> _Answer:
-        # Imported late: it takes a good part of a second, which `--help` does not have.
-        from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import (
-            EntryNotFoundError,
-            HFValidationError,
-            LocalEntryNotFoundError,
-            RepositoryNotFoundError,
-        )
-
-        offline = is_offline()
-        if self._trouble is None and not offline:
-            self._trouble = _trouble()
-        cached = offline or bool(self._trouble)
+        repository = str(self.repository)
         try:
-            with launcher_proxies():
-                return _Answer(
-                    Path(hf_hub_download(str(self.repository), name, local_files_only=cached))
-                )
-        except LocalEntryNotFoundError as error:  # a kind of the next one, so it stands before it
-            if offline:
-                return _Answer(None, _OFFLINE)
-            self._trouble = self._trouble or _no_connection(error.__cause__ or error)
-            return _Answer(None, self._trouble, known=False)
-        except EntryNotFoundError:
+            if not is_offline() and self._trouble is None:
+                try:
+                    return _Answer(hub.fetch(repository, name))
+                except hub.AwayError as error:
+                    self._trouble = str(error)  # each file would have to wait for it
+            path = hub.cached(repository, name)
+        except NotThereError:
             return _Answer(None, _NO_FILE)
-        except (RepositoryNotFoundError, HFValidationError):
+        except hub.NoRepositoryError:
             return _Answer(None, _NO_REPOSITORY)
-        except Exception as error:  # of requests or of httpx, by the hub's version; or a full disk
-            return _Answer(None, _first_line(error), known=False)
+        except DownloadError as error:
+            return _Answer(None, str(error), known=False)
+        if path is not None:
+            return _Answer(path)
+        return (
+            _Answer(None, _OFFLINE) if is_offline() else _Answer(None, self._trouble or "", False)
+        )
 
 
 class AbsentError(WeightsError):
@@ -225,30 +215,3 @@ def _unknown(name: str) -> WeightsError:
         f"{shown(name)} is neither a folder here nor a preset nor a repository "
         f"(organisation/name); {hint}"
     )
-
-
-def _trouble() -> str:
-    """Say why the hub does not answer; empty if it does.
-
-    The hub's library would find out for each file, and try for half a minute each time.
-    """
-    from huggingface_hub.utils import get_session  # type: ignore[attr-defined]
-
-    try:
-        with launcher_proxies():
-            status = get_session().head(_endpoint(), timeout=PROBE_TIMEOUT).status_code
-    except Exception as error:  # of requests or of httpx
-        return _no_connection(error)
-    return _no_connection(f"the server answers {status}") if status >= 500 else ""
-
-
-def _no_connection(error: object) -> str:
-    return f"no connection: {_first_line(error)}"
-
-
-def _first_line(error: object) -> str:
-    return (str(error).splitlines() or [""])[0][:200] or type(error).__name__
-
-
-def _endpoint() -> str:
-    return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")

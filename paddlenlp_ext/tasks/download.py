@@ -16,13 +16,13 @@ from pathlib import Path
 from paddlenlp_ext.errors import DataError, WeightsError
 from paddlenlp_ext.files.disk import read_object, replacing, sha256_of
 from paddlenlp_ext.files.download import (
-    DownloadError,
     cache_folder,
     download,
     locked,
     private_folder,
 )
 from paddlenlp_ext.files.scratch import WORK, abandoned, discard, make_scratch
+from paddlenlp_ext.files.web import DownloadError
 from paddlenlp_ext.tasks.archives import extract, opened
 from paddlenlp_ext.tasks.rows import BOM, BadRow, read_rows
 from paddlenlp_ext.tasks.task import Archive, Table, Task

@@ -29,7 +29,7 @@ import numpy.typing as npt
 from paddlenlp_ext import __version__
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.files.download import (
-    DownloadError,
+    NoHomeError,
     cache_folder,
     is_own_file,
     private_folder,
@@ -89,7 +89,7 @@ class TokenCache:
         """The cache in the folder where downloads are kept, too; without a home folder, none."""
         try:
             return cls(cache_folder() / "tokenized")
-        except DownloadError as error:
+        except NoHomeError as error:
             logger.info("%s; ids of texts are not kept", error)
             return cls(None)
 

@@ -12,8 +12,9 @@ import pytest
 
 from paddlenlp_ext.errors import DataError, UserError
 from paddlenlp_ext.files import download as module
-from paddlenlp_ext.files.download import DownloadError, download, private_folder
+from paddlenlp_ext.files.download import download, private_folder
 from paddlenlp_ext.files.sources import resolve
+from paddlenlp_ext.files.web import DownloadError
 from paddlenlp_ext.tasks import token_cache
 from paddlenlp_ext.tasks.download import fetch, official_folder
 from paddlenlp_ext.tasks.task import Archive, TextExample

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,7 +42,7 @@ def serving() -> Iterator[Server]:
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.send_header("Content-Type", "application/octet-stream")
-            self.send_header("ETag", f'"{hash(body)}"')
+            self.send_header("ETag", f'"{hashlib.sha1(body).hexdigest()}"')
             self.send_header("X-Repo-Commit", COMMIT)
             for name, value in headers.items():
                 self.send_header(name, value)

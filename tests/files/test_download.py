@@ -10,13 +10,8 @@ import time
 import pytest
 
 from paddlenlp_ext.files import download as module
-from paddlenlp_ext.files.download import (
-    DownloadError,
-    NotThereError,
-    cache_folder,
-    download,
-    launcher_proxies,
-)
+from paddlenlp_ext.files.download import cache_folder, download
+from paddlenlp_ext.files.web import DownloadError, NotThereError, launcher_proxies
 from tests.files.faulty_server import DATA, SHA256, Handler, Server
 
 
