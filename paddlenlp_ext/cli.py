@@ -11,11 +11,12 @@ import math
 import re
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from typing import NoReturn
 
 from paddlenlp_ext.errors import UserError
-from paddlenlp_ext.process import launcher, signals
+from paddlenlp_ext.process import launcher, runtime, signals
 from paddlenlp_ext.process.spawn import spawn as start_processes
 from paddlenlp_ext.process.streams import open_missing_streams
 
@@ -215,6 +216,7 @@ def run(main: Callable[[], object]) -> NoReturn:
         try:
             launcher.end_with_launcher()
             launcher.begin()
+            runtime.require_open_files(runtime.OPEN_FILES)
             main()
         except KeyboardInterrupt as error:
             launcher.report_loss(error)
@@ -227,7 +229,8 @@ def run(main: Callable[[], object]) -> NoReturn:
             raise
         except Exception as error:
             if line := _line(error):
-                print(f"error: {line}", file=sys.stderr)
+                with suppress(OSError):  # the terminal or whoever has read it is gone
+                    print(f"error: {line}", file=sys.stderr, flush=True)
             # After a signal to all processes, one that still works may miss another that has ended.
             lost = signals.any_received()
             (launcher.report_loss if lost else launcher.report_failure)(error)

@@ -21,7 +21,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from filelock import FileLock
 from tqdm import tqdm
 
 from paddlenlp_ext.files.disk import sha256_of
@@ -37,6 +36,8 @@ from paddlenlp_ext.files.web import (
     printable,
     without_query,
 )
+from paddlenlp_ext.process.locks import hold
+from paddlenlp_ext.process.streams import progress_bar
 
 ATTEMPTS = 5  # without a byte of progress in between
 PAUSE = 1.0  # seconds before the second attempt; doubled for each further one
@@ -203,7 +204,7 @@ def locked(path: Path) -> Iterator[None]:
     """
     if path.is_symlink():
         raise OSError(errno.ELOOP, "is a link", str(path))
-    with FileLock(path):
+    with hold(path):
         yield
 
 
@@ -230,13 +231,13 @@ def _complete(wanted: Wanted, part: Path) -> None:
 
 def _fetch(wanted: Wanted, part: Path) -> None:
     """Fill the part, going on after failures that may pass."""
-    if not sys.stderr.isatty():
+    if sys.stderr is not None and not sys.stderr.isatty():
         print(f"downloading {without_query(wanted.url)}", file=sys.stderr, flush=True)
     failures, size = 0, wanted.size
     name = wanted.label or part.stem
     with (
         open(part, "ab", opener=_open_part) as file,
-        tqdm(total=size, desc=name, unit="B", unit_scale=True, disable=None) as bar,
+        progress_bar(size, desc=name, unit="B", unit_scale=True) as bar,
     ):
         transfer = _Transfer(wanted, file, bar)
         while size is None or file.tell() < size:

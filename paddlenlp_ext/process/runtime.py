@@ -26,6 +26,7 @@ from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.process.signals import block_signals, defer_signals
 
 SWITCH = "PADDLENLP_EXT_TUNE"
+OPEN_FILES, OPEN_FILES_OF_SEVERAL = 32, 128  # at once, by one process and by each of several
 OWN_THREADS = "PADDLENLP_EXT_THREADS"  # tells child processes that the thread count is ours
 PROCESS_COUNTS = ("PADDLE_LOCAL_SIZE", "PADDLE_TRAINERS_NUM")  # the launcher's, and spawn's
 
@@ -96,7 +97,7 @@ def import_paddle() -> None:
                 "or on a GPU machine paddlepaddle-gpu"
             ) from error
     for line in said.getvalue().splitlines(keepends=True):
-        if "OMP_NUM_THREADS" not in line:
+        if "OMP_NUM_THREADS" not in line and sys.stderr is not None:
             sys.stderr.write(line)
     _give_back_stderr(said)
 
@@ -108,6 +109,27 @@ def _give_back_stderr(said: io.StringIO) -> None:
         for handler in getattr(logger, "handlers", ()):  # a placeholder has none
             if isinstance(handler, logging.StreamHandler) and handler.stream is said:
                 handler.setStream(sys.stderr)
+
+
+def require_open_files(count: int) -> None:
+    """Let this process have so many files open at once.
+
+    Raises:
+        UserError: The system allows fewer.
+    """
+    with contextlib.suppress(ImportError):  # Windows
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft == resource.RLIM_INFINITY or soft >= count:
+            return
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
+        except (OSError, ValueError):
+            raise UserError(
+                f"this process may have {soft} files open at once, and needs up to {count}; allow "
+                f"more (ulimit -n {count})"
+            ) from None
 
 
 def share_threads(processes: int) -> None:

@@ -73,6 +73,7 @@ def spawn(main: Callable[..., object], processes: int, *args: object, device: st
     check_device(kind)
     if kind == "gpu" and (found := paddle.device.cuda.device_count()) < processes:
         raise DeviceError(f"{processes} processes need {processes} GPUs, and {found} are visible")
+    runtime.require_open_files(runtime.OPEN_FILES_OF_SEVERAL)
     runtime.share_threads(processes)
     options = {"backend": "gloo"} if kind == "cpu" else {}
     begin = partial(

@@ -1,7 +1,11 @@
-"""Standard streams that whoever started this process has closed."""
+"""Standard streams that whoever started this process has closed, and what is shown on them."""
 
 import os
 import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 
 def open_missing_streams() -> None:
@@ -15,3 +19,10 @@ def open_missing_streams() -> None:
             stream = open(os.devnull, mode)  # noqa: SIM115  # it takes the number that is free
             os.set_inheritable(stream.fileno(), True)  # for child processes
             setattr(sys, name, stream)
+
+
+def progress_bar(total: int | None, **options: Any) -> "tqdm[None]":
+    """Make a progress bar on stderr; it shows nothing where that is no terminal, or closed."""
+    from tqdm import tqdm  # only now: `--help` is there at once
+
+    return tqdm(total=total, disable=None if sys.stderr is not None else True, **options)

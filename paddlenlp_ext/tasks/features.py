@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
+from paddlenlp_ext.process.streams import progress_bar
 from paddlenlp_ext.tasks.task import TextExample
 from paddlenlp_ext.tasks.token_cache import Ids, TokenCache, TokenRows
 
@@ -78,7 +78,7 @@ def _tokenize(
     """
     input_ids: list[Ids] = []
     type_ids: list[Ids] = []
-    with tqdm(total=len(examples), desc="tokenizing", unit="row", disable=None, leave=False) as bar:
+    with progress_bar(len(examples), desc="tokenizing", unit="row", leave=False) as bar:
         for start in range(0, len(examples), CHUNK):
             chunk = examples[start : start + CHUNK]
             second = [example.text_b for example in chunk if example.text_b is not None]

@@ -16,7 +16,7 @@ import paddle
 from paddle import Tensor
 from paddle import distributed as dist
 
-from paddlenlp_ext.process import launcher
+from paddlenlp_ext.process import launcher, runtime
 from paddlenlp_ext.process.signals import StopRequest
 from paddlenlp_ext.process.spawn import check_device
 
@@ -38,6 +38,7 @@ def start(device: str) -> None:
     check_device(device)
     paddle.set_device(device)
     if int(os.environ.get("PADDLE_TRAINERS_NUM", "1")) > 1:
+        runtime.require_open_files(runtime.OPEN_FILES_OF_SEVERAL)
         with launcher.joining():
             dist.init_parallel_env()
 

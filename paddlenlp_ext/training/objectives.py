@@ -20,7 +20,6 @@ import numpy as np
 import paddle
 from paddle import Tensor, nn
 from paddle.nn import functional as F
-from tqdm import tqdm
 
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.models.config import ModelConfig
@@ -31,6 +30,7 @@ from paddlenlp_ext.pretraining.masking import MaskingVocabulary, dynamic_masking
 from paddlenlp_ext.pretraining.shard_set import Rows, ShardSet
 from paddlenlp_ext.pretraining.text_shards import LAYOUT, TextSettings, check_rows, make_shard
 from paddlenlp_ext.process.signals import raise_pending
+from paddlenlp_ext.process.streams import progress_bar
 from paddlenlp_ext.tasks.batches import Batch
 from paddlenlp_ext.tokenizers.base import Tokenizer
 from paddlenlp_ext.training import distributed
@@ -221,7 +221,7 @@ def open_corpus(
     paths = {split: Path(settings.output_dir) / f"shards/{split}.hdf5" for split in corpus}
     for split, files in corpus.items() if distributed.rank() == 0 else ():
         total = sum(file.stat().st_size for file in files)
-        with tqdm(total=total, desc=split, unit="B", unit_scale=True, disable=None) as bar:
+        with progress_bar(total, desc=split, unit="B", unit_scale=True) as bar:
 
             def advance(size: int, bar: Any = bar) -> None:
                 raise_pending()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from paddlenlp_ext import cli
 from paddlenlp_ext.process import signals
+from paddlenlp_ext.process.streams import progress_bar
 
 if TYPE_CHECKING:
     from paddlenlp_ext.pretraining.creation import Created
@@ -80,8 +81,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> Created:
     """Make the data as the command line says."""
     args = parse_args(argv)
-    from tqdm import tqdm
-
     from paddlenlp_ext.pretraining.corpus import corpus_files
     from paddlenlp_ext.pretraining.creation import create_shards
     from paddlenlp_ext.pretraining.instances import InstanceSettings
@@ -98,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> Created:
         random_seed=args.random_seed,
     )
     total = sum(file.stat().st_size for file in files)
-    with tqdm(total=total, desc=args.input_file, unit="B", unit_scale=True, disable=None) as bar:
+    with progress_bar(total, desc=args.input_file, unit="B", unit_scale=True) as bar:
 
         def advance(size: int) -> None:
             signals.raise_pending()
