@@ -41,7 +41,7 @@ class MaskingVocabulary:
     mask_id: int
     special: Flags
     continues: Flags
-    marks_starts: bool
+    marks_starts: bool = False
 
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> "MaskingVocabulary":
