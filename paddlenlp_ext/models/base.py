@@ -14,9 +14,9 @@ import numpy as np
 import paddle
 from paddle import Tensor, nn
 
-from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.errors import UserError, WeightsError
 from paddlenlp_ext.files.sources import Source, resolve
-from paddlenlp_ext.models.config import ModelConfig
+from paddlenlp_ext.models.config import ModelConfig, renamed
 from paddlenlp_ext.nn.arrays import fill
 from paddlenlp_ext.nn.encoder import Encoder
 from paddlenlp_ext.nn.trimmed_embedding import whole_parameters
@@ -119,7 +119,8 @@ class Model(nn.Layer):
 
         Raises:
             UserError: There is no such folder or preset, a file is broken, or the weights leave a
-                hole in the model that is not a new head.
+                hole in the model that is not a new head. A head of another width is new only where
+                `num_labels` or `id2label` ask for one, or another class than this one was saved.
         """
         source = resolve(name_or_folder)
         config = cls.read_config(source)
@@ -128,7 +129,9 @@ class Model(nn.Layer):
         config = config.with_sizes_from(tensors)
         with _to_be_filled(_Zeros(tensors, source.name)):
             model = cls(config.replace(**config_overrides))
-        model._fill(tensors, format, source.name)  # empties `tensors`
+        asked = "num_labels" in renamed(config_overrides) or "id2label" in config_overrides
+        asked = asked or cls._was_saved_otherwise(source)
+        model._fill(tensors, format, source.name, head_may_differ=asked)  # empties `tensors`
         model.eval()
         return model
 
@@ -144,14 +147,23 @@ class Model(nn.Layer):
             return cls.presets[source.name]
         return cls.config_class.from_pretrained(source)
 
-    def _fill(self, tensors: dict[str, Array], format: Format, source: str) -> None:
+    @classmethod
+    def _was_saved_otherwise(cls, source: Source) -> bool:
+        """Return whether the folder was saved by another class, as far as it says so."""
+        classes = [] if source.preset else folders.read_config(source).get("architectures") or []
+        own = {cls.__name__, *(cls.foreign_class_name(format) for format in FORMATS)}
+        return not own.issuperset(classes[:1])
+
+    def _fill(
+        self, tensors: dict[str, Array], format: Format, source: str, *, head_may_differ: bool
+    ) -> None:
         parameters = dict(self.named_parameters())
         placeholders = self._all_placeholders(format)  # a file may hold these, and need not
         shapes = {name: tuple(value.shape) for name, value in (placeholders | parameters).items()}
         transposed = self.linear_weights() if FORMATS[format].out_in else ()
         state, report = load_state(tensors, self.names[format], shapes, transposed)
         missing = tuple(name for name in report.missing if name in parameters)
-        self._check_load_report(replace(report, missing=missing), source)
+        self._check_load_report(replace(report, missing=missing), source, head_may_differ)
         new = parameters.keys() - state.keys()
         tensors.clear()  # from here on, what has been copied is freed
         for name in parameters.keys() - new:
@@ -160,8 +172,8 @@ class Model(nn.Layer):
             if any(f"{path}.{name}" in new for name, _ in layer.named_parameters("", False)):
                 self._initialize_layer(layer)
 
-    def _check_load_report(self, report: LoadReport, source: str) -> None:
-        """Say what is new, refuse holes; a head of another width counts as new."""
+    def _check_load_report(self, report: LoadReport, source: str, head_may_differ: bool) -> None:
+        """Say what is new, refuse holes; a head of another width may be new where it may differ."""
         prefix = "" if self.names["huggingface"].is_bare(self._parameter_names()) else BACKBONE
 
         def is_of_head(name: str) -> bool:
@@ -171,8 +183,14 @@ class Model(nn.Layer):
             inner = name.removeprefix(prefix)
             return is_of_head(name) or inner.startswith(self.optional_modules)
 
-        fatal = tuple(row for row in report.mismatched if not may_be_new(row[0]))
+        fatal = tuple(row for row in report.mismatched if not is_of_head(row[0]))
         require_fit(replace(report, mismatched=fatal, differing=()), source, may_be_new)
+        if report.mismatched and not head_may_differ:
+            shapes = LoadReport(mismatched=report.mismatched).describe()
+            raise WeightsError(
+                f"{source}: the config does not fit the weights of the head, {shapes}; correct "
+                "config.json, or give `num_labels`: the weights' number, or another for a new head"
+            )
         self.load_report = report
         head = {name for name in self._parameter_names() if is_of_head(name)}
         expected = self.head_is_new and head == {*report.missing} and not report.mismatched

@@ -26,6 +26,13 @@ FIELD_ALIASES = {"num_classes": "num_labels", "dropout": "classifier_dropout"}
 
 MOST = 2**31 - 1  # of any size or id
 MAX_EPS = 1e-3  # what Paddle's layer normalization takes
+# What would change the numbers of a model and is no field of ours: the value that is built here.
+BUILT: Mapping[str, Any] = {
+    "position_embedding_type": "absolute",
+    "is_encoder_decoder": False,
+    "cross_attention_hidden_size": None,
+    "pruned_heads": {},
+}
 ACTIVATION_FIELDS = ("hidden_act", "pool_act", "summary_activation")
 PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
 _MAY_BE_0 = ("type_vocab_size", "task_type_vocab_size")
@@ -153,12 +160,10 @@ class ModelConfig:
             UserError: A field has another type than ours, a value that no model has, or asks for
                 something not built here.
         """
-        values = {FIELD_ALIASES.get(name, name): value for name, value in values.items()}
-        embedding = values.get("position_embedding_type", "absolute")
-        if embedding != "absolute":
-            raise UserError(
-                f"{origin}: position_embedding_type {shown(embedding)} is not built here"
-            )
+        values = renamed(values)
+        for name, built in BUILT.items():
+            if (value := values.get(name, built)) != built and value:
+                raise UserError(f"{origin}: {name} {shown(value)} is not built here")
         known = {field.name: field for field in fields(cls)}
         # A token that a file says there is none of is our default: it is not used then.
         taken = {
@@ -167,8 +172,10 @@ class ModelConfig:
             if name in known and not (value is None and name.endswith("_token_id"))
         }
         try:
-            if names := _label_names(taken.pop("id2label", None)):
-                taken["num_labels"] = len(names)
+            taken.pop("id2label", None)
+            if names := _label_names(values):
+                taken.setdefault("num_labels", len(names))
+                # Names that a library made up may be those of its default number.
                 if names != {index: f"LABEL_{index}" for index in range(len(names))}:
                     taken["id2label"] = names
             return cls(**taken)
@@ -198,7 +205,7 @@ class ModelConfig:
         Raises:
             UserError: There is no field of that name.
         """
-        changes = {FIELD_ALIASES.get(name, name): value for name, value in changes.items()}
+        changes = renamed(changes)
         unknown = changes.keys() - {field.name for field in fields(self)}
         if unknown:
             raise UserError(f"{type(self).__name__} has no field {', '.join(sorted(unknown))}")
@@ -209,23 +216,39 @@ class ModelConfig:
         return replace(self, **changes)
 
 
-def _label_names(labels: object) -> dict[int, str]:
-    """Read `id2label` of a file, whose keys are text.
+def renamed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of fields under our names."""
+    return {FIELD_ALIASES.get(name, name): value for name, value in values.items()}
+
+
+def _label_names(values: Mapping[str, Any]) -> dict[int, str]:
+    """Read the names of labels from a file: `id2label`, whose keys are text, or else `label2id`.
+
+    Numbers that begin with 1, or have gaps, are taken in their order: weights have no gaps.
 
     Raises:
         UserError: It is not an object of numbers and names.
     """
+    field, labels = "id2label", values.get("id2label")
+    if labels is None:
+        field, labels = "label2id", values.get("label2id")
     if labels is None:
         return {}
     if not isinstance(labels, Mapping):
-        raise UserError(f"id2label must be an object of numbers and names, not {shown(labels)}")
+        raise UserError(f"{field} must be an object of numbers and names, not {shown(labels)}")
+    pairs = [
+        (name, label) if field == "id2label" else (label, name) for name, label in labels.items()
+    ]
+    numbers = [number for number, _ in pairs]
     try:
-        names = {int(index): str(name) for index, name in labels.items()}
-    except ValueError:
-        raise UserError(f"id2label must have numbers as keys, not {shown([*labels])}") from None
-    if len(names) != len(labels):
-        raise UserError(f"id2label must have each number once, not {shown([*labels])}")
-    return names
+        names = {int(number): str(name) for number, name in pairs}
+    except (TypeError, ValueError):
+        raise UserError(f"{field} must have whole numbers, not {shown(numbers)}") from None
+    if len(names) != len(pairs):
+        raise UserError(f"{field} must have each number once, not {shown(numbers)}")
+    if min(names, default=0) < 0:
+        raise UserError(f"{field} must have numbers from 0 on, not {shown(numbers)}")
+    return {index: names[number] for index, number in enumerate(sorted(names))}
 
 
 @cache

@@ -305,7 +305,7 @@ class ForReplacedTokens(Model):
     def _resize_vocabulary(self, vocab_size: int) -> None:
         self.generator._resize_vocabulary(vocab_size)
 
-    def _check_load_report(self, report: LoadReport, source: str) -> None:
+    def _check_load_report(self, report: LoadReport, source: str, head_may_differ: bool) -> None:
         """Refuse every hole: nothing here is a new head."""
         require_fit(report, source, lambda _: False)
         self.load_report = report

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from paddlenlp_ext.errors import WeightsError
+from paddlenlp_ext.errors import WeightsError, shown
 from paddlenlp_ext.files.disk import read_object, replace_file
 from paddlenlp_ext.files.sources import Source, resolve
 from paddlenlp_ext.weights.files import (
@@ -23,6 +23,13 @@ from paddlenlp_ext.weights.files import (
 
 CONFIG = "config.json"
 OLD_CONFIG = "model_config.json"  # PaddleNLP before 2.5
+# What its heads took after their model, by what their names end with.
+HEAD_ARGUMENTS: Mapping[str, tuple[str, ...]] = {
+    "ForSequenceClassification": ("num_classes", "dropout"),
+    "ForTokenClassification": ("num_classes", "dropout"),
+    "ForQuestionAnswering": ("dropout",),
+    "ForMultipleChoice": ("num_choices", "dropout"),
+}
 
 
 def read_config(source: str | Path | Source) -> dict[str, Any]:
@@ -35,9 +42,13 @@ def read_config(source: str | Path | Source) -> dict[str, Any]:
     """
     path = resolve(source).fetch(CONFIG, OLD_CONFIG)
     try:
-        values = flatten_config(read_object(path))
-    except (ValueError, RecursionError) as error:
+        written = read_object(path)
+    except ValueError as error:
         raise WeightsError(f"{path}: is no config ({error}); get the file again") from error
+    try:
+        values = flatten_config(written)
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"{path}: {error}") from error
     classes = values.get("architectures")
     if classes and not (type(classes) is list and all(type(name) is str for name in classes)):
         raise WeightsError(f"{path}: architectures must be a list of names of classes")
@@ -107,18 +118,27 @@ def flatten_config(values: Mapping[str, Any]) -> dict[str, Any]:
 
     There, `init_args` holds the arguments of the inner model, and `init_class` the class:
     {"init_args": [{"hidden_size": 768, "init_class": "BertModel"}], "num_classes": 3,
-    "init_class": "BertForSequenceClassification"}. Outer values win, as in PaddleNLP.
+    "init_class": "BertForSequenceClassification"}. Outer values win, as in PaddleNLP. A head's
+    arguments may also stand without their names behind its model: [{…}, 3].
 
     Raises:
-        ValueError: `init_args` is no list.
+        ValueError: `init_args` is no list, or nothing says what a value in it is.
     """
     arguments = values.get("init_args") or []
     if type(arguments) is not list:
         raise ValueError(f"init_args is {type(arguments).__name__}, not list")
     flat = {name: value for name, value in values.items() if name != "init_args"}
-    for inner in arguments:
-        if isinstance(inner, dict):
-            flat = {**flatten_config(inner), **flat}
+    name = str(flat.get("init_class"))
+    order = next((rest for task, rest in HEAD_ARGUMENTS.items() if name.endswith(task)), ())
+    if arguments and isinstance(arguments[0], dict):
+        flat = {**flatten_config(arguments[0]), **flat}
+        arguments = arguments[1:]
+    if len(arguments) > len(order):
+        raise ValueError(
+            f"init_args has {shown(arguments[len(order)])}, and nothing says which argument of "
+            f"{shown(name)} it is; write a config.json with names"
+        )
+    flat = dict(zip(order, arguments, strict=False)) | flat
     if "init_class" in flat:
         flat["architectures"] = [flat.pop("init_class")]
     return flat

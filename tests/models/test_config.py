@@ -52,9 +52,9 @@ WRONG: list[tuple[str, Any, str]] = [
     ("is_decoder", "no", "is_decoder must be bool"),
     ("id2label", 5, "id2label must be an object of numbers and names, not 5"),
     ("id2label", ["a", "b"], "id2label must be an object of numbers and names"),
-    ("id2label", {"a": "b"}, "id2label must have numbers as keys"),
+    ("id2label", {"a": "b"}, "id2label must have whole numbers"),
     ("id2label", {"0": "a", "00": "b"}, "id2label must have each number once"),
-    ("id2label", {"0": "a", "5": "b"}, "id2label must name the labels 0 to 1, each once"),
+    ("id2label", {"-1": "a", "0": "b"}, "id2label must have numbers from 0 on"),
     ("init_args", 5, "init_args is int, not list"),
     ("architectures", 5, "architectures must be a list of names"),
 ]
