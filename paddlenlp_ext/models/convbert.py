@@ -31,13 +31,13 @@ from paddlenlp_ext.models.generator_discriminator import (
     HF_HEADS,
     PADDLENLP_HEADS,
     Discriminator,
-    FirstTokenClassification,
     ForReplacedTokens,
     Generator,
     ReplacedTokensConfig,
     joint_names,
 )
 from paddlenlp_ext.models.heads import (
+    FirstTokenClassification,
     ForMultipleChoice,
     ForQuestionAnswering,
     ForTokenClassification,

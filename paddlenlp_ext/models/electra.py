@@ -26,7 +26,6 @@ from paddlenlp_ext.models.generator_discriminator import (
     HF_HEADS,
     PADDLENLP_HEADS,
     Discriminator,
-    FirstTokenClassification,
     ForReplacedTokens,
     Generator,
     ReplacedTokensConfig,
@@ -34,6 +33,7 @@ from paddlenlp_ext.models.generator_discriminator import (
     joint_names,
 )
 from paddlenlp_ext.models.heads import (
+    FirstTokenClassification,
     ForMultipleChoice,
     ForQuestionAnswering,
     ForTokenClassification,

@@ -16,7 +16,7 @@ from paddle.nn import functional as F
 
 from paddlenlp_ext.models.base import Model
 from paddlenlp_ext.models.config import ModelConfig
-from paddlenlp_ext.models.heads import ForMaskedLM, HeadModel, sequence_loss
+from paddlenlp_ext.models.heads import ForMaskedLM, HeadModel
 from paddlenlp_ext.models.outputs import BaseModelOutput, HeadOutput, ModelOutput
 from paddlenlp_ext.nn.encoder import activation
 from paddlenlp_ext.nn.heads import IGNORED, TiedLMHead, token_loss
@@ -67,48 +67,6 @@ class ReplacedTokensConfig(ModelConfig):
     gen_weight: float = 1.0
     disc_weight: float = 50.0
     generator: Mapping[str, Any] | None = None
-
-
-class ClassificationHead(nn.Layer):
-    """Two layers on one vector: dropout, dense, activation, dropout, dense.
-
-    Args:
-        config: Widths and dropout.
-        hidden_act: Activation between the layers.
-    """
-
-    def __init__(self, config: ModelConfig, hidden_act: str) -> None:
-        super().__init__()
-        self.dropout = nn.Dropout(config.head_dropout)
-        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
-        self.activation = activation(hidden_act)
-        self.out_proj = nn.Linear(config.hidden_size, config.num_labels)
-
-    def forward(self, vector: Tensor) -> Tensor:
-        """[B, H] -> [B, num_labels]."""
-        return self.out_proj(self.dropout(self.activation(self.dense(self.dropout(vector)))))
-
-
-class FirstTokenClassification(HeadModel):
-    """One decision on a whole sequence: two layers on its first token, or on the pooled vector.
-
-    Labels and logits as those of `ForSequenceClassification`.
-    """
-
-    with_pooler = True  # of a family and config that has one
-    head_act: ClassVar[str | None] = None  # between the layers; the config's `hidden_act` if None
-
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__(config)
-        self.classifier = ClassificationHead(config, self.head_act or config.hidden_act)
-        self.initialize_weights()
-
-    def apply_head(self, outputs: BaseModelOutput, labels: Tensor | None) -> HeadOutput:
-        """Classify; see the class."""
-        pooled = outputs.pooler_output
-        logits = self.classifier(outputs.last_hidden_state[:, 0] if pooled is None else pooled)
-        loss = None if labels is None else sequence_loss(logits, labels, self.config)
-        return HeadOutput(loss, logits, outputs.hidden_states, outputs.attentions)
 
 
 class Generator(ForMaskedLM):

@@ -22,6 +22,7 @@ from paddlenlp_ext.training import distributed
 # Models that read words and score none: nothing but the input uses their word embeddings.
 READERS = (
     heads.ForSequenceClassification,
+    heads.FirstTokenClassification,
     heads.ForTokenClassification,
     heads.ForQuestionAnswering,
     heads.ForMultipleChoice,
