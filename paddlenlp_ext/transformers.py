@@ -21,7 +21,6 @@ _OTHERS = {  # by module, besides those of the families
         AutoModelForSequenceClassification AutoModelForTokenClassification
     """,
     "tokenizers.auto": "AutoTokenizer",
-    "tokenizers.xlm_r": "XLMRobertaTokenizer XLMRobertaTokenizerFast",
 }
 
 _MODULES = {

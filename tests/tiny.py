@@ -28,6 +28,7 @@ FAMILY_SIZES: dict[str, dict[str, Any]] = {
     "convbert": {"type_vocab_size": TYPES, "embedding_size": 11, "conv_kernel_size": 3},
     "electra": {"type_vocab_size": TYPES, "embedding_size": 11},
     "ernie": {"type_vocab_size": TYPES, "task_type_vocab_size": 5, "use_task_id": True},
+    "xlm-roberta": {"type_vocab_size": TYPES, "pad_token_id": 1},
 }
 
 

@@ -4,14 +4,13 @@
     export_logits(model, "served")  # served/inference.json and served/inference.pdiparams
     export_onnx(model, "served")  # served/inference.onnx
 
-The exported program takes `input_ids`, `token_type_ids` (where the model has them) and
+The exported program takes `input_ids`, `token_type_ids` (where the model has several) and
 `attention_mask`, int64 [B, L] each, of any size, and returns the logits. What a call checks before
 it computes is not exported: texts must be no longer than the model's positions.
 """
 
 from __future__ import annotations
 
-import inspect
 import tempfile
 from pathlib import Path
 
@@ -38,7 +37,8 @@ def export_logits(model: Model, folder: str | Path) -> Path:
     Returns:
         The files' path without an ending, as `paddle.jit.load` takes it.
     """
-    names = [name for name in INPUTS if name in inspect.signature(model.forward).parameters]
+    has_types = getattr(model.config, "type_vocab_size", 1) > 1
+    names = [name for name in INPUTS if has_types or name != "token_type_ids"]
     was_training = model.training
     program = _Logits(model, names)
     program.eval()
@@ -93,6 +93,7 @@ class _Logits(nn.Layer):
     def __init__(self, model: Model, names: list[str]) -> None:
         super().__init__()
         self.names = names
+        self.embeddings = model.backbone.embeddings
         if "__class__" in type(model).forward.__code__.co_freevars:
             # It calls `super()`, and what Paddle translates that to calls itself without end.
             self.model = model
@@ -102,8 +103,7 @@ class _Logits(nn.Layer):
 
     def forward(self, inputs: list[Tensor]) -> Tensor:
         # Given, because without them a length is checked that the program does not know yet.
-        # Added and not expanded: what Paddle2ONNX makes of `expand_as` has no sizes.
-        positions = paddle.arange(inputs[0].shape[1]) + inputs[0] * 0
+        positions = self.embeddings.positions_of(inputs[0])
         named = dict(zip(self.names, inputs))  # noqa: B905  (Paddle's own zip takes no strict)
         logits: Tensor = self.compute(position_ids=positions, **named).logits
         return logits

@@ -57,6 +57,7 @@ class ModelConfig:
     """
 
     model_type: ClassVar[str] = ""
+    other_model_types: ClassVar[tuple[str, ...]] = ()  # names of the same model elsewhere
 
     vocab_size: int = 30522
     hidden_size: int = 768
@@ -133,7 +134,7 @@ class ModelConfig:
         else:
             values = folders.read_config(source)
             family = values.get("model_type", cls.model_type)
-        if family != cls.model_type:
+        if family not in (cls.model_type, *cls.other_model_types):
             raise UserError(
                 f"{source}: this is a {one_line(str(family), 40)} model, and {cls.__name__} is of "
                 f"{cls.model_type}; take the classes of that family"

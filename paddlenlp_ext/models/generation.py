@@ -84,12 +84,13 @@ class ForCausalLM(LanguageModel):
             eos_token_id = getattr(self.config, "eos_token_id", None)
         unfinished = paddle.ones([ids.shape[0], 1], dtype="bool")
         cache, newest = None, ids
+        embeddings = self.backbone.embeddings
         for _ in range(max_new_tokens):
             # Positions count tokens only, so that padding in front shifts nothing.
             positions = (mask.cumsum(axis=1) - 1).clip(min=0)[:, -newest.shape[1] :]
             output: CausalLMOutput = self(
                 newest,
-                position_ids=positions,
+                position_ids=positions + embeddings.first_position_id,
                 attention_mask=mask,
                 past_key_values=cache,
                 use_cache=True,
@@ -112,7 +113,7 @@ class ForCausalLM(LanguageModel):
         return ids
 
     def _check_length(self, tokens: int, max_new_tokens: int) -> None:
-        places = self.config.max_position_embeddings
+        places = self.backbone.embeddings.max_length
         room = places - tokens + 1  # the last new token is not read any more
         if max_new_tokens > max(room, 0):
             raise UserError(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import paddle
 from paddle import Tensor, nn
 
@@ -30,10 +28,8 @@ class Embeddings(nn.Layer):
 
     Attributes:
         max_length: Tokens that there are positions for.
-        least_position: The least of `position_ids`.
+        least_position: The least of positions.
     """
-
-    least_position: ClassVar[int] = 0
 
     def __init__(
         self,
@@ -50,6 +46,7 @@ class Embeddings(nn.Layer):
         super().__init__()
         self.position_offset = position_offset
         self.max_length = max_positions - position_offset
+        self.least_position = 0
         self.word_embeddings = nn.Embedding(vocab_size, width)
         self.position_embeddings = nn.Embedding(max_positions, width)
         if type_vocab_size:
@@ -91,11 +88,7 @@ class Embeddings(nn.Layer):
             words = look_up("input_ids", self.word_embeddings, input_ids)
         batch, length, _ = words.shape
         if position_ids is None:
-            if first_position + length > self.max_length:
-                raise TooLongError(
-                    f"a sequence of {first_position + length} tokens is longer than the model's "
-                    f"{self.max_length} positions; truncate it (`max_seq_length`)"
-                )
+            self.check_length(first_position + length)
             # One for each token: on a CPU, Paddle is slow to add up what one gets from several.
             position_ids = paddle.arange(first_position, first_position + length)
             position_ids = position_ids.unsqueeze(0).expand([batch, length])
@@ -108,6 +101,27 @@ class Embeddings(nn.Layer):
             total = total + look_up("token_type_ids", self.token_type_embeddings, token_type_ids)
         embedded = self.dropout(self.layer_norm(total))
         return embedded if self.projection is None else self.projection(embedded)
+
+    @property
+    def first_position_id(self) -> int:
+        """What `position_ids` begin with."""
+        return 0
+
+    def positions_of(self, input_ids: Tensor) -> Tensor:
+        """Return positions as `forward` takes them, of texts of any length; int64 [B, L].
+
+        For exported programs, which do not know the length that `forward` checks.
+        """
+        # Added and not expanded: what Paddle2ONNX makes of `expand_as` has no sizes.
+        return paddle.arange(input_ids.shape[1]) + input_ids * 0
+
+    def check_length(self, length: int) -> None:
+        """Raise TooLongError if a sequence is longer than the position table allows."""
+        if length > self.max_length:
+            raise TooLongError(
+                f"a sequence of {length} tokens is longer than the model's "
+                f"{self.max_length} positions; truncate it (`max_seq_length`)"
+            )
 
 
 def look_up(name: str, table: nn.Embedding | TrimmedEmbedding, ids: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Presets of BERT: Google's, and Chinese ones of HFL, Baidu and UER."""
+"""Presets of BERT: Google's, Chinese ones of HFL, Baidu and UER, and the small multilingual E5."""
 
 from __future__ import annotations
 
@@ -65,4 +65,11 @@ ROWS = {name: _google(name, *row) for name, row in _GOOGLE.items()} | {
     "uer/chinese-roberta-small": _uer("small", 512, 4),
     "uer/chinese-roberta-mini": _uer("mini", 256, 4),
     "uer/chinese-roberta-tiny": _uer("tiny", 128, 2),
+    # XLM-RoBERTa's pieces with BERT's positions and segments; the larger ones are XLM-RoBERTa's.
+    "multilingual-e5-small": Preset(
+        "XLMRobertaTokenizer",
+        {"model_max_length": 512},
+        {"vocab_size": 250037, "hidden_size": 384, "intermediate_size": 1536, "pad_token_id": 1},
+        "intfloat/multilingual-e5-small",
+    ),
 }

@@ -62,6 +62,9 @@ FAMILIES = {
     "convbert": Family("ConvBert", "convbert", "bert", "ConvBertTokenizer", _REPLACED),
     "electra": Family("Electra", "electra", "bert", "ElectraTokenizer", _REPLACED + " ForCausalLM"),
     "ernie": Family("Ernie", "ernie", "bert", "ErnieTokenizer", _PAIRS, others="UIE"),
+    "xlm-roberta": Family(
+        "XLMRoberta", "xlm_r", "xlm_r", "XLMRobertaTokenizer XLMRobertaTokenizerFast", "ForCausalLM"
+    ),
 }
 
 

@@ -107,6 +107,15 @@ def ernie() -> Iterator[Golden]:
     yield ask("ErnieForCausalLM", transformers.ErnieForCausalLM(config))
 
 
+def xlm_r() -> Iterator[Golden]:
+    """XLM-RoBERTa."""
+    config = transformers.XLMRobertaConfig(**SIZES, **FAMILY_SIZES["xlm-roberta"])
+    for task in TASKS:
+        yield ask(f"XLMRoberta{task}", getattr(transformers, f"XLMRoberta{task}")(config))
+    config.is_decoder = True
+    yield ask("XLMRobertaForCausalLM", transformers.XLMRobertaForCausalLM(config))
+
+
 FAMILIES: dict[str, Callable[[], Iterator[Golden]]] = {
     "bert": bert,
     "rembert": rembert,
@@ -114,6 +123,7 @@ FAMILIES: dict[str, Callable[[], Iterator[Golden]]] = {
     "convbert": convbert,
     "electra": electra,
     "ernie": ernie,
+    "xlm-roberta": xlm_r,
 }
 
 

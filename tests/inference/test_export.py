@@ -40,6 +40,17 @@ def test_programs_answer_as_models(tmp_path, family, task):
         np.testing.assert_allclose(program(*given).numpy(), expected, atol=1e-5, rtol=0)
 
 
+def test_a_program_has_no_types_where_there_is_one(tmp_path):
+    model = build("xlm-roberta", "ForTokenClassification", type_vocab_size=1)
+    model.eval()
+    program = paddle.jit.load(str(export_logits(model, tmp_path)))
+    for batch, length in SHAPES:
+        inputs = batch_for(model, "ForTokenClassification", batch=batch, length=length)
+        ids, mask = (paddle.to_tensor(inputs[name]) for name in ("input_ids", "attention_mask"))
+        expected = model(ids, attention_mask=mask).logits.numpy()
+        np.testing.assert_allclose(program(ids, mask).numpy(), expected, atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_onnx_runtime_answers_as_models(tmp_path, family):
     pytest.importorskip("paddle2onnx")

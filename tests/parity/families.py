@@ -88,6 +88,11 @@ FAMILIES = {
         forms={"tasks": {}, "no-tasks": {"use_task_id": False}},
         published={"ernie-1.0-base-zh": 99_866_112, "ernie-3.0-medium-zh": 75_427_584},
     ),
+    "xlm-roberta": Family(
+        named("XLMRoberta", "ForMaskedLM", "ForCausalLM"),
+        forms={"tiny": {}, "relu": {"hidden_act": "relu"}},
+        published={"xlm-roberta-base": 278_043_648},
+    ),
 }
 
 

@@ -120,6 +120,8 @@ ROWS = {
     "ernie": Row(
         "ernie", (*named("Ernie", "ForMaskedLM", "ForPreTraining"), "UIE"), sizes={"task_id": 2}
     ),
+    # Its RobertaForCausalLM sees the following tokens too.
+    "xlm-roberta": Row("xlm-roberta", named("XLMRoberta", "ForMaskedLM"), pad=1),
 }
 
 

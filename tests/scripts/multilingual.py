@@ -1,4 +1,4 @@
-"""Tiny models of the two multilingual families, and what their scripts' tests share."""
+"""Tiny models of the multilingual families, and what their scripts' tests share."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import sentencepiece
 
 from paddlenlp_ext.models.ernie_m import ErnieMConfig, ErnieMModel
 from paddlenlp_ext.models.rembert import RemBertConfig, RemBertModel
+from paddlenlp_ext.models.xlm_r import XLMRobertaConfig, XLMRobertaModel
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "data"
@@ -55,6 +56,17 @@ def ernie_m(folder: Path) -> Path:
     (folder / "vocab.txt").write_text("\n".join(words) + "\n", encoding="utf-8")
     paddle.seed(5)
     ErnieMModel(ErnieMConfig(vocab_size=len(words), **SIZES)).save_pretrained(folder)
+    return folder
+
+
+def xlm_r(folder: Path) -> Path:
+    """A tiny XLM-RoBERTa, likewise; ids are its pieces', moved on by one, and a mask's."""
+    model = _sentencepiece(unk_id=0, bos_id=1, eos_id=2, pad_id=-1)
+    (folder / "sentencepiece.bpe.model").write_bytes(model)
+    size = sentencepiece.SentencePieceProcessor(model_proto=model).get_piece_size() + 2
+    paddle.seed(5)
+    config = XLMRobertaConfig(vocab_size=size, type_vocab_size=1, **SIZES)
+    XLMRobertaModel(config).save_pretrained(folder)
     return folder
 
 

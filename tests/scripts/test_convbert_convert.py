@@ -13,7 +13,7 @@ import numpy as np
 import paddle
 import pytest
 
-from paddlenlp_ext.models.auto import model_class
+from paddlenlp_ext.models.auto import FAMILIES, model_class
 from paddlenlp_ext.weights.files import read_weights
 from tests.docs.test_readmes import script_of
 from tests.scripts.refusals import refused
@@ -23,8 +23,8 @@ ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "examples/language_model/convbert/convert.py"
 BERT_LIKE = ("bert", "convbert", "electra", "ernie")
 CASES = [
-    *((family, "Model") for family in ("rembert", "ernie_m", *BERT_LIKE)),
-    *((family, "ForSequenceClassification") for family in ("rembert", "ernie_m", *BERT_LIKE)),
+    *((family, "Model") for family in FAMILIES),
+    *((family, "ForSequenceClassification") for family in FAMILIES),
     *((family, "ForQuestionAnswering") for family in ("convbert", "ernie")),
     *((family, "ForMaskedLM") for family in ("bert", "convbert", "electra")),
     *((family, "Discriminator") for family in ("convbert", "electra")),

@@ -32,6 +32,12 @@ SCRIPTS: dict[str, tuple[str, dict[str, Any], str]] = {
         {"task_type": "cross-lingual-transfer", "batch_size": 8, "languages": ["en", "th"]},
         "ernie_m_final_model_5.pdparams",
     ),
+    "xlm_r": (
+        "ernie_m/run_classifier.py",
+        {"task_type": "translate-train-all", "batch_size": 8, "languages": ["en", "th"],
+         "max_steps": 5},
+        "ernie_m_final_model_5.pdparams",
+    ),
     "rembert": (
         "rembert/main.py",
         {"task": "xnli", "do_train": True, "do_eval": True, "train_batch_size": 4,
@@ -63,6 +69,7 @@ def encoders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {
         "ernie_m": multilingual.ernie_m(folder("ernie_m")),
         "rembert": multilingual.rembert(folder("rembert")),
+        "xlm_r": multilingual.xlm_r(folder("xlm_r")),
         "bert": test_bert_run_glue.tiny_bert(folder("bert")),
     }
 

@@ -87,7 +87,7 @@ def load_tokenizer(source: Source) -> Tokenizer | None:
     from paddlenlp_ext.tokenizers import auto
 
     tokenizer_class = auto.class_of(source)
-    if all(source.find(name) for name in tokenizer_class.vocab_files):
+    if any(source.find(name) for name in tokenizer_class.vocab_files):
         return tokenizer_class.from_pretrained(source)
     return None
 
@@ -125,7 +125,7 @@ def choose_class(source: Source, format: files.Format, wanted: str | None) -> ty
     from paddlenlp_ext.models.base import Model
 
     family = auto.family_of(source)
-    module = import_module(f"paddlenlp_ext.models.{family}")
+    module = import_module(auto.base_class(family).__module__)
     named = {name: cls for name, cls in vars(module).items() if isinstance(cls, type)}
     ours = {name: cls for name, cls in named.items() if issubclass(cls, Model) and cls.names}
     theirs = {cls.foreign_class_name(format): cls for cls in ours.values()}
