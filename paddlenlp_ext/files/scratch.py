@@ -34,12 +34,16 @@ def make_scratch(parent: Path, name: str) -> Path:
     parent.mkdir(parents=True, exist_ok=True)
     folder = parent / f".tmp-{name}-{uuid.uuid4().hex}"
     folder.mkdir(mode=0o700)
-    with (folder / MARK).open("x", encoding="utf-8") as file:
-        file.write(_mark_of(folder))
-        file.flush()
-        os.fsync(file.fileno())
-    sync_folder(folder)
-    (folder / WORK).mkdir()
+    try:
+        with (folder / MARK).open("x", encoding="utf-8") as file:
+            file.write(_mark_of(folder))
+            file.flush()
+            os.fsync(file.fileno())
+        sync_folder(folder)
+        (folder / WORK).mkdir()
+    except OSError:
+        discard(folder)
+        raise
     return folder
 
 

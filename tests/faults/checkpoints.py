@@ -89,7 +89,7 @@ class _Run:
         """The step of the checkpoint that a run would continue from; it was found whole."""
         with Checkpoints(self.output, {}) as checkpoints:
             found = checkpoints.find(LATEST)
-        hidden = [p for p in self.output.iterdir() if folders.TEMPORARY.fullmatch(p.name)]
+        hidden = [p for p in self.output.iterdir() if p.name.startswith(".tmp-")]
         return found.progress.step if found and not hidden else None
 
 

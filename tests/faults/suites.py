@@ -191,4 +191,21 @@ FAULTS = (
         "the second is refused with the first's process and machine",
         Suite((f"{CHECKPOINT}_a_second_run_in_the_folder_is_refused",), "refused"),
     ),
+    Fault(
+        28,
+        "servers with any tag, commit, name, redirection, length, header or body, endless or slow; "
+        "manifests and refs that lead out; links and foreign files in caches and at temporary "
+        "names; caches that others can write to; the user's hidden folders and checkpoints",
+        "nothing outside its folder is read, written, renamed or deleted, nor anything that is not "
+        "provably its own; one line, within seconds",
+        Suite(
+            (
+                "field/test_servers.py",
+                "field/test_private_caches.py",
+                "field/test_temporary_names.py",
+                "field/test_ownership.py",
+            ),
+            "by the rule",
+        ),
+    ),
 )
