@@ -158,15 +158,23 @@ def spill_to_disk(array: NDArray[Any], folder: Path) -> NDArray[Any]:
     return np.frombuffer(mapped, array.dtype).reshape(array.shape)
 
 
-def release_pages(array: NDArray[Any]) -> None:
+def origin_of(array: NDArray[Any] | memoryview) -> Any:
+    """Return what holds the bytes that an array is a view of: a mapped file, or an array."""
+    origin: Any = array
+    while True:
+        held = origin.base if isinstance(origin, np.ndarray) else getattr(origin, "obj", None)
+        if held is None:
+            return origin
+        origin = held
+
+
+def release_pages(array: NDArray[Any] | memoryview) -> None:
     """Free the memory of the file that an array is a view of; it is read again where needed.
 
     What was read of a mapped file counts as this process's memory until then. An array of another
     origin is left as it is.
     """
-    origin: Any = array
-    while isinstance(origin, np.ndarray | memoryview):
-        origin = origin.base if isinstance(origin, np.ndarray) else origin.obj
+    origin = origin_of(array)
     if isinstance(origin, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):  # Windows has none
         origin.madvise(mmap.MADV_DONTNEED)
 

@@ -15,6 +15,7 @@ import paddle
 from paddle import Tensor, nn
 
 from paddlenlp_ext.errors import UserError, WeightsError
+from paddlenlp_ext.files.disk import origin_of
 from paddlenlp_ext.files.sources import Source, resolve
 from paddlenlp_ext.models.config import ModelConfig, renamed
 from paddlenlp_ext.nn.arrays import fill
@@ -162,6 +163,12 @@ class Model(nn.Layer):
         shapes = {name: tuple(value.shape) for name, value in (placeholders | parameters).items()}
         transposed = self.linear_weights() if FORMATS[format].out_in else ()
         state, report = load_state(tensors, self.names[format], shapes, transposed)
+        for name, array in state.items():
+            if array.dtype.kind != "f":
+                raise UserError(
+                    f"{source}: {name} is of type {array.dtype} in the weights, and the model has "
+                    "floating-point numbers there; take weights that are not quantized"
+                )
         missing = tuple(name for name in report.missing if name in parameters)
         self._check_load_report(replace(report, missing=missing), source, head_may_differ)
         new = parameters.keys() - state.keys()
@@ -316,7 +323,12 @@ class _Zeros(nn.initializer.Constant):  # type: ignore[misc]
     def __init__(self, tensors: Mapping[str, Array], source: str) -> None:
         super().__init__(0.0)
         self.source = source
-        self.held = sum(array.size for array in tensors.values())
+        # One number of a file may stand for many in its tensors.
+        origins = {id(origin): origin for origin in map(origin_of, tensors.values())}
+        self.held = min(
+            sum(array.size for array in tensors.values()),
+            sum(memoryview(origin).nbytes for origin in origins.values()),
+        )
         self.numbers_left = 2 * self.held + NEW_NUMBERS
         self.tensors_left = 2 * len(tensors) + NEW_TENSORS
 

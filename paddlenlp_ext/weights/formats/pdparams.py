@@ -14,9 +14,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from paddlenlp_ext.errors import WeightsError
+from paddlenlp_ext.errors import WeightsError, shown
 from paddlenlp_ext.files.disk import map_file, release_pages, replace_file
-from paddlenlp_ext.weights.formats.pickles import Unbuilt, Unpickler, is_name
+from paddlenlp_ext.weights.formats.pickles import MAX_NAME, Unbuilt, Unpickler, is_name
 
 Array = NDArray[Any]
 
@@ -36,11 +36,7 @@ def read_pickle(path: Path) -> Any:
         WeightsError: The file is damaged, or holds more than that; nothing of it is executed.
     """
     data = map_file(path)
-    unpickler = Unpickler(data, str(path), _ALLOWED)
-    found = unpickler.load()
-    if unpickler.position != len(data):
-        unpickler.refuse(f"goes on after its end at byte {unpickler.position}")
-    return found
+    return Unpickler(data, str(path), _ALLOWED).load_all()
 
 
 def read_pdparams(path: Path) -> dict[str, Array]:
@@ -58,13 +54,12 @@ def read_pdparams(path: Path) -> dict[str, Array]:
     if type(found) is not dict:
         raise WeightsError(f"{path}: holds a {type(found).__name__}, expected names and tensors")
     found.pop(NAME_TABLE, None)
-    tensors: dict[str, Array] = {}
-    for name, value in found.items():
-        # Before Paddle 2.1 a parameter was kept as (name in the program, array).
-        array = value[1] if type(value) is tuple and len(value) == 2 else value
-        if not is_name(name) or not isinstance(array, np.ndarray):
-            raise WeightsError(f"{path}: {str(name)[:80]!r} is no tensor, expected only tensors")
-        tensors[name] = array
+    # Before Paddle 2.1 a parameter was kept as (name in the program, array).
+    found = {
+        name: value[1] if type(value) is tuple and len(value) == 2 else value
+        for name, value in found.items()
+    }
+    tensors: dict[str, Array] = tensors_among(found, np.ndarray, path)
     halves = {name: array for name, array in tensors.items() if array.dtype == np.uint16}
     if sum(array.nbytes for array in halves.values()) > path.stat().st_size:
         raise WeightsError(f"{path}: repeats its tensors more often than it is long; not used")
@@ -81,7 +76,9 @@ def write_pdparams(path: Path, tensors: Mapping[str, Array]) -> None:
     """
     for name, array in tensors.items():
         if _type_code(array.dtype) not in _TYPES:
-            raise WeightsError(f"{path}: {name!r} is of type {array.dtype}, which no weight has")
+            raise WeightsError(
+                f"{path}: {shown(name)} is of type {array.dtype}, which no weight has"
+            )
     with replace_file(path) as temporary, temporary.open("wb") as file:
         file.write(b"\x80\x04}(")  # protocol 4, empty dictionary, mark
         for name, array in tensors.items():
@@ -92,6 +89,41 @@ def write_pdparams(path: Path, tensors: Mapping[str, Array]) -> None:
         for name in tensors:
             file.write(_text(name) * 2)
         file.write(b"uu.")
+
+
+def tensors_among(state: Mapping[Any, object], kind: type, path: Path) -> dict[str, Any]:
+    """Leave out what a file holds besides tensors: texts, types, lists of numbers.
+
+    A number becomes an array without axes; what else there is no model needs.
+
+    Args:
+        state: What the file holds.
+        kind: Type of a tensor in it.
+        path: The file.
+
+    Raises:
+        WeightsError: It holds tensors within another entry, or none at all.
+    """
+    found: dict[str, Any] = {}
+    for name, value in state.items():
+        if not is_name(name):
+            raise WeightsError(
+                f"{path}: {shown(name)} is no tensor: names are texts of at most {MAX_NAME} "
+                "characters"
+            )
+        if isinstance(value, dict) and isinstance(next(iter(value.values()), None), kind):
+            raise WeightsError(
+                f"{path}: {shown(name)} is no tensor, but has names and tensors of its own; save "
+                "what it holds as a file"
+            )
+        is_number = isinstance(value, float | np.generic) or (
+            isinstance(value, int) and abs(value) < 2**63
+        )
+        if isinstance(value, kind) or is_number:
+            found[name] = np.asarray(value) if is_number else value
+    if state and not any(isinstance(value, kind) for value in state.values()):
+        raise WeightsError(f"{path}: {shown(next(iter(state)))} is no tensor, and no other is")
+    return found
 
 
 def widen_bfloat16(bits: Array) -> Array:

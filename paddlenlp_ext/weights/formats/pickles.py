@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from types import FunctionType
 from typing import Any, NoReturn
 
-from paddlenlp_ext.errors import WeightsError
+from paddlenlp_ext.errors import WeightsError, shown
 
 # A tensor takes some 40 instructions, so this is enough for 20,000 tensors; a file of a gigabyte
 # that makes one empty dictionary a byte is stopped after 60 MB.
@@ -121,6 +121,17 @@ class Unpickler:
             raise
         except (LookupError, TypeError, ValueError, ArithmeticError, struct.error) as error:
             self.refuse(f"the pickle at byte {start} is damaged ({type(error).__name__})", error)
+
+    def load_all(self) -> Any:
+        """Read the one pickle that all the bytes are.
+
+        Raises:
+            WeightsError: As of `load`; or something stands behind it.
+        """
+        found = self.load()
+        if self.position != len(self._data):
+            self.refuse(f"goes on after its end at byte {self.position}")
+        return found
 
     def refuse(self, reason: str, cause: Exception | None = None) -> NoReturn:
         """Raise a WeightsError that names the file."""
@@ -237,6 +248,8 @@ class Unpickler:
             # Other keys could be made to collide, or to recurse when they are hashed.
             if not (type(key) is str or (type(key) is int and abs(key) < 2**53)):
                 raise TypeError(code)
+            if key in target:
+                self.refuse(f"has {shown(key)} twice")
             target[key] = value
 
     def _global(self, code: int) -> None:

@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from paddlenlp_ext.errors import WeightsError
+from paddlenlp_ext.errors import WeightsError, shown
 from paddlenlp_ext.files.disk import map_file, parse_json, release_pages, replace_file
 from paddlenlp_ext.weights.formats.pdparams import view_array, widen_bfloat16
+from paddlenlp_ext.weights.formats.pickles import is_name
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
@@ -37,6 +38,13 @@ _TYPES = {
     "BOOL": "|b1",
 }
 _CODES = {np.dtype(code): name for name, code in _TYPES.items() if name != "BF16"}
+# Of no weight; so viewed, they do no harm where a model does not need them.
+_OTHER_TYPES = {
+    "U16": "<u2",
+    "U32": "<u4",
+    "U64": "<u8",
+    "C64": "<c8",
+}
 _BLOCK = 4096  # rows
 MAX_HEADER = 16 << 20  # bytes; that of 20,000 tensors takes some 3 MB
 
@@ -54,16 +62,20 @@ def read_safetensors(path: Path) -> dict[str, Array]:
     header.pop("__metadata__", None)
     tensors: dict[str, Array] = {}
     for name, entry in header.items():
-        if entry["dtype"] not in _TYPES:
+        if not is_name(name):
+            raise WeightsError(f"{path}: {shown(name)} is no name of a tensor")
+        code = _TYPES.get(entry["dtype"]) or _OTHER_TYPES.get(entry["dtype"])
+        if code is None:
             raise WeightsError(
-                f"{path}: {name!r} is of type {entry['dtype']}, expected one of {', '.join(_TYPES)}"
+                f"{path}: {shown(name)} is of type {entry['dtype']}, expected one of "
+                f"{', '.join(_TYPES)}"
             )
         begin, end = entry["data_offsets"]
-        dtype = np.dtype(_TYPES[entry["dtype"]])
+        dtype = np.dtype(code)
         try:
             array = view_array(data[begin:end], dtype, tuple(entry["shape"]), False)
         except ValueError as error:  # more axes than arrays have, or sizes that overflow
-            raise WeightsError(f"{path}: {name[:80]!r}: {error}; take another file") from error
+            raise WeightsError(f"{path}: {shown(name)}: {error}; take another file") from error
         tensors[name] = widen_bfloat16(array) if entry["dtype"] == "BF16" else array
     return tensors
 
@@ -139,7 +151,9 @@ def write_safetensors(
     for name in ordered:
         array = tensors[name]
         if array.dtype.newbyteorder("<") not in _CODES:
-            raise WeightsError(f"{path}: {name!r} is of type {array.dtype}, which the format lacks")
+            raise WeightsError(
+                f"{path}: {shown(name)} is of type {array.dtype}, which the format lacks"
+            )
         begin, end = end, end + array.nbytes
         header[name] = {
             "dtype": _CODES[array.dtype.newbyteorder("<")],

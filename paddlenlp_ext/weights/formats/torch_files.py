@@ -6,8 +6,8 @@ tensors is built from the pickle; the arrays are then laid over the bytes in the
 
 from __future__ import annotations
 
-import math
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,15 +16,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from paddlenlp_ext.errors import WeightsError
-from paddlenlp_ext.files.disk import map_file
+from paddlenlp_ext.errors import WeightsError, shown
+from paddlenlp_ext.files.disk import map_file, release_pages
 from paddlenlp_ext.weights.formats.pdparams import (
     MAX_AXES,
     ordered_dict,
+    tensors_among,
     view_array,
     widen_bfloat16,
 )
-from paddlenlp_ext.weights.formats.pickles import Unpickler, is_name
+from paddlenlp_ext.weights.formats.pickles import Unpickler
 
 Array = NDArray[Any]
 
@@ -32,6 +33,8 @@ _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
 # Of the list at the end of a zip file; 20,000 tensors take some 2 MB. ZipFile holds ten times that.
 _MAX_DIRECTORY = 4_000_000  # bytes
+_IS_UTF8 = 0x800  # flag of an entry of a zip file, of its name
+_BLOCK = 16 << 20  # bytes whose checksum is computed at once
 
 
 @dataclass(frozen=True)
@@ -77,16 +80,17 @@ def read_torch(path: Path) -> dict[str, Array]:
         raise WeightsError(f"{path}: holds a {type(state).__name__}, expected names and tensors")
     arrays: dict[str, Array] = {}
     tensors: dict[str, Array] = {}
-    for name, tensor in state.items():
-        if not is_name(name) or type(tensor) is not _Tensor:
-            raise WeightsError(f"{path}: {str(name)[:80]!r} is no tensor, expected only tensors")
+    for name, tensor in tensors_among(state, _Tensor, path).items():
+        if not isinstance(tensor, _Tensor):
+            tensors[name] = tensor
+            continue
         storage = tensor.storage
         if storage.key not in arrays:
             arrays[storage.key] = _array(storages(storage), storage)
         try:
             tensors[name] = _view(arrays[storage.key], tensor)
         except (ValueError, OverflowError) as error:
-            raise WeightsError(f"{path}: {name!r} {error}; download the file again") from error
+            raise WeightsError(f"{path}: {shown(name)} {error}; download the file again") from error
     return tensors
 
 
@@ -98,14 +102,14 @@ def _array(raw: memoryview, storage: _Storage) -> Array:
 def _view(array: Array, tensor: _Tensor) -> Array:
     """Lay a tensor over its storage.
 
+    Numbers may come again and again, as `expand` has them: it costs nothing to lay them so.
+
     Raises:
-        ValueError: It reaches beyond the storage, or repeats elements of it.
+        ValueError: It reaches beyond the storage.
     """
     _, offset, shape, strides = tensor
-    count = math.prod(shape)
     reach = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True)) + 1
-    # A step of 0 would let one number stand for a billion.
-    if count > array.size or (count and reach > array.size):
+    if all(shape) and reach > array.size:
         raise ValueError(f"of shape {list(shape)} does not fit its {array.size} numbers")
     steps = tuple(step * array.itemsize for step in strides)
     view: Array = np.ndarray(shape, array.dtype, array, offset * array.itemsize, steps)
@@ -123,18 +127,19 @@ def _read_zip(path: Path, data: memoryview) -> tuple[Any, Callable[[_Storage], m
     folder = pickles[0].removesuffix("data.pkl")
     if bytes(entries.get(folder + "byteorder", b"little")) != b"little":
         raise WeightsError(f"{path}: was written on a big-endian machine; save it again")
-    unpickler = Unpickler(entries[pickles[0]], str(path), _ALLOWED, _storage)
+    unpickler = Unpickler(entries[pickles[0]], str(path), _ALLOWED, _Storages())
 
     def storages(storage: _Storage) -> memoryview:
         raw = entries.get(f"{folder}data/{storage.key}")
         length = storage.length * np.dtype(storage.type.code).itemsize
-        if raw is None or len(raw) < length:
+        if raw is None or len(raw) != length:
             raise WeightsError(
-                f"{path}: lacks the numbers of storage {storage.key[:80]!r}; cut off?"
+                f"{path}: storage {shown(storage.key)} has {len(raw or b'')} bytes, expected "
+                f"{length}; copy or download the file again"
             )
-        return raw[:length]
+        return raw
 
-    return unpickler.load(), storages
+    return unpickler.load_all(), storages
 
 
 def _zip_entries(path: Path, data: memoryview) -> dict[str, memoryview]:
@@ -150,19 +155,39 @@ def _zip_entries(path: Path, data: memoryview) -> dict[str, memoryview]:
             f"{path}: is no whole file of torch.save ({error}); copy or download it again"
         ) from error
     for info in infos:
-        head = bytes(data[info.header_offset : info.header_offset + 30])
+        at = info.header_offset
+        head = bytes(data[at : at + 30])
         if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1 or len(head) < 30:
             raise WeightsError(
-                f"{path}: entry {info.filename[:80]!r} is not as torch.save writes it"
+                f"{path}: entry {shown(info.filename)} is not as torch.save writes it"
             )
-        names = int.from_bytes(head[26:28], "little") + int.from_bytes(head[28:30], "little")
-        begin = info.header_offset + 30 + names
-        if begin + info.file_size > len(data) or info.filename in entries:
-            raise WeightsError(f"{path}: entry {info.filename[:80]!r} is damaged or there twice")
+        name, more = (int.from_bytes(head[n : n + 2], "little") for n in (26, 28))
+        begin = at + 30 + name + more
+        named = info.orig_filename.encode("utf-8" if info.flag_bits & _IS_UTF8 else "cp437")
+        is_same = bytes(data[at + 30 : at + 30 + name]) == named
+        whole = head[:4] == b"PK\x03\x04" and is_same and begin + info.file_size <= len(data)
+        if not whole or info.filename in entries:
+            raise WeightsError(f"{path}: entry {shown(info.filename)} is damaged or there twice")
         entries[info.filename] = data[begin : begin + info.file_size]
     if sum(map(len, entries.values())) > len(data):
         raise WeightsError(f"{path}: its entries share their bytes, so it is damaged; not used")
+    for info in infos:
+        # PyTorch can be told not to compute it (`set_crc32_options`), and then writes 0.
+        if info.CRC and _crc(entries[info.filename]) != info.CRC:
+            raise WeightsError(
+                f"{path}: entry {shown(info.filename)} is damaged, its CRC is another one; copy or "
+                "download the file again"
+            )
     return entries
+
+
+def _crc(raw: memoryview) -> int:
+    """Compute the checksum of an entry, and free what was read of the file."""
+    crc = 0
+    for begin in range(0, len(raw), _BLOCK):
+        crc = zlib.crc32(raw[begin : begin + _BLOCK], crc)
+        release_pages(raw)
+    return crc
 
 
 def _directory_size(path: Path, data: memoryview) -> int:
@@ -186,15 +211,9 @@ def _directory_size(path: Path, data: memoryview) -> int:
 
 
 def _read_legacy(path: Path, data: memoryview) -> tuple[Any, Callable[[_Storage], memoryview]]:
-    seen: dict[str, _Storage] = {}
-
-    def storage(identifier: object) -> _Storage:
-        found = _storage(identifier)
-        if seen.setdefault(found.key, found) != found:
-            raise ValueError(f"storage {found.key!r} has two types or lengths")
-        return found
-
-    unpickler = Unpickler(data, str(path), _ALLOWED, storage)
+    storages = _Storages()
+    seen = storages.seen
+    unpickler = Unpickler(data, str(path), _ALLOWED, storages)
     if unpickler.load() != _LEGACY_MAGIC or unpickler.load() != _LEGACY_PROTOCOL:
         raise WeightsError(f"{path}: is no file of torch.save; copy or download it again")
     system = unpickler.load()
@@ -209,12 +228,27 @@ def _read_legacy(path: Path, data: memoryview) -> tuple[Any, Callable[[_Storage]
     for key in keys:
         length = int.from_bytes(unpickler.take(8), "little", signed=True)
         if length != seen[key].length:
-            unpickler.refuse(f"storage {key!r} has two lengths")
+            unpickler.refuse(f"storage {shown(key)} has two lengths")
         raw[key] = unpickler.take(length * np.dtype(seen[key].type.code).itemsize)
+    if unpickler.position != len(data):
+        unpickler.refuse(f"goes on after its end at byte {unpickler.position}")
     return state, lambda wanted: raw[wanted.key]
 
 
 # What stands behind the globals of a file
+
+
+class _Storages:
+    """Takes persistent ids for storages, each of one type and length."""
+
+    def __init__(self) -> None:
+        self.seen: dict[str, _Storage] = {}
+
+    def __call__(self, identifier: object) -> _Storage:
+        found = _storage(identifier)
+        if self.seen.setdefault(found.key, found) != found:
+            raise ValueError(f"storage {shown(found.key)} has two types or lengths")
+        return found
 
 
 def _storage(identifier: object) -> _Storage:
@@ -258,11 +292,34 @@ def _rebuild_parameter(tensor: object, *_: object) -> object:
     return tensor
 
 
+def _rebuild_with_attributes(
+    function: object, kind: object, arguments: object, *_: object
+) -> object:
+    """Make a tensor that has attributes, without them."""
+    if function is not _rebuild_tensor or kind != _TENSOR or type(arguments) is not tuple:
+        raise TypeError("tensor of another class")
+    return _rebuild_tensor(*arguments)
+
+
+def _noted(*_: object) -> None:
+    """Stand in for what notes beside tensors hold, with which nothing is done."""
+
+
+_TENSOR = "torch.Tensor"
+# Types that a note can name.
+_NAMED = ("float16", "bfloat16", "float32", "float64", "bool", "uint8", "int8", "int32", "int64")
+
 _ALLOWED: dict[tuple[str, str], object] = {
     ("collections", "OrderedDict"): ordered_dict,
     ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
     ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
     ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
+    ("torch._utils", "_rebuild_parameter_with_state"): _rebuild_parameter,
+    ("torch._tensor", "_rebuild_from_type_v2"): _rebuild_with_attributes,
+    ("torch", "Tensor"): _TENSOR,
+    ("torch", "Size"): _noted,
+    ("torch", "device"): _noted,
+    **{("torch", name): f"torch.{name}" for name in _NAMED},
     ("torch", "DoubleStorage"): _Type("<f8"),
     ("torch", "FloatStorage"): _Type("<f4"),
     ("torch", "HalfStorage"): _Type("<f2"),
@@ -273,4 +330,6 @@ _ALLOWED: dict[tuple[str, str], object] = {
     ("torch", "CharStorage"): _Type("|i1"),
     ("torch", "ByteStorage"): _Type("|u1"),
     ("torch", "BoolStorage"): _Type("|b1"),
+    ("torch", "ComplexFloatStorage"): _Type("<c8"),
+    ("torch", "ComplexDoubleStorage"): _Type("<c16"),
 }
