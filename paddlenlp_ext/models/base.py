@@ -162,7 +162,7 @@ class Model(nn.Layer):
         placeholders = self._all_placeholders(format)  # a file may hold these, and need not
         shapes = {name: tuple(value.shape) for name, value in (placeholders | parameters).items()}
         transposed = self.linear_weights() if FORMATS[format].out_in else ()
-        state, report = load_state(tensors, self.names[format], shapes, transposed)
+        state, report = load_state(tensors, self.name_table(format), shapes, transposed)
         for name, array in state.items():
             if array.dtype.kind != "f":
                 raise UserError(
@@ -201,7 +201,8 @@ class Model(nn.Layer):
         self.load_report = report
         head = {name for name in self._parameter_names() if is_of_head(name)}
         expected = self.head_is_new and head == {*report.missing} and not report.mismatched
-        is_new = bool(report.missing or report.mismatched)
+        expected = expected and not report.differing
+        is_new = bool(report.missing or report.mismatched or report.differing)
         said = []
         if report.missing:
             names = collapse(report.missing, LOGGED)
@@ -232,9 +233,13 @@ class Model(nn.Layer):
         transposed = self.linear_weights() if FORMATS[format].out_in else ()
         state = {name: _as_float32(array) for name, array in whole_parameters(self).items()}
         state |= self._all_placeholders(format)
-        tensors = export_state(state, self.names[format], transposed)
+        tensors = export_state(state, self.name_table(format), transposed)
         config = {"architectures": [self.foreign_class_name(format)], **self.config.to_dict()}
         folders.write_model(Path(folder), tensors, config, format)
+
+    def name_table(self, format: Format) -> NameTable:
+        """Return the table of names of a format for this model."""
+        return self.names[format]
 
     @classmethod
     def foreign_class_name(cls, format: Format) -> str:

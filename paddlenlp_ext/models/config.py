@@ -54,6 +54,8 @@ class ModelConfig:
             found from `num_labels` and the type of the labels if None.
         is_decoder: Each token sees the preceding ones only.
         add_cross_attention: A decoder that also attends to another model's output.
+        tie_word_embeddings: Whether a language model scores words by its word embeddings, or by a
+            table of their size that is its head's own.
     """
 
     model_type: ClassVar[str] = ""
@@ -77,6 +79,7 @@ class ModelConfig:
     problem_type: str | None = None
     is_decoder: bool = False
     add_cross_attention: bool = False
+    tie_word_embeddings: bool = True
 
     def __post_init__(self) -> None:
         cls: Any = type(self)

@@ -105,6 +105,7 @@ PADDLENLP_HEADS = (
     ("lm_head.dense", "cls.predictions.transform"),
     ("lm_head.layer_norm", "cls.predictions.layer_norm"),
     ("lm_head.bias", "cls.predictions.decoder.bias"),
+    ("lm_head.decoder.weight", "cls.predictions.decoder.weight"),
 )
 HF_HEADS = (
     ("classifier", "classifier"),
@@ -114,6 +115,7 @@ HF_HEADS = (
     ("lm_head.dense", "cls.predictions.transform.dense"),
     ("lm_head.layer_norm", "cls.predictions.transform.LayerNorm"),
     ("lm_head.bias", "cls.predictions.bias"),
+    ("lm_head.decoder.weight", "cls.predictions.decoder.weight"),
 )
 
 NAMES: dict[Format, NameTable] = {

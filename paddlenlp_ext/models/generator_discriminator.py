@@ -31,6 +31,8 @@ _SAME = (
     ("discriminator_predictions.dense", "discriminator_predictions.dense"),
     ("discriminator_predictions.dense_prediction", "discriminator_predictions.dense_prediction"),
 )
+# Of a generator that does not score by its word embeddings.
+OWN_TABLE = ("lm_head.decoder.weight", "generator_lm_head.weight")
 HF_HEADS = (
     *_SAME,
     ("qa_outputs", "qa_outputs"),
@@ -46,6 +48,7 @@ PADDLENLP_HEADS = (
     ("lm_head.dense", "generator_predictions.dense"),
     ("lm_head.layer_norm", "generator_predictions.layer_norm"),
     ("lm_head.bias", "generator_lm_head_bias"),
+    OWN_TABLE,
 )
 
 
@@ -81,13 +84,14 @@ class Generator(ForMaskedLM):
 
 
 def generator_head(config: ReplacedTokensConfig) -> TiedLMHead:
-    """Hidden to embedding width, always with GELU, then the word embeddings."""
+    """Hidden to embedding width, always with GELU, then the word embeddings or its own table."""
     return TiedLMHead(
         config.hidden_size,
         config.embedding_size,
         config.vocab_size,
         hidden_act="gelu",
         layer_norm_eps=config.layer_norm_eps,
+        tied=config.tie_word_embeddings,
     )
 
 
@@ -295,7 +299,7 @@ def joint_names(
         prefix: What the bare model's names begin with in a model with a head.
     """
     one = [_moved(row, "backbone.", prefix) for row in rows] + [
-        _moved(row, "", "") for row in heads
+        _moved(row, "", "") for row in {**dict.fromkeys(heads), OWN_TABLE: None}
     ]
     nets = ("generator.", "discriminator.")
     words = "backbone.embeddings.word_embeddings.weight"

@@ -18,7 +18,7 @@ from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from paddlenlp_ext.errors import UserError
-from paddlenlp_ext.models.base import Model
+from paddlenlp_ext.models.base import Format, Model
 from paddlenlp_ext.models.config import ModelConfig
 from paddlenlp_ext.models.outputs import (
     BaseModelOutput,
@@ -29,6 +29,7 @@ from paddlenlp_ext.models.outputs import (
 from paddlenlp_ext.models.transformer import TransformerModel
 from paddlenlp_ext.nn.encoder import activation
 from paddlenlp_ext.nn.heads import IGNORED, TiedLMHead, token_loss
+from paddlenlp_ext.weights.names import NameTable
 
 # What `HeadModel.forward` takes after `input_ids`, in PaddleNLP's order.
 FORWARD_ORDER = (
@@ -272,34 +273,47 @@ class ForMultipleChoice(HeadModel):
         return HeadOutput(None, logits, outputs.hidden_states, outputs.attentions)
 
 
-class LanguageModel(HeadModel):
-    """A model that scores the vocabulary; the task classes say what for."""
+class ScoringModel(HeadModel):
+    """A model that scores the vocabulary, and maybe more; the task classes say what for."""
 
     head_is_new = False
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
         self.lm_head = self.make_lm_head(config)
-        self.initialize_weights()
 
     def make_lm_head(self, config: ModelConfig) -> TiedLMHead:
         """Make the head; a family with another one says so here."""
         return make_lm_head(config)
 
     def get_output_embeddings(self) -> nn.Embedding:
-        """Return what scores words: the word embeddings; a family with others says so here."""
-        return self.get_input_embeddings()
+        """Return what scores words: the word embeddings, or the head's own table."""
+        own: nn.Embedding | None = self.lm_head.decoder
+        return self.get_input_embeddings() if own is None else own
 
     def score(self, hidden_states: Tensor) -> Tensor:
         """Scores of the vocabulary, [..., H] -> [..., V]."""
         scores: Tensor = self.lm_head(hidden_states, self.get_output_embeddings().weight)
         return scores
 
+    def name_table(self, format: Format) -> NameTable:
+        """Return the names of a format, where an own table has the name of the repeated one."""
+        names = super().name_table(format)
+        return names if self.lm_head.decoder is None else names.with_own_table()
+
     def _resize_vocabulary(self, vocab_size: int) -> None:
         super()._resize_vocabulary(vocab_size)
-        if self.get_output_embeddings() is not self.get_input_embeddings():
-            self._resize_table(self.get_output_embeddings(), vocab_size)
+        if self.lm_head.decoder is not None:
+            self._resize_table(self.lm_head.decoder, vocab_size)
         self.lm_head.bias = self._resized(self.lm_head.bias, vocab_size)
+
+
+class LanguageModel(ScoringModel):
+    """A model whose head scores the vocabulary and does nothing else."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        self.initialize_weights()
 
 
 class ForMaskedLM(LanguageModel):
@@ -315,7 +329,7 @@ class ForMaskedLM(LanguageModel):
         return HeadOutput(loss, logits, outputs.hidden_states, outputs.attentions)
 
 
-class ForPreTraining(HeadModel):
+class ForPreTraining(ScoringModel):
     """Masked tokens and next sentence at once; the loss is the sum of the two.
 
     Labels: int64 [B, L], -100 where none, or [M] with `masked_positions`; and
@@ -324,11 +338,9 @@ class ForPreTraining(HeadModel):
     """
 
     with_pooler = True
-    head_is_new = False
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
-        self.lm_head = make_lm_head(config)
         self.next_sentence = nn.Linear(config.hidden_size, 2)
         self.initialize_weights()
 
@@ -353,7 +365,7 @@ class ForPreTraining(HeadModel):
         states = outputs.last_hidden_state
         if masked_positions is not None:
             states = states.flatten(0, 1).index_select(masked_positions.reshape([-1]))
-        scores = self.lm_head(states, self.get_input_embeddings().weight)
+        scores = self.score(states)
         relation = self.next_sentence(outputs.pooler_output)
         loss = None
         if labels is not None and next_sentence_label is not None:
@@ -364,10 +376,6 @@ class ForPreTraining(HeadModel):
     def apply_head(self, outputs: BaseModelOutput, labels: Tensor | None) -> BaseModelOutput:
         """Leave the output to `forward`, which has the masked positions."""
         return outputs
-
-    def _resize_vocabulary(self, vocab_size: int) -> None:
-        super()._resize_vocabulary(vocab_size)
-        self.lm_head.bias = self._resized(self.lm_head.bias, vocab_size)
 
 
 class ForNextSentencePrediction(HeadModel):
@@ -389,13 +397,14 @@ class ForNextSentencePrediction(HeadModel):
 
 
 def make_lm_head(config: ModelConfig) -> TiedLMHead:
-    """BERT's head: hidden to hidden, then the word embeddings."""
+    """BERT's head: hidden to hidden, then the word embeddings or a table of its own."""
     return TiedLMHead(
         config.hidden_size,
         config.hidden_size,
         config.vocab_size,
         hidden_act=config.hidden_act,
         layer_norm_eps=config.layer_norm_eps,
+        tied=config.tie_word_embeddings,
     )
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from paddle import Tensor, nn
+from paddle import Tensor
 
 from paddlenlp_ext.models.base import Format
 from paddlenlp_ext.models.config import ModelConfig
@@ -51,6 +51,7 @@ class RemBertConfig(ModelConfig):
         type_vocab_size: Kinds of segments.
         bos_token_id: [CLS], with which a sequence begins.
         eos_token_id: [SEP], with which it ends.
+        tie_word_embeddings: Without effect: the head's table is wider than the word embeddings.
     """
 
     model_type: ClassVar[str] = "rembert"
@@ -68,6 +69,7 @@ class RemBertConfig(ModelConfig):
     type_vocab_size: int = 2
     bos_token_id: int = 312
     eos_token_id: int = 313
+    tie_word_embeddings: bool = False
 
     @property
     def head_dropout(self) -> float:
@@ -155,34 +157,19 @@ class RemBertModel(TransformerModel):
         return projected
 
 
-class RemBertLMHead(TiedLMHead):
-    """BERT's head with a table of its own, wider than the encoder.
+class WithOwnTable(LanguageModel):
+    """A language model whose head has a wider table; a task's base class comes after this one."""
 
-    Attributes:
-        decoder: Its weight scores the words; float [V, output_embedding_size].
-    """
-
-    def __init__(self, config: RemBertConfig) -> None:
-        super().__init__(
+    def make_lm_head(self, config: RemBertConfig) -> TiedLMHead:  # type: ignore[override]
+        """Make the head."""
+        return TiedLMHead(
             config.hidden_size,
             config.output_embedding_size,
             config.vocab_size,
             hidden_act=config.hidden_act,
             layer_norm_eps=config.layer_norm_eps,
+            tied=False,
         )
-        self.decoder = nn.Embedding(config.vocab_size, config.output_embedding_size)
-
-
-class WithOwnTable(LanguageModel):
-    """A language model with that head; a task's base class comes after this one."""
-
-    def make_lm_head(self, config: RemBertConfig) -> RemBertLMHead:  # type: ignore[override]
-        """Make the head with its own table."""
-        return RemBertLMHead(config)
-
-    def get_output_embeddings(self) -> nn.Embedding:
-        """Return the head's own table."""
-        return self.lm_head.decoder
 
 
 class RemBertForMaskedLM(WithOwnTable, ForMaskedLM):

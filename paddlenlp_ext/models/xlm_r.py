@@ -53,7 +53,6 @@ class XLMRobertaConfig(ModelConfig):
         type_vocab_size: Kinds of segments.
         bos_token_id: <s>, with which a text begins.
         eos_token_id: </s>, with which it ends.
-        tie_word_embeddings: Whether the word embeddings score words too; only that is built here.
     """
 
     model_type: ClassVar[str] = "xlm-roberta"
@@ -63,7 +62,6 @@ class XLMRobertaConfig(ModelConfig):
     pad_token_id: int = 1
     bos_token_id: int = 0
     eos_token_id: int = 2
-    tie_word_embeddings: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -213,13 +211,7 @@ class XLMRobertaLanguageModel(NamedAsRoberta, LanguageModel):
     """The head of RoBERTa; a task's base class comes after this one."""
 
     def make_lm_head(self, config: XLMRobertaConfig) -> TiedLMHead:  # type: ignore[override]
-        """Make the head.
-
-        Raises:
-            UserError: The config asks for word scores by a table of their own.
-        """
-        if not config.tie_word_embeddings:
-            raise UserError("tie_word_embeddings false is not built here for language models")
+        """Make the head."""
         return make_lm_head(config.replace(hidden_act="gelu"))
 
 

@@ -32,14 +32,18 @@ class Pooler(nn.Layer):
 
 
 class TiedLMHead(nn.Layer):
-    """Scores over the vocabulary by the word embeddings themselves, plus a bias (BERT, ELECTRA).
+    """Scores over the vocabulary by the word embeddings or a table of its own, plus a bias.
 
     Args:
         hidden_size: Width of the encoder's output, `H`.
-        width: Width of the word embeddings, `E`.
+        width: Width of the table, `E`.
         vocab_size: `V`.
         hidden_act: Activation after the dense layer.
         layer_norm_eps: Added to the variance.
+        tied: Whether the table is the word embeddings.
+
+    Attributes:
+        decoder: The head's own table; float [V, E]; None if it is the word embeddings.
     """
 
     def __init__(
@@ -50,25 +54,27 @@ class TiedLMHead(nn.Layer):
         *,
         hidden_act: str,
         layer_norm_eps: float,
+        tied: bool = True,
     ) -> None:
         super().__init__()
         self.dense = Linear(hidden_size, width)
         self.activation = activation(hidden_act)
         self.layer_norm = LayerNorm(width, epsilon=layer_norm_eps)
+        self.decoder = None if tied else nn.Embedding(vocab_size, width)
         self.bias = self.create_parameter([vocab_size], is_bias=True)
 
-    def forward(self, hidden_states: Tensor, word_embeddings: Tensor) -> Tensor:
+    def forward(self, hidden_states: Tensor, table: Tensor) -> Tensor:
         """Score tokens.
 
         Args:
             hidden_states: float [..., H].
-            word_embeddings: The model's word embeddings; float [V, E].
+            table: A row for each token; float [V, E].
 
         Returns:
             float [..., V].
         """
         transformed = self.layer_norm(self.activation(self.dense(hidden_states)))
-        return paddle.matmul(transformed, word_embeddings, transpose_y=True) + self.bias
+        return paddle.matmul(transformed, table, transpose_y=True) + self.bias
 
 
 def next_token_loss(logits: Tensor, labels: Tensor) -> Tensor:

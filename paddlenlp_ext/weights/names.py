@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from paddlenlp_ext.errors import WeightsError, one_line, shown
 
 BACKBONE = "backbone."  # the attribute of every model with a head that holds its bare model
+WORD_EMBEDDINGS = "backbone.embeddings.word_embeddings.weight"
+OWN_TABLE = "lm_head.decoder.weight"  # of a head that does not score words by them
 LEAVES = ("weight", "bias")  # carried over from a module to the same module of the other side
 # Files converted from TensorFlow name the parameters of LayerNorm so (bert-base-uncased does).
 LAYER_NORM_LEAVES = {"gamma": "weight", "beta": "bias"}
@@ -140,6 +142,30 @@ class NameTable:
             prefix=self.prefix,
             tied=self._tied,
             aliases=self._aliases,
+            ignored=self._ignored,
+            position_buffers=self._position_buffers,
+        )
+
+    def with_own_table(self) -> NameTable:
+        """Return the table of a model whose head scores words by a table of its own.
+
+        What repeats the word embeddings in other models is that table in this one.
+        """
+        if OWN_TABLE in self._full_to_theirs:
+            return self
+        found = [theirs for theirs, ours in self._repeats.items() if ours == WORD_EMBEDDINGS]
+        theirs, older = found[0], found[1:]
+
+        def others(names: Mapping[str, str]) -> dict[str, str]:
+            kept = {name: ours for name, ours in names.items() if name not in found}
+            return kept | {name: OWN_TABLE for name in older if name in names}
+
+        return NameTable(
+            self._rows,
+            [*self._heads, Row(OWN_TABLE, theirs)],
+            prefix=self.prefix,
+            tied=others(self._tied),
+            aliases=others(self._aliases),
             ignored=self._ignored,
             position_buffers=self._position_buffers,
         )

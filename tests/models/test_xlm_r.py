@@ -14,7 +14,6 @@ from paddlenlp_ext.models.xlm_r import (
     XLMRobertaConfig,
     XLMRobertaForCausalLM,
     XLMRobertaForMaskedLM,
-    XLMRobertaForSequenceClassification,
     XLMRobertaModel,
 )
 from tests.tiny import FAMILY_SIZES, SIZES, arrays, tensors
@@ -71,12 +70,6 @@ def test_the_head_of_masked_tokens_is_gelu_whatever_the_config_says() -> None:
     scores = head.layer_norm(paddle.nn.functional.gelu(states))
     expected = scores @ model.get_input_embeddings().weight.t() + head.bias
     np.testing.assert_allclose(model(**batch).logits.numpy(), expected.numpy(), atol=1e-6)
-
-
-def test_word_scores_of_another_table_are_refused() -> None:
-    with pytest.raises(UserError, match="tie_word_embeddings"):
-        build(XLMRobertaForMaskedLM, tie_word_embeddings=False)
-    build(XLMRobertaForSequenceClassification, tie_word_embeddings=False)  # scores no words
 
 
 def test_a_table_without_a_row_for_a_token_is_refused() -> None:
