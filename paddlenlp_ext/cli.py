@@ -11,14 +11,13 @@ import math
 import re
 import sys
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from functools import partial
 from typing import NoReturn
 
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.process import launcher, runtime, signals
 from paddlenlp_ext.process.spawn import spawn as start_processes
-from paddlenlp_ext.process.streams import open_missing_streams
+from paddlenlp_ext.process.streams import lasting_streams
 
 DEVICES = ("cpu", "gpu", "xpu", "npu")
 
@@ -211,8 +210,7 @@ def run(main: Callable[[], object]) -> NoReturn:
     training loop catches them for itself, and saves first.) What ends a process of the launcher is
     written into `FAILED.json` of its log folder.
     """
-    open_missing_streams()
-    with signals.raise_on_signals():
+    with lasting_streams(), signals.raise_on_signals():
         try:
             launcher.end_with_launcher()
             launcher.begin()
@@ -229,8 +227,7 @@ def run(main: Callable[[], object]) -> NoReturn:
             raise
         except Exception as error:
             if line := _line(error):
-                with suppress(OSError):  # the terminal or whoever has read it is gone
-                    print(f"error: {line}", file=sys.stderr, flush=True)
+                print(f"error: {line}", file=sys.stderr)
             # After a signal to all processes, one that still works may miss another that has ended.
             lost = signals.any_received()
             (launcher.report_loss if lost else launcher.report_failure)(error)

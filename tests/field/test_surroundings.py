@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from paddlenlp_ext import cli
+
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
 TINY = str(ROOT / "tests/training/tiny_run.py")
@@ -67,6 +69,72 @@ def test_a_script_runs_whose_streams_are_closed(tmp_path, closed):
     assert not place.with_suffix(".bad").exists()
     assert (b"said" in output) == (1 not in closed)
     assert (b"said" in errors) == (2 not in closed)
+
+
+SHOWING = """
+import logging, os, sys
+from pathlib import Path
+from paddlenlp_ext import cli
+def main():
+    logging.basicConfig()
+    for number in range(5000):
+        print(f"step {number}", flush=number % 2 == 0)
+        print("note", file=sys.stderr)
+        logging.getLogger().warning("a warning")
+    os.system("echo of a child")
+    Path(sys.argv[1]).touch()
+cli.run(main)
+"""
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr", "both"])
+@pytest.mark.parametrize("kind", ["full", "no reader", "terminal"])
+def test_a_stream_that_cannot_be_written_to_costs_nothing(tmp_path, stream, kind):
+    if kind == "full":
+        if not Path("/dev/full").exists():
+            pytest.skip("needs /dev/full")
+        writer = os.open("/dev/full", os.O_WRONLY)
+    else:
+        reader, writer = os.pipe() if kind == "no reader" else os.openpty()
+        os.close(reader)
+    streams = {name: writer for name in ("stdout", "stderr") if stream in (name, "both")}
+    other = tmp_path / "other"
+    with other.open("wb") as file:
+        done = subprocess.run(
+            [sys.executable, "-c", SHOWING, str(tmp_path / "done")],
+            env=ENVIRONMENT,
+            **{"stdout": file, "stderr": file} | streams,
+        )
+    os.close(writer)
+    assert done.returncode == 0
+    assert (tmp_path / "done").exists()
+    said = other.read_text()
+    if stream == "stdout":
+        assert said.count("stdout: ") == 1
+        assert "; the run goes on without" in said
+        assert said.count("note\n") == 5000
+    elif stream == "stderr":
+        assert "step 4999\n" in said
+
+
+def test_what_an_ascii_terminal_cannot_show_is_escaped():
+    shown = ascii("left out: M\xfcnchen \u4e16")
+    program = f"from paddlenlp_ext import cli\ncli.run(lambda: print({shown}))\n"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=ENVIRONMENT | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        capture_output=True,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout == b"left out: M\\xfcnchen \\u4e16\n"
+
+
+def test_streams_are_given_back(capsys):
+    before = sys.stdout, sys.stderr
+    with pytest.raises(SystemExit):
+        cli.run(lambda: print("shown"))
+    assert (sys.stdout, sys.stderr) == before
+    assert capsys.readouterr().out == "shown\n"
 
 
 def test_the_library_works_in_a_process_without_stderr(tmp_path):
