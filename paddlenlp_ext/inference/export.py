@@ -93,7 +93,7 @@ class _Logits(nn.Layer):
     def __init__(self, model: Model, names: list[str]) -> None:
         super().__init__()
         self.names = names
-        self.embeddings = model.backbone.embeddings
+        self.backbone = model.backbone
         if "__class__" in type(model).forward.__code__.co_freevars:
             # It calls `super()`, and what Paddle translates that to calls itself without end.
             self.model = model
@@ -103,7 +103,7 @@ class _Logits(nn.Layer):
 
     def forward(self, inputs: list[Tensor]) -> Tensor:
         # Given, because without them a length is checked that the program does not know yet.
-        positions = self.embeddings.positions_of(inputs[0])
+        positions = self.backbone.positions_of(inputs[0])
         named = dict(zip(self.names, inputs))  # noqa: B905  (Paddle's own zip takes no strict)
         logits: Tensor = self.compute(position_ids=positions, **named).logits
         return logits

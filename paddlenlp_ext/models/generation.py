@@ -84,13 +84,12 @@ class ForCausalLM(LanguageModel):
             eos_token_id = getattr(self.config, "eos_token_id", None)
         unfinished = paddle.ones([ids.shape[0], 1], dtype="bool")
         cache, newest = None, ids
-        embeddings = self.backbone.embeddings
         for _ in range(max_new_tokens):
             # Positions count tokens only, so that padding in front shifts nothing.
             positions = (mask.cumsum(axis=1) - 1).clip(min=0)[:, -newest.shape[1] :]
             output: CausalLMOutput = self(
                 newest,
-                position_ids=positions + embeddings.first_position_id,
+                position_ids=positions + self.backbone.first_position_id,
                 attention_mask=mask,
                 past_key_values=cache,
                 use_cache=True,

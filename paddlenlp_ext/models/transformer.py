@@ -151,6 +151,19 @@ class TransformerModel(Model):
         embedded: Tensor = self.embeddings(*inputs, **more)
         return embedded
 
+    @property
+    def first_position_id(self) -> int:
+        """What `position_ids` begin with."""
+        return 0
+
+    def positions_of(self, input_ids: Tensor) -> Tensor:
+        """Return the `position_ids` of texts of any length; int64 [B, L].
+
+        For exported programs, which do not know the length that a call checks.
+        """
+        # Added and not expanded: what Paddle2ONNX makes of `expand_as` has no sizes.
+        return paddle.arange(input_ids.shape[1]) + input_ids * 0
+
     def get_input_embeddings(self) -> nn.Embedding:
         """Return the word embeddings."""
         words: nn.Embedding = self.embeddings.word_embeddings

@@ -126,28 +126,21 @@ class XLMRobertaModel(NamedAsRoberta, TransformerModel):
 
     def __init__(self, config: XLMRobertaConfig, *, with_pooler: bool = True) -> None:
         super().__init__(config)
-        self.embeddings = XLMRobertaEmbeddings(config)
-        self.encoder = make_stack(config)
-        self.pooler = Pooler(config.hidden_size) if with_pooler else None
-        self.initialize_weights()
-
-
-class XLMRobertaEmbeddings(Embeddings):
-    """BERT's embeddings with positions of their own."""
-
-    def __init__(self, config: XLMRobertaConfig) -> None:
-        super().__init__(
+        self.embeddings = Embeddings(
             config.vocab_size,
             config.hidden_size,
             config.max_position_embeddings,
             config.type_vocab_size,
             layer_norm_eps=config.layer_norm_eps,
             dropout=config.hidden_dropout_prob,
-            position_offset=config.pad_token_id + 1,
+            position_offset=self.first_position_id,
         )
-        self.least_position = -self.position_offset  # the table's first row
+        self.embeddings.least_position = -self.first_position_id  # the table's first row
+        self.encoder = make_stack(config)
+        self.pooler = Pooler(config.hidden_size) if with_pooler else None
+        self.initialize_weights()
 
-    def forward(
+    def embed(  # type: ignore[override]
         self,
         input_ids: Tensor | None,
         token_type_ids: Tensor | None = None,
@@ -158,24 +151,25 @@ class XLMRobertaEmbeddings(Embeddings):
     ) -> Tensor:
         """Embed tokens; arguments as `Embeddings.forward`, but `position_ids` are rows."""
         if position_ids is not None:
-            require_rows("position_ids", position_ids, self.max_length + self.position_offset)
+            require_rows("position_ids", position_ids, self.config.max_position_embeddings)
         elif input_ids is not None:
-            self.check_length(first_position + input_ids.shape[1])
+            self.embeddings.check_length(first_position + input_ids.shape[1])
             position_ids = self.positions_of(input_ids, first_position)
         if position_ids is not None:
             position_ids = position_ids - self.first_position_id
-        return super().forward(
+        embedded: Tensor = self.embeddings(
             input_ids, token_type_ids, position_ids, inputs_embeds, first_position=first_position
         )
+        return embedded
 
     @property
     def first_position_id(self) -> int:
-        """What `position_ids` begin with."""
-        return self.position_offset
+        """What `position_ids` begin with: the row after the padding token's."""
+        return self.config.pad_token_id + 1
 
     def positions_of(self, input_ids: Tensor, first_position: int = 0) -> Tensor:
         """Return the row of each token, and of padding its own token's; int64 [B, L]."""
-        padding = self.position_offset - 1
+        padding = self.config.pad_token_id
         is_token = (input_ids != padding).astype("int64")
         return (is_token.cumsum(axis=1) + first_position) * is_token + padding
 

@@ -102,19 +102,6 @@ class Embeddings(nn.Layer):
         embedded = self.dropout(self.layer_norm(total))
         return embedded if self.projection is None else self.projection(embedded)
 
-    @property
-    def first_position_id(self) -> int:
-        """What `position_ids` begin with."""
-        return 0
-
-    def positions_of(self, input_ids: Tensor) -> Tensor:
-        """Return positions as `forward` takes them, of texts of any length; int64 [B, L].
-
-        For exported programs, which do not know the length that `forward` checks.
-        """
-        # Added and not expanded: what Paddle2ONNX makes of `expand_as` has no sizes.
-        return paddle.arange(input_ids.shape[1]) + input_ids * 0
-
     def check_length(self, length: int) -> None:
         """Raise TooLongError if a sequence is longer than the position table allows."""
         if length > self.max_length:

@@ -133,7 +133,7 @@ def test_greedy_generation_behind_padding(row: Row, tmp_path: Path) -> None:
     ids = np.where(mask == 1, PROMPTS, 0)
     got = model.generate(paddle.to_tensor(ids), paddle.to_tensor(mask), max_new_tokens=9)
     for _ in range(9):
-        places = (mask.cumsum(1) - 1).clip(0) + model.backbone.embeddings.first_position_id
+        places = (mask.cumsum(1) - 1).clip(0) + model.backbone.first_position_id
         batch = {"input_ids": ids, "attention_mask": mask, "position_ids": places}
         best = reference_outputs(reference, batch)["logits"][:, -1:].argmax(-1)
         ids, mask = np.concatenate([ids, best], 1), np.concatenate([mask, best * 0 + 1], 1)
