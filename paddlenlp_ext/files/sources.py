@@ -183,7 +183,8 @@ class Source:
         except hub.NoRepositoryError:
             return _Answer(None, _NO_REPOSITORY)
         except DownloadError as error:
-            return _Answer(None, str(error), known=False)
+            self._trouble = str(error)  # nor does it get better with another file
+            return _Answer(None, self._trouble, known=False)
         if path is not None:
             return _Answer(path)
         return (

@@ -310,6 +310,18 @@ def test_an_answer_that_drips_ends(
     assert not blobs(tmp_path)
 
 
+def test_a_mirror_that_drips_is_waited_for_once(
+    mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(downloads, "TIMEOUT", 0.3)
+    mirror.answer = only_get(SLOW["chunks"])
+    names = [f"config{number}.json" for number in range(20)]
+    began = time.monotonic()
+    assert "fewer than 4,096 bytes" in refused(lambda: resolve("some/model").fetch(*names))
+    assert time.monotonic() - began < 5
+    assert len(mirror.heads) == 2
+
+
 def test_weights_that_drip_end_after_some_attempts(
     mirror: Mirror, preset: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
