@@ -1,5 +1,6 @@
 """What happens during training, as values that the loop yields and a script prints or acts on."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -49,8 +50,8 @@ class StepDone:
         examples: Examples of the update, of all processes.
         seconds: What the update took, reading its batches included.
         reading_seconds: What of it was waiting for the batches.
-        skipped: Whether the weights stayed as they were, because a loss was not finite or a
-            float16 gradient overflowed.
+        skipped: Whether the weights stayed as they were, because a loss or the norm of the
+            gradients was not finite, or a float16 gradient overflowed.
         progress: To continue from here.
     """
 
@@ -89,6 +90,11 @@ class Evaluated:
     examples: int
     seconds: float
     progress: Progress = field(default_factory=Progress)
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether the loss and all metrics are numbers that say something."""
+        return all(math.isfinite(value) for value in (self.loss, *self.metrics.values()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@
 which of it happens, on all processes alike, is decided here.
 """
 
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +16,11 @@ from paddlenlp_ext.tasks.batches import Batch
 from paddlenlp_ext.training import distributed
 from paddlenlp_ext.training.events import Evaluated, Event, Interrupted, Progress, StepDone
 from paddlenlp_ext.training.optimization import learning_rate_of
-from paddlenlp_ext.training.updates import Updater
+from paddlenlp_ext.training.updates import NonFiniteLossError, Updater
+
+MOST_SKIPPED = 100  # updates one after another that may be left out
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +85,10 @@ def train(
     Raises:
         KeyboardInterrupt: A signal came (`Terminated` unless that was SIGINT), and the caller has
             asked for more after `Interrupted`.
-        NonFiniteLossError: A loss is not finite.
+        NonFiniteLossError: A loss, the norm of the gradients or an evaluation is not finite, and
+            such updates are not to be skipped, or hardly anything else happens.
     """
+    skipped, most_skipped = 0, min(MOST_SKIPPED, 1 + (max_steps - progress.step) // 2)
     if progress.step >= max_steps and progress.evaluations >= len(evaluations):
         _say_complete(max_steps)
     with StopRequest() as stop:
@@ -95,7 +102,10 @@ def train(
                         yield Interrupted(step, received, progress)
                         raise error_of(received)
                     progress = replace(progress, evaluations=progress.evaluations + 1)
-                    yield Evaluated(step, split, *scores, progress=progress)
+                    event = Evaluated(step, split, *scores, progress=progress)
+                    yield event
+                    if not event.is_finite:
+                        _refuse_evaluation(updater, event, is_last=step >= max_steps)
             if step >= max_steps:
                 return
             began = time.perf_counter()
@@ -107,6 +117,13 @@ def train(
                 yield Interrupted(step, received, progress)
                 raise error_of(received)
             outcome = updater.update(step + 1, taken.batches, totals[len(flags) :])
+            skipped = skipped + 1 if outcome.skipped else 0
+            if skipped >= most_skipped:
+                raise NonFiniteLossError(
+                    f"step {step + 1}: the last {skipped} updates were all left out, since the "
+                    f"loss or the norm of the gradients was not finite; {updater.cure()}; "
+                    "checkpoints saved before are whole"
+                )
             progress = taken.after
             yield StepDone(
                 step=step + 1,
@@ -121,6 +138,17 @@ def train(
                 skipped=outcome.skipped,
                 progress=progress,
             )
+
+
+def _refuse_evaluation(updater: Updater, event: Evaluated, *, is_last: bool) -> None:
+    """Raise, or warn where that is wanted, that a model is worth nothing."""
+    what = f"step {event.step}: the evaluation on {event.split} is not finite"
+    if is_last or updater.settings.on_non_finite == "stop":
+        raise NonFiniteLossError(
+            f"{what}; no checkpoint is saved of it, those saved before are whole; {updater.cure()}"
+        )
+    if distributed.rank() == 0:
+        logger.warning("%s; no checkpoint is saved of it", what)
 
 
 def _say_complete(max_steps: int) -> None:

@@ -62,7 +62,8 @@ def adamw(
         beta1: Memory of the mean of the gradients.
         beta2: Memory of their squares.
         epsilon: Lower bound of the denominator.
-        max_grad_norm: Largest norm of all gradients together; 0 does not clip.
+        max_grad_norm: Largest norm of all gradients together; 0 does not clip. A norm that is not
+            finite makes `step` raise `NonFiniteNormError` in either case.
         layerwise_decay: Factor of the learning rate from one encoder layer to the one below.
     """
     decayed = decayed_parameters(model)
@@ -80,13 +81,17 @@ def adamw(
         parameters=list(trained.values()),
         weight_decay=weight_decay,
         apply_decay_param_fun=decayed_tensors.__contains__,
-        grad_clip=GlobalNormClip(max_grad_norm) if max_grad_norm > 0 else None,
+        grad_clip=GlobalNormClip(max_grad_norm or math.inf),
     )
     optimizer.tables = [
         (table, ratios[name] * weight_decay if name in decayed else 0.0)
         for name, table in trimmed_tables(model).items()
     ]
     return optimizer
+
+
+class NonFiniteNormError(ArithmeticError):
+    """The norm of all gradients is infinite or not a number; no weight was changed."""
 
 
 class GlobalNormClip(nn.ClipGradByGlobalNorm):  # type: ignore[misc]  # untyped in Paddle
@@ -99,15 +104,31 @@ class GlobalNormClip(nn.ClipGradByGlobalNorm):  # type: ignore[misc]  # untyped 
     def __call__(
         self, params_grads: list[tuple[Tensor, Tensor | None]]
     ) -> list[tuple[Tensor, Tensor | None]]:
-        """Clip the gradients of parameters, in place on a CPU."""
+        """Clip the gradients of parameters, in place on a CPU.
+
+        Raises:
+            NonFiniteNormError: Clipping would make every gradient that which one of them is.
+        """
         gradients = [gradient for _, gradient in params_grads if gradient is not None]
-        if not all(on_cpu(gradient) for gradient in gradients):
+        is_on_cpu = all(on_cpu(gradient) for gradient in gradients)
+        # Squares in float16 overflow; on a GPU, they are added up there and read once.
+        squares = [
+            _squared_l2_norm(g if g.dtype == paddle.float32 else g.astype("float32"))
+            for g in gradients
+        ]
+        if is_on_cpu:
+            norm = math.sqrt(sum(square.item() for square in squares))
+        else:
+            norm = math.sqrt(paddle.add_n(squares).item())
+        if not math.isfinite(norm):
+            raise NonFiniteNormError
+        if norm <= self.clip_norm:
+            return params_grads
+        if not is_on_cpu:
             clipped: list[tuple[Tensor, Tensor | None]] = super().__call__(params_grads)
             return clipped
-        norm = math.sqrt(sum(_squared_l2_norm(gradient).item() for gradient in gradients))
-        if not norm <= self.clip_norm:  # or it is not a number
-            for gradient in gradients:
-                gradient.detach().scale_(self.clip_norm / norm)
+        for gradient in gradients:
+            gradient.detach().scale_(self.clip_norm / norm)
         return params_grads
 
 
@@ -121,12 +142,17 @@ class TableAdamW(AdamW):
     tables: Sequence[tuple[TrimmedEmbedding, float]] = ()
 
     def step(self) -> None:
-        """Make an update; as for any parameter, no gradient means no decay."""
-        rate = learning_rate_of(self)
-        super().step()
+        """Make an update; as for any parameter, no gradient means no decay.
+
+        Raises:
+            NonFiniteNormError: The norm of the gradients is not finite; nothing was changed.
+        """
         # Set by a loss scaler, which calls this also when a gradient overflowed.
         if self._get_auxiliary_var("found_inf"):
+            self._set_auxiliary_var("found_inf", True)  # as Paddle's own does, for the scaler
             return
+        rate = learning_rate_of(self)
+        super().step()
         for table, decay in self.tables:
             if table.weight.grad is not None:
                 table.decay(1.0 - rate * decay)

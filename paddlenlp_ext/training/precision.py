@@ -37,10 +37,17 @@ class MixedPrecision:
         """Multiply a loss by the current scale."""
         return self.scaler.scale(loss)
 
-    def step(self, optimizer: Optimizer) -> None:
-        """Update the weights unless a gradient overflowed, and adapt the scale."""
-        self.scaler.step(optimizer)
-        self.scaler.update()
+    def step(self, optimizer: Optimizer) -> bool:
+        """Update the weights unless a gradient overflowed, and adapt the scale.
+
+        Returns:
+            Whether the update was left out.
+        """
+        try:
+            self.scaler.step(optimizer)
+        finally:
+            self.scaler.update()
+        return bool(optimizer._get_auxiliary_var("found_inf"))
 
     def state(self) -> dict[str, Any]:
         """Return the scaler's numbers as plain values, for a checkpoint."""

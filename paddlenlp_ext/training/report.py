@@ -92,6 +92,7 @@ class Report:
         self.metrics: dict[str, float] = {}  # the last ones of each split, by "split name"
         self._history = results.History(output_dir, resume) if distributed.rank() == 0 else None
         self._pace = Pace()
+        self._not_finite = 0  # last step that an evaluation was worth nothing of
         self._evaluating = 0.0  # seconds, of the splits of this step
 
     def add(self, event: Event) -> None:
@@ -105,6 +106,8 @@ class Report:
         elif isinstance(event, Evaluated):
             self.metrics |= {f"{event.split} {name}": v for name, v in event.metrics.items()}
             self._evaluating += event.seconds
+            if not event.is_finite:
+                self._not_finite = event.step
             say(self.log_evaluation(event, self._evaluating if self.is_complete(event) else None))
             if self._history is not None and event.step == self.total_steps:
                 self._record(event)
@@ -115,10 +118,15 @@ class Report:
         """Whether this event is the evaluation of a step's last split."""
         return isinstance(event, Evaluated) and event.progress.evaluations == self.splits
 
+    def is_finite(self, step: int) -> bool:
+        """Whether nothing that was measured of a step's model says that it is worth nothing."""
+        return step != self._not_finite
+
     def score(self, step: int) -> float | None:
         """Average the scores of a step's splits, whichever process measured them.
 
-        None while splits are missing, and on other processes than the first.
+        None while splits are missing, where a number is not finite, and on other processes than
+        the first.
         """
         return self._scores().get(step)
 
@@ -135,7 +143,7 @@ class Report:
         """Read the scores from the history, which knows what was measured before a resume."""
         values: dict[int, list[float]] = {}
         for row in self._history.rows if self._history is not None else ():
-            if "split" in row:
+            if "split" in row and None not in (row["loss"], *row["metrics"].values()):
                 values.setdefault(row["step"], []).append(next(iter(row["metrics"].values())))
         complete = (one for one in values.items() if len(one[1]) == self.splits)
         return {step: sum(found) / len(found) for step, found in complete}

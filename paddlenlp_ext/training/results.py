@@ -7,6 +7,7 @@ nothing of training: `model_500|glue/sst-2|dev|acc|len128|gpu1|...`.
 """
 
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -116,7 +117,7 @@ class History:
         with _writing(self.path):
             with rewritten.open("w", encoding="utf-8") as file:
                 for row in () if progress is None else _until(progress, _read(self.path)):
-                    file.write(json.dumps(row) + "\n")
+                    file.write(_line(row))
             os.replace(rewritten, self.path)
 
     @property
@@ -160,7 +161,7 @@ def plot_curves(folder: str | Path, history: History) -> Path | None:
         rows = [row for row in history_rows if row.get("split") == split]
         left.plot(*_points(rows, "loss"), marker=".", label=split)
         for name in rows[-1]["metrics"]:
-            values = [row["metrics"][name] for row in rows]
+            values = _floats(row["metrics"].get(name) for row in rows)
             right.plot([row["step"] for row in rows], values, marker=".", label=f"{split} {name}")
     for axes, title in ((left, "loss"), (right, "metrics")):
         axes.set(title=title, xlabel="step")
@@ -174,7 +175,12 @@ def plot_curves(folder: str | Path, history: History) -> Path | None:
 
 
 def _points(rows: Sequence[Line], name: str) -> tuple[list[int], list[float]]:
-    return [row["step"] for row in rows], [row[name] for row in rows]
+    return [row["step"] for row in rows], _floats(row[name] for row in rows)
+
+
+def _floats(values: Iterable[float | None]) -> list[float]:
+    """Give what is null a place in a curve: a gap."""
+    return [math.nan if value is None else value for value in values]
 
 
 def _until(progress: Progress, rows: Iterable[Line]) -> Iterator[Line]:
@@ -190,7 +196,18 @@ def _until(progress: Progress, rows: Iterable[Line]) -> Iterator[Line]:
 
 def _append(path: Path, row: Line) -> None:
     with _writing(path), path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        file.write(_line(row))
+
+
+def _line(row: Line) -> str:
+    """Write a row as JSON, which has no numbers that are not finite: null."""
+    return json.dumps(_finite(row), ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _finite(inner) for name, inner in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @contextmanager

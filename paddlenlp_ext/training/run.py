@@ -307,10 +307,11 @@ class Training:
     def is_checkpoint_due(self, event: Event) -> bool:
         """Whether to save now: after a step's evaluation, and when the run is interrupted.
 
-        Without a split to evaluate on, after the steps at which there would be an evaluation.
+        A model of which a number is not finite takes no checkpoint's place. Without a split to
+        evaluate on, after the steps at which there would be an evaluation.
         """
         if isinstance(event, Evaluated):
-            return self.report.is_complete(event)
+            return self.report.is_complete(event) and self.report.is_finite(event.step)
         if isinstance(event, StepDone):
             without = not self.report.splits
             return without and is_evaluation_due(event.step, self.save_steps, self.total_steps)

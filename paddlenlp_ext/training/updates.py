@@ -20,14 +20,14 @@ from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.process import runtime
 from paddlenlp_ext.tasks.batches import Batch
 from paddlenlp_ext.training import distributed
-from paddlenlp_ext.training.optimization import schedule_of
+from paddlenlp_ext.training.optimization import NonFiniteNormError, schedule_of
 from paddlenlp_ext.training.precision import MixedPrecision
 
 SHOWN = 8  # rows that a message names
 
 
 class NonFiniteLossError(UserError):
-    """A loss is infinite or not a number; the weights were left as they are."""
+    """A loss, or the norm of the gradients, is not finite; the weights were left as they are."""
 
 
 class OutOfMemoryError(UserError):
@@ -52,7 +52,8 @@ class UpdateSettings:
         accumulate: Batches of an update; an epoch's last update may have fewer.
         precision: Mixed precision; None computes in float32.
         seed: Of dropout, together with the step and the rank.
-        on_non_finite: Whether a loss that is not finite ends the run or only its update.
+        on_non_finite: Whether a loss or a norm of the gradients that is not finite ends the run,
+            or only its update.
         sources: Where each training row stands ("train.tsv:17"), for messages.
     """
 
@@ -70,7 +71,8 @@ class Outcome:
     Attributes:
         loss: The objective over all accumulated batches and processes.
         examples: Of all of them.
-        skipped: Whether the update was left out because a loss was not finite.
+        skipped: Whether the update was left out: a loss or the norm of the gradients was not
+            finite, or a float16 gradient overflowed.
     """
 
     loss: float
@@ -108,7 +110,8 @@ class Updater:
             totals: What `count` returned, summed over all processes.
 
         Raises:
-            NonFiniteLossError: On all processes, when a loss of any of them is not finite.
+            NonFiniteLossError: On all processes, when a loss of any of them is not finite, or the
+                norm of the gradients of all of them is not.
             OutOfMemoryError: Memory does not suffice for a batch.
         """
         examples, *labels = totals
@@ -118,20 +121,28 @@ class Updater:
         parameters = [p for p in self.model.parameters() if not p.stop_gradient]
         has_gradient = [p.grad is not None for p in parameters]
         loss, bad, *has_anywhere = distributed.all_reduce([loss, bool(bad_rows), *has_gradient])
-        if not bad:
+        is_finite, skipped = not bad, bool(bad)
+        if is_finite:
             distributed.reduce_gradients(parameters, [has > 0 for has in has_anywhere])
-            if precision := self.settings.precision:
-                precision.step(self.optimizer)
-            else:
-                self.optimizer.step()
+            try:
+                skipped = self._step()
+            except NonFiniteNormError:
+                is_finite, skipped = False, True
         # Gradients become None, not zero: a parameter that takes no part must not be decayed.
         self.optimizer.clear_grad(set_to_zero=False)
-        if bad and self.settings.on_non_finite == "stop":
+        if not is_finite and self.settings.on_non_finite == "stop":
             raise self._non_finite(step, bad_rows)
         if (schedule := schedule_of(self.optimizer)) is not None:
             schedule.step()
         runtime.keep_large_blocks()
-        return Outcome(float(loss), int(examples), skipped=bool(bad))
+        return Outcome(float(loss), int(examples), skipped)
+
+    def _step(self) -> bool:
+        """Apply the gradients; return whether a loss scaler left that out."""
+        if precision := self.settings.precision:
+            return precision.step(self.optimizer)
+        self.optimizer.step()
+        return False
 
     def _backward(
         self, step: int, batches: Sequence[Batch], labels: Sequence[float]
@@ -165,11 +176,19 @@ class Updater:
             for rank, part in enumerate(distributed.gather(names))
             if part
         ]
+        what = f"the loss is not finite ({'; '.join(found)})"
         return NonFiniteLossError(
-            f"step {step}: the loss is not finite ({'; '.join(found)}); the weights are those of "
-            f"step {step - 1}; lower `learning_rate`, or leave such updates out with "
+            f"step {step}: {what if found else 'the norm of the gradients is not finite'}; the "
+            f"weights are those of step {step - 1}; {self.cure()}, or leave such updates out with "
             "`on_non_finite` skip"
         )
+
+    def cure(self) -> str:
+        """Say what helps where numbers are not finite."""
+        for name, parameter in self.model.named_parameters():
+            if not bool(paddle.isfinite(parameter.astype("float32")).all()):
+                return f"{name} has weights that are not finite: begin with another model"
+        return "lower `learning_rate`"
 
 
 @contextmanager
