@@ -210,7 +210,7 @@ def test_a_little_text_without_spaces_is_said(tmp_path, caplog):
     assert "of the text stand in scripts without spaces" in caplog.text
 
 
-@pytest.mark.parametrize("family", ["rembert", "ernie_m"])
+@pytest.mark.parametrize("family", ["rembert", "ernie_m", "xlm_r"])
 def test_words_of_sentencepiece_begin_where_its_pieces_say(tmp_path, family):
     from paddlenlp_ext.tokenizers.auto import AutoTokenizer
     from tests.scripts import multilingual
