@@ -101,9 +101,9 @@ def parse_json(raw: bytes, path: Path) -> Any:
             str(raw, "utf-8"), object_pairs_hook=_object, parse_constant=_refuse_constant
         )
     except (ValueError, RecursionError) as error:
-        raise WeightsError(f"{path}: expected JSON in UTF-8 ({error}); get the file again") from (
-            error
-        )
+        raise WeightsError(
+            f"{path}: expected JSON in UTF-8 ({error}); correct the file, or get it again"
+        ) from error
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -128,8 +128,15 @@ class Model(nn.Layer):
         config.replace(**config_overrides)  # a wrong one is refused before the weights are fetched
         tensors, format = folders.read_model(source)
         config = config.with_sizes_from(tensors)
-        with _to_be_filled(_Zeros(tensors, source.name)):
-            model = cls(config.replace(**config_overrides))
+        numbers = sum(array.size for array in tensors.values())
+        try:
+            with _to_be_filled(_Zeros(tensors, source.name)):
+                model = cls(config.replace(**config_overrides))
+        except MemoryError as error:
+            raise UserError(
+                f"{source}: there is too little memory for a model whose weights have {numbers:,} "
+                "numbers; take a smaller one, or end other programs"
+            ) from error
         asked = "num_labels" in renamed(config_overrides) or "id2label" in config_overrides
         asked = asked or cls._was_saved_otherwise(source)
         model._fill(tensors, format, source.name, head_may_differ=asked)  # empties `tensors`

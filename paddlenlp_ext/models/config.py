@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
@@ -35,6 +36,7 @@ BUILT: Mapping[str, Any] = {
 }
 ACTIVATION_FIELDS = ("hidden_act", "pool_act", "summary_activation")
 PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
+_WHOLE_NUMBER = re.compile("-?[0-9]{1,10}")
 _MAY_BE_0 = ("type_vocab_size", "task_type_vocab_size")
 
 
@@ -245,14 +247,27 @@ def _label_names(values: Mapping[str, Any]) -> dict[int, str]:
     ]
     numbers = [number for number, _ in pairs]
     try:
-        names = {int(number): str(name) for number, name in pairs}
-    except (TypeError, ValueError):
+        names = {_label_number(number): str(name) for number, name in pairs}
+    except ValueError:
         raise UserError(f"{field} must have whole numbers, not {shown(numbers)}") from None
     if len(names) != len(pairs):
         raise UserError(f"{field} must have each number once, not {shown(numbers)}")
     if min(names, default=0) < 0:
         raise UserError(f"{field} must have numbers from 0 on, not {shown(numbers)}")
     return {index: names[number] for index, number in enumerate(sorted(names))}
+
+
+def _label_number(number: object) -> int:
+    """Read the number of a label: one of JSON, or digits; `int` takes more (`1_0`, `١`, ` 1 `).
+
+    Raises:
+        ValueError: It is none.
+    """
+    if isinstance(number, str) and _WHOLE_NUMBER.fullmatch(number):
+        number = int(number)
+    if type(number) is not int or number > MOST:
+        raise ValueError(number)
+    return number
 
 
 @cache

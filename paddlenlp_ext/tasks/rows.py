@@ -6,14 +6,17 @@ the caller asks for it, left out and listed; no row is lost silently.
 """
 
 import math
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
 
-from paddlenlp_ext.errors import DataError, shown
+from paddlenlp_ext.errors import DataError, one_line, shown
 from paddlenlp_ext.tasks.task import Table, Task, TextExample
 
 MAX_LINE = 1_000_000  # bytes; the longest line of the official files has under 20,000
+# `float` takes more: `0_1`, digits of other scripts, spaces.
+_NUMBER = re.compile(r"[+-]?(inf|nan|(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?)", re.ASCII)
 BOM = b"\xef\xbb\xbf"  # the byte order mark that some editors put before UTF-8 text
 
 
@@ -190,12 +193,11 @@ def _label(text: str, task: Task) -> int | float:
             raise ValueError(f"expected a label of {', '.join(task.labels)}, got {shown(text)}")
         return task.labels.index(text)
     low, high = task.label_range or (-math.inf, math.inf)
-    try:
-        score = float(text)
-    except ValueError:
-        raise ValueError(f"expected a number as score, got {shown(text)}") from None
+    if not _NUMBER.fullmatch(text):
+        raise ValueError(f"expected a number as score, got {shown(text)}")
+    score = float(text)
     if not (low <= score <= high and math.isfinite(score)):
-        raise ValueError(f"expected a score from {low:g} to {high:g}, got {text}")
+        raise ValueError(f"expected a score from {low:g} to {high:g}, got {one_line(text, 40)}")
     return score
 
 

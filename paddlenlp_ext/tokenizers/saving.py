@@ -175,7 +175,7 @@ def _check_listed(path: Path | None, tokens: object) -> None:
     if not isinstance(tokens, Mapping):
         raise UserError(f"{path}: added_tokens_decoder must be an object, not {shown(tokens)}")
     for number, token in tokens.items():
-        is_id = number.isdecimal() and len(number) < 10
+        is_id = number.isascii() and number.isdecimal() and len(number) < 10
         if not (is_id and isinstance(token, Mapping) and _is_token(token)):
             raise UserError(
                 f"{path}: added_tokens_decoder must have an id and a token in each row, not "

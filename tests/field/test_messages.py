@@ -139,7 +139,7 @@ def test_names_of_tensors_are_logged_in_one_line(
     file = tmp_path / "model.safetensors"
     odd = {f"{text[:400]}{n}.weight": np.zeros(1, "f4") for text in ODD.values() for n in range(99)}
     odd = {name: array for name, array in odd.items() if "\ud800" not in name}
-    write_safetensors(file, {**read_weights(file), **odd, "1" * 5_000: np.zeros(1, "f4")})
+    write_safetensors(file, {**read_weights(file), **odd, "1" * 500: np.zeros(1, "f4")})
     with caplog.at_level(logging.INFO):
         BertModel.from_pretrained(tmp_path)
     (line,) = [
@@ -170,3 +170,16 @@ def test_ordinary_values_are_shown_as_they_are(value: object, expected: str) -> 
 @pytest.mark.parametrize("text", ["", "a: 中文 é; give another", "x" * 300])
 def test_ordinary_messages_stay_as_they_are(text: str) -> None:
     assert one_line(text) == text == str(UserError(text))
+
+
+def test_too_little_memory_for_a_model_is_no_matter_of_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    BertModel(BertConfig(**SIZES, **FAMILY_SIZES["bert"])).save_pretrained(tmp_path)
+
+    def full(*_: object, **__: object) -> None:
+        raise MemoryError("a library's own words")
+
+    monkeypatch.setattr(BertModel, "__init__", full)
+    with pytest.raises(UserError, match=r"too little memory for a model .* take a smaller one"):
+        BertModel.from_pretrained(tmp_path)
