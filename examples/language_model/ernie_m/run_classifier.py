@@ -1,4 +1,4 @@
-"""Fine-tune ERNIE-M on XNLI, in English or in all 15 languages, and test it in all of them.
+"""Fine-tune ERNIE-M or XLM-RoBERTa on XNLI, in English or in 15 languages, and test it in all.
 
     python examples/language_model/ernie_m/run_classifier.py --task_type cross-lingual-transfer \
         --batch_size 16 --model_name_or_path ernie-m-base --save_steps 12272 --output_dir output
@@ -31,7 +31,7 @@ RESUME_MUST_MATCH = ("model_name_or_path", "task_type", "languages")
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line; the flags of the page first, in its order."""
-    parser = argparse.ArgumentParser(description="Fine-tune ERNIE-M on XNLI.")
+    parser = argparse.ArgumentParser(description="Fine-tune ERNIE-M or XLM-RoBERTa on XNLI.")
     add = parser.add_argument
     count, whole = cli.positive_int, cli.non_negative_int
     rate, part = cli.non_negative_float, cli.probability
