@@ -114,8 +114,9 @@ class TokenCache:
         """
         if self.folder is None or len(examples) < self.min_rows:
             return tokenize()
-        path = self.folder / f"{_digest_of_work(examples, tokenizer, max_length)}.safetensors"
+        path = self.folder
         try:
+            path /= f"{_digest_of_work(examples, tokenizer, max_length)}.safetensors"
             private_folder(self.folder)
             if os.path.lexists(path):
                 return _read(path, len(examples), len(tokenizer), max_length)

@@ -16,7 +16,7 @@ from typing import Any, Union, get_args, get_type_hints
 from tokenizers import AddedToken
 
 from paddlenlp_ext.errors import UserError, shown
-from paddlenlp_ext.files.disk import read_object
+from paddlenlp_ext.files.disk import read_object, replacing
 from paddlenlp_ext.files.sources import Source
 from paddlenlp_ext.tokenizers.special_tokens import ROLES, SpecialTokens, Token, describe
 from paddlenlp_ext.tokenizers.truncation import Side
@@ -125,7 +125,8 @@ def write_settings(
         text = json.dumps(content, ensure_ascii=False, indent=2, sort_keys=name == CONFIG)
         paths.append(folder / name)
         # Lone surrogates, which a setting that is only kept may have, are escaped as JSON does it.
-        paths[-1].write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+        with replacing(paths[-1]) as temporary:
+            temporary.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
     return paths
 
 

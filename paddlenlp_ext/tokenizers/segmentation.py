@@ -17,7 +17,7 @@ import tokenizers
 from tokenizers import AddedToken
 
 from paddlenlp_ext.errors import UserError
-from paddlenlp_ext.files.disk import read_file
+from paddlenlp_ext.files.disk import read_file, replacing
 from paddlenlp_ext.tokenizers.encoding import Span
 
 if TYPE_CHECKING:
@@ -146,7 +146,10 @@ class Vocabulary:
 
     def save(self, path: Path) -> None:
         """Write every line, repeated ones too."""
-        with path.open("w", encoding="utf-8", newline="\n") as file:
+        with (
+            replacing(path) as temporary,
+            temporary.open("w", encoding="utf-8", newline="\n") as file,
+        ):
             file.writelines(f"{token}\n" for token in self.tokens)
 
 

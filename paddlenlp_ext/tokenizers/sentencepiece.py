@@ -20,7 +20,7 @@ import tokenizers
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
 
 from paddlenlp_ext.errors import UserError
-from paddlenlp_ext.files.disk import read_file
+from paddlenlp_ext.files.disk import read_file, replacing
 from paddlenlp_ext.tokenizers.encoding import Span
 from paddlenlp_ext.tokenizers.segmentation import MAX_VOCABULARY, Segments, Vocabulary, encodable
 from paddlenlp_ext.tokenizers.special_tokens import SpecialTokens
@@ -98,7 +98,8 @@ class SentencePiece:
 
     def save(self, path: Path) -> Path:
         """Write the model; return the path."""
-        path.write_bytes(self.model.serialized_model_proto())
+        with replacing(path) as temporary:
+            temporary.write_bytes(self.model.serialized_model_proto())
         return path
 
     def keep_whole(self, new: Sequence[AddedToken], special: SpecialTokens) -> None:

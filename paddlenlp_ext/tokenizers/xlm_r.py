@@ -16,7 +16,7 @@ import tokenizers
 from tokenizers import AddedToken, Regex, decoders, normalizers
 
 from paddlenlp_ext.errors import UserError
-from paddlenlp_ext.files.disk import read_file
+from paddlenlp_ext.files.disk import read_file, replacing
 from paddlenlp_ext.files.sources import Source
 from paddlenlp_ext.tokenizers.assembly import Assembly
 from paddlenlp_ext.tokenizers.base import Tokenizer
@@ -96,10 +96,12 @@ class XLMRobertaTokenizer(Tokenizer):
     def save_vocabulary(self, save_directory: str | Path) -> tuple[Path, ...]:
         """Write tokenizer.json, and the sentencepiece model if it was there."""
         model, converted = (Path(save_directory) / name for name in self.vocab_files)
-        self.backend_tokenizer.save(str(converted))
+        with replacing(converted) as temporary:
+            self.backend_tokenizer.save(str(temporary))
         if self._model is None:
             return (converted,)
-        model.write_bytes(self._model)
+        with replacing(model) as temporary:
+            temporary.write_bytes(self._model)
         return model, converted
 
 

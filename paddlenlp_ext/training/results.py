@@ -8,7 +8,6 @@ nothing of training: `model_500|glue/sst-2|dev|acc|len128|gpu1|...`.
 
 import json
 import math
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -113,12 +112,13 @@ class History:
 
     def __init__(self, folder: str | Path, progress: Progress | None = None):
         self.path = Path(folder) / HISTORY
-        rewritten = self.path.with_name(f".{HISTORY}-{os.getpid()}")
-        with _writing(self.path):
-            with rewritten.open("w", encoding="utf-8") as file:
-                for row in () if progress is None else _until(progress, _read(self.path)):
-                    file.write(_line(row))
-            os.replace(rewritten, self.path)
+        with (
+            _writing(self.path),
+            disk.replacing(self.path) as rewritten,
+            rewritten.open("w", encoding="utf-8") as file,
+        ):
+            for row in () if progress is None else _until(progress, _read(self.path)):
+                file.write(_line(row))
 
     @property
     def rows(self) -> list[Line]:

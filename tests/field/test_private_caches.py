@@ -278,3 +278,14 @@ def test_what_needs_the_cache_asks_for_a_folder(tmp_path: Path) -> None:
 def test_a_folder_elsewhere_needs_no_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "cache_folder", lambda: tmp_path / "other")
     assert private_folder(tmp_path / "mine") == tmp_path / "mine"
+
+
+def test_without_a_temporary_folder_texts_are_tokenized(
+    rows: Rows, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def nowhere(*_: object, **__: object) -> str:
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr("tempfile.mkdtemp", nowhere)
+    assert rows() == [IDS] * 3
+    assert "the run goes on" in caplog.text

@@ -13,7 +13,12 @@ import pytest
 
 from paddlenlp_ext.errors import WeightsError
 from paddlenlp_ext.files.disk import replace_file, unwritten
+from paddlenlp_ext.tokenizers.auto import AutoTokenizer
+from paddlenlp_ext.tokenizers.base import Tokenizer
+from paddlenlp_ext.tokenizers.bert import BertTokenizer
 from paddlenlp_ext.training.folders import write_text
+from paddlenlp_ext.training.results import History
+from tests.scripts import multilingual
 
 
 @contextmanager
@@ -37,6 +42,52 @@ def test_a_link_at_a_temporary_name_is_not_followed(
     assert mine.read_text() == "mine"
     assert not (tmp_path / name).is_symlink()
     assert (tmp_path / name).read_bytes() == b"other"
+
+
+def bert(folder: Path) -> Tokenizer:
+    (folder / "v.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a"]))
+    return BertTokenizer(folder / "v.txt")
+
+
+def rembert(folder: Path) -> Tokenizer:
+    return AutoTokenizer.from_pretrained(multilingual.rembert(folder / "rembert"))
+
+
+def ernie_m(folder: Path) -> Tokenizer:
+    return AutoTokenizer.from_pretrained(multilingual.ernie_m(folder / "ernie-m"))
+
+
+def xlm_r(folder: Path) -> Tokenizer:
+    return AutoTokenizer.from_pretrained(multilingual.xlm_r(folder / "xlm-r"))
+
+
+@pytest.mark.parametrize("make", [bert, rembert, ernie_m, xlm_r])
+def test_a_tokenizer_is_not_saved_through_links(
+    tmp_path: Path, make: Callable[[Path], Tokenizer]
+) -> None:
+    for name in ("rembert", "ernie-m", "xlm-r"):
+        (tmp_path / name).mkdir()
+    tokenizer = make(tmp_path)
+    mine = tmp_path / "mine.txt"
+    mine.write_text("mine")
+    out = tmp_path / "out"
+    out.mkdir()
+    paths = tokenizer.save_pretrained(tmp_path / "names")
+    for path in paths:
+        (out / path.name).symlink_to(mine)
+    assert {path.name for path in tokenizer.save_pretrained(out)} == {path.name for path in paths}
+    assert mine.read_text() == "mine"
+    assert all((out / path.name).read_bytes() == path.read_bytes() for path in paths)
+
+
+def test_a_history_is_not_written_through_a_link(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.txt"
+    mine.write_text("mine")
+    for guess in ("history.jsonl", f".history.jsonl-{os.getpid()}"):
+        (tmp_path / guess).symlink_to(mine)
+    History(tmp_path)
+    assert mine.read_text() == "mine"
+    assert not (tmp_path / "history.jsonl").is_symlink()
 
 
 def test_a_disk_without_inodes_is_called_that(
