@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from paddlenlp_ext import metrics
-from paddlenlp_ext.errors import DataError, shown
+from paddlenlp_ext.errors import DataError, WeightsError, shown
+from paddlenlp_ext.files.disk import open_file
 from paddlenlp_ext.tasks.rows import BOM, MAX_LINE, BadRow, BlankRow, read_rows
 from paddlenlp_ext.tasks.task import Archive, Table, Task, TextExample
 
@@ -334,8 +335,10 @@ def _rows(
 def _header(path: Path, task: CrossLingualTask | None) -> tuple[bytes, int]:
     """Return a file's first line, and which of its columns has the language (0 without a task)."""
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             line = file.readline(MAX_LINE)
+    except WeightsError as error:
+        raise DataError(str(error)) from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
     header = line.removeprefix(BOM).removesuffix(b"\n").removesuffix(b"\r")

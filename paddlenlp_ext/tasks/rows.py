@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
 
-from paddlenlp_ext.errors import DataError, one_line, shown
+from paddlenlp_ext.errors import DataError, WeightsError, one_line, shown
+from paddlenlp_ext.files.disk import open_file
 from paddlenlp_ext.tasks.task import Table, Task, TextExample
 
 MAX_LINE = 1_000_000  # bytes; the longest line of the official files has under 20,000
@@ -129,7 +130,7 @@ def _lines(path: Path, task: Task) -> Iterator[tuple[int, bytes]]:
     """
     empty: list[int] = []
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             for number, line in enumerate(_bounded_lines(file), start=1):
                 bare = line.removesuffix(b"\n").removesuffix(b"\r")
                 if number == 1:
@@ -141,8 +142,9 @@ def _lines(path: Path, task: Task) -> Iterator[tuple[int, bytes]]:
                     yield earlier, b""
                 empty.clear()
                 yield number, bare
-    except FileNotFoundError:
-        raise DataError(_missing(path, task)) from None
+    except WeightsError as error:
+        gone = isinstance(error.__cause__, FileNotFoundError)
+        raise DataError(_missing(path, task) if gone else str(error)) from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
 

@@ -13,9 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from paddlenlp_ext.errors import UserError, WeightsError
+from paddlenlp_ext.errors import DataError, UserError, WeightsError
 from paddlenlp_ext.files.disk import MAX_VALUES, open_file, parse_json
 from paddlenlp_ext.models.bert import BertConfig
+from paddlenlp_ext.tasks.cross_lingual import PAWS_X, _header
+from paddlenlp_ext.tasks.glue import glue_task
+from paddlenlp_ext.tasks.rows import read_examples
 from paddlenlp_ext.tokenizers import saving
 from paddlenlp_ext.tokenizers.segmentation import Vocabulary
 from paddlenlp_ext.tokenizers.sentencepiece import read_model
@@ -234,3 +237,16 @@ def test_a_folder_in_place_of_a_file_is_named(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path)
     with pytest.raises(WeightsError, match="cannot be read: No such file"):
         read_model(tmp_path)
+
+
+@pytest.mark.parametrize("task", ["STS-B", "RTE"])
+def test_a_fifo_in_place_of_a_table_is_refused(task: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "train.tsv")
+    with pytest.raises(DataError, match=r"train\.tsv: is a FIFO"):
+        read_examples(glue_task(task), "train", tmp_path)
+
+
+def test_a_fifo_in_place_of_a_table_of_a_language_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "dev_2k.tsv")
+    with pytest.raises(DataError, match=r"dev_2k\.tsv: is a FIFO"):
+        _header(tmp_path / "dev_2k.tsv", PAWS_X)
