@@ -144,6 +144,7 @@ PAWS_X = CrossLingualTask(
     _paws_x_tables(),
     metrics.accuracy,
     labels=("0", "1"),
+    label_names=("not_paraphrase", "paraphrase"),
     languages=PAWS_X_LANGUAGES,
     language_column=None,
     folder="pawsx",

@@ -58,6 +58,7 @@ GLUE: dict[str, Task] = {
         _splits("sentence", columns=("source", "label", "original_label", "sentence")),
         metrics.matthews,
         labels=("0", "1"),
+        label_names=("unacceptable", "acceptable"),
         folder="glue/CoLA",
         archives=_archive(
             "CoLA", 376_971, "f212fcd832b8f7b435fb991f101abf89f96b933ab400603bf198960dfc32cbff"
@@ -68,6 +69,7 @@ GLUE: dict[str, Task] = {
         _splits("sentence"),
         metrics.accuracy,
         labels=("0", "1"),
+        label_names=("negative", "positive"),
         folder="glue/SST-2",
         archives=_archive(
             "SST-2", 7_439_277, "d67e16fb55739c1b32cdce9877596db1c127dc322d93c082281f64057c16deaa"
@@ -78,6 +80,7 @@ GLUE: dict[str, Task] = {
         _splits("#1 String", "#2 String", label="Quality"),
         metrics.accuracy_and_f1,
         labels=("0", "1"),
+        label_names=("not_equivalent", "equivalent"),
         folder="glue/MRPC",
         archives=(
             Archive(
@@ -108,6 +111,7 @@ GLUE: dict[str, Task] = {
         _splits("question1", "question2", label="is_duplicate"),
         metrics.accuracy_and_f1,
         labels=("0", "1"),
+        label_names=("not_duplicate", "duplicate"),
         folder="glue/QQP",
         archives=_archive(
             "QQP",

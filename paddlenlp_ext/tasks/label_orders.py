@@ -1,35 +1,47 @@
 """Labels of a trained model beside a task's: the same by their names, maybe in another order."""
 
+import re
 from collections.abc import Sequence
-from dataclasses import replace
 
-from paddlenlp_ext.tasks.cross_lingual import SAME_LABEL, CrossLingualTask, ExamplesByLanguage
+from paddlenlp_ext.tasks.task import Task
+
+SAME = {"contradictory": "contradiction", "neg": "negative", "pos": "positive"}
+UNNAMED = re.compile(r"(label_?)?(\d+)", re.IGNORECASE)
 
 
-def label_order(task: CrossLingualTask, names: Sequence[str]) -> tuple[int, ...] | None:
+def is_unnamed(names: Sequence[str]) -> bool:
+    """Return whether names of labels are their numbers and nothing else: "LABEL_0", "1"."""
+    found = [UNNAMED.fullmatch(name) for name in names]
+    return all(match and int(match[2]) == number for number, match in enumerate(found))
+
+
+def numbers_by_name(task: Task, names: Sequence[str]) -> list[int | None]:
     """Find a task's labels among those of a model.
 
     Args:
-        task: Its labels are looked for, in upper or lower case; "contradiction" and
-            "contradictory" are the same one.
+        task: Its labels are looked for, in upper or lower case, with hyphens or spaces for
+            underscores, and under both names that some have ("contradictory", "contradiction").
         names: Of the model's labels, by number.
+
+    Returns:
+        The model's number of each of the task's labels; None for those that it does not have.
+    """
+    numbers = {_bare(name): number for number, name in enumerate(names)}
+    labels = task.labels or ()
+    pairs = zip(labels, task.label_names or labels, strict=True)
+    return [numbers.get(_bare(label), numbers.get(_bare(name))) for label, name in pairs]
+
+
+def label_order(task: Task, names: Sequence[str]) -> tuple[int, ...] | None:
+    """Find all of a task's labels among those of a model; see `numbers_by_name`.
 
     Returns:
         The model's number of each of the task's labels; None if the model has other ones.
     """
-    assert task.labels is not None  # these tasks are classifications
-    numbers = {name.lower(): number for number, name in enumerate(names)}
-    found = [numbers.get(label, numbers.get(SAME_LABEL.get(label, ""))) for label in task.labels]
-    order = tuple(number for number in found if number is not None)
-    return order if len(order) == len(task.labels) == len(names) else None
+    order = tuple(n for n in numbers_by_name(task, names) if n is not None)
+    return order if len({*order}) == task.num_labels == len(names) else None
 
 
-def renumber(examples: ExamplesByLanguage, order: Sequence[int]) -> None:
-    """Give the labels of all examples a model's numbers.
-
-    Args:
-        examples: Changed in place.
-        order: Of `label_order`.
-    """
-    for rows in examples.values():
-        rows[:] = [replace(row, label=order[int(row.label)]) for row in rows]
+def _bare(name: str) -> str:
+    bare = re.sub(r"[\s_-]+", "_", name.strip().lower())
+    return SAME.get(bare, bare)

@@ -82,6 +82,7 @@ class Task:
             regression) and labels [N].
         labels: The labels as they stand in the files; a label's position is its class number.
             None for a regression.
+        label_names: What they are called elsewhere, where the files have numbers.
         label_range: Lowest and highest score of a regression.
         folder: Where its files are kept in the cache of data sets: "glue/SST-2"; `name` if empty.
         archives: Where its official files are had, if they can be.
@@ -94,6 +95,7 @@ class Task:
     splits: Mapping[str, Table]
     metric: Metric
     labels: tuple[str, ...] | None = None
+    label_names: tuple[str, ...] = ()
     label_range: tuple[float, float] | None = None
     folder: str = ""
     archives: tuple[Archive, ...] = ()

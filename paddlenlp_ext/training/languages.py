@@ -20,13 +20,13 @@ from paddlenlp_ext.tasks.cross_lingual import (
     read_languages,
 )
 from paddlenlp_ext.tasks.download import official_folder
-from paddlenlp_ext.tasks.label_orders import label_order, renumber
+from paddlenlp_ext.tasks.label_orders import is_unnamed, label_order
 from paddlenlp_ext.tasks.task import TextExample
 from paddlenlp_ext.training import distributed
 from paddlenlp_ext.training.events import Evaluated
 from paddlenlp_ext.training.finetune import evaluate
 from paddlenlp_ext.training.loaders import Batching, RunData, report_skipped_rows
-from paddlenlp_ext.training.losses import loss_for
+from paddlenlp_ext.training.losses import judge
 from paddlenlp_ext.training.report import say
 from paddlenlp_ext.training.results import append_result, signature
 from paddlenlp_ext.weights.folders import read_config
@@ -86,23 +86,20 @@ def refuse_folder_of_another_task(folder: str | Path, task: CrossLingualTask) ->
     if not (Path(folder) / "config.json").is_file():
         return
     names = [*(read_config(str(folder)).get("id2label") or {}).values()]
-    if any(not name.startswith("LABEL_") for name in names) and label_order(task, names) is None:
+    if not is_unnamed(names) and label_order(task, names) is None:
         raise UserError(
             f"{folder}: there is the best model of another task (labels {', '.join(names)}), which "
             f"training on {task.name} would replace; give each task an `output_dir` of its own"
         )
 
 
-def load_trained(
-    cls: type[Model], folder: str | Path, task: CrossLingualTask, examples: ExamplesByLanguage
-) -> Model:
-    """Load a model that was trained on a task, and number the labels of examples as it does.
+def load_trained(cls: type[Model], folder: str | Path, task: CrossLingualTask) -> Model:
+    """Load a model that was trained on a task.
 
     Args:
         cls: Its class.
         folder: Where it was saved.
         task: What it was trained on.
-        examples: Changed in place where the model has the labels in another order.
 
     Raises:
         UserError: There is no model, or none that was trained on the task.
@@ -120,15 +117,13 @@ def load_trained(
         )
     names = model.config.label_names
     order = label_order(task, names)
-    is_named = model.config.id2label is not None
-    if len(names) != task.num_labels or (is_named and order is None):
+    if len(names) != task.num_labels or (order is None and not is_unnamed(names)):
         raise UserError(
             f"{folder}/config.json: expected {task.name}'s labels "
             f"({', '.join(task.labels or ())}), got {', '.join(names)}; give the `task` that it "
             "was trained on"
         )
     if order is not None and order != tuple(range(task.num_labels)):
-        renumber(examples, order)
         listed = ", ".join(names)
         say(f"note: {folder} has the labels in another order ({listed}); it is tested by that\n")
     return model
@@ -170,11 +165,11 @@ def evaluate_languages(
     Yields:
         One event a language.
     """
-    loss = loss_for(task.num_labels)
+    loss, metric = judge(task, model)
     for language, rows in examples.items():
         name = split_name(split, language)
         loader = batching.evaluation_loader(rows)
-        yield evaluate(model, loader, loss=loss, metric=task.metric, split=name)
+        yield evaluate(model, loader, loss=loss, metric=metric, split=name)
 
 
 def split_name(split: str, language: str) -> str:

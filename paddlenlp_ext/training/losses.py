@@ -5,11 +5,16 @@ counts of labels differ: the loop sums these numbers and divides by the count of
 """
 
 from collections.abc import Callable
+from typing import Any
 
+import numpy.typing as npt
+import paddle
 import paddle.nn.functional as F
-from paddle import Tensor
+from paddle import Tensor, nn
 
 from paddlenlp_ext.nn.heads import IGNORED
+from paddlenlp_ext.tasks.label_orders import label_order
+from paddlenlp_ext.tasks.task import Metric, Task
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -50,6 +55,31 @@ def squared_error(scores: Tensor, labels: Tensor) -> Tensor:
 def loss_for(num_labels: int) -> Loss:
     """Choose the loss of a task by the width of its classifier: 1 is a regression."""
     return squared_error if num_labels == 1 else cross_entropy
+
+
+def judge(task: Task, model: nn.Layer) -> tuple[Loss, Metric]:
+    """Choose the loss and the metric of a task for a model.
+
+    Args:
+        task: Numbers the labels, and has the metric.
+        model: Where its config has the labels in another order, its logits are put into the task's.
+    """
+    loss, metric = loss_for(task.num_labels), task.metric
+    config = getattr(model, "config", None)
+    order = label_order(task, config.label_names) if config is not None and task.labels else None
+    if order is None or order == tuple(range(task.num_labels)):
+        return loss, metric
+    columns, index = list(order), paddle.to_tensor(order, "int64")
+
+    def loss_in_order(logits: Tensor, labels: Tensor) -> Tensor:
+        return loss(paddle.index_select(logits, index, axis=-1), labels)
+
+    def metric_in_order(
+        predictions: npt.NDArray[Any], labels: npt.NDArray[Any]
+    ) -> dict[str, float]:
+        return metric(predictions[..., columns], labels)
+
+    return loss_in_order, metric_in_order
 
 
 def count_labels(labels: Tensor) -> int:

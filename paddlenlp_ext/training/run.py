@@ -16,6 +16,7 @@ restored, and begins the report after that. The loop is the script's own:
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,14 +26,15 @@ from typing import Any, TypeVar
 
 from paddle.optimizer import Optimizer
 
-from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.errors import UserError, shown
 from paddlenlp_ext.files.sources import Source, resolve
-from paddlenlp_ext.models.auto import AutoModel
+from paddlenlp_ext.models.auto import AutoConfig, AutoModel
 from paddlenlp_ext.models.base import Model
 from paddlenlp_ext.pretraining.reader import ShardReader
 from paddlenlp_ext.pretraining.shard_set import ShardSet
 from paddlenlp_ext.tasks.batches import Loader
 from paddlenlp_ext.tasks.download import official_folder
+from paddlenlp_ext.tasks.label_orders import is_unnamed, numbers_by_name
 from paddlenlp_ext.tasks.rows import read_examples
 from paddlenlp_ext.tasks.task import Task, TextExample
 from paddlenlp_ext.tokenizers.base import Tokenizer
@@ -45,12 +47,14 @@ from paddlenlp_ext.training.loop import is_evaluation_due
 from paddlenlp_ext.training.optimization import adamw, linear_schedule
 from paddlenlp_ext.training.precision import mixed_precision
 from paddlenlp_ext.training.pretrain import MakeTensors, ShardBatches
-from paddlenlp_ext.training.report import LogEvaluation, LogStep, Report
+from paddlenlp_ext.training.report import LogEvaluation, LogStep, Report, say
 from paddlenlp_ext.training.settings import RunSettings
 from paddlenlp_ext.training.updates import UpdateSettings
 from paddlenlp_ext.training.vocabulary_trimming import trim_vocabulary
 
 AnyModel = TypeVar("AnyModel", bound=Model)
+
+logger = logging.getLogger(__name__)
 
 
 class Run:
@@ -128,9 +132,37 @@ class Run:
         return Batching(self.settings, tokenizer)
 
     def load_classifier(self, cls: type[Model] | type[AutoModel], task: Task) -> Model:
-        """Load a model with a head of as many outputs as a task has labels, called as they are."""
-        names = dict(enumerate(task.labels or ())) or None
-        return cls.from_pretrained(self.source, num_labels=task.num_labels, id2label=names)
+        """Load a model with a head of as many outputs as a task has labels.
+
+        A trained model keeps the order that its config has them in, which `losses.judge` heeds; any
+        other gets the task's.
+        """
+        read_config = cls.read_config if issubclass(cls, Model) else AutoConfig.from_pretrained
+        names = self._names_of_labels(task, read_config(self.source).label_names)
+        id2label = dict(enumerate(names)) or None
+        return cls.from_pretrained(self.source, num_labels=task.num_labels, id2label=id2label)
+
+    def _names_of_labels(self, task: Task, known: Sequence[str]) -> Sequence[str]:
+        """Name the labels of a model, in its order, as it does where that says anything."""
+        labels = task.labels or ()
+        if len(known) != len(labels) or is_unnamed(known):
+            return labels
+        numbers = numbers_by_name(task, known)
+        lacking = [label for label, number in zip(labels, numbers, strict=True) if number is None]
+        names = list(known)
+        for number, label in zip(sorted({*range(len(names))} - {*numbers}), lacking, strict=True):
+            names[number] = label
+        if lacking and distributed.rank() == 0:
+            logger.warning(
+                "%s has other labels (%s) than %s (%s): its classifier is trained on as %s",
+                *(self.source, shown(known), task.name, ", ".join(labels), ", ".join(names)),
+            )
+        elif numbers != [*range(len(names))]:
+            say(
+                f"note: {self.source} has the labels in another order ({', '.join(names)}); it is "
+                "trained and evaluated by that\n"
+            )
+        return names
 
     def begin_model(self, cls: type[AnyModel], *, from_scratch: bool, **config: Any) -> AnyModel:
         """Load the model of pretraining, or begin one with new weights.

@@ -2,9 +2,9 @@
 
 import pytest
 
-from paddlenlp_ext.tasks.cross_lingual import PAWS_X, XNLI, XNLI_REMBERT, ExamplesByLanguage
-from paddlenlp_ext.tasks.label_orders import label_order, renumber
-from paddlenlp_ext.tasks.task import TextExample
+from paddlenlp_ext.tasks.cross_lingual import PAWS_X, XNLI, XNLI_REMBERT
+from paddlenlp_ext.tasks.glue import GLUE
+from paddlenlp_ext.tasks.label_orders import label_order
 
 
 @pytest.mark.parametrize(
@@ -18,15 +18,13 @@ from paddlenlp_ext.tasks.task import TextExample
         (XNLI, ("entailment", "neutral", "contradiction", "other"), None),
         (XNLI, ("LABEL_0", "LABEL_1", "LABEL_2"), None),
         (XNLI, ("entailment", "neutral"), None),
+        (XNLI, ("entailment", "Entailment", "neutral"), None),
+        (PAWS_X, ("Paraphrase", "not-paraphrase"), (1, 0)),
+        (GLUE["sst-2"], ("POSITIVE", "NEGATIVE"), (1, 0)),
+        (GLUE["sst-2"], ("neg", "pos"), (0, 1)),
+        (GLUE["mrpc"], ("equivalent", "not equivalent"), (1, 0)),
+        (GLUE["rte"], ("not_entailment", "entailment"), (1, 0)),
     ],
 )
 def test_orders(task, names, order):
     assert label_order(task, names) == order
-
-
-def test_examples_get_the_models_numbers():
-    examples = ExamplesByLanguage(["en"])
-    examples["en"] += [TextExample("A.", "B.", label, "x:1") for label in (0, 1, 2)]
-    renumber(examples, (2, 0, 1))
-    assert [one.label for one in examples["en"]] == [2, 0, 1]
-    assert isinstance(examples, ExamplesByLanguage)

@@ -94,7 +94,7 @@ def train(args: argparse.Namespace, device: str) -> dict[str, float]:
     from paddlenlp_ext.tokenizers.auto import AutoTokenizer
     from paddlenlp_ext.training import distributed
     from paddlenlp_ext.training.finetune import finetune
-    from paddlenlp_ext.training.losses import loss_for
+    from paddlenlp_ext.training.losses import judge
     from paddlenlp_ext.training.run import Run
     from paddlenlp_ext.training.settings import RunSettings
 
@@ -114,12 +114,13 @@ def train(args: argparse.Namespace, device: str) -> dict[str, float]:
             log_step=log_step,
             log_evaluation=log_evaluation,
         )
+        loss, metric = judge(task, model)
         for event in finetune(
             model,
             data.train,
             evaluate_on=data.evaluate_on,
-            loss=loss_for(task.num_labels),
-            metric=task.metric,
+            loss=loss,
+            metric=metric,
             optimizer=training.optimizer,
             max_steps=training.total_steps,
             evaluate_every=args.save_steps,

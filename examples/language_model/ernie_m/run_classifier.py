@@ -115,7 +115,7 @@ def train(args: argparse.Namespace, run: Run, splits: Mapping[str, ExamplesByLan
     from paddlenlp_ext.tokenizers.auto import AutoTokenizer
     from paddlenlp_ext.training import languages
     from paddlenlp_ext.training.finetune import finetune
-    from paddlenlp_ext.training.losses import loss_for
+    from paddlenlp_ext.training.losses import judge
 
     with run:
         tokenizer = AutoTokenizer.from_pretrained(run.vocabulary)
@@ -130,12 +130,13 @@ def train(args: argparse.Namespace, run: Run, splits: Mapping[str, ExamplesByLan
             log_evaluation=log_evaluation,
         )
         last = run.resumed.folder if run.resumed else Path(args.output_dir)
+        loss, metric = judge(XNLI, model)
         for event in finetune(
             model,
             data.train,
             evaluate_on=data.evaluate_on,
-            loss=loss_for(XNLI.num_labels),
-            metric=XNLI.metric,
+            loss=loss,
+            metric=metric,
             optimizer=training.optimizer,
             max_steps=training.total_steps,
             evaluate_every=args.save_steps,

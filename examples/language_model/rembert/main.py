@@ -134,7 +134,7 @@ def train(
     from paddlenlp_ext.tokenizers.auto import AutoTokenizer
     from paddlenlp_ext.training import languages
     from paddlenlp_ext.training.finetune import finetune
-    from paddlenlp_ext.training.losses import loss_for
+    from paddlenlp_ext.training.losses import judge
 
     languages.refuse_folder_of_another_task(args.output_dir, task)
     with run:
@@ -149,12 +149,13 @@ def train(
             log_step=log_step,
             log_evaluation=log_evaluation,
         )
+        loss, metric = judge(task, model)
         for event in finetune(
             model,
             data.train,
             evaluate_on=data.evaluate_on,
-            loss=loss_for(task.num_labels),
-            metric=task.metric,
+            loss=loss,
+            metric=metric,
             optimizer=training.optimizer,
             max_steps=training.total_steps,
             evaluate_every=args.eval_step,
@@ -179,7 +180,7 @@ def test(
     source = args.output_dir if args.do_train else run.settings.model_name_or_path
     gc.collect()  # the trained model goes before the tested one comes
     cls = model_class(args.model_type, "ForSequenceClassification")
-    model = languages.load_trained(cls, source, task, examples)
+    model = languages.load_trained(cls, source, task)
     batching = run.batching(AutoTokenizer.from_pretrained(source))
     events = []
     say(f"test of {source}:\n")
