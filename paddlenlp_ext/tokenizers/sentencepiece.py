@@ -27,6 +27,7 @@ from paddlenlp_ext.tokenizers.special_tokens import SpecialTokens
 
 FEW = 32  # texts for which it does not pay to start the library's threads
 SPACE = "▁"  # U+2581, what a space becomes
+_SPACES = re.compile(r"\s*")
 UNIGRAM = 1  # TrainerSpec.ModelType in sentencepiece_model.proto
 
 
@@ -107,10 +108,10 @@ class SentencePiece:
         self._special = special
         added = sorted(special.added_tokens_decoder.items(), key=lambda item: -len(item[1].content))
         patterns = [_pattern(token, self.do_lower_case) for _, token in added]
-        # Most texts hold none of them; where not to look for spaces too, that is found out quickly.
-        self._any_added = re.compile("|".join(inner for _, inner, _ in patterns))
-        self._added = re.compile("|".join(f"{a}({inner}){b}" for a, inner, b in patterns))
-        self._added_ids = [number for number, _ in added]
+        # Most texts hold none of them; without groups that is found out quickly.
+        self._any_added = re.compile("|".join(patterns))
+        self._added = re.compile("|".join(f"({pattern})" for pattern in patterns))
+        self._added_tokens = added
 
     def segment(self, texts: list[Any], pre_split: bool, spans: bool) -> Segments:
         """Cut texts into pieces; see `Segmenter`."""
@@ -149,13 +150,18 @@ class SentencePiece:
     def _parts(self, text: str) -> list[Part]:
         """Cut a text at special and added tokens."""
         parts, start = [], 0
-        for match in self._added.finditer(text):
-            if match.start() > start:
-                parts.append(self._plain_part(text, start, match.start()))
-            group = match.lastindex or 1
-            first, last = match.span(group)  # without the spaces that the token takes in
-            parts.append(Part(text[first:last], range(first, last + 1), self._added_ids[group - 1]))
-            start = match.end()
+        while match := self._added.search(text, start):
+            number, token = self._added_tokens[(match.lastindex or 1) - 1]
+            first, last = match.span()
+            # The spaces that a token takes in are looked for only where it is: a pattern that
+            # begins with them is tried at each space of a run, to the end of the run.
+            before = text[start:first]
+            if before := before.rstrip() if token.lstrip else before:
+                parts.append(self._plain_part(text, start, start + len(before)))
+            parts.append(Part(text[first:last], range(first, last + 1), number))
+            start = last
+            if token.rstrip and (spaces := _SPACES.match(text, last)):
+                start = spaces.end()
         if start < len(text):
             parts.append(self._plain_part(text, start, len(text)))
         return parts
@@ -234,17 +240,14 @@ def utf8_length(first: int) -> int:
     return 2 if first < 0xE0 else 3 if first < 0xF0 else 4
 
 
-def _pattern(token: AddedToken, lower: bool) -> tuple[str, str, str]:
-    """Write how a token is found: spaces that it takes in, itself, spaces again."""
+def _pattern(token: AddedToken, lower: bool) -> str:
+    """Write how a token is found."""
     if lower and token.normalized and not token.special:
         # Not re.IGNORECASE, for which "İ" is an "i" too.
         inner = "".join(_caseless(letter) for letter in token.content)
     else:
         inner = re.escape(token.content)
-    if token.single_word:
-        inner = rf"(?<!\w){inner}(?!\w)"
-    before, after = (r"\s*" if strip else "" for strip in (token.lstrip, token.rstrip))
-    return before, inner, after
+    return rf"(?<!\w){inner}(?!\w)" if token.single_word else inner
 
 
 def _caseless(letter: str) -> str:
