@@ -23,6 +23,9 @@ from tests.tiny import FAMILY_SIZES, SIZES
 from tests.weights.opcodes import (
     BUILD,
     NONE,
+    array,
+    array_type,
+    blob,
     call,
     many,
     mapping,
@@ -154,12 +157,12 @@ def write_bin(path: Path, tensors: Mapping[str, np.ndarray], **others: bytes) ->
     """A file of torch.save with these tensors, and what other entries it may have."""
     items, storages = [], {}
     codes = {"float32": "f4", "int64": "i8", "float16": "f2"}
-    for key, (label, array) in enumerate(tensors.items()):
-        strides = tuple(step // array.itemsize for step in array.strides)
-        row = (str(key), codes[str(array.dtype)], array.size, array.shape, strides)
+    for key, (label, values) in enumerate(tensors.items()):
+        strides = tuple(step // values.itemsize for step in values.strides)
+        row = (str(key), codes[str(values.dtype)], values.size, values.shape, strides)
         items.append((label, torch_tensor(*row)))
-        storages[str(key)] = np.ascontiguousarray(array)
-    storages["few"] = np.array([2, 3], "f4")
+        storages[str(key)] = np.ascontiguousarray(values)
+    storages["few"] = np.values([2, 3], "f4")
     write_zip(path, pickled(pairs(*items, *others.items())), storages)
 
 
@@ -216,6 +219,8 @@ SPARE = {
     "negative number": number(-3),
     "large number": number(2**100),
     "float": b"G" + struct.pack(">d", 0.5),
+    "NumPy's number": call(name("numpy.core.multiarray", "scalar"), array_type(), blob(b"1234")),
+    "NumPy's array": array((1,), b"1234"),
     "truth": b"\x88",
     "nothing": NONE,
     "text": text("a note"),

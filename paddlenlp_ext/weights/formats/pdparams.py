@@ -36,7 +36,7 @@ def read_pickle(path: Path) -> Any:
         WeightsError: The file is damaged, or holds more than that; nothing of it is executed.
     """
     data = map_file(path)
-    return Unpickler(data, str(path), _ALLOWED).load_all()
+    return Unpickler(data, str(path), ALLOWED).load_all()
 
 
 def read_pdparams(path: Path) -> dict[str, Array]:
@@ -119,7 +119,7 @@ def tensors_among(state: Mapping[Any, object], kind: type, path: Path) -> dict[s
         is_number = isinstance(value, float | np.generic) or (
             isinstance(value, int) and abs(value) < 2**63
         )
-        if isinstance(value, kind) or is_number:
+        if isinstance(value, kind | np.ndarray) or is_number:
             found[name] = np.asarray(value) if is_number else value
     if state and not any(isinstance(value, kind) for value in state.values()):
         raise WeightsError(f"{path}: {shown(next(iter(state)))} is no tensor, and no other is")
@@ -233,7 +233,7 @@ def ordered_dict() -> dict[object, object]:
     return {}
 
 
-_ALLOWED: dict[tuple[str, str], object] = {
+ALLOWED: dict[tuple[str, str], object] = {
     ("collections", "OrderedDict"): ordered_dict,
     ("numpy", "ndarray"): _ndarray,
     ("numpy", "dtype"): _dtype,

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from paddlenlp_ext.errors import WeightsError, shown
 from paddlenlp_ext.files.disk import map_file, release_pages
 from paddlenlp_ext.weights.formats.pdparams import (
+    ALLOWED,
     MAX_AXES,
-    ordered_dict,
     tensors_among,
     view_array,
     widen_bfloat16,
@@ -310,7 +310,7 @@ _TENSOR = "torch.Tensor"
 _NAMED = ("float16", "bfloat16", "float32", "float64", "bool", "uint8", "int8", "int32", "int64")
 
 _ALLOWED: dict[tuple[str, str], object] = {
-    ("collections", "OrderedDict"): ordered_dict,
+    **ALLOWED,  # numbers and arrays of NumPy
     ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
     ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
     ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
