@@ -162,7 +162,7 @@ def write_bin(path: Path, tensors: Mapping[str, np.ndarray], **others: bytes) ->
         row = (str(key), codes[str(values.dtype)], values.size, values.shape, strides)
         items.append((label, torch_tensor(*row)))
         storages[str(key)] = np.ascontiguousarray(values)
-    storages["few"] = np.values([2, 3], "f4")
+    storages["few"] = np.array([2, 3], "f4")
     write_zip(path, pickled(pairs(*items, *others.items())), storages)
 
 
