@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
+
+from paddle import Tensor
 
 from paddlenlp_ext.models.base import Format
 from paddlenlp_ext.models.config import ModelConfig
@@ -21,6 +23,14 @@ from paddlenlp_ext.models.heads import (
     ForQuestionAnswering,
     ForSequenceClassification,
     ForTokenClassification,
+    HeadModel,
+)
+from paddlenlp_ext.models.outputs import (
+    BaseModelOutput,
+    DecoderCache,
+    HeadOutput,
+    PreTrainingOutput,
+    QuestionAnsweringOutput,
 )
 from paddlenlp_ext.models.transformer import (
     HF_EMBEDDINGS,
@@ -123,14 +133,72 @@ class BertModel(TransformerModel):
         self.pooler = Pooler(config.hidden_size, config.pool_act) if with_pooler else None
         self.initialize_weights()
 
+    def forward(  # type: ignore[override]  # PaddleNLP's order
+        self,
+        input_ids: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        past_key_values: DecoderCache | None = None,
+        use_cache: bool = False,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+        *,
+        inputs_embeds: Tensor | None = None,
+        encoder_hidden_states: Tensor | None = None,
+        encoder_attention_mask: Tensor | None = None,
+    ) -> BaseModelOutput:
+        """Run the model; see `TransformerModel.run`."""
+        return self.run(
+            input_ids=input_ids,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            attention_mask=attention_mask,
+            past_key_values=past_key_values,
+            use_cache=use_cache,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+            inputs_embeds=inputs_embeds,
+            encoder_hidden_states=encoder_hidden_states,
+            encoder_attention_mask=encoder_attention_mask,
+        )
 
-class BertForSequenceClassification(ForSequenceClassification):
+
+class BertHead(HeadModel):
+    """PaddleNLP's order of arguments for BERT; a head's base class comes after this one."""
+
+    def forward(  # type: ignore[override]  # PaddleNLP's order
+        self,
+        input_ids: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+        *,
+        inputs_embeds: Tensor | None = None,
+    ) -> Any:
+        """Run the bare model and the head; see `HeadModel.run` for the arguments."""
+        return self.run(
+            input_ids=input_ids,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            attention_mask=attention_mask,
+            labels=labels,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+            inputs_embeds=inputs_embeds,
+        )
+
+
+class BertForSequenceClassification(BertHead, ForSequenceClassification):
     """BERT for a decision on one text or a pair."""
 
     backbone_class = BertModel
 
 
-class BertForTokenClassification(ForTokenClassification):
+class BertForTokenClassification(BertHead, ForTokenClassification):
     """BERT for a decision on every token."""
 
     backbone_class = BertModel
@@ -142,8 +210,36 @@ class BertForQuestionAnswering(ForQuestionAnswering):
     backbone_class = BertModel
     paddle_heads = (("qa_outputs", "classifier"),)
 
+    def forward(  # type: ignore[override]  # PaddleNLP's order
+        self,
+        input_ids: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        start_positions: Tensor | None = None,
+        end_positions: Tensor | None = None,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+        *,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+    ) -> QuestionAnsweringOutput:
+        """Score each token; see `ForQuestionAnswering`."""
+        return self.run(
+            input_ids=input_ids,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            attention_mask=attention_mask,
+            start_positions=start_positions,
+            end_positions=end_positions,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+            inputs_embeds=inputs_embeds,
+            labels=labels,
+        )
 
-class BertForMultipleChoice(ForMultipleChoice):
+
+class BertForMultipleChoice(BertHead, ForMultipleChoice):
     """BERT that chooses one of several texts."""
 
     backbone_class = BertModel
@@ -154,6 +250,32 @@ class BertForMaskedLM(ForMaskedLM):
 
     backbone_class = BertModel
 
+    def forward(  # type: ignore[override]  # PaddleNLP's order
+        self,
+        input_ids: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        masked_positions: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+        *,
+        inputs_embeds: Tensor | None = None,
+    ) -> HeadOutput:
+        """Score the vocabulary; see `ForMaskedLM`."""
+        return self.run(
+            input_ids=input_ids,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            attention_mask=attention_mask,
+            masked_positions=masked_positions,
+            labels=labels,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+            inputs_embeds=inputs_embeds,
+        )
+
 
 class BertForCausalLM(ForCausalLM):
     """BERT as a decoder: predicts each token from the preceding ones."""
@@ -162,7 +284,7 @@ class BertForCausalLM(ForCausalLM):
     foreign_names: ClassVar[Mapping[Format, str]] = {"huggingface": "BertLMHeadModel"}
 
 
-class BertForNextSentencePrediction(ForNextSentencePrediction):
+class BertForNextSentencePrediction(BertHead, ForNextSentencePrediction):
     """BERT that predicts whether the second text follows the first."""
 
     backbone_class = BertModel
@@ -173,6 +295,34 @@ class BertForPreTraining(ForPreTraining):
 
     backbone_class = BertModel
     foreign_names: ClassVar[Mapping[Format, str]] = {"paddle": "BertForPretraining"}
+
+    def forward(  # type: ignore[override]  # PaddleNLP's order
+        self,
+        input_ids: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        masked_positions: Tensor | None = None,
+        labels: Tensor | None = None,
+        next_sentence_label: Tensor | None = None,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+        *,
+        inputs_embeds: Tensor | None = None,
+    ) -> PreTrainingOutput:
+        """Score masked tokens and sentence pairs; see `ForPreTraining`."""
+        return self.run(
+            input_ids=input_ids,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            attention_mask=attention_mask,
+            masked_positions=masked_positions,
+            labels=labels,
+            next_sentence_label=next_sentence_label,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+            inputs_embeds=inputs_embeds,
+        )
 
 
 BertForPretraining = BertForPreTraining  # PaddleNLP's spelling

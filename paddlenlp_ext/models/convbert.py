@@ -178,6 +178,27 @@ class ConvBertModel(TransformerModel):
             self.pooler = Pooler(config.hidden_size, config.pool_act)
         self.initialize_weights()
 
+    def forward(  # type: ignore[override]  # PaddleNLP's order
+        self,
+        input_ids: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+    ) -> BaseModelOutput:
+        """Run the model; see `TransformerModel.run`."""
+        return self.run(
+            input_ids=input_ids,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            attention_mask=attention_mask,
+            inputs_embeds=inputs_embeds,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+        )
+
     def _initialize_layer(self, layer: nn.Layer) -> None:
         super()._initialize_layer(layer)
         if isinstance(layer, (nn.Conv1D, GroupedLinear)):
@@ -258,7 +279,7 @@ class ConvBertForMultipleChoice(ForMultipleChoice):
     def apply_head(self, outputs: BaseModelOutput, labels: Tensor | None = None) -> HeadOutput:
         """Score B·C texts: logits [B·C, 1]."""
         if outputs.pooler_output is not None:
-            return super().apply_head(outputs, labels)
+            return ForMultipleChoice.apply_head(self, outputs, labels)
         logits = self.classifier(outputs.last_hidden_state[:, -1])
         return HeadOutput(None, logits, outputs.hidden_states, outputs.attentions)
 

@@ -25,6 +25,7 @@ from paddlenlp_ext.models.generator_discriminator import (
     HF_BUFFERS,
     HF_HEADS,
     PADDLENLP_HEADS,
+    AttentionsFirst,
     Discriminator,
     ForReplacedTokens,
     Generator,
@@ -38,7 +39,12 @@ from paddlenlp_ext.models.heads import (
     ForQuestionAnswering,
     ForTokenClassification,
 )
-from paddlenlp_ext.models.outputs import BaseModelOutput, HeadOutput
+from paddlenlp_ext.models.outputs import (
+    BaseModelOutput,
+    DecoderCache,
+    HeadOutput,
+    QuestionAnsweringOutput,
+)
 from paddlenlp_ext.models.transformer import (
     HF_EMBEDDINGS,
     HF_STACK,
@@ -126,15 +132,45 @@ class ElectraModel(TransformerModel):
         self.pooler = None
         self.initialize_weights()
 
+    def forward(  # type: ignore[override]  # PaddleNLP's order
+        self,
+        input_ids: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        past_key_values: DecoderCache | None = None,
+        use_cache: bool = False,
+        output_attentions: bool = False,
+        output_hidden_states: bool = False,
+        *,
+        encoder_hidden_states: Tensor | None = None,
+        encoder_attention_mask: Tensor | None = None,
+    ) -> BaseModelOutput:
+        """Run the model; see `TransformerModel.run`."""
+        return self.run(
+            input_ids=input_ids,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            attention_mask=attention_mask,
+            inputs_embeds=inputs_embeds,
+            past_key_values=past_key_values,
+            use_cache=use_cache,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            encoder_hidden_states=encoder_hidden_states,
+            encoder_attention_mask=encoder_attention_mask,
+        )
 
-class ElectraForSequenceClassification(FirstTokenClassification):
+
+class ElectraForSequenceClassification(AttentionsFirst, FirstTokenClassification):
     """ELECTRA for a decision on one text or a pair."""
 
     backbone_class = ElectraModel
     head_act = "gelu"
 
 
-class ElectraForTokenClassification(ForTokenClassification):
+class ElectraForTokenClassification(AttentionsFirst, ForTokenClassification):
     """ELECTRA for a decision on every token."""
 
     backbone_class = ElectraModel
@@ -146,8 +182,36 @@ class ElectraForQuestionAnswering(ForQuestionAnswering):
     backbone_class = ElectraModel
     paddle_heads = (("qa_outputs", "classifier"),)
 
+    def forward(  # type: ignore[override]  # PaddleNLP's order
+        self,
+        input_ids: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        start_positions: Tensor | None = None,
+        end_positions: Tensor | None = None,
+        output_attentions: bool = False,
+        output_hidden_states: bool = False,
+        *,
+        labels: Tensor | None = None,
+    ) -> QuestionAnsweringOutput:
+        """Score each token; see `ForQuestionAnswering`."""
+        return self.run(
+            input_ids=input_ids,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            attention_mask=attention_mask,
+            inputs_embeds=inputs_embeds,
+            start_positions=start_positions,
+            end_positions=end_positions,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            labels=labels,
+        )
 
-class ElectraForMultipleChoice(ForMultipleChoice):
+
+class ElectraForMultipleChoice(AttentionsFirst, ForMultipleChoice):
     """ELECTRA that chooses one of several texts, by a dense layer on the first token of each."""
 
     backbone_class = ElectraModel

@@ -25,6 +25,7 @@ from paddlenlp_ext.models.heads import (
     ForSequenceClassification,
     ForTokenClassification,
 )
+from paddlenlp_ext.models.outputs import BaseModelOutput, DecoderCache, HeadOutput
 from paddlenlp_ext.models.transformer import (
     HF_EMBEDDINGS,
     HF_STACK,
@@ -117,7 +118,7 @@ NAMES: dict[Format, NameTable] = {
 
 
 class ErnieModel(TransformerModel):
-    """Ids to hidden states; `forward` also takes `task_type_ids`, int64 [B, L], by name."""
+    """Ids to hidden states; `forward` also takes `task_type_ids`, int64 [B, L]."""
 
     config_class = ErnieConfig
     presets = PRESETS
@@ -129,6 +130,38 @@ class ErnieModel(TransformerModel):
         self.encoder = make_stack(config)
         self.pooler = Pooler(config.hidden_size, config.pool_act) if with_pooler else None
         self.initialize_weights()
+
+    def forward(  # type: ignore[override]  # PaddleNLP's order
+        self,
+        input_ids: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        task_type_ids: Tensor | None = None,
+        past_key_values: DecoderCache | None = None,
+        inputs_embeds: Tensor | None = None,
+        use_cache: bool = False,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+        *,
+        encoder_hidden_states: Tensor | None = None,
+        encoder_attention_mask: Tensor | None = None,
+    ) -> BaseModelOutput:
+        """Run the model; see `TransformerModel.run`, and the class."""
+        return self.run(
+            input_ids=input_ids,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            attention_mask=attention_mask,
+            task_type_ids=task_type_ids,
+            past_key_values=past_key_values,
+            inputs_embeds=inputs_embeds,
+            use_cache=use_cache,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+            encoder_hidden_states=encoder_hidden_states,
+            encoder_attention_mask=encoder_attention_mask,
+        )
 
 
 class ErnieEmbeddings(Embeddings):
@@ -172,8 +205,8 @@ class ErnieEmbeddings(Embeddings):
                 words = words + self.task_type_embeddings.weight[self.task_id]
             else:
                 words = words + look_up("task_type_ids", self.task_type_embeddings, task_type_ids)
-        return super().forward(
-            None, token_type_ids, position_ids, words, first_position=first_position
+        return Embeddings.forward(
+            self, None, token_type_ids, position_ids, words, first_position=first_position
         )
 
 
@@ -206,6 +239,33 @@ class ErnieForMaskedLM(ForMaskedLM):
     """ERNIE that fills masked tokens."""
 
     backbone_class = ErnieModel
+
+    def forward(  # type: ignore[override]  # PaddleNLP's order
+        self,
+        input_ids: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        masked_positions: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+        **backbone_inputs: Tensor,
+    ) -> HeadOutput:
+        """Score the vocabulary; see `ForMaskedLM`."""
+        return self.run(
+            input_ids=input_ids,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            attention_mask=attention_mask,
+            masked_positions=masked_positions,
+            inputs_embeds=inputs_embeds,
+            labels=labels,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+            **backbone_inputs,
+        )
 
 
 class ErnieForCausalLM(ForCausalLM):

@@ -20,7 +20,7 @@ from paddle import Tensor
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.models.base import Format
 from paddlenlp_ext.models.config import ModelConfig
-from paddlenlp_ext.models.extraction import ForExtraction
+from paddlenlp_ext.models.extraction import ExtractionOutput, ForExtraction
 from paddlenlp_ext.models.heads import (
     ForMaskedLM,
     ForMultipleChoice,
@@ -29,7 +29,7 @@ from paddlenlp_ext.models.heads import (
     ForTokenClassification,
     HeadModel,
 )
-from paddlenlp_ext.models.outputs import BaseModelOutput
+from paddlenlp_ext.models.outputs import BaseModelOutput, DecoderCache, QuestionAnsweringOutput
 from paddlenlp_ext.models.transformer import (
     HF_EMBEDDINGS,
     HF_STACK,
@@ -147,31 +147,25 @@ class ErnieMModel(TransformerModel):
         self.pooler = Pooler(config.hidden_size) if with_pooler else None
         self.initialize_weights()
 
-    def forward(  # type: ignore[override]  # that is the family's point
+    def forward(  # type: ignore[override]  # PaddleNLP's order
         self,
         input_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
+        past_key_values: DecoderCache | None = None,
+        use_cache: bool = False,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
     ) -> BaseModelOutput:
-        """Run the model.
-
-        Args:
-            input_ids: Token ids; int64 [B, L].
-            position_ids: Counted from 0; int64 [B, L]; in order if absent.
-            attention_mask: 1 for a token, 0 for padding, int or bool [B, L] or [B, L, L]; if
-                absent, all but `pad_token_id`.
-            inputs_embeds: Word embeddings in place of `input_ids`; float [B, L, H].
-            output_hidden_states: Return the hidden states of every layer.
-            output_attentions: Return the attention weights of every layer.
-        """
-        return super().forward(
+        """Run the model; see `TransformerModel.run`. It has no cache: it is no decoder."""
+        return self.run(
             input_ids=input_ids,
             position_ids=position_ids,
             attention_mask=attention_mask,
             inputs_embeds=inputs_embeds,
+            past_key_values=past_key_values,
+            use_cache=use_cache,
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
         )
@@ -182,36 +176,31 @@ class ErnieMModel(TransformerModel):
         """As for all families, but for `config.paddlenlp_default_mask`."""
         if self.config.paddlenlp_default_mask and attention_mask is None and input_ids is not None:
             return (input_ids != 0).astype("int64")
-        return super().attention_mask(attention_mask, input_ids, embedded)
+        return TransformerModel.attention_mask(self, attention_mask, input_ids, embedded)
 
 
 class WithoutTokenTypes(HeadModel):
     """PaddleNLP's order of arguments for this family; a head's base class comes after this one."""
 
-    def forward(  # type: ignore[override]  # that is its point
+    def forward(  # type: ignore[override]  # PaddleNLP's order
         self,
         input_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
-        **more_labels: Tensor,
     ) -> Any:
-        """Run the bare model and the head; see `HeadModel.forward` for the arguments.
-
-        `more_labels` are the head's own (`start_positions`, `end_positions`).
-        """
-        return super().forward(
+        """Run the bare model and the head; see `HeadModel.run` for the arguments."""
+        return self.run(
             input_ids=input_ids,
             position_ids=position_ids,
             attention_mask=attention_mask,
-            inputs_embeds=inputs_embeds,
             labels=labels,
+            inputs_embeds=inputs_embeds,
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
-            **more_labels,
         )
 
 
@@ -227,11 +216,37 @@ class ErnieMForTokenClassification(WithoutTokenTypes, ForTokenClassification):
     backbone_class = ErnieMModel
 
 
-class ErnieMForQuestionAnswering(WithoutTokenTypes, ForQuestionAnswering):  # type: ignore[misc]
+class ErnieMForQuestionAnswering(ForQuestionAnswering):
     """ERNIE-M that finds an answer in a text."""
 
     backbone_class = ErnieMModel
     paddle_heads = (("qa_outputs", "classifier"),)
+
+    def forward(  # type: ignore[override]  # PaddleNLP's order
+        self,
+        input_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        start_positions: Tensor | None = None,
+        end_positions: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+        *,
+        labels: Tensor | None = None,
+    ) -> QuestionAnsweringOutput:
+        """Score each token; see `ForQuestionAnswering`."""
+        return self.run(
+            input_ids=input_ids,
+            position_ids=position_ids,
+            attention_mask=attention_mask,
+            start_positions=start_positions,
+            end_positions=end_positions,
+            inputs_embeds=inputs_embeds,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+            labels=labels,
+        )
 
 
 class ErnieMForMultipleChoice(WithoutTokenTypes, ForMultipleChoice):
@@ -246,7 +261,7 @@ class ErnieMForMaskedLM(WithoutTokenTypes, ForMaskedLM):
     backbone_class = ErnieMModel
 
 
-class UIEM(WithoutTokenTypes, ForExtraction):  # type: ignore[misc]
+class UIEM(ForExtraction):
     """Universal information extraction with ERNIE-M.
 
     The text begins with what is asked for ("[CLS] person [SEP] [SEP] …"). transformers'
@@ -257,3 +272,29 @@ class UIEM(WithoutTokenTypes, ForExtraction):  # type: ignore[misc]
     foreign_names: ClassVar[Mapping[Format, str]] = {
         "huggingface": "ErnieMForInformationExtraction"
     }
+
+    def forward(  # type: ignore[override]  # PaddleNLP's order
+        self,
+        input_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        *,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        start_positions: Tensor | None = None,
+        end_positions: Tensor | None = None,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+    ) -> ExtractionOutput:
+        """Score each token; see `ForExtraction`."""
+        return self.run(
+            input_ids=input_ids,
+            position_ids=position_ids,
+            attention_mask=attention_mask,
+            inputs_embeds=inputs_embeds,
+            labels=labels,
+            start_positions=start_positions,
+            end_positions=end_positions,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+        )

@@ -45,17 +45,48 @@ class ForExtraction(HeadModel):
         self.linear_end = nn.Linear(config.hidden_size, 1)
         self.initialize_weights()
 
-    def forward(
+    def forward(  # type: ignore[override]  # PaddleNLP's order
         self,
-        *args: Any,
+        input_ids: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        *,
+        labels: Tensor | None = None,
+        start_positions: Tensor | None = None,
+        end_positions: Tensor | None = None,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+        **backbone_inputs: Tensor,
+    ) -> ExtractionOutput:
+        """Score each token; labels as in the class, the rest as `HeadModel.run`."""
+        return self.run(
+            input_ids=input_ids,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            attention_mask=attention_mask,
+            inputs_embeds=inputs_embeds,
+            labels=labels,
+            start_positions=start_positions,
+            end_positions=end_positions,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+            **backbone_inputs,
+        )
+
+    def run(
+        self,
+        *,
+        labels: Tensor | None = None,
         start_positions: Tensor | None = None,
         end_positions: Tensor | None = None,
         **inputs: Any,
     ) -> ExtractionOutput:
-        """Score each token; arguments as the family's other heads, labels as in the class."""
+        """Score each token; labels in one or two."""
         if start_positions is not None and end_positions is not None:
-            inputs["labels"] = paddle.stack([start_positions, end_positions], axis=-1)
-        output: ExtractionOutput = super().forward(*args, **inputs)
+            labels = paddle.stack([start_positions, end_positions], axis=-1)
+        output: ExtractionOutput = HeadModel.run(self, labels=labels, **inputs)
         return output
 
     def apply_head(self, outputs: BaseModelOutput, labels: Tensor | None) -> ExtractionOutput:

@@ -12,7 +12,7 @@ from paddle.nn import functional as F
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.models.config import ModelConfig
 from paddlenlp_ext.models.heads import LanguageModel
-from paddlenlp_ext.models.outputs import BaseModelOutput, CausalLMOutput
+from paddlenlp_ext.models.outputs import BaseModelOutput, CausalLMOutput, DecoderCache
 from paddlenlp_ext.nn.heads import next_token_loss
 
 
@@ -25,6 +25,41 @@ class ForCausalLM(LanguageModel):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config.replace(is_decoder=True))
+
+    def forward(  # type: ignore[override]  # PaddleNLP's order
+        self,
+        input_ids: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        past_key_values: DecoderCache | None = None,
+        use_cache: bool = False,
+        labels: Tensor | None = None,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+        *,
+        encoder_hidden_states: Tensor | None = None,
+        encoder_attention_mask: Tensor | None = None,
+        **backbone_inputs: Tensor,
+    ) -> CausalLMOutput:
+        """Score the next token for each position; see `TransformerModel.run`."""
+        output: CausalLMOutput = self.run(
+            input_ids=input_ids,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            attention_mask=attention_mask,
+            inputs_embeds=inputs_embeds,
+            past_key_values=past_key_values,
+            use_cache=use_cache,
+            labels=labels,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+            encoder_hidden_states=encoder_hidden_states,
+            encoder_attention_mask=encoder_attention_mask,
+            **backbone_inputs,
+        )
+        return output
 
     def apply_head(self, outputs: BaseModelOutput, labels: Tensor | None) -> CausalLMOutput:
         """Score the next token for each position; see the class."""

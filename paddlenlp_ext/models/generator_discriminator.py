@@ -72,7 +72,36 @@ class ReplacedTokensConfig(ModelConfig):
     generator: Mapping[str, Any] | None = None
 
 
-class Generator(ForMaskedLM):
+class AttentionsFirst(HeadModel):
+    """PaddleNLP's order for ELECTRA and generators; a head's base class comes after this one."""
+
+    def forward(  # type: ignore[override]  # PaddleNLP's order
+        self,
+        input_ids: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_attentions: bool = False,
+        output_hidden_states: bool = False,
+        **backbone_inputs: Tensor,
+    ) -> Any:
+        """Run the bare model and the head; see `HeadModel.run` for the arguments."""
+        return self.run(
+            input_ids=input_ids,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            attention_mask=attention_mask,
+            inputs_embeds=inputs_embeds,
+            labels=labels,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            **backbone_inputs,
+        )
+
+
+class Generator(AttentionsFirst, ForMaskedLM):
     """What stood in the place of each token.
 
     Labels: int64 [B, L], -100 where none; logits [B, L, V]. The head is as wide as the embeddings.
@@ -124,26 +153,14 @@ class Discriminator(HeadModel):
         self.discriminator_predictions = DiscriminatorHead(config)
         self.initialize_weights()
 
-    def forward(
-        self,
-        input_ids: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
-        labels: Tensor | None = None,
-        output_hidden_states: bool = False,
-        output_attentions: bool = False,
-        **backbone_inputs: Tensor,
-    ) -> HeadOutput:
-        """Score each token; arguments as `HeadModel.forward`."""
+    def run(self, *, labels: Tensor | None = None, **inputs: Any) -> HeadOutput:
+        """Score each token; see `HeadModel.run`."""
         if labels is not None:
-            flat = attention_mask is not None and attention_mask.ndim == 2
-            real = self.backbone.attention_mask(attention_mask if flat else None, input_ids, labels)
+            mask = inputs["attention_mask"]
+            flat = mask is not None and mask.ndim == 2
+            real = self.backbone.attention_mask(mask if flat else None, inputs["input_ids"], labels)
             labels = paddle.where(real.astype("bool"), labels, paddle.full_like(labels, IGNORED))
-        inputs = (input_ids, token_type_ids, position_ids, attention_mask, inputs_embeds)
-        options = (output_hidden_states, output_attentions)
-        output: HeadOutput = super().forward(*inputs, labels, *options, **backbone_inputs)
+        output: HeadOutput = HeadModel.run(self, labels=labels, **inputs)
         return output
 
     def apply_head(self, outputs: BaseModelOutput, labels: Tensor | None) -> HeadOutput:

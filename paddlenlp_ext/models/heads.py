@@ -31,16 +31,6 @@ from paddlenlp_ext.nn.encoder import activation
 from paddlenlp_ext.nn.heads import IGNORED, TiedLMHead, token_loss
 from paddlenlp_ext.weights.names import NameTable
 
-# What `HeadModel.forward` takes after `input_ids`, in PaddleNLP's order.
-FORWARD_ORDER = (
-    "token_type_ids",
-    "position_ids",
-    "attention_mask",
-    "inputs_embeds",
-    "labels",
-    "output_hidden_states",
-    "output_attentions",
-)
 FAMILY = ("config_class", "presets", "names", "optional_modules")  # taken from the bare model
 
 
@@ -86,32 +76,39 @@ class HeadModel(Model):
         output_attentions: bool = False,
         **backbone_inputs: Tensor,
     ) -> Any:
-        """Run the bare model and the head.
-
-        Args:
-            input_ids: Token ids; int64 [B, L].
-            token_type_ids: Segment of each token; int64 [B, L]; all 0 if absent.
-            position_ids: int64 [B, L]; in order if absent.
-            attention_mask: 1 for a token, 0 for padding; int or bool [B, L] or [B, L, L]; if
-                absent, all but `pad_token_id`.
-            inputs_embeds: Word embeddings in place of `input_ids`; float [B, L, E].
-            labels: What the head should predict; the output then holds the loss. See the class.
-            output_hidden_states: Return the hidden states of every layer.
-            output_attentions: Return the attention weights of every layer.
-            backbone_inputs: What only this family's bare model knows (ERNIE's `task_type_ids`).
-        """
-        if token_type_ids is not None:
-            backbone_inputs["token_type_ids"] = token_type_ids
-        outputs = self.backbone(
+        """Run the bare model and the head; see `run` for the arguments."""
+        return self.run(
             input_ids=input_ids,
+            token_type_ids=token_type_ids,
             position_ids=position_ids,
             attention_mask=attention_mask,
             inputs_embeds=inputs_embeds,
+            labels=labels,
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
             **backbone_inputs,
         )
-        return self.apply_head(outputs, labels)
+
+    def run(self, *, labels: Tensor | None = None, **inputs: Any) -> Any:
+        """Run the bare model and the head.
+
+        The order in which `forward` takes all of this is PaddleNLP's, and so the family's and the
+        class's; no `forward` calls `super()`, which Paddle translates into a call without end.
+
+        Args:
+            labels: What the head should predict; the output then holds the loss. See the class.
+            inputs: What the bare model takes by these names; None counts as absent.
+                `input_ids`: token ids; int64 [B, L].
+                `token_type_ids`: segment of each token; int64 [B, L]; all 0 if absent.
+                `position_ids`: int64 [B, L]; in order if absent.
+                `attention_mask`: 1 for a token, 0 for padding; int or bool [B, L] or [B, L, L]; if
+                absent, all but `pad_token_id`.
+                `inputs_embeds`: word embeddings in place of `input_ids`; float [B, L, E].
+                `output_hidden_states`, `output_attentions`: return those of every layer.
+                And what only this family knows (ERNIE's `task_type_ids`).
+        """
+        given = {name: value for name, value in inputs.items() if value is not None}
+        return self.apply_head(self.backbone(**given), labels)
 
     def apply_head(self, outputs: BaseModelOutput, labels: Tensor | None) -> Any:
         """Compute the head's output from the bare model's; `labels` as in `forward`."""
@@ -214,18 +211,49 @@ class ForQuestionAnswering(HeadModel):
         self.qa_outputs = nn.Linear(config.hidden_size, 2)
         self.initialize_weights()
 
-    def forward(
+    def forward(  # type: ignore[override]  # PaddleNLP's order
         self,
-        *args: Any,
+        input_ids: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        start_positions: Tensor | None = None,
+        end_positions: Tensor | None = None,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+        *,
+        labels: Tensor | None = None,
+        **backbone_inputs: Tensor,
+    ) -> QuestionAnsweringOutput:
+        """Score each token; labels also as two int64 [B]; see `HeadModel.run`."""
+        return self.run(
+            input_ids=input_ids,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            attention_mask=attention_mask,
+            inputs_embeds=inputs_embeds,
+            start_positions=start_positions,
+            end_positions=end_positions,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+            labels=labels,
+            **backbone_inputs,
+        )
+
+    def run(
+        self,
+        *,
+        labels: Tensor | None = None,
         start_positions: Tensor | None = None,
         end_positions: Tensor | None = None,
         **inputs: Any,
     ) -> QuestionAnsweringOutput:
-        """Score each token; arguments as `HeadModel.forward`, labels also as two int64 [B]."""
+        """Score each token; labels in one or two."""
         if start_positions is not None and end_positions is not None:
             positions = [start_positions.reshape([-1]), end_positions.reshape([-1])]
-            inputs["labels"] = paddle.stack(positions, axis=1)
-        output: QuestionAnsweringOutput = super().forward(*args, **inputs)
+            labels = paddle.stack(positions, axis=1)
+        output: QuestionAnsweringOutput = HeadModel.run(self, labels=labels, **inputs)
         return output
 
     def apply_head(
@@ -253,19 +281,17 @@ class ForMultipleChoice(HeadModel):
         self.classifier = nn.Linear(config.hidden_size, 1)
         self.initialize_weights()
 
-    def forward(self, input_ids: Tensor | None = None, *args: Any, **inputs: Any) -> HeadOutput:
-        """Score each choice; arguments as `HeadModel.forward`, inputs with an axis `C` more."""
-        inputs.update(zip(FORWARD_ORDER, args, strict=False), input_ids=input_ids)
-        words = input_ids if input_ids is not None else inputs.get("inputs_embeds")
-        batch, choices = (0, 0) if words is None else words.shape[:2]
-        for name, value in inputs.items():
-            if isinstance(value, Tensor) and name != "labels":
-                inputs[name] = value.flatten(0, 1)
-        labels = inputs.pop("labels", None)
-        flat: HeadOutput = super().forward(**inputs)
-        logits = flat.logits.reshape([batch, choices])
+    def run(self, *, labels: Tensor | None = None, **inputs: Any) -> HeadOutput:
+        """Score each choice; see `HeadModel.run`, inputs with an axis `C` more."""
+        words = inputs["inputs_embeds"] if inputs["input_ids"] is None else inputs["input_ids"]
+        flat = {
+            name: value if value is None or isinstance(value, bool) else value.flatten(0, 1)
+            for name, value in inputs.items()
+        }
+        output: HeadOutput = HeadModel.run(self, **flat)
+        logits = output.logits.reshape([-1, words.shape[1]])
         loss = None if labels is None else F.cross_entropy(logits, labels.reshape([-1]))
-        return HeadOutput(loss, logits, flat.hidden_states, flat.attentions)
+        return HeadOutput(loss, logits, output.hidden_states, output.attentions)
 
     def apply_head(self, outputs: BaseModelOutput, labels: Tensor | None = None) -> HeadOutput:
         """Score B·C texts: logits [B·C, 1]."""
@@ -319,8 +345,18 @@ class LanguageModel(ScoringModel):
 class ForMaskedLM(LanguageModel):
     """What stood in the place of each token.
 
-    Labels: int64 [B, L], -100 where none; logits [B, L, V].
+    Labels: int64 [B, L], -100 where none; logits [B, L, V]. With `masked_positions`, places in the
+    flattened [B · L], int64 [M], of the families that take them: [M] and [M, V].
     """
+
+    def run(
+        self, *, labels: Tensor | None = None, masked_positions: Tensor | None = None, **inputs: Any
+    ) -> HeadOutput:
+        """Score all tokens, or those that are masked; see `HeadModel.run`."""
+        given = {name: value for name, value in inputs.items() if value is not None}
+        outputs: BaseModelOutput = self.backbone(**given)
+        outputs.last_hidden_state = picked(outputs.last_hidden_state, masked_positions)
+        return self.apply_head(outputs, labels)
 
     def apply_head(self, outputs: BaseModelOutput, labels: Tensor | None) -> HeadOutput:
         """Score the vocabulary for each token; see the class."""
@@ -344,28 +380,53 @@ class ForPreTraining(ScoringModel):
         self.next_sentence = nn.Linear(config.hidden_size, 2)
         self.initialize_weights()
 
-    def forward(
+    def forward(  # type: ignore[override]  # PaddleNLP's order
         self,
-        *args: Any,
+        input_ids: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        masked_positions: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        next_sentence_label: Tensor | None = None,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+        **backbone_inputs: Tensor,
+    ) -> PreTrainingOutput:
+        """Score masked tokens and sentence pairs; see the class and `HeadModel.run`."""
+        return self.run(
+            input_ids=input_ids,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            attention_mask=attention_mask,
+            masked_positions=masked_positions,
+            inputs_embeds=inputs_embeds,
+            labels=labels,
+            next_sentence_label=next_sentence_label,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+            **backbone_inputs,
+        )
+
+    def run(
+        self,
+        *,
+        labels: Tensor | None = None,
         masked_positions: Tensor | None = None,
         next_sentence_label: Tensor | None = None,
-        labels: Tensor | None = None,
         **inputs: Any,
     ) -> PreTrainingOutput:
         """Score masked tokens and sentence pairs.
 
         Args:
-            args: As `HeadModel.forward`, up to `inputs_embeds`.
+            labels: See the class.
             masked_positions: Score these tokens only; places in the flattened [B · L], int64 [M].
             next_sentence_label: See the class.
-            labels: See the class.
-            inputs: As `HeadModel.forward`.
+            inputs: As `HeadModel.run`.
         """
-        outputs: BaseModelOutput = super().forward(*args, **inputs)
-        states = outputs.last_hidden_state
-        if masked_positions is not None:
-            states = states.flatten(0, 1).index_select(masked_positions.reshape([-1]))
-        scores = self.score(states)
+        outputs: BaseModelOutput = HeadModel.run(self, **inputs)
+        scores = self.score(picked(outputs.last_hidden_state, masked_positions))
         relation = self.next_sentence(outputs.pooler_output)
         loss = None
         if labels is not None and next_sentence_label is not None:
@@ -394,6 +455,13 @@ class ForNextSentencePrediction(HeadModel):
         logits = self.next_sentence(outputs.pooler_output)
         loss = None if labels is None else F.cross_entropy(logits, labels.reshape([-1]))
         return HeadOutput(loss, logits, outputs.hidden_states, outputs.attentions)
+
+
+def picked(states: Tensor, places: Tensor | None) -> Tensor:
+    """Take the states at places of the flattened [B · L]: [B, L, H] -> [M, H]; all if None."""
+    if places is None:
+        return states
+    return states.flatten(0, 1).index_select(places.reshape([-1]))
 
 
 def make_lm_head(config: ModelConfig) -> TiedLMHead:

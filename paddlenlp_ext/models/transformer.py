@@ -65,6 +65,37 @@ class TransformerModel(Model):
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
+        past_key_values: DecoderCache | None = None,
+        inputs_embeds: Tensor | None = None,
+        use_cache: bool = False,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+        *,
+        encoder_hidden_states: Tensor | None = None,
+        encoder_attention_mask: Tensor | None = None,
+    ) -> BaseModelOutput:
+        """Run the model; see `run` for the arguments."""
+        return self.run(
+            input_ids=input_ids,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            attention_mask=attention_mask,
+            past_key_values=past_key_values,
+            inputs_embeds=inputs_embeds,
+            use_cache=use_cache,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+            encoder_hidden_states=encoder_hidden_states,
+            encoder_attention_mask=encoder_attention_mask,
+        )
+
+    def run(
+        self,
+        *,
+        input_ids: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         encoder_hidden_states: Tensor | None = None,
         encoder_attention_mask: Tensor | None = None,
@@ -72,9 +103,9 @@ class TransformerModel(Model):
         use_cache: bool = False,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
-        **embedding_inputs: Tensor,
+        **embedding_inputs: Any,
     ) -> BaseModelOutput:
-        """Run the model.
+        """Run the model; `forward` has the same arguments in PaddleNLP's order for the family.
 
         Args:
             input_ids: Token ids; int64 [B, L].
@@ -162,7 +193,7 @@ class TransformerModel(Model):
         For exported programs, which do not know the length that a call checks.
         """
         # Added and not expanded: what Paddle2ONNX makes of `expand_as` has no sizes.
-        return paddle.arange(input_ids.shape[1]) + input_ids * 0
+        return paddle.arange(input_ids.shape[-1]) + input_ids * 0
 
     def get_input_embeddings(self) -> nn.Embedding:
         """Return the word embeddings."""

@@ -171,7 +171,7 @@ class XLMRobertaModel(NamedAsRoberta, TransformerModel):
         """Return the row of each token, and of padding its own token's; int64 [B, L]."""
         padding = self.config.pad_token_id
         is_token = (input_ids != padding).astype("int64")
-        return (is_token.cumsum(axis=1) + first_position) * is_token + padding
+        return (is_token.cumsum(axis=-1) + first_position) * is_token + padding
 
 
 class XLMRobertaForSequenceClassification(NamedAsRoberta, FirstTokenClassification):

@@ -103,8 +103,11 @@ class Embeddings(nn.Layer):
         return embedded if self.projection is None else self.projection(embedded)
 
     def check_length(self, length: int) -> None:
-        """Raise TooLongError if a sequence is longer than the position table allows."""
-        if length > self.max_length:
+        """Raise TooLongError if a sequence is longer than the position table allows.
+
+        A program is made before there is a length: there it is left to Paddle.
+        """
+        if paddle.in_dynamic_mode() and length > self.max_length:
             raise TooLongError(
                 f"a sequence of {length} tokens is longer than the model's "
                 f"{self.max_length} positions; truncate it (`max_seq_length`)"

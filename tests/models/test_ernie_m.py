@@ -113,7 +113,7 @@ def test_arguments_have_paddlenlps_order() -> None:
     model = at_random(ErnieMForSequenceClassification(config()))
     labels = paddle.to_tensor([1, 0, 1])
     named = model(input_ids=ids, position_ids=PLACES, attention_mask=mask, labels=labels)
-    placed = model(ids, PLACES, mask, None, labels)
+    placed = model(ids, PLACES, mask, labels)
     np.testing.assert_array_equal(placed.logits.numpy(), named.logits.numpy())
     assert float(placed.loss) == float(named.loss)
     choose = at_random(ErnieMForMultipleChoice(config()))
@@ -227,7 +227,7 @@ def test_extraction_loss() -> None:
         expected -= np.mean(truth * np.log(prob) + (1 - truth) * np.log(1 - prob)) / 2
     assert abs(float(output.loss) - expected) < 1e-5
     both = paddle.to_tensor(np.stack([starts, ends], -1).astype("int64"))
-    assert abs(float(model(ids, None, mask, None, both).loss) - expected) < 1e-5
+    assert abs(float(model(ids, None, mask, labels=both).loss) - expected) < 1e-5
     output.loss.backward()
     still = {name for name, parameter in model.named_parameters() if parameter.grad is None}
     assert still == {"backbone.pooler.dense.weight", "backbone.pooler.dense.bias"}
