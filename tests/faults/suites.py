@@ -208,4 +208,19 @@ FAULTS = (
             "by the rule",
         ),
     ),
+    Fault(
+        31,
+        "configs, vocabularies, tokenizers' files, indexes, headers and tables that are FIFOs or "
+        "devices, of gigabytes, of millions of values, or no JSON; control characters and "
+        "megabytes in what messages quote",
+        "refused in one printable line of at most 500 characters, within 2 s and 200 MB",
+        Suite(("field/test_foreign_files.py", "field/test_messages.py"), "refused, or read as is"),
+    ),
+    Fault(
+        32,
+        "weight files of each format with changed bytes, doubled tensors, storages of two types "
+        "or sizes, whole numbers as weights; with entries that no model needs",
+        "damage is named; the other tensors are read",
+        Suite(("field/test_weight_files.py",), "as wanted"),
+    ),
 )
