@@ -89,8 +89,7 @@ def fetch(repository: str, name: str) -> Path:
     blob, path = folder / "blobs" / facts.tag, folder / "snapshots" / facts.commit / name
     try:
         for parent in (blob.parent, path.parent, folder / "refs"):
-            parent.mkdir(parents=True, exist_ok=True)
-            _inside(parent)
+            _inside(parent).mkdir(parents=True, exist_ok=True)
         if not path.is_file():
             is_small = not name.endswith(WEIGHTS)
             download(
