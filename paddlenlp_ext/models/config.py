@@ -14,10 +14,10 @@ from typing import Any, ClassVar, TypeVar, Union, get_args, get_origin, get_type
 
 from numpy.typing import NDArray
 
-from paddlenlp_ext.errors import UserError, one_line, shown
+from paddlenlp_ext.errors import UserError, shown
 from paddlenlp_ext.files.sources import Source, resolve
 from paddlenlp_ext.nn.encoder import ACTIVATIONS
-from paddlenlp_ext.presets.families import family_of_preset
+from paddlenlp_ext.presets.families import FAMILIES, family_of_preset
 from paddlenlp_ext.weights import folders
 
 Config = TypeVar("Config", bound="ModelConfig")
@@ -140,8 +140,9 @@ class ModelConfig:
             values = folders.read_config(source)
             family = values.get("model_type", cls.model_type)
         if family not in (cls.model_type, *cls.other_model_types):
+            named = family if str(family) in FAMILIES else shown(family)
             raise UserError(
-                f"{source}: this is a {one_line(str(family), 40)} model, and {cls.__name__} is of "
+                f"{source}: this is a {named} model, and {cls.__name__} is of "
                 f"{cls.model_type}; take the classes of that family"
             )
         return cls.from_dict(values, origin=f"{source}/config.json").replace(**overrides)

@@ -121,6 +121,12 @@ def test_foreign_values_are_quoted_and_cut(place: str, text: str, tmp_path: Path
     assert str(caught.value).startswith(str(tmp_path))
 
 
+@pytest.mark.parametrize("name", ["model_type", "position_embedding_type", "hidden_act"])
+def test_what_a_config_says_stands_in_quotes(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"'x\\nerror: all is well\\x1b\[2J'"):
+        config_of(name)(tmp_path, ODD["line"])
+
+
 @pytest.mark.parametrize("text", ODD.values(), ids=ODD)
 @pytest.mark.parametrize("kind", [UserError, DataError, WeightsError, TooLongError])
 def test_no_message_breaks_a_line_whatever_it_is_made_of(kind: type[UserError], text: str) -> None:
