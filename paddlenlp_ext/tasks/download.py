@@ -18,6 +18,7 @@ from paddlenlp_ext.files.disk import read_object, replacing, sha256_of
 from paddlenlp_ext.files.download import (
     cache_folder,
     download,
+    is_own_file,
     locked,
     private_folder,
 )
@@ -177,9 +178,10 @@ def _find_changed(folder: Path, names: Iterable[str], sources: Sequence[str]) ->
     changed = False
     for name in names:
         path = folder / name
-        if path.is_file() and noted.get(name) == _facts(path, sources):
+        is_there = os.path.lexists(path)
+        if is_there and is_own_file(path) and noted.get(name) == _facts(path, sources):
             continue
-        if path.exists():
+        if is_there:
             logger.warning("%s: is not what was unpacked there; it is unpacked again", path)
         changed = True
     return changed
@@ -193,9 +195,10 @@ def _note(folder: Path, names: Iterable[str], sources: Sequence[str]) -> None:
 
 
 def _read_manifest(folder: Path) -> dict[str, object]:
-    """Read the list of files; one that is absent or broken lists nothing."""
+    """Read the list of files; one that is absent, broken or another user's lists nothing."""
+    path = folder / MANIFEST
     try:
-        return read_object(folder / MANIFEST)
+        return read_object(path) if os.path.lexists(path) and is_own_file(path) else {}
     except WeightsError:
         return {}
 

@@ -205,6 +205,24 @@ def test_data_in_a_folder_of_others_are_refused(
         official_folder(task)
 
 
+@pytest.mark.parametrize("name", ["train.tsv", "manifest.json"])
+@pytest.mark.parametrize("kind", ["a link", "of another"])
+def test_files_of_others_are_unpacked_again(home: Path, name: str, kind: str) -> None:
+    private_folder(home / "archives")
+    task = qqp(home, b"0\t1\t2\tWho?\tWhere?\t0\n" * 3)
+    path = official_folder(task) / name
+    whole = path.read_bytes()
+    if kind == "a link":
+        path.rename(home / "elsewhere")
+        path.symlink_to(home / "elsewhere")
+    else:
+        of_another(path)
+    official_folder(task)
+    assert path.read_bytes() == whole
+    assert not path.is_symlink()
+    assert path.stat().st_uid == os.geteuid()
+
+
 @pytest.mark.parametrize("spoil", SPOILED)
 def test_a_preset_in_a_folder_of_others_is_refused(
     home: Path, spoil: Callable[[Path], None]
