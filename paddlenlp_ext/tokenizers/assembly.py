@@ -84,16 +84,16 @@ class RowColumns:
         rows: What each row shows.
         pair: Whether samples have two segments.
         assembly: Where special tokens go.
-        opening: Id of the first special token.
-        closing: Id of the other ones.
+        opening: The first special token and its id.
+        closing: The other ones.
     """
 
     segments: Segments
     rows: list[Row]
     pair: bool
     assembly: Assembly
-    opening: int
-    closing: int
+    opening: tuple[str, int]
+    closing: tuple[str, int]
 
     def column(self, name: str) -> list[Any]:
         """Make one column: a list for each row, or a number for "length" and the like."""
@@ -134,7 +134,8 @@ class RowColumns:
 
 
 _COLUMNS: dict[str, Callable[[RowColumns], list[Any]]] = {
-    "input_ids": lambda c: c._framed(c.segments.ids, c.opening, c.closing),
+    "input_ids": lambda c: c._framed(c.segments.ids, c.opening[1], c.closing[1]),
+    "tokens": lambda c: c._framed(c.segments.tokens(), c.opening[0], c.closing[0]),
     "token_type_ids": RowColumns._token_types,
     "attention_mask": lambda c: [[1] * length for length in c._lengths()],
     "position_ids": lambda c: [list(range(length)) for length in c._lengths()],

@@ -185,7 +185,7 @@ class Tokenizer(ABC):
             **self.settings,
         }
         vocabulary = self.save_vocabulary(folder)
-        return *vocabulary, *saving.write_settings(folder, settings, self.special, self.vocab_size)
+        return *vocabulary, *saving.write_settings(folder, settings, self.special, self.vocabulary)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -297,7 +297,8 @@ class Tokenizer(ABC):
             Lists or tensors by name, in rows; without rows if only one text was given.
 
         Raises:
-            ValueError: An argument has none of the values above.
+            ValueError: An argument has none of the values above, or `pad_to_multiple_of` makes rows
+                longer than `max_length`.
             UserError: `max_length` or `stride` leaves no room.
         """
         if max_seq_len is not None and max_length is None:
@@ -339,6 +340,8 @@ class Tokenizer(ABC):
                 "tokens of a row; give a larger max_length"
             )
         pad_to = (padding_strategy(padding), max_length, pad_to_multiple_of)
+        if cut.strategy != "do_not_truncate" and max_length < UNLIMITED:
+            padded_length([max_length], *pad_to)  # whatever the texts are, it is known now
         make = partial(self._columns, inputs, assembly, cut, pad_to)
         columns: dict[str, Any] = make(names)
         if not (inputs.batched or return_overflowing_tokens or return_tensors):
@@ -365,10 +368,11 @@ class Tokenizer(ABC):
             for sample, (first, second) in enumerate(zip(lengths, seconds, strict=False))
             for row in cut.rows(sample, first, second)
         ]
-        made = RowColumns(segments, rows, pair, assembly, self.cls_token_id, self.sep_token_id)
+        made = RowColumns(segments, rows, pair, assembly, *self._ends())
         columns = {name: made.column(name) for name in names}
         if length := padded_length(map(len, columns["input_ids"]), *pad_to):
-            columns = pad_columns(columns, length, self.pad_token_id, self.padding_side)
+            fillers = {"input_ids": self.pad_token_id, "tokens": self.pad_token}
+            columns = pad_columns(columns, length, fillers, self.padding_side)
         return columns
 
     def pad(
@@ -401,26 +405,23 @@ class Tokenizer(ABC):
             self.model_max_length if max_length is None else max_length,
             pad_to_multiple_of,
         )
-        columns = pad_columns(columns, length, self.pad_token_id, self.padding_side)
+        fillers = {"input_ids": self.pad_token_id}
+        columns = pad_columns(columns, length, fillers, self.padding_side)
         if not (batched or return_tensors):
             columns = {name: rows[0] for name, rows in columns.items()}
         return BatchEncoding(columns).convert_to_tensors(return_tensors)
 
     def _alignments(self, make: Callable[[Sequence[str]], dict[str, Any]]) -> list[Alignment]:
         """Repeat a call to find where its tokens come from."""
-        columns = make(("input_ids", "offset_mapping", "word_ids", "sequence_ids"))
-        return [
-            Alignment(self.convert_ids_to_tokens(ids), *origin)
-            for ids, *origin in zip(*columns.values(), strict=True)
-        ]
+        columns = make(("input_ids", "tokens", "offset_mapping", "word_ids", "sequence_ids"))
+        # Ids only say how long padded rows are.
+        return [Alignment(*origin) for _, *origin in zip(*columns.values(), strict=True)]
 
     def tokenize(
         self, text: str, pair: str | None = None, add_special_tokens: bool = False
     ) -> list[str]:
-        """Cut a text into tokens."""
-        return self.convert_ids_to_tokens(
-            self.encode(text, pair, add_special_tokens=add_special_tokens)
-        )
+        """Cut a text into tokens; a piece that the model cannot spell keeps its text."""
+        return self(text, pair, add_special_tokens=add_special_tokens).tokens()
 
     def encode(self, text: Any, text_pair: Any = None, **options: Any) -> list[int]:
         """Turn a text into ids; options are those of a call.
@@ -467,11 +468,12 @@ class Tokenizer(ABC):
         return [self._token(number) for number in ids if number not in skipped]
 
     def _token(self, number: int) -> str:
-        # A vocabulary may hold several lines of an added token; each keeps its own text.
-        if 0 <= number < self.vocab_size:
-            return self.vocabulary.tokens[number]
         if number in self.added_tokens_decoder:
             return str(self.added_tokens_decoder[number].content)
+        if 0 <= number < self.vocab_size:
+            return self.vocabulary.tokens[number]
+        if 0 <= number < len(self):  # nothing has the id, but the model may predict it
+            return self.unk_token
         raise ValueError(f"id {number} is not one of the {len(self)} ids of this tokenizer")
 
     def convert_tokens_to_string(self, tokens: list[str]) -> str:
@@ -558,5 +560,8 @@ class Tokenizer(ABC):
 
     def _post_processor(self) -> TemplateProcessing:
         """Write the template of a row for the `tokenizers` library."""
-        opening = (self.cls_token, self.cls_token_id)
-        return self.assembly.post_processor(opening, (self.sep_token, self.sep_token_id))
+        return self.assembly.post_processor(*self._ends())
+
+    def _ends(self) -> tuple[tuple[str, int], tuple[str, int]]:
+        """Return the first special token of a row and its id, and the other ones."""
+        return (self.cls_token, self.cls_token_id), (self.sep_token, self.sep_token_id)

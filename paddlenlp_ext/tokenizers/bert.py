@@ -20,14 +20,14 @@ class BertTokenizer(Tokenizer):
         vocab_file: One token a line, the line number is the id. Repeated lines are kept.
         do_lower_case: Whether text is lower-cased.
         do_basic_tokenize: False cuts text at spaces only, and neither cleans nor lower-cases it.
-        never_split: Tokens of the vocabulary that are found in the text as they are.
+        never_split: Words that are found in the text as they are; the unknown token where the
+            vocabulary lacks them.
         tokenize_chinese_chars: Whether each Chinese character is a word.
         strip_accents: Whether accents are dropped; None is as `do_lower_case`.
         **tokens: Special tokens and limits, see `Tokenizer`.
 
     Raises:
-        UserError: The vocabulary cannot be read, or lacks the unknown token or one of
-            `never_split`.
+        UserError: The vocabulary cannot be read, or lacks the unknown token.
     """
 
     vocab_files = ("vocab.txt",)
@@ -50,9 +50,8 @@ class BertTokenizer(Tokenizer):
         self.strip_accents = strip_accents
         vocabulary = Vocabulary.load(Path(vocab_file))
         unknown = special_token(tokens.get("unk_token", "[UNK]")).content
-        for token in (unknown, *(self.never_split or ())):
-            if token not in vocabulary.ids:
-                raise UserError(f"{vocab_file}: expected a line {shown(token)}, but there is none")
+        if unknown not in vocabulary.ids:
+            raise UserError(f"{vocab_file}: expected a line {shown(unknown)}, but there is none")
         segmenter = wordpiece(
             vocabulary,
             unknown,
@@ -61,8 +60,10 @@ class BertTokenizer(Tokenizer):
             tokenize_chinese_chars=tokenize_chinese_chars,
             strip_accents=strip_accents,
         )
-        segmenter.keep_whole(
-            [AddedToken(token, normalized=False) for token in self.never_split or ()]
+        kept = [word for word in self.never_split or () if word]
+        segmenter.protect(
+            [AddedToken(word, normalized=False, single_word=True) for word in kept],
+            [vocabulary.ids.get(word, vocabulary.ids[unknown]) for word in kept],
         )
         super().__init__(segmenter, **tokens)
 

@@ -44,8 +44,16 @@ class Inputs:
             return cls([text], second, batched=False, pre_split=pre_split)
         first = list(text)
         if text_pair is None:
-            if not pre_split and first and isinstance(first[0], (list, tuple)):
-                return cls(*_unzip_pairs(first), batched=True, pre_split=False)
+            one = first[0] if first else ""
+            if pre_split and not isinstance(one, str):  # is it a list of words, or a pair of them?
+                one = one[0] if one else ""
+            if isinstance(one, (list, tuple)):
+                return cls(*_unzip_pairs(first, pre_split), batched=True, pre_split=pre_split)
+            for number, words in enumerate(first if pre_split else ()):
+                if words and not isinstance(words[0], str):
+                    raise ValueError(
+                        f"sample {number}: expected a list of words, got {words!r:.80}"
+                    )
             return cls(first, None, batched=True, pre_split=pre_split)
         if isinstance(text_pair, str) or len(text_pair) != len(first):
             given = "one text" if isinstance(text_pair, str) else f"{len(text_pair)} texts"
@@ -215,12 +223,15 @@ def _row_and_place(first: int, second: int | None) -> tuple[int, int]:
     return (0, first) if second is None else (first, second)
 
 
-def _unzip_pairs(pairs: Sequence[Any]) -> tuple[list[str], list[str]]:
+def _unzip_pairs(pairs: Sequence[Any], pre_split: bool) -> tuple[list[Any], list[Any]]:
     """Turn [(a, b), ...] into two lists."""
+    kinds, texts = ((list, tuple), "lists of words") if pre_split else ((str,), "texts")
     for number, pair in enumerate(pairs):
-        if len(pair) != 2 or isinstance(pair, str):
+        if not isinstance(pair, (list, tuple)):
+            raise ValueError(f"sample {number}: expected a pair of {texts}, got {pair!r:.80}")
+        if len(pair) != 2 or not all(isinstance(text, kinds) for text in pair):
+            advice = "" if pre_split else "; for lists of words give is_split_into_words=True"
             raise ValueError(
-                f"sample {number}: expected a pair of texts, got {len(pair)} items; "
-                f"for lists of words give is_split_into_words=True"
+                f"sample {number}: expected a pair of {texts}, got {len(pair)} items{advice}"
             )
     return [first for first, _ in pairs], [second for _, second in pairs]

@@ -138,13 +138,13 @@ class PostSplit(SentencePiece):
                 continue
             before_word = all(next.startswith(SPACE) for next in cut[place + 1 : place + 2])
             dropped = self._drop_lone_space or place == 0 or before_word
-            pieces.append(Piece(None if dropped else self._special.id_of(SPACE), 1))
+            pieces.append(Piece(None if dropped else self._special.id_of(SPACE), 1, SPACE))
         return pieces
 
     def _numbered(self, piece: str) -> list[Piece]:
         """Cut a piece of the model once more, and look its parts up."""
         return [
-            Piece(None if part == SPACE else self._special.id_of(part), len(part))
+            Piece(None if part == SPACE else self._special.id_of(part), len(part), part)
             for part in post_split(piece)
         ]
 

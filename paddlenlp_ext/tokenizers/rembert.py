@@ -72,20 +72,38 @@ class RemBertTokenizerFast(RemBertTokenizer):
         """
         model = self._pieces.model
         numbers = range(self.vocab_size)
+        added = sorted(self.added_tokens_decoder.items())
         converted = unigram(
             model,
-            [(model.id_to_piece(number), model.get_score(number)) for number in numbers],
+            self._scored(),
             model.unk_id(),
             [normalizers.Replace(Regex(" {2,}"), " "), normalizers.Strip()],
             in_bytes=any(map(model.is_byte, numbers)),
         )
         # Found before normalization, as in sentencepiece's own way: what lies between is stripped.
-        added = sorted(self.added_tokens_decoder.items())
         converted.add_tokens(
             [AddedToken(**{**describe(token), "normalized": False}) for _, token in added]
         )
         converted.post_processor = self._post_processor()
         return converted
+
+    def _scored(self) -> list[tuple[str, float]]:
+        """List all pieces with their scores, and added tokens that have ids of their own.
+
+        The library numbers added tokens one after another behind its pieces.
+        """
+        model, size = self._pieces.model, self.vocab_size
+        pieces = [(model.id_to_piece(number), model.get_score(number)) for number in range(size)]
+        added = {number: token.content for number, token in self.added_tokens_decoder.items()}
+        here = {n for n in added if n < size and pieces[n][0] != added[n]}
+        behind = sorted(n for n in added if n >= size)
+        if not here and behind == [*range(size, len(self))]:
+            return pieces
+        lowest = min(score for _, score in pieces)  # another minimum changes what is unknown
+        pieces += [(f"\0{number}", lowest) for number in range(size, len(self))]
+        for number in (*here, *behind):
+            pieces[number] = (added[number], lowest)
+        return pieces
 
     def save_vocabulary(self, save_directory: str | Path) -> tuple[Path, ...]:
         """Write the model, and tokenizer.json with its conversion."""

@@ -18,6 +18,7 @@ from tokenizers import AddedToken
 from paddlenlp_ext.errors import UserError, shown
 from paddlenlp_ext.files.disk import read_object, replacing
 from paddlenlp_ext.files.sources import Source
+from paddlenlp_ext.tokenizers.segmentation import MAX_TOKENS, Vocabulary
 from paddlenlp_ext.tokenizers.special_tokens import ROLES, SpecialTokens, Token, describe
 from paddlenlp_ext.tokenizers.truncation import Side
 
@@ -94,15 +95,15 @@ def kinds(family: type) -> dict[str, Kind]:
 
 
 def write_settings(
-    folder: Path, settings: Mapping[str, Any], tokens: SpecialTokens, vocab_size: int
+    folder: Path, settings: Mapping[str, Any], tokens: SpecialTokens, vocabulary: Vocabulary
 ) -> list[Path]:
-    """Write the three files; `added_tokens.json` only if the tokenizer has grown.
+    """Write the three files; `added_tokens.json` only if there are tokens outside the vocabulary.
 
     Args:
         folder: Where to.
         settings: What the constructor needs besides tokens, and `tokenizer_class`.
         tokens: The special and added tokens.
-        vocab_size: Ids from this one on are of tokens that were added.
+        vocabulary: The vocabulary.
 
     Returns:
         The files written.
@@ -116,7 +117,7 @@ def write_settings(
     grown = {
         token.content: number
         for number, token in sorted(tokens.added_tokens_decoder.items())
-        if number >= vocab_size
+        if vocabulary.tokens[number : number + 1] != [token.content]
     }
     if grown:
         contents[ADDED] = grown
@@ -177,6 +178,7 @@ def _check_listed(path: Path | None, tokens: object) -> None:
         raise UserError(f"{path}: added_tokens_decoder must be an object, not {shown(tokens)}")
     for number, token in tokens.items():
         is_id = number.isascii() and number.isdecimal() and len(number) < 10
+        is_id = is_id and int(number) < MAX_TOKENS
         if not (is_id and isinstance(token, Mapping) and _is_token(token)):
             raise UserError(
                 f"{path}: added_tokens_decoder must have an id and a token in each row, not "
@@ -186,12 +188,16 @@ def _check_listed(path: Path | None, tokens: object) -> None:
 
 def _check_added(path: Path | None, tokens: Mapping[str, Any]) -> None:
     """Check an `added_tokens.json`: ids by token."""
+    seen = set()
     for token, number in tokens.items():
-        if not (_is_text(token) and type(number) is int and 0 <= number < 10**9):
+        if not (_is_text(token) and type(number) is int and 0 <= number < MAX_TOKENS):
             raise UserError(
                 f"{path}: expected a token and its id in each row, got {shown(token)}: "
                 f"{shown(number)}"
             )
+        if number in seen:
+            raise UserError(f"{path}: two tokens have id {number}, one of them {shown(token)}")
+        seen.add(number)
 
 
 def _is_text(value: object) -> bool:

@@ -7,8 +7,10 @@ that library cuts for (BERT, XLM-R), `SentencePiece` in sentencepiece.py the oth
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -36,11 +38,13 @@ class Segments:
         ids: The id of each piece.
         offsets: Its characters in the text (in its word, if words were given); only if asked for.
         word_ids: The number of its word; only if asked for.
+        tokens: Makes the text of each piece, of an unknown one too; only if asked for.
     """
 
     ids: list[list[int]]
     offsets: Sequence[list[Span]] = ()
     word_ids: Sequence[Sequence[int | None]] = ()
+    tokens: Callable[[], Sequence[list[str]]] = list
 
 
 class Segmenter(Protocol):
@@ -62,7 +66,7 @@ class Segmenter(Protocol):
         Args:
             texts: Texts, or lists of words if `pre_split`.
             pre_split: Whether word numbers and offsets refer to given words.
-            spans: Whether offsets and word numbers are needed.
+            spans: Whether offsets, word numbers and texts are needed.
         """
 
     def join(self, tokens: list[str]) -> str:
@@ -227,15 +231,44 @@ class LibrarySegmenter:
         self._words = words or Words()
         self._cache = WordCache(self._words)
         self._by_words = True
+        self._found: dict[int, str] = {}  # tokens that are kept whole, by the library's ids
+        self._renumbered: dict[int, int] = {}  # ids where the library's are others
 
-    def keep_whole(self, new: Sequence[AddedToken], special: SpecialTokens | None = None) -> None:
+    def keep_whole(self, new: Sequence[AddedToken], special: SpecialTokens) -> None:
         """Find these tokens in texts before anything else from now on."""
-        self.backend.add_tokens(list(new))
+        self.protect(new, [special.added_tokens_encoder[token.content] for token in new])
+        # The library has the text of an unknown piece.
+        self._found.pop(self.backend.token_to_id(special.roles["unk_token"].content), None)
+
+    def protect(self, tokens: Sequence[AddedToken], ids: Sequence[int]) -> None:
+        """Find these tokens in texts before anything else from now on.
+
+        Args:
+            tokens: The tokens.
+            ids: Their ids; the library numbers tokens from the size of its vocabulary.
+        """
+        tokens = [as_found(token, self.backend) for token in tokens]
+        with no_panic():
+            self.backend.add_tokens(tokens)
+        for token, number in zip(tokens, ids, strict=True):
+            given = self.backend.token_to_id(token.content)
+            self._found[given] = token.content
+            self._renumbered.pop(given, None)
+            if given != number:
+                self._renumbered[given] = number
         self._cache = WordCache(self._words)
-        self._by_words &= all(map(self._words.allow, new))
+        self._by_words &= all(map(self._words.allow, tokens))
+
+    def _ids(self, encodings: Sequence[tokenizers.Encoding]) -> list[list[int]]:
+        ids = [encoding.ids for encoding in encodings]
+        if self._renumbered:
+            own = self._renumbered
+            return [[own.get(number, number) for number in row] for row in ids]
+        return ids
 
     def _cut(self, words: list[str]) -> list[list[int]]:
-        return [e.ids for e in self.backend.encode_batch_fast(words, add_special_tokens=False)]
+        with no_panic():
+            return self._ids(self.backend.encode_batch_fast(words, add_special_tokens=False))
 
     def segment(self, texts: list[Any], pre_split: bool, spans: bool) -> Segments:
         """Cut texts into pieces; see `Segmenter`."""
@@ -243,16 +276,66 @@ class LibrarySegmenter:
             return Segments(self._cache.cut(encodable(texts), self._cut))
         # Without offsets the library is faster.
         encode = self.backend.encode_batch if spans else self.backend.encode_batch_fast
-        try:
-            encodings = encode(texts, is_pretokenized=pre_split, add_special_tokens=False)
-        except TypeError:  # a text is no text, or cannot be written in UTF-8
-            texts = [printable(text, number) for number, text in enumerate(texts)]
-            encodings = encode(texts, is_pretokenized=pre_split, add_special_tokens=False)
-        ids = [encoding.ids for encoding in encodings]
+        with no_panic():
+            try:
+                encodings = encode(texts, is_pretokenized=pre_split, add_special_tokens=False)
+            except TypeError:  # a text is no text, or cannot be written in UTF-8
+                texts = [printable(text, number) for number, text in enumerate(texts)]
+                encodings = encode(texts, is_pretokenized=pre_split, add_special_tokens=False)
+        ids = self._ids(encodings)
         if not spans:
             return Segments(ids)
         return Segments(
             ids,
             [encoding.offsets for encoding in encodings],
             [encoding.word_ids for encoding in encodings],
+            partial(self._tokens, encodings),
         )
+
+    def _tokens(self, encodings: Sequence[tokenizers.Encoding]) -> list[list[str]]:
+        # Of a token that was found the library has what stands in the text, with its spaces.
+        found = self._found
+        return [
+            [found.get(number, token) for number, token in zip(e.ids, e.tokens, strict=True)]
+            for e in encodings
+        ]
+
+
+@contextmanager
+def no_panic() -> Iterator[None]:
+    """Turn a panic of the `tokenizers` library, which is no `Exception`, into an error.
+
+    Raises:
+        UserError: The library panicked.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise UserError(
+            f"the `tokenizers` library cannot work with this tokenizer's files or texts: {error}"
+        ) from error
+
+
+def as_found(token: AddedToken, backend: tokenizers.Tokenizer) -> AddedToken:
+    """Return a token as it is to be found in texts: normalized, or as it is written.
+
+    A normalizer may leave nothing of a token, which is then found everywhere, or a space where it
+    has other white space, which is then found across words.
+    """
+    if not token.normalized or backend.normalizer is None:
+        return token
+    with no_panic():
+        normal = backend.normalizer.normalize_str(token.content)
+    odd_space = any(character.isspace() for character in token.content.replace(" ", ""))
+    if normal.strip(" \u2581") and not odd_space:
+        return token
+    return AddedToken(
+        token.content,
+        single_word=token.single_word,
+        lstrip=token.lstrip,
+        rstrip=token.rstrip,
+        normalized=False,
+        special=token.special,
+    )

@@ -22,7 +22,13 @@ from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.files.disk import read_file, replacing
 from paddlenlp_ext.tokenizers.encoding import Span
-from paddlenlp_ext.tokenizers.segmentation import MAX_VOCABULARY, Segments, Vocabulary, encodable
+from paddlenlp_ext.tokenizers.segmentation import (
+    MAX_VOCABULARY,
+    Segments,
+    Vocabulary,
+    encodable,
+    printable,
+)
 from paddlenlp_ext.tokenizers.special_tokens import SpecialTokens
 
 FEW = 32  # texts for which it does not pay to start the library's threads
@@ -38,10 +44,12 @@ class Piece(NamedTuple):
         id: Its id, None for a piece that becomes no token.
         length: Its characters in the normalized text; 0 for all but the last byte of a character
             that the vocabulary can only spell in bytes.
+        text: The piece itself, of an unknown one too.
     """
 
     id: int | None
     length: int
+    text: str
 
 
 class Part(NamedTuple):
@@ -133,6 +141,7 @@ class SentencePiece:
 
     def _segment_words(self, texts: list[Any], spans: bool) -> Segments:
         """Segment each word alone, and put the words of a text together."""
+        texts = [printable(text, number) for number, text in enumerate(texts)]
         words = self.segment([word for text in texts for word in text], False, spans)
         ends = [0]
         for text in texts:
@@ -145,7 +154,9 @@ class SentencePiece:
         if not spans:
             return Segments(joined(words.ids))
         numbers = [[word - row.start for word in row for _ in words.ids[word]] for row in rows]
-        return Segments(joined(words.ids), joined(words.offsets), numbers)
+        return Segments(
+            joined(words.ids), joined(words.offsets), numbers, lambda: joined(words.tokens())
+        )
 
     def _parts(self, text: str) -> list[Part]:
         """Cut a text at special and added tokens."""
@@ -179,27 +190,32 @@ class SentencePiece:
         ids: list[list[int]] = []
         offsets: list[list[Span]] = []
         word_ids: list[list[int]] = []
+        tokens: list[list[str]] = []
         for parts in rows:
             pieces: list[int] = []
+            texts: list[str] = []
             spans: list[Span] = []
             words: list[int] = []
             for text, origins, number in parts:
                 word = words[-1] + 1 if words else 0
                 if number is not None:
                     pieces.append(number)
+                    texts.append(str(self._special.added_tokens_decoder[number].content))
                     spans.append((origins[0], origins[-1]))
                     words.append(word)
                     continue
                 normal, places = self.model.normalize(text, with_offsets=True)
                 found = self.pieces(text)
                 pieces += [piece.id for piece in found if piece.id is not None]
+                texts += [piece.text for piece in found if piece.id is not None]
                 found_spans, numbers = piece_spans(found, normal, [origins[p] for p in places])
                 spans += found_spans
                 words += [word + number for number in numbers]
             ids.append(pieces)
             offsets.append(spans)
             word_ids.append(words)
-        return Segments(ids, offsets, word_ids)
+            tokens.append(texts)
+        return Segments(ids, offsets, word_ids, lambda: tokens)
 
 
 def read_model(path: str | Path) -> sentencepiece.SentencePieceProcessor:
@@ -224,12 +240,12 @@ def measured(model: sentencepiece.SentencePieceProcessor, text: str) -> list[Pie
         model.encode(text, out_type=str), model.encode(text, out_type=int), strict=True
     ):
         if not model.is_byte(number):
-            pieces.append(Piece(number, len(piece)))
+            pieces.append(Piece(number, len(piece), piece))
             continue
         if not missing:
             missing = utf8_length(int(piece[3:-1], 16))  # from "<0xE4>"
         missing -= 1
-        pieces.append(Piece(number, 0 if missing else 1))
+        pieces.append(Piece(number, 0 if missing else 1, piece))
     return pieces
 
 
@@ -274,7 +290,7 @@ def piece_spans(
     """
     spans, words = [], []
     word, place = -1, 0
-    for number, length in pieces:
+    for number, length, _ in pieces:
         if length and (place == 0 or normal[place] == SPACE):
             word += 1
         if number is not None:

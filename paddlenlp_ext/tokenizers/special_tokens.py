@@ -69,38 +69,53 @@ class SpecialTokens:
         self.additional = [_prefer(saved, special_token(token)) for token in additional]
         self.added_tokens_decoder: dict[int, AddedToken] = {}
         self.added_tokens_encoder: dict[str, int] = {}
-        self._grown = 0
+        self._length = len(self._vocabulary)
         for number, token in added.items():
-            self._keep_whole([token])
-            if self.added_tokens_encoder[token.content] != number:
-                raise UserError(
-                    f"added token {shown(token.content)} has id {number} in the saved tokenizer, "
-                    f"but would get {self.added_tokens_encoder[token.content]} behind the "
-                    f"{len(self._vocabulary)} of the vocabulary; is it that of this folder?"
-                )
+            self._check(number, token)
         named = [self.roles[role] for role in ROLES if role in self.roles]
-        self._keep_whole([*named, *self.additional])
+        self._number(((token, number) for number, token in added.items()))
+        self._number((token, None) for token in [*named, *self.additional])
+        self._segmenter.keep_whole(list(self.added_tokens_decoder.values()), self)
 
     def __len__(self) -> int:
-        return len(self._vocabulary) + self._grown
+        return self._length
 
-    def _keep_whole(self, tokens: Iterable[AddedToken]) -> int:
-        """Protect tokens, give an id to those without one, and count these."""
-        grown, changed = self._grown, []
-        for token in tokens:
-            number = self.added_tokens_encoder.get(token.content)
+    def _check(self, number: int, token: AddedToken) -> None:
+        """Refuse an id if the vocabulary has the token on another line."""
+        vocabulary = self._vocabulary
+        line = vocabulary.ids.get(token.content)
+        if line is not None and vocabulary.tokens[number : number + 1] != [token.content]:
+            raise UserError(
+                f"added token {shown(token.content)} has id {number} in the saved tokenizer, and "
+                f"{line} in the vocabulary; is it that of this folder?"
+            )
+
+    def _number(self, tokens: Iterable[tuple[AddedToken, int | None]]) -> list[AddedToken]:
+        """Give an id to tokens that have none; return those that are new or have changed."""
+        changed = {}
+        for token, number in tokens:
+            if number is None:
+                number = self.added_tokens_encoder.get(token.content)
             if number is None:
                 number = self._vocabulary.ids.get(token.content)
+                if number in self.added_tokens_decoder:  # which stands in place of this line
+                    number = None
             if number is None:
-                number = len(self)
-                self._grown += 1
+                number = self._length
+            self._length = max(self._length, number + 1)
             old = self.added_tokens_decoder.get(number)
             if old is None or describe(old) != describe(token):
                 self.added_tokens_decoder[number] = token
                 self.added_tokens_encoder[token.content] = number
-                changed.append(token)
+                changed[token.content] = token
+        return list(changed.values())
+
+    def _keep_whole(self, tokens: Iterable[AddedToken]) -> int:
+        """Protect tokens, give an id to those without one, and return by how much ids grew."""
+        length = self._length
+        changed = self._number((token, None) for token in tokens if token.content)
         self._segmenter.keep_whole(changed, self)
-        return self._grown - grown
+        return self._length - length
 
     def add_tokens(
         self,
@@ -119,7 +134,7 @@ class SpecialTokens:
         if isinstance(new_tokens, (str, AddedToken)):
             new_tokens = [new_tokens]
         if special_tokens:
-            return self._keep_whole([special_token(token) for token in new_tokens if token])
+            return self._keep_whole([special_token(token) for token in new_tokens])
         return self._keep_whole(
             [AddedToken(token) if isinstance(token, str) else token for token in new_tokens]
         )

@@ -16,7 +16,7 @@ Padding = Literal["longest", "max_length", "do_not_pad"]
 Side = Literal["right", "left"]
 
 UNLIMITED = int(1e30)  # what transformers writes for a tokenizer without a maximum length
-# What stands in a padded place; the id of [PAD] for input_ids. Other columns have no such places.
+# What stands in a padded place; [PAD] or its id for tokens. Other columns have no such places.
 FILLERS: dict[str, Any] = {
     "token_type_ids": 0,
     "attention_mask": 0,
@@ -186,13 +186,23 @@ def padded_length(
 
     Raises:
         UserError: Rows shall be padded to a maximum length, and there is none.
+        ValueError: Rounding up makes them longer than they may be.
     """
     if padding == "do_not_pad":
         return 0
+    lengths = [*lengths]
     if padding == "max_length" and max_length >= UNLIMITED:
         raise UserError("padding='max_length' needs a max_length: this tokenizer has no limit")
     length = max_length if padding == "max_length" else max(lengths, default=0)
-    return -(-length // multiple) * multiple if multiple else length
+    if not multiple:
+        return length
+    rounded = -(-length // multiple) * multiple
+    if rounded > max_length >= max(lengths, default=0):
+        raise ValueError(
+            f"pad_to_multiple_of={multiple} makes rows of {rounded} tokens, and max_length is "
+            f"{max_length}; give one that divides max_length, or another max_length"
+        )
+    return rounded
 
 
 def gather_columns(encoded: Any) -> tuple[dict[str, list[Any]], bool]:
@@ -213,10 +223,17 @@ def gather_columns(encoded: Any) -> tuple[dict[str, list[Any]], bool]:
 
 
 def pad_columns(
-    columns: dict[str, list[Any]], length: int, pad_token_id: int, side: Side
+    columns: dict[str, list[Any]], length: int, own: Mapping[str, Any], side: Side
 ) -> dict[str, list[Any]]:
-    """Bring all rows that hold something for each token to `length`; longer ones stay."""
-    fillers = {"input_ids": pad_token_id, **FILLERS}
+    """Bring all rows that hold something for each token to `length`; longer ones stay.
+
+    Args:
+        columns: Rows by name.
+        length: L.
+        own: What stands in a padded place where the tokenizer says it, by name.
+        side: Where padding goes.
+    """
+    fillers = {**own, **FILLERS}
     return {
         name: _pad(rows, length, fillers[name], side) if name in fillers else rows
         for name, rows in columns.items()

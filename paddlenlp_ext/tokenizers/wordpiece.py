@@ -6,7 +6,7 @@ characters; each word then falls greedily into the longest pieces of the vocabul
 """
 
 import tokenizers
-from tokenizers import decoders, models, normalizers, pre_tokenizers
+from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers
 
 from paddlenlp_ext.tokenizers.segmentation import LibrarySegmenter, Vocabulary
 
@@ -50,7 +50,9 @@ def wordpiece(
         )
         backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     else:
-        backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+        # Separators of data, which Python takes for white space and the library does not.
+        others = pre_tokenizers.Split(Regex("[\x1c-\x1f]"), "removed")
+        backend.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), others])
     return LibrarySegmenter(backend, vocabulary, join_pieces)
 
 

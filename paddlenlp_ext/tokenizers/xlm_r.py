@@ -7,6 +7,7 @@ another one of two equally good ways to cut a text than sentencepiece does in on
 texts ("))))" as two of two or as one and three). So that library cuts here, too.
 """
 
+import json
 import re
 import unicodedata
 from pathlib import Path
@@ -26,6 +27,8 @@ from paddlenlp_ext.tokenizers.segmentation import (
     LibrarySegmenter,
     Vocabulary,
     Words,
+    as_found,
+    no_panic,
 )
 from paddlenlp_ext.tokenizers.sentencepiece import SPACE, read_model, unigram
 
@@ -78,7 +81,14 @@ class XLMRobertaTokenizer(Tokenizer):
             # A mask stands for a word, and a word begins with its space.
             mask = AddedToken(defaults["mask_token"], lstrip=True, special=True, normalized=True)
             defaults["mask_token"] = mask
-        added = {**self._backend.get_added_tokens_decoder(), **(tokens.get("added") or {})}
+        listed = tokens.get("added") or {}
+        texts = {token.content for token in listed.values()}
+        added = {
+            number: token
+            for number, token in self._backend.get_added_tokens_decoder().items()
+            if token.content not in texts
+        }
+        added |= listed
         segmenter = LibrarySegmenter(self._backend, vocabulary, join_pieces, PlainWords())
         super().__init__(segmenter, **{**defaults, "added": added})
 
@@ -130,7 +140,8 @@ def read_backend(path: str | Path) -> tokenizers.Tokenizer:
     """
     raw = read_file(Path(path), MAX_CONVERTED)
     try:
-        backend = tokenizers.Tokenizer.from_buffer(raw)
+        with no_panic():
+            backend = _found_as_written(tokenizers.Tokenizer.from_buffer(raw))
     except Exception as error:  # the library has no class of its own for this
         raise UserError(f"{path}: expected a tokenizer of the `tokenizers` library: {error}") from (
             error
@@ -138,6 +149,18 @@ def read_backend(path: str | Path) -> tokenizers.Tokenizer:
     backend.no_truncation()
     backend.no_padding()
     return backend
+
+
+def _found_as_written(backend: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
+    """Return a tokenizer that finds tokens as written where they cannot be found normalized."""
+    added = backend.get_added_tokens_decoder().values()
+    odd = {t.content for t in added if as_found(t, backend).normalized != t.normalized}
+    if not odd:
+        return backend
+    content = json.loads(backend.to_str())  # the library never drops a token that it has
+    for token in content["added_tokens"]:
+        token["normalized"] &= token["content"] not in odd
+    return tokenizers.Tokenizer.from_str(json.dumps(content))
 
 
 class PlainWords(Words):

@@ -198,10 +198,10 @@ def test_tokens_in_the_older_form(make_folder: MakeFolder) -> None:
     assert tokenizer.all_special_ids == [0, 2, 3, size + 1, size + 2, size + 3]
 
 
-def test_added_ids_that_do_not_follow_the_vocabulary_are_refused(make_folder: MakeFolder) -> None:
+def test_added_ids_that_the_vocabulary_gives_to_others_are_refused(make_folder: MakeFolder) -> None:
     folder = make_folder()
-    (folder / "added_tokens.json").write_text(json.dumps({"newword": 1000}))
-    with pytest.raises(UserError, match="'newword' has id 1000 in the saved tokenizer, but would"):
+    (folder / "added_tokens.json").write_text(json.dumps({"hello": 1000}))
+    with pytest.raises(UserError, match="'hello' has id 1000 in the saved tokenizer, and 24 in"):
         BertTokenizer.from_pretrained(folder)
 
 
