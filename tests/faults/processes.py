@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.faults.runs import Ended, continued, flags, run
+from tests.faults.runs import Ended, continued, flags, result, run, unbroken
 from tests.faults.table import Fault, Measured, Scale, all_of, joined
 
 PHASES = {"warm-up": ("step", 1), "step": ("step", 5), "evaluation": ("evaluation", 1)}
 PHASES |= {"save": ("save", 1), "data preparation": ("data preparation", 1)}
 DEATHS = ("exception", "exit", "SIGKILL", "SIGSEGV")
+IGNORED = ("HUP", "INT", "TERM")
 SAVED = {"warm-up", "step", "evaluation", "save"}  # where there is something to save
 
 
@@ -83,6 +88,79 @@ def deaths(scale: Scale) -> Measured:
     )
 
 
+def hangups(scale: Scale) -> Measured:
+    """Lose the terminal or the launcher, and send signals that were switched off."""
+    saved = same = orphans = 0
+    cases = [(1, "SIGHUP to one process"), (2, "SIGHUP to the launcher")]
+    cases += [] if scale.short else [(2, "SIGHUP to one process"), (2, "SIGKILL to the launcher")]
+    for number, (processes, action) in enumerate(cases):
+        place = scale.folder / f"hangup-{number}"
+        fault = {"phase": "step", "calls": 5, "rank": processes - 1, "action": action}
+        given = flags(scale.folder, place / "out", processes)
+        ended = run(given, place, processes=processes, fault=fault, patience=20)
+        orphans += ended.orphans
+        saved += ended.code != 0 and (place / "out" / "latest").exists()
+        same += continued(scale.folder, place, processes)
+    place = scale.folder / "spawned"
+    given = flags(scale.folder, place / "out", 2, n_gpu=2, max_steps=100_000, num_train_epochs=9999)
+    sent: list[int] = []
+
+    def hang_up(pids: list[int], history: Path = place / "out" / "history.jsonl") -> None:
+        if not sent and history.exists() and history.read_bytes().count(b"\n") > 5:
+            sent.append(pids[0])
+            os.kill(pids[0], signal.SIGHUP)
+
+    ended = run(given, place, meanwhile=hang_up)
+    orphans += ended.orphans
+    saved += ended.code == 129 and (place / "out" / "latest").exists()
+    unmoved = 0
+    for name in IGNORED:
+        place = scale.folder / f"ignored-{name}"
+        ended = run(
+            flags(scale.folder, place / "out"),
+            place,
+            prefix=["sh", "-c", f"trap '' {name}; exec \"$@\"", "sh"],
+            fault={"phase": "step", "calls": 5, "action": f"SIG{name} to one process"},
+        )
+        unmoved += ended.code == 0 and result(place / "out") == unbroken(scale.folder, 1)
+    return joined(
+        all_of(saved, len(cases) + 1, "saved"),
+        all_of(same, len(cases), "continued bit for bit"),
+        Measured(f"{orphans} orphans", not orphans),
+        all_of(unmoved, len(IGNORED), "that were ignored changed nothing"),
+    )
+
+
+def launches(scale: Scale) -> Measured:
+    """Start two launches of two processes in one folder, the second one a little later."""
+    delays = [2] if scale.short else [0, 0.5, 1, 2, 3, 4, 5]
+    ended: dict[str, Ended] = {}
+    same = 0
+    for number, delay in enumerate(delays):
+        place = scale.folder / f"launches-{number}"
+
+        def start(name: str, place: Path = place, number: int = number) -> None:
+            output = place / name
+            given = flags(scale.folder, output, 2)
+            ended[f"{name}-{number}"] = run(given, place, processes=2)
+
+        threads = [threading.Thread(target=start, args=(name,)) for name in ("first", "second")]
+        wanted = unbroken(scale.folder, 2)
+        for thread in threads:
+            thread.start()
+            time.sleep(delay if thread is threads[0] else 0)
+        for thread in threads:
+            thread.join()
+        for name in ("first", "second"):
+            good = ended[f"{name}-{number}"].code == 0
+            same += good and result(place / name) == wanted
+    slowest = max(one.seconds for one in ended.values())
+    return joined(
+        all_of(same, 2 * len(delays), "runs as if they were alone"),
+        Measured(f"slowest {slowest:.0f} s", slowest <= 90),
+    )
+
+
 FAULTS = (
     Fault(
         6,
@@ -97,5 +175,18 @@ FAULTS = (
         "the first or the second, before the processes have met",
         "the launcher ends within 15 s with an error, no orphan, rank and traceback in FAILED.json",
         deaths,
+    ),
+    Fault(
+        29,
+        "SIGHUP to one process, the launcher and --n_gpu; SIGKILL of the launcher; SIGHUP, SIGINT "
+        "and SIGTERM that were ignored when the run began",
+        "a checkpoint, no orphan, the continued run identical; what was ignored changes nothing",
+        hangups,
+    ),
+    Fault(
+        30,
+        "two launches of two processes in one log folder, the second 0 to 5 s after the first",
+        "both come to what they come to alone; neither waits for the other",
+        launches,
     ),
 )

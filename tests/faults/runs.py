@@ -75,6 +75,7 @@ def run(
     script: Path = SCRIPT,
     meanwhile: Callable[[list[int]], None] | None = None,
     limit: float = 120,
+    patience: float = 2,
     **variables: str,
 ) -> Ended:
     """Run the script, or the one with a fault, to its end.
@@ -88,6 +89,7 @@ def run(
         script: If it is another one.
         meanwhile: Called every now and then with the processes of the run, the first one first.
         limit: Seconds after which it is killed.
+        patience: Seconds that its processes may stay when the first one has ended.
         variables: Of the environment.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -119,7 +121,7 @@ def run(
         ended = time.time()
         watched.join()
     since = float(mark.read_text()) if mark.exists() else began
-    left = [pid for pid in _processes_of(name) if _soon_running(pid)]
+    left = [pid for pid in _processes_of(name) if _soon_running(pid, patience)]
     for pid in left:
         os.kill(pid, 9)
     return Ended(process.returncode, ended - since, len(left), output)
@@ -168,7 +170,7 @@ def _processes_of(name: str) -> list[int]:
     return found
 
 
-def _soon_running(pid: int, patience: float = 2.0) -> bool:
+def _soon_running(pid: int, patience: float) -> bool:
     """Whether a process is there still after a moment in which it may end."""
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
