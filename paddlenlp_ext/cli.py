@@ -148,7 +148,7 @@ def add_engine_arguments(
         "keep_checkpoints",
         type=non_negative_int,
         default=0,
-        help="keep only the newest N checkpoints and the best one; 0 keeps all",
+        help="keep only the newest N checkpoints, the best one and where the run continued; 0 keeps all",
     )
     add("eval_batch_size", type=positive_int, default=None, help="default: --batch_size")
     add("max_train_samples", type=positive_int, default=None, help="use the first N rows only")

@@ -9,6 +9,7 @@ does.
 """
 
 import logging
+import math
 import os
 import socket
 import sys
@@ -27,11 +28,11 @@ from paddle import nn
 from paddle.optimizer import Optimizer
 
 from paddlenlp_ext import __version__
-from paddlenlp_ext.errors import UserError, WeightsError
+from paddlenlp_ext.errors import UserError, WeightsError, shown
 from paddlenlp_ext.files import disk
 from paddlenlp_ext.training import distributed, folders
 from paddlenlp_ext.training.events import DataPosition, Progress
-from paddlenlp_ext.training.identity import RunIdentity
+from paddlenlp_ext.training.identity import BATCH, LENGTH, RunIdentity
 from paddlenlp_ext.training.precision import MixedPrecision
 from paddlenlp_ext.training.run_state import restore_state, size_of, write_state
 
@@ -134,6 +135,7 @@ class Checkpoints:
             UserError: The chosen one is damaged, or its run had other settings.
         """
         if choice is None:
+            self._on_first(self._mention_earlier)
             return None
 
         def search() -> Path | None:
@@ -284,10 +286,31 @@ class Checkpoints:
             )
         return folder
 
+    def _mention_earlier(self) -> None:
+        """Say of a run that begins in another one's folder what becomes of that."""
+        if earlier := sorted(path.name for path in self._manifests()):
+            _say(
+                f"{self.output_dir} has checkpoints of an earlier run ({shown(earlier)}), which "
+                "this run does not continue (`resume_from_checkpoint` latest would); it replaces "
+                "those that it calls alike"
+            )
+
     def _latest(self) -> Path | None:
-        """Return the newest checkpoint that is whole, and warn of newer ones that are not."""
+        """Return the newest checkpoint that is whole, and warn of newer ones that are not.
+
+        Of several runs in the folder, the last one's come first.
+        """
         manifests = self._manifests()
-        newest_first = sorted(manifests, key=lambda path: -manifests[path]["step"])
+        for path in self.output_dir.glob("[!.]*"):
+            facts = folders.read_manifest(path) or {}
+            if facts.get("format") == FORMAT and path not in manifests:
+                logger.warning("%s: its manifest is no checkpoint's; it is not used", path)
+        last = max(manifests.values(), key=lambda facts: str(facts.get("date")), default={})
+        newest_first = sorted(
+            manifests,
+            key=lambda path: (manifests[path]["run"] == last["run"], manifests[path]["step"]),
+            reverse=True,
+        )
         name = Path(_read(self.output_dir / LATEST)).name  # of a folder here
         for folder in dict.fromkeys([self.output_dir / name, *newest_first][not name :]):
             if (problem := _damage(folder)) is None:
@@ -299,7 +322,7 @@ class Checkpoints:
         """Read the manifests of all checkpoints in a folder, the output folder by default."""
         paths = [path for path in (parent or self.output_dir).glob("[!.]*") if path.is_dir()]
         found = {path: folders.read_manifest(path) or {} for path in paths}
-        return {path: facts for path, facts in found.items() if facts.get("format") == FORMAT}
+        return {path: facts for path, facts in found.items() if _is_checkpoint(facts)}
 
     def _warn_of_inexactness(self, folder: Path, saved: RunIdentity) -> None:
         manifest = folders.read_manifest(folder) or {}
@@ -374,6 +397,26 @@ def best(scores: Mapping[Key, float]) -> Key | None:
         scores: In the order of the steps.
     """
     return max(scores, key=scores.__getitem__, default=None)
+
+
+def _is_checkpoint(manifest: folders.Manifest) -> bool:
+    """Return whether a manifest says all that is read of it, in the types that it is written in."""
+    try:
+        place, settings, score = (manifest[name] for name in ("position", "settings", "score"))
+        numbers = [manifest["step"], place["step"], place["evaluations"]]
+        numbers += [place["epoch"], place["row"]] if "epoch" in place else []
+        numbers.append(manifest["environment"]["processes"])
+        texts = [manifest["run"], manifest.get("data", ""), manifest.get("date", "")]
+        amounts = [settings.get(name, 1) for name in ("train_batch_size", *BATCH, *LENGTH)]
+        amounts.append(0.0 if score is None else score)
+    except (KeyError, TypeError, AttributeError):
+        return False
+    return (
+        manifest.get("format") == FORMAT
+        and all(type(number) is int and number >= 0 for number in numbers)
+        and all(type(text) is str for text in texts)
+        and all(type(amount) in (int, float) and math.isfinite(amount) for amount in amounts)
+    )
 
 
 def _refuse(folder: Path, differences: Sequence[str]) -> None:

@@ -148,7 +148,8 @@ def write_text(path: Path, text: str) -> None:
 def _manifest_text(manifest: Manifest) -> str:
     """Return the text of a manifest, with a digest of itself: a changed byte anywhere shows."""
     digest = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
-    return json.dumps({**manifest, "sha256": digest}, indent=1, ensure_ascii=False) + "\n"
+    text = json.dumps({**manifest, "sha256": digest}, indent=1, ensure_ascii=False) + "\n"
+    return text.encode("utf-8", "backslashreplace").decode()  # names of folders that are not UTF-8
 
 
 def _are_files(files: Any) -> bool:

@@ -14,6 +14,7 @@ from paddlenlp_ext.tasks.task import TextExample
 from paddlenlp_ext.tasks.token_cache import TokenCache
 from paddlenlp_ext.tokenizers.base import Tokenizer
 from paddlenlp_ext.training import distributed
+from paddlenlp_ext.training.report import say
 from paddlenlp_ext.training.settings import RunSettings
 
 Batches = TypeVar("Batches", bound=Sized)
@@ -113,5 +114,5 @@ def digest(features: Sequence[Features]) -> str:
 
 def report_skipped_rows(bad_rows: Iterable[BadRow]) -> None:
     """Print each row that is left out, on the first process."""
-    for bad in bad_rows if distributed.rank() == 0 else ():
-        print(f"left out {bad.source}: {bad.reason}")
+    for bad in bad_rows:
+        say(f"left out {bad.source}: {bad.reason}\n")

@@ -140,10 +140,10 @@ class Report:
             results.plot_curves(self.output_dir, self._history)
 
     def _scores(self) -> dict[int, float]:
-        """Read the scores from the history, which knows what was measured before a resume."""
+        """Take the scores from the history, which knows what was measured before a resume."""
         values: dict[int, list[float]] = {}
-        for row in self._history.rows if self._history is not None else ():
-            if "split" in row and None not in (row["loss"], *row["metrics"].values()):
+        for row in self._history.evaluations if self._history is not None else ():
+            if None not in (row["loss"], *row["metrics"].values()):
                 values.setdefault(row["step"], []).append(next(iter(row["metrics"].values())))
         complete = (one for one in values.items() if len(one[1]) == self.splits)
         return {step: sum(found) / len(found) for step, found in complete}

@@ -7,9 +7,11 @@ nothing of training: `model_500|glue/sst-2|dev|acc|len128|gpu1|...`.
 """
 
 import json
+import logging
 import math
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -20,6 +22,7 @@ import numpy as np
 from paddlenlp_ext import __version__
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.files import disk
+from paddlenlp_ext.files.scratch import WORK, discard, make_scratch
 from paddlenlp_ext.training.events import Evaluated, Progress, StepDone
 
 RESULTS = "results.jsonl"
@@ -27,6 +30,8 @@ HISTORY = "history.jsonl"
 CURVES = "curves.png"
 
 Line = dict[str, Any]
+
+logger = logging.getLogger(__name__)
 
 
 def signature(
@@ -82,7 +87,9 @@ def signature(
 def append_result(
     folder: str | Path, signature: str, metrics: Mapping[str, float], **facts: object
 ) -> Path:
-    """Add a line to the results of a folder.
+    """Add a line to the results of a folder, unless it is there: a resumed run measures again.
+
+    What cannot be written is a warning.
 
     Args:
         folder: The run's output folder.
@@ -95,44 +102,110 @@ def append_result(
     """
     path = Path(folder) / RESULTS
     date = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    _append(path, {"signature": signature, "metrics": dict(metrics), **facts, "date": date})
+    line = _line({"signature": signature, "metrics": dict(metrics), **facts, "date": date})
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        known = [_measured(row) for row in _read(path) if row is not None]
+        if _measured(json.loads(line)) not in known:
+            with path.open("ab") as file:
+                file.write((line if _is_whole(path) else f"\n{line}").encode())
+    except OSError as error:
+        logger.warning("%s; the result is printed only", disk.unwritten(error, path))
     return path
+
+
+def _measured(result: Line) -> Line:
+    return {name: fact for name, fact in result.items() if name not in ("seconds", "date")}
+
+
+def _is_whole(path: Path) -> bool:
+    """Return whether a file ends with a line's end; a process that was killed may leave half."""
+    with path.open("rb") as file:
+        return (
+            not file.seek(0, os.SEEK_END) or (file.seek(-1, os.SEEK_END), file.read())[1] == b"\n"
+        )
 
 
 class History:
     """The losses and evaluations of a run, in `history.jsonl` of its output folder.
 
-    They are kept in the file only: a run may have a million updates.
+    Losses are kept in the file only: a run may have a million updates. The history of an earlier
+    run, and one with lines that are no rows of a history, is kept as `history.before-<n>.jsonl`.
 
     Args:
         folder: The run's output folder.
         progress: Where the run continues: what a run that was stopped later wrote about the time
             after it is dropped. None starts a new history.
+
+    Attributes:
+        path: The file.
+        evaluations: Its rows of evaluations.
+
+    Raises:
+        UserError: The folder cannot be written to.
     """
 
     def __init__(self, folder: str | Path, progress: Progress | None = None):
         self.path = Path(folder) / HISTORY
-        with (
-            _writing(self.path),
-            disk.replacing(self.path) as rewritten,
-            rewritten.open("w", encoding="utf-8") as file,
-        ):
-            for row in () if progress is None else _until(progress, _read(self.path)):
-                file.write(_line(row))
+        self.evaluations: list[Line] = []
+        self._is_written = True
+        with _writing(self.path):
+            earlier = self._set_aside(is_new=progress is None)
+            # In a marked folder, so that a later run knows what a killed one leaves.
+            scratch = make_scratch(self.path.parent, HISTORY)
+            try:
+                rewritten = scratch / WORK / HISTORY
+                with rewritten.open("w", encoding="utf-8") as file:
+                    for row in () if progress is None else _until(progress, _rows(earlier)):
+                        file.write(_line(row))
+                        if "split" in row:
+                            self.evaluations.append(row)
+                os.replace(rewritten, self.path)
+            finally:
+                discard(scratch)
+
+    def _set_aside(self, *, is_new: bool) -> Path:
+        """Keep what would be lost under another name; return where the earlier history is."""
+        try:
+            bad = sum(row is None or not _is_row(row) for row in _read(self.path))
+        except OSError as error:
+            logger.warning("%s: cannot be read: %s", self.path, error.strerror)
+            bad = 1
+        is_there = os.path.lexists(self.path)
+        if not is_there or not (bad or (is_new and self.path.stat().st_size)):
+            return self.path
+        number = 1
+        while os.path.lexists(kept := self.path.with_name(f"history.before-{number}.jsonl")):
+            number += 1
+        os.rename(self.path, kept)
+        if not is_new:
+            logger.warning(
+                "%s: %d lines are no rows of a history and are left out; kept as %s",
+                *(self.path, bad, kept.name),
+            )
+        return kept
 
     @property
     def rows(self) -> list[Line]:
         """All that was written down."""
-        return list(_read(self.path))
+        return list(_rows(self.path))
 
     def add(self, event: StepDone | Evaluated) -> None:
-        """Write down an update or an evaluation."""
+        """Write down an update or an evaluation; what cannot be written is a warning, once."""
         row: Line = {"step": event.step, "loss": event.loss}
         if isinstance(event, StepDone):
             row |= {"learning_rate": event.learning_rate, "seconds": round(event.seconds, 4)}
         else:
             row |= {"split": event.split, "metrics": dict(event.metrics)}
-        _append(self.path, row)
+            self.evaluations.append(_finite(row))
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(_line(row))
+            self._is_written = True
+        except OSError as error:
+            if self._is_written:
+                logger.warning("%s; the run goes on without", disk.unwritten(error, self.path))
+            self._is_written = False
 
 
 def plot_curves(folder: str | Path, history: History) -> Path | None:
@@ -143,7 +216,8 @@ def plot_curves(folder: str | Path, history: History) -> Path | None:
         history: Of the run.
 
     Returns:
-        The picture, `curves.png`; None without matplotlib, after a line that says so.
+        The picture, `curves.png`; None without matplotlib, or where it cannot be written, after a
+        line that says so.
     """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -169,8 +243,11 @@ def plot_curves(folder: str | Path, history: History) -> Path | None:
         if axes.lines:
             axes.legend()
     path = Path(folder) / CURVES
-    with _writing(path):
+    try:
         figure.savefig(path, dpi=120)
+    except OSError as error:
+        logger.warning("%s", disk.unwritten(error, path))
+        return None
     return path
 
 
@@ -194,14 +271,13 @@ def _until(progress: Progress, rows: Iterable[Line]) -> Iterator[Line]:
     yield from [row for row in here if "split" in row][: progress.evaluations]
 
 
-def _append(path: Path, row: Line) -> None:
-    with _writing(path), path.open("a", encoding="utf-8") as file:
-        file.write(_line(row))
-
-
 def _line(row: Line) -> str:
-    """Write a row as JSON, which has no numbers that are not finite: null."""
-    return json.dumps(_finite(row), ensure_ascii=False, allow_nan=False) + "\n"
+    """Write a row as JSON, which has no numbers that are not finite: null.
+
+    Names of folders that are not UTF-8 are written as JSON's escapes.
+    """
+    text = json.dumps(_finite(row), ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8", "backslashreplace").decode() + "\n"
 
 
 def _finite(value: Any) -> Any:
@@ -222,11 +298,40 @@ def _writing(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _read(path: Path) -> Iterator[Line]:
-    """Read the whole lines of a file; a process that was killed may leave half a line."""
-    if path.exists():
-        with path.open(encoding="utf-8") as file:
-            yield from (json.loads(line) for line in file if line.endswith("\n"))
+def _read(path: Path) -> Iterator[Line | None]:
+    """Read the whole lines of a file; a process that was killed may leave half a line.
+
+    Yields:
+        Objects; None for what is no JSON, or none of an object.
+    """
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        for line in file:
+            if line.endswith(b"\n"):
+                try:
+                    row = json.loads(line)
+                except (ValueError, RecursionError):
+                    row = None
+                yield row if type(row) is dict else None
+
+
+def _rows(path: Path) -> Iterator[Line]:
+    """Read what is a row of a history; nothing where the file cannot be read."""
+    with suppress(OSError):
+        yield from (row for row in _read(path) if row is not None and _is_row(row))
+
+
+def _is_row(row: Line) -> bool:
+    """Return whether a line has what is read of a history's rows."""
+    metrics = row.get("metrics", {})
+    if type(row.get("step")) is not int or "loss" not in row or type(metrics) is not dict:
+        return False
+    if "split" in row and not (type(row["split"]) is str and metrics):
+        return False
+    return all(
+        type(value) in (int, float, type(None)) for value in (row["loss"], *metrics.values())
+    )
 
 
 def _paddle_version() -> str:
