@@ -8,10 +8,12 @@ Paddle, so `--help` is there at once.
 import argparse
 import errno
 import math
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable
 from functools import partial
+from pathlib import Path
 from typing import NoReturn
 
 from paddlenlp_ext.errors import UserError
@@ -103,6 +105,12 @@ def device(text: str) -> str:
     return kind + colon + number
 
 
+def expand_home(parser: argparse.ArgumentParser) -> None:
+    """Let "~" begin a path in every flag that takes a text: a shell leaves it in `--flag=~/x`."""
+    parser.register("type", None, os.path.expanduser)
+    parser.register("type", Path, lambda text: Path(text).expanduser())
+
+
 def add_unused_arguments(parser: argparse.ArgumentParser, names: Iterable[str]) -> None:
     """Add flags of the original that change nothing here, so that older commands are understood."""
     for name in names:
@@ -126,6 +134,7 @@ def add_engine_arguments(
         omit: Names of flags that the script's page has itself, with its own default ("seed").
         trims_vocabulary: Whether the script knows multilingual models, and so `--trim_vocab`.
     """
+    expand_home(parser)
     group = parser.add_argument_group(
         "engine", "what the training engine adds to the script's page"
     )
@@ -148,7 +157,8 @@ def add_engine_arguments(
         "keep_checkpoints",
         type=non_negative_int,
         default=0,
-        help="keep only the newest N checkpoints, the best one and where the run continued; 0 keeps all",
+        help="keep only the newest N checkpoints, the best one, and the one that the run continued "
+        "from; 0 keeps all",
     )
     add("eval_batch_size", type=positive_int, default=None, help="default: --batch_size")
     add("max_train_samples", type=positive_int, default=None, help="use the first N rows only")

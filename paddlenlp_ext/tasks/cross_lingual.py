@@ -24,7 +24,7 @@ from typing import ClassVar, Literal
 from paddlenlp_ext import metrics
 from paddlenlp_ext.errors import DataError, WeightsError, shown
 from paddlenlp_ext.files.disk import open_file
-from paddlenlp_ext.tasks.rows import BOM, MAX_LINE, BadRow, BlankRow, read_rows
+from paddlenlp_ext.tasks.rows import BOM, MAX_LINE, BadRow, BlankRow, read_rows, require_text
 from paddlenlp_ext.tasks.task import Archive, Table, Task, TextExample
 
 # fmt: off
@@ -342,6 +342,7 @@ def _header(path: Path, task: CrossLingualTask | None) -> tuple[bytes, int]:
         raise DataError(str(error)) from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+    require_text(path, line)
     header = line.removeprefix(BOM).removesuffix(b"\n").removesuffix(b"\r")
     if task is None or task.language_column is None:
         return header, 0

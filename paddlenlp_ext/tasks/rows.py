@@ -5,6 +5,7 @@ quoting (a quote is text). A row that does not fit is an error with file, line a
 the caller asks for it, left out and listed; no row is lost silently.
 """
 
+import logging
 import math
 import re
 from collections.abc import Iterable, Iterator
@@ -15,10 +16,32 @@ from paddlenlp_ext.errors import DataError, WeightsError, one_line, shown
 from paddlenlp_ext.files.disk import open_file
 from paddlenlp_ext.tasks.task import Table, Task, TextExample
 
+logger = logging.getLogger(__name__)
+
 MAX_LINE = 1_000_000  # bytes; the longest line of the official files has under 20,000
 # `float` takes more: `0_1`, digits of other scripts, spaces.
 _NUMBER = re.compile(r"[+-]?(inf|nan|(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?)", re.ASCII)
 BOM = b"\xef\xbb\xbf"  # the byte order mark that some editors put before UTF-8 text
+
+
+_CONVERT = ("UTF-16", "convert it, as with `iconv -f UTF-16 -t UTF-8`")
+FORMATS = {  # by what such files begin with
+    b"\xff\xfe\0\0": ("UTF-32", "convert it, as with `iconv -f UTF-32 -t UTF-8`"),
+    b"\0\0\xfe\xff": ("UTF-32", "convert it, as with `iconv -f UTF-32 -t UTF-8`"),
+    b"\xff\xfe": _CONVERT,
+    b"\xfe\xff": _CONVERT,
+    b"\x1f\x8b": ("a file compressed by gzip", "unpack it, as with `gunzip`"),
+    b"BZh": ("a file compressed by bzip2", "unpack it, as with `bunzip2`"),
+    b"\xfd7zXZ\0": ("a file compressed by xz", "unpack it, as with `unxz`"),
+    b"\x28\xb5\x2f\xfd": ("a file compressed by zstd", "unpack it, as with `unzstd`"),
+    b"PK\x03\x04": ("a ZIP archive or an Excel file", "unpack it, or save it as text with tabs"),
+    b"PAR1": ("a Parquet file", "write its rows as text with tabs"),
+    b"\x89HDF": ("an HDF5 file", "write its rows as text with tabs"),
+}
+
+# A line as writers of CSV quote it: a field in quotes may hold tabs, and quotes that are doubled.
+CSV_FIELD = rb'(?:"(?:[^"]|"")*"|[^"\t]*)'
+CSV_LINE = re.compile(rb"%b(?:\t%b)*" % (CSV_FIELD, CSV_FIELD))
 
 
 class BadRow(NamedTuple):
@@ -98,13 +121,16 @@ def read_rows(path: Path, task: Task, table: Table) -> Iterator[tuple[bytes, Tex
     Raises:
         DataError: The file is missing, unreadable, or has another header than the task's.
     """
-    lines = _lines(path, task)
+    lines = _lines(path, task, table)
     columns = table.columns
     if columns is None:
         columns = _header(path, next(lines, (1, b""))[1], task, table)
     positions = [columns.index(name) for name in (*table.text, table.label)]
+    quoted, is_csv = 0, True
     for number, line in lines:
         source = f"{path.name}:{number}"
+        if is_csv and b'"' in line:
+            quoted, is_csv = quoted + 1, CSV_LINE.fullmatch(line) is not None
         try:
             *texts, label = _fields(line, len(columns), positions)
             empty = [name for name, text in zip(table.text, texts, strict=True) if not text.strip()]
@@ -115,6 +141,12 @@ def read_rows(path: Path, task: Task, table: Table) -> Iterator[tuple[bytes, Tex
             yield line, TextExample(texts[0], text_b, _label(label, task), source)
         except ValueError as error:
             yield line, BadRow(source, str(error))
+    if quoted and is_csv:
+        logger.warning(
+            "%s: all its quotes are as CSV has them, on %d lines; they are text here: where they "
+            "only surround it, write the table without quoting",
+            *(path, quoted),
+        )
 
 
 def _task_folder(task: Task, data_dir: Path) -> Path:
@@ -122,31 +154,48 @@ def _task_folder(task: Task, data_dir: Path) -> Path:
     return below if below.is_dir() else data_dir
 
 
-def _lines(path: Path, task: Task) -> Iterator[tuple[int, bytes]]:
+def _lines(path: Path, task: Task, table: Table) -> Iterator[tuple[int, bytes]]:
     """Yield line numbers from 1 and lines without their ends; empty lines at the end are no rows.
 
     Only a line feed ends a line: texts hold U+2028, form feeds and other characters at which
     Python's text mode or `splitlines` would break a row in two.
     """
-    empty: list[int] = []
+    empty = 0  # lines, just before this one
     try:
         with open_file(path) as file:
             for number, line in enumerate(_bounded_lines(file), start=1):
                 bare = line.removesuffix(b"\n").removesuffix(b"\r")
                 if number == 1:
+                    names = ", ".join(map(repr, (*table.text, table.label)))
+                    has_header = table.columns is None
+                    header = f"a header row with the columns {names}"
+                    require_text(path, line, header if has_header else "text")
                     bare = bare.removeprefix(BOM)
                 if not bare:
-                    empty.append(number)
+                    empty += 1
                     continue
-                for earlier in empty:
+                for earlier in range(number - empty, number):
                     yield earlier, b""
-                empty.clear()
+                empty = 0
                 yield number, bare
     except WeightsError as error:
         gone = isinstance(error.__cause__, FileNotFoundError)
         raise DataError(_missing(path, task) if gone else str(error)) from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def require_text(path: Path, line: bytes, expected: str = "text") -> None:
+    """Refuse a file whose first line is that of another format, by its name.
+
+    Raises:
+        DataError: It is.
+    """
+    found = next((known for start, known in FORMATS.items() if line.startswith(start)), None)
+    if found is None and (line[:1] == b"\0") != (line[1:2] == b"\0"):
+        found = _CONVERT  # without a mark of its order
+    if found:
+        raise DataError(f"{path}:1: expected {expected} in UTF-8, got {found[0]}; {found[1]}")
 
 
 def _bounded_lines(file: BinaryIO) -> Iterator[bytes]:
@@ -163,9 +212,11 @@ def _header(path: Path, line: bytes, task: Task, table: Table) -> tuple[str, ...
     columns = tuple(line.decode(errors="replace").split("\t"))
     missing = [name for name in (*table.text, table.label) if name not in columns]
     if missing:
+        is_quoted = {*missing} <= {column.strip('"') for column in columns}
+        layout = "without quoting" if is_quoted else "in its official layout (data/README.md)"
         raise DataError(
             f"{path}:1: expected a header row with the columns {', '.join(map(repr, missing))}, "
-            f"got {shown(columns)}; give {task.name} in its official layout (data/README.md)"
+            f"got {shown(columns)}; give {task.name} {layout}"
         )
     return columns
 
@@ -184,7 +235,10 @@ def _fields(line: bytes, num_columns: int, positions: list[int]) -> list[str]:
         byte = error.object[error.start]
         raise ValueError(f"expected UTF-8, got byte 0x{byte:02x} after {error.start}") from None
     if len(fields) != num_columns:
-        raise ValueError(f"expected {num_columns} columns, got {len(fields)}")
+        hint = ""
+        if b'"' in line and CSV_LINE.fullmatch(line):
+            hint = "; quotes are text here, and tabs in them part columns: write it without quoting"
+        raise ValueError(f"expected {num_columns} columns, got {len(fields)}{hint}")
     return [fields[position] for position in positions]
 
 

@@ -289,10 +289,10 @@ class Checkpoints:
     def _mention_earlier(self) -> None:
         """Say of a run that begins in another one's folder what becomes of that."""
         if earlier := sorted(path.name for path in self._manifests()):
-            _say(
-                f"{self.output_dir} has checkpoints of an earlier run ({shown(earlier)}), which "
-                "this run does not continue (`resume_from_checkpoint` latest would); it replaces "
-                "those that it calls alike"
+            logger.warning(
+                "%s has checkpoints of an earlier run (%s), which this run does not continue "
+                "(`resume_from_checkpoint` latest would); it replaces those that it calls alike",
+                *(self.output_dir, shown(earlier)),
             )
 
     def _latest(self) -> Path | None:

@@ -30,6 +30,7 @@ from paddlenlp_ext.errors import UserError, shown
 from paddlenlp_ext.files.sources import Source, resolve
 from paddlenlp_ext.models.auto import AutoConfig, AutoModel
 from paddlenlp_ext.models.base import Model
+from paddlenlp_ext.nn.embeddings import Embeddings
 from paddlenlp_ext.pretraining.reader import ShardReader
 from paddlenlp_ext.pretraining.shard_set import ShardSet
 from paddlenlp_ext.tasks.batches import Loader
@@ -250,6 +251,7 @@ class Run:
             WeightsError: The checkpoint is that of another model.
         """
         settings, checkpoints, found = self.settings, self.checkpoints, self.resumed
+        _require_positions(model, data.max_length, settings.pad_to_multiple_of)
         accumulate = settings.gradient_accumulation_steps
         total_steps = checkpoints.settle(data.digest, -(-len(data.train) // accumulate))
         if settings.trim_vocab:
@@ -308,6 +310,22 @@ class Run:
             model, tokenizer, optimizer, total_steps, settings.save_steps, updates, progress,
             report, checkpoints,
         )  # fmt: skip
+
+
+def _require_positions(model: Model, max_length: int, multiple: int) -> None:
+    """Refuse rows that a model has no positions for, padded as they are.
+
+    Raises:
+        UserError: They may be longer than the model reads.
+    """
+    padded = -(-max_length // multiple) * multiple
+    for layer in model.sublayers():
+        if isinstance(layer, Embeddings) and padded > layer.max_length:
+            most = layer.max_length // multiple * multiple
+            raise UserError(
+                f"`max_seq_length` {max_length}: the model has {layer.max_length} positions; give "
+                f"at most {most}, or shards of such rows"
+            )
 
 
 @dataclass(frozen=True)

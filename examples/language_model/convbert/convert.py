@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description="Convert a model folder to the other format.")
+    cli.expand_home(parser)
     add = parser.add_argument
     add("--input_dir", help="folder with a model, a preset, or a repository of the Hub")
     add("--output_dir", help="where the converted model goes")
