@@ -30,17 +30,16 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir() if not path.name.startswith(".")}
 
 
-def test_a_second_run_in_a_folder_is_told_of_the_first_ones_checkpoints(tmp_path, capsys):
+def test_a_second_run_in_a_folder_is_told_of_the_first_ones_checkpoints(tmp_path, caplog):
     checkpoint(tmp_path, 4)
-    assert "earlier run" not in capsys.readouterr().err
+    assert not caplog.records
     checkpoint(tmp_path, 2)
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
+    (said,) = caplog.messages
     assert (
         "has checkpoints of an earlier run (['model_4']), which this run does not continue" in said
     )
     checkpoint(tmp_path, 3, LATEST)
-    assert "earlier run" not in capsys.readouterr().err
+    assert len(caplog.records) == 1
 
 
 @pytest.mark.parametrize("pointer", ["kept", "gone", "cut", "folder", "of another"])
