@@ -115,13 +115,16 @@ FAULTS = (
     ),
     Fault(
         9,
-        "a loss that is not finite, on one process of two and on one alone",
-        "all stop, or skip, before the update; weights as they were; step, rank and row named",
+        "a loss that is not finite, on one process of two and on one alone; a gradient, weights "
+        "and an evaluation that are not",
+        "all stop, or skip, before the update; weights as they were; step, rank and row named; "
+        "no checkpoint of it, no NaN in JSON; an end where hardly anything but skipping happens",
         Suite(
             (
                 f"{FINETUNE}_a_loss_that_is_not_finite_names_its_row_and_leaves_the_weights",
                 f"{FINETUNE}_an_update_whose_loss_is_not_finite_can_be_skipped",
                 f"{PROCESSES}_a_loss_that_is_not_finite_stops_all_processes_before_the_update",
+                "field/test_numbers_not_finite.py",
             ),
             "as wanted",
         ),
@@ -222,5 +225,21 @@ FAULTS = (
         "or sizes, whole numbers as weights; with entries that no model needs",
         "damage is named; the other tensors are read",
         Suite(("field/test_weight_files.py",), "as wanted"),
+    ),
+    Fault(
+        33,
+        "a run continued with its batch divided otherwise among processes and accumulated batches, "
+        "with paths and names spelled otherwise, with another product or length; runs one after "
+        "another in one folder, with foreign manifests, histories and results in it",
+        "the same updates and learning rates, losses within 1e-4; others are refused with both "
+        "values; histories are kept, the last run is continued, foreign files are a warning",
+        Suite(("field/test_run_identity.py", "field/test_output_folders.py"), "by the rule"),
+    ),
+    Fault(
+        34,
+        "stdout, stderr, history, results and curves that cannot be written; names of folders that "
+        "are not UTF-8; an ASCII terminal",
+        "all checkpoints are saved, with exit code 0",
+        Suite(("field/test_reporting.py",), "saved"),
     ),
 )
