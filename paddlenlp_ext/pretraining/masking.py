@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.tokenizers.base import Tokenizer
 
 Ids = npt.NDArray[np.integer[Any]]
@@ -46,6 +47,10 @@ class MaskingVocabulary:
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> "MaskingVocabulary":
         """Ask a tokenizer, whose pieces say where words begin or go on."""
+        if tokenizer.mask_token_id is None:
+            raise UserError(
+                "the tokenizer has no `mask_token`, which masked texts need; give it one"
+            )
         size = len(tokenizer)
         special = np.zeros(size, bool)
         special[list(tokenizer.all_special_ids)] = True

@@ -31,6 +31,7 @@ CLASSES: dict[str, type[Tokenizer]] = {
         XLMRobertaTokenizer,
     )
 }
+OF_ANY_FAMILY = ("PreTrainedTokenizerFast", "PreTrainedTokenizer", "PretrainedTokenizer")
 BY_FAMILY = {family: CLASSES[row.tokenizer] for family, row in FAMILIES.items()}
 
 
@@ -68,10 +69,13 @@ def class_of(name_or_folder: str | Path | Source) -> type[Tokenizer]:
                 f"{', '.join(CLASSES)}; take another preset, or give the model ids of PaddleNLP's"
             )
         return CLASSES[preset.tokenizer]
-    saved = saving.read_json(source.find(saving.CONFIG)).get("tokenizer_class")
-    if saved is not None:
-        # transformers calls the same tokenizer "...Fast" when it runs on the `tokenizers` library.
-        found = CLASSES.get(str(saved)) or CLASSES.get(str(saved).removesuffix("Fast"))
+    settings = saving.read_json(source.find(saving.CONFIG))
+    saved = settings.get("tokenizer_class") or settings.get("init_class")  # PaddleNLP before 2.3
+    if saved and saved not in OF_ANY_FAMILY:
+        # The same tokenizer on a library: "...Fast" of transformers, "...FastTokenizer" of
+        # PaddleNLP.
+        name = str(saved).removesuffix("Fast").replace("FastTokenizer", "Tokenizer")
+        found = CLASSES.get(name)
         if found is None:
             raise UserError(
                 f"{source}/{saving.CONFIG}: tokenizer_class {shown(saved)} is not one of "

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Literal, TypeVar, overload
 from tokenizers import AddedToken
 from tokenizers.processors import TemplateProcessing
 
-from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.errors import UserError, shown
 from paddlenlp_ext.files.sources import Source, resolve
 from paddlenlp_ext.tokenizers import saving
 from paddlenlp_ext.tokenizers.assembly import Assembly, RowColumns
@@ -41,26 +41,65 @@ Self = TypeVar("Self", bound="Tokenizer")
 
 
 class _RoleToken:
-    """The text of the token that plays a role; may be assigned."""
+    """The text of the token that plays a role, None if there is none; may be assigned."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.role = name
 
-    def __get__(self, tokenizer: "Tokenizer", owner: type) -> str:
-        return str(tokenizer.special.roles[self.role].content)
+    def __get__(self, tokenizer: "Tokenizer", owner: type) -> Any:
+        token = tokenizer.special.roles.get(self.role)
+        return None if token is None else token.content
 
     def __set__(self, tokenizer: "Tokenizer", token: str | AddedToken) -> None:
         tokenizer.add_special_tokens({self.role: token})
 
 
 class _RoleId:
-    """The id of the token that plays a role."""
+    """The id of the token that plays a role, None if there is none."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.role = name.removesuffix("_id")
 
-    def __get__(self, tokenizer: "Tokenizer", owner: type) -> int:
-        return tokenizer.special.id_of_role(self.role)
+    def __get__(self, tokenizer: "Tokenizer", owner: type) -> Any:
+        return (
+            tokenizer.special.id_of_role(self.role)
+            if self.role in tokenizer.special.roles
+            else None
+        )
+
+
+# Arguments of PaddleNLP's and transformers' `from_pretrained`, and the values that ask for what is
+# done anyway: there is one class for each tokenizer, and a name says where it is from.
+NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "use_fast": (True, False, None),
+    "fast": (True, False, None),
+    "from_hf_hub": (True, False, None),
+    "from_aistudio": (False, None),
+    "trust_remote_code": (False, None),
+    "force_download": (False, None),
+    "local_files_only": (False, None),
+    "cache_dir": (None,),
+    "proxies": (None,),
+    "token": (None,),
+    "use_auth_token": (None, False),
+    "revision": (None, "main"),
+    "subfolder": (None, ""),
+}
+
+
+def _without_neutral(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out arguments that ask for what is done anyway.
+
+    Raises:
+        UserError: One asks for something else.
+    """
+    for name, value in arguments.items():
+        if name in NEUTRAL and value not in NEUTRAL[name]:
+            raise UserError(f"{name}={shown(value)} is not offered; leave it out")
+    left = {name: value for name, value in arguments.items() if name not in NEUTRAL}
+    if "max_len" in left:  # PaddleNLP's name
+        left.setdefault("model_max_length", left.pop("max_len"))
+    return left
 
 
 class Tokenizer(ABC):
@@ -72,7 +111,7 @@ class Tokenizer(ABC):
         sep_token: Ends every segment.
         pad_token: Fills rows.
         cls_token: Begins every row.
-        mask_token: Hides a token from a masked language model.
+        mask_token: Hides a token from a masked language model; None if there is no such token.
         bos_token: Begins a text, if the family has such a token.
         eos_token: Ends a text, if the family has such a token.
         additional_special_tokens: Further tokens that are kept whole and that `decode` can skip.
@@ -105,7 +144,7 @@ class Tokenizer(ABC):
         sep_token: Token = "[SEP]",
         pad_token: Token = "[PAD]",
         cls_token: Token = "[CLS]",
-        mask_token: Token = "[MASK]",
+        mask_token: Token | None = "[MASK]",
         bos_token: Token | None = None,
         eos_token: Token | None = None,
         additional_special_tokens: Iterable[Token] | None = None,
@@ -148,15 +187,18 @@ class Tokenizer(ABC):
         Args:
             pretrained_model_name_or_path: Folder written by this library, PaddleNLP or
                 transformers; else the name of a preset or repository.
-            **overrides: Settings that win over the saved ones.
+            **overrides: Settings that win over the saved ones. Arguments of PaddleNLP's and
+                transformers' that ask for what is done anyway (`use_fast`) are taken.
 
         Raises:
-            UserError: A file is missing or broken.
+            UserError: A file is missing or broken, or an argument asks for what is not done here.
         """
         source = resolve(pretrained_model_name_or_path)
+        overrides = _without_neutral(overrides)
         files = cls._find_files(source)
         row = source.preset
         known, others = (row.settings, {}) if row else saving.read_settings(source, cls)
+        known = cls._with_settings_of(files, known)
         # Saved settings of other libraries that mean nothing here are only kept; an override that
         # nobody knows is a mistake, and Python says so.
         tokenizer = cls(*files, **{**known, **overrides})
@@ -167,6 +209,11 @@ class Tokenizer(ABC):
     def _find_files(cls, source: Source) -> list[Any]:
         """Return the files that the constructor takes."""
         return [source.fetch(name) for name in cls.vocab_files]
+
+    @classmethod
+    def _with_settings_of(cls, files: Sequence[Any], known: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return settings with those that the files of the constructor have besides."""
+        return known
 
     def save_pretrained(self, save_directory: str | Path) -> tuple[Path, ...]:
         """Write everything that `from_pretrained` needs, here, in PaddleNLP and transformers.
@@ -264,6 +311,9 @@ class Tokenizer(ABC):
         return_special_tokens_mask: bool = False,
         return_offsets_mapping: bool = False,
         return_length: bool = False,
+        pad_to_max_seq_len: bool | None = None,
+        return_dict: bool = True,
+        verbose: bool = True,
     ) -> BatchEncoding:
         """Turn texts into rows of ids.
 
@@ -292,6 +342,9 @@ class Tokenizer(ABC):
             return_special_tokens_mask: Whether to give 1 for special tokens and padding.
             return_offsets_mapping: Whether to give the characters of each token.
             return_length: Whether to give the number of tokens of each row, padding apart.
+            pad_to_max_seq_len: PaddleNLP's older way to say `padding="max_length"`.
+            return_dict: PaddleNLP's; True is what is returned.
+            verbose: PaddleNLP's and transformers'; without effect.
 
         Returns:
             Lists or tensors by name, in rows; without rows if only one text was given.
@@ -301,6 +354,11 @@ class Tokenizer(ABC):
                 longer than `max_length`.
             UserError: `max_length` or `stride` leaves no room.
         """
+        if not return_dict:
+            raise ValueError(
+                "return_dict=False is not offered; take the columns of what is returned"
+            )
+        padding = padding or ("max_length" if pad_to_max_seq_len else False)
         if max_seq_len is not None and max_length is None:
             max_length = max_seq_len
             truncation = True if truncation is None else truncation
@@ -473,7 +531,7 @@ class Tokenizer(ABC):
         if 0 <= number < self.vocab_size:
             return self.vocabulary.tokens[number]
         if 0 <= number < len(self):  # nothing has the id, but the model may predict it
-            return self.unk_token
+            return str(self.unk_token)
         raise ValueError(f"id {number} is not one of the {len(self)} ids of this tokenizer")
 
     def convert_tokens_to_string(self, tokens: list[str]) -> str:

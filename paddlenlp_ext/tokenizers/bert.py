@@ -1,23 +1,25 @@
 """BERT's tokenizer, and those of the families that share it: ConvBERT, ELECTRA and ERNIE."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tokenizers import AddedToken
 
 from paddlenlp_ext.errors import UserError, shown
+from paddlenlp_ext.files.sources import Source
 from paddlenlp_ext.tokenizers.base import Tokenizer
 from paddlenlp_ext.tokenizers.segmentation import Vocabulary
 from paddlenlp_ext.tokenizers.special_tokens import special_token
-from paddlenlp_ext.tokenizers.wordpiece import wordpiece
+from paddlenlp_ext.tokenizers.wordpiece import converted_settings, load_converted, wordpiece
 
 
 class BertTokenizer(Tokenizer):
     """Tokenizer of the BERT family.
 
     Args:
-        vocab_file: One token a line, the line number is the id. Repeated lines are kept.
+        vocab_file: One token a line, the line number is the id. Repeated lines are kept. Or a
+            tokenizer.json of the `tokenizers` library, for its vocabulary.
         do_lower_case: Whether text is lower-cased.
         do_basic_tokenize: False cuts text at spaces only, and neither cleans nor lower-cases it.
         never_split: Words that are found in the text as they are; the unknown token where the
@@ -48,7 +50,9 @@ class BertTokenizer(Tokenizer):
         self.never_split = list(never_split or ()) or None
         self.tokenize_chinese_chars = tokenize_chinese_chars
         self.strip_accents = strip_accents
-        vocabulary = Vocabulary.load(Path(vocab_file))
+        converted = Path(vocab_file).suffix == ".json"
+        load = load_converted if converted else Vocabulary.load
+        vocabulary = load(Path(vocab_file))
         unknown = special_token(tokens.get("unk_token", "[UNK]")).content
         if unknown not in vocabulary.ids:
             raise UserError(f"{vocab_file}: expected a line {shown(unknown)}, but there is none")
@@ -66,6 +70,17 @@ class BertTokenizer(Tokenizer):
             [vocabulary.ids.get(word, vocabulary.ids[unknown]) for word in kept],
         )
         super().__init__(segmenter, **tokens)
+
+    @classmethod
+    def _find_files(cls, source: Source) -> list[Any]:
+        return [source.fetch(*cls.vocab_files, "tokenizer.json")]
+
+    @classmethod
+    def _with_settings_of(cls, files: Sequence[Any], known: Mapping[str, Any]) -> Mapping[str, Any]:
+        if files[0].suffix != ".json":
+            return known
+        settings = converted_settings(files[0])
+        return {**settings, **known, "added": known.get("added") or settings["added"]}
 
     def save_vocabulary(self, save_directory: str | Path) -> tuple[Path, ...]:
         """Write every line of the vocabulary, repeated ones too."""

@@ -19,7 +19,14 @@ from paddlenlp_ext.errors import UserError, shown
 from paddlenlp_ext.files.disk import read_object, replacing
 from paddlenlp_ext.files.sources import Source
 from paddlenlp_ext.tokenizers.segmentation import MAX_TOKENS, Vocabulary
-from paddlenlp_ext.tokenizers.special_tokens import ROLES, SpecialTokens, Token, describe
+from paddlenlp_ext.tokenizers.special_tokens import (
+    ROLES,
+    SWITCHES,
+    SpecialTokens,
+    Token,
+    describe,
+    described_token,
+)
 from paddlenlp_ext.tokenizers.truncation import Side
 
 CONFIG = "tokenizer_config.json"
@@ -28,9 +35,8 @@ ADDED = "added_tokens.json"
 # Arguments of constructors, and entries of files, that say where files are.
 FILES = ("vocab_file", "sentencepiece_model_file", "tokenizer_file")
 # Settings of files that say what is known otherwise, or where something was on another machine.
-_NOT_KEPT = (*FILES, "tokenizer_class", "name_or_path", "special_tokens_map_file")
-_MAY_BE_ABSENT = ("bos_token", "eos_token")  # the other roles are played in every family
-_FLAGS = ("lstrip", "normalized", "rstrip", "single_word", "special")  # of a token
+_NOT_KEPT = (*FILES, "tokenizer_class", "init_class", "name_or_path", "special_tokens_map_file")
+_MAY_BE_ABSENT = ("bos_token", "eos_token", "mask_token")  # rows are made without them
 
 
 # Whether a value of a file can be a setting; and what is expected, for the message.
@@ -59,8 +65,7 @@ def read_settings(source: Source, family: type) -> tuple[dict[str, Any], dict[st
     settings, others = _checked(path, read_json(path), family)
     listed = others.pop("added_tokens_decoder", None)
     if listed is not None:  # the newer form says all
-        _check_listed(path, listed)
-        settings["added"] = {int(number): _added(token) for number, token in listed.items()}
+        settings["added"] = listed_tokens(path, listed)
         return settings, others
     path = source.find(SPECIAL)
     special, more = _checked(path, read_json(path), family)
@@ -109,7 +114,8 @@ def write_settings(
         The files written.
     """
     listed = {str(i): describe(token) for i, token in sorted(tokens.added_tokens_decoder.items())}
-    config = {**settings, **tokens.by_role, "added_tokens_decoder": listed}
+    absent = dict.fromkeys(_MAY_BE_ABSENT)  # or it would be the family's own the next time
+    config = {**settings, **absent, **tokens.by_role, "added_tokens_decoder": listed}
     special = {role: _compact(tokens.roles[role]) for role in ROLES if role in tokens.roles}
     if tokens.additional:
         special["additional_special_tokens"] = [_compact(token) for token in tokens.additional]
@@ -160,20 +166,25 @@ def _checked(
             settings[name] = None
         elif value is not None or name in ROLES:
             fits, wanted = kind
+            value = _plain(wanted, value)
             if not fits(value):
                 raise UserError(
                     f"{path}: {name} must be {wanted}, not {shown(value)}; correct it, or "
                     "get the file again"
                 )
-            settings[name] = int(value) if isinstance(value, float) else value
+            settings[name] = value
     if "max_len" in settings:  # the name before 2020
         settings.setdefault("model_max_length", settings["max_len"])
         del settings["max_len"]
     return settings, others
 
 
-def _check_listed(path: Path | None, tokens: object) -> None:
-    """Check an `added_tokens_decoder`: descriptions of tokens by id."""
+def listed_tokens(path: Path | None, tokens: object) -> dict[int, AddedToken]:
+    """Read an `added_tokens_decoder`: descriptions of tokens by id.
+
+    Raises:
+        UserError: It is something else.
+    """
     if not isinstance(tokens, Mapping):
         raise UserError(f"{path}: added_tokens_decoder must be an object, not {shown(tokens)}")
     for number, token in tokens.items():
@@ -184,6 +195,7 @@ def _check_listed(path: Path | None, tokens: object) -> None:
                 f"{path}: added_tokens_decoder must have an id and a token in each row, not "
                 f"{shown(number)}: {shown(token)}"
             )
+    return {int(number): described_token(token) for number, token in tokens.items()}
 
 
 def _check_added(path: Path | None, tokens: Mapping[str, Any]) -> None:
@@ -210,12 +222,8 @@ def _is_text(value: object) -> bool:
 def _is_token(value: object) -> bool:
     if not isinstance(value, Mapping):
         return _is_text(value)
-    flags = {**value}
-    content = flags.pop("content", None)
-    flags.pop("__type", None)
-    return _is_text(content) and all(
-        name in _FLAGS and isinstance(flag, bool) for name, flag in flags.items()
-    )
+    flags = (value[name] for name in SWITCHES if name in value)
+    return _is_text(value.get("content")) and all(isinstance(flag, bool) for flag in flags)
 
 
 def _are(fits: Callable[[object], bool]) -> Callable[[object], bool]:
@@ -223,15 +231,25 @@ def _are(fits: Callable[[object], bool]) -> Callable[[object], bool]:
 
 
 def _is_length(value: object) -> bool:
-    if isinstance(value, float):
-        return value.is_integer() and value > 0
     return type(value) is int and value > 0
 
 
+def _plain(wanted: str, value: Any) -> Any:
+    """Return a value of the type that is wanted where another one can mean only that."""
+    if wanted == _SWITCH and type(value) is int and value in (0, 1):
+        return bool(value)
+    if wanted != _LENGTH:
+        return value
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 32:
+        return int(value)
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+_SWITCH, _LENGTH = "true or false", "a whole number above 0"
 # What an argument of a constructor may be, and what a file then may have.
 _KINDS: tuple[tuple[Any, Kind], ...] = (
-    (bool, (lambda value: isinstance(value, bool), "true or false")),
-    (int, (_is_length, "a whole number above 0")),
+    (bool, (lambda value: isinstance(value, bool), _SWITCH)),
+    (int, (_is_length, _LENGTH)),
     (Side, (lambda value: value in get_args(Side), "'right' or 'left'")),
     (Token, (_is_token, "a text, or the description of a token")),
     (Iterable[Token], (_are(_is_token), "a list of tokens")),
@@ -246,10 +264,6 @@ def _texts(settings: Mapping[str, Any]) -> Iterable[str]:
     for token in tokens:
         if token is not None:
             yield token["content"] if isinstance(token, Mapping) else token
-
-
-def _added(token: Mapping[str, Any]) -> AddedToken:
-    return AddedToken(**{name: value for name, value in token.items() if name != "__type"})
 
 
 def _compact(token: AddedToken) -> Any:

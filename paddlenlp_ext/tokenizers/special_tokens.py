@@ -18,6 +18,8 @@ ROLES = (  # the order in which transformers gives ids to those that the vocabul
     "mask_token",
 )
 
+SWITCHES = ("lstrip", "normalized", "rstrip", "single_word", "special")
+
 Token: TypeAlias = str | AddedToken
 
 
@@ -26,15 +28,21 @@ def special_token(token: Token | Mapping[str, Any]) -> AddedToken:
     if isinstance(token, str):
         # Not normalized: "[CLS]" is found in the text as it was written, before lower-casing.
         return AddedToken(token, special=True, normalized=False)
-    description = describe(token) if isinstance(token, AddedToken) else dict(token)
-    description.pop("__type", None)
-    return AddedToken(**{**description, "special": True})
+    if isinstance(token, AddedToken):
+        token = describe(token)
+    return described_token({**token, "special": True})
+
+
+def described_token(description: Mapping[str, Any]) -> AddedToken:
+    """Make a token of its description in a JSON file; switches of other versions are left out."""
+    return AddedToken(
+        **{name: value for name, value in description.items() if name in ("content", *SWITCHES)}
+    )
 
 
 def describe(token: AddedToken) -> dict[str, Any]:
     """Write a token as JSON, as transformers does in `added_tokens_decoder`."""
-    names = ("content", "lstrip", "normalized", "rstrip", "single_word", "special")
-    return {name: getattr(token, name) for name in names}
+    return {name: getattr(token, name) for name in ("content", *SWITCHES)}
 
 
 def _prefer(saved: Mapping[str, AddedToken], token: AddedToken) -> AddedToken:

@@ -83,7 +83,7 @@ WRONG: list[tuple[str, Any]] = [
     ("additional_special_tokens", "<e>"),
     ("additional_special_tokens", [5]),
     *(("added_tokens_decoder", value) for value in ([], 5, {"a": {"content": "x"}}, {"5": 5})),
-    ("added_tokens_decoder", {"5": {"content": "x", "colour": "red"}}),
+    ("added_tokens_decoder", {"5": {"content": "x", "lstrip": "red"}}),
     ("added_tokens_decoder", {"9" * 5000: {"content": "x"}}),
     *(("model_max_length", value) for value in ("x", 0, -1, True, 2.5)),
     ("max_len", "x"),
