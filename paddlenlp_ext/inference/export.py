@@ -5,14 +5,17 @@
     export_onnx(model, "served")  # served/inference.onnx
 
 The exported program takes `input_ids`, `token_type_ids` (where the model has several) and
-`attention_mask`, int64 [B, L] each, of any size, and returns the logits. What a call checks before
-it computes is not exported: texts must be no longer than the model's positions.
+`attention_mask`, int64 [B, L] each, of any size, [B, C, L] for a choice, and returns the tensors of
+the model's output in order: the logits, both of an answer, or the hidden states and the pooled
+vector of a bare model. What a call checks before it computes is not exported: texts must be no
+longer than the model's positions, and ids must be of the vocabulary.
 """
 
 from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import paddle
 from paddle import Tensor, nn
@@ -21,6 +24,9 @@ from paddle.static import InputSpec
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.files.disk import replace_file
 from paddlenlp_ext.models.base import Model
+from paddlenlp_ext.models.generator_discriminator import ForReplacedTokens
+from paddlenlp_ext.models.heads import ForMultipleChoice
+from paddlenlp_ext.models.outputs import ModelOutput
 
 OPSET = 17  # of ONNX: the first with layer normalisation
 NAME = "inference"
@@ -28,21 +34,30 @@ INPUTS = ("input_ids", "token_type_ids", "attention_mask")
 
 
 def export_logits(model: Model, folder: str | Path) -> Path:
-    """Write the program that computes a model's logits, and its weights.
+    """Write the program that computes a model's output, and its weights.
 
     Args:
-        model: Of a class whose output has `.logits`.
+        model: Of any class but the joint pretraining by replaced tokens.
         folder: For the files; made if it is not there.
 
     Returns:
         The files' path without an ending, as `paddle.jit.load` takes it.
+
+    Raises:
+        UserError: The model is two models, of which one has to be chosen.
     """
+    if isinstance(model, ForReplacedTokens):
+        raise UserError(
+            f"{type(model).__name__} is two models for training; export its `discriminator` or its "
+            "`generator`"
+        )
     has_types = getattr(model.config, "type_vocab_size", 1) > 1
     names = [name for name in INPUTS if has_types or name != "token_type_ids"]
+    sizes = [None, None, None] if isinstance(model, ForMultipleChoice) else [None, None]
     was_training = model.training
-    program = _Logits(model, names)
+    program = _Program(model, names)
     program.eval()
-    specs = [InputSpec([None, None], "int64", name) for name in names]
+    specs = [InputSpec(sizes, "int64", name) for name in names]
     path = Path(folder) / NAME
     try:
         paddle.jit.save(program, str(path), input_spec=[specs])
@@ -53,10 +68,10 @@ def export_logits(model: Model, folder: str | Path) -> Path:
 
 
 def export_onnx(model: Model, folder: str | Path) -> Path:
-    """Write the program that computes a model's logits, with its weights, as one ONNX file.
+    """Write the program that computes a model's output, with its weights, as one ONNX file.
 
     Args:
-        model: Of a class whose output has `.logits`.
+        model: As `export_logits`.
         folder: For the file; made if it is not there.
 
     Returns:
@@ -87,23 +102,19 @@ def export_onnx(model: Model, folder: str | Path) -> Path:
     return path
 
 
-class _Logits(nn.Layer):
+class _Program(nn.Layer):
     """A model with tensors alone as its arguments and output, as a program has them."""
 
     def __init__(self, model: Model, names: list[str]) -> None:
         super().__init__()
         self.names = names
-        self.backbone = model.backbone
-        if "__class__" in type(model).forward.__code__.co_freevars:
-            # It calls `super()`, and what Paddle translates that to calls itself without end.
-            self.model = model
-            self.compute = paddle.jit.not_to_static(model.__call__)
-        else:
-            self.compute = model
+        self.model = model
+        backbone: Any = getattr(model, "backbone", model)
+        self.positions_of = backbone.positions_of
 
-    def forward(self, inputs: list[Tensor]) -> Tensor:
-        # Given, because without them a length is checked that the program does not know yet.
-        positions = self.backbone.positions_of(inputs[0])
+    def forward(self, inputs: list[Tensor]) -> list[Tensor]:
+        # Given, because what Paddle2ONNX makes of those that a model makes itself has no sizes.
+        positions = self.positions_of(inputs[0])
         named = dict(zip(self.names, inputs))  # noqa: B905  (Paddle's own zip takes no strict)
-        logits: Tensor = self.compute(position_ids=positions, **named).logits
-        return logits
+        output = self.model(position_ids=positions, **named)
+        return list(output.values() if isinstance(output, ModelOutput) else output)

@@ -205,9 +205,7 @@ class ErnieEmbeddings(Embeddings):
                 words = words + self.task_type_embeddings.weight[self.task_id]
             else:
                 words = words + look_up("task_type_ids", self.task_type_embeddings, task_type_ids)
-        return Embeddings.forward(
-            self, None, token_type_ids, position_ids, words, first_position=first_position
-        )
+        return self.complete(words, token_type_ids, position_ids, first_position)
 
 
 class ErnieForSequenceClassification(ForSequenceClassification):

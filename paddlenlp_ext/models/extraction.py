@@ -14,7 +14,7 @@ from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from paddlenlp_ext.models.config import ModelConfig
-from paddlenlp_ext.models.heads import HeadModel
+from paddlenlp_ext.models.heads import HeadModel, in_order, joined
 from paddlenlp_ext.models.outputs import BaseModelOutput, ModelOutput
 
 
@@ -84,9 +84,8 @@ class ForExtraction(HeadModel):
         **inputs: Any,
     ) -> ExtractionOutput:
         """Score each token; labels in one or two."""
-        if start_positions is not None and end_positions is not None:
-            labels = paddle.stack([start_positions, end_positions], axis=-1)
-        output: ExtractionOutput = HeadModel.run(self, labels=labels, **inputs)
+        labelled = joined(labels, start_positions, end_positions)
+        output: ExtractionOutput = in_order(self.apply_head(self.encode(**inputs), labelled))
         return output
 
     def apply_head(self, outputs: BaseModelOutput, labels: Tensor | None) -> ExtractionOutput:

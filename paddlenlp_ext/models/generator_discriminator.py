@@ -155,13 +155,15 @@ class Discriminator(HeadModel):
 
     def run(self, *, labels: Tensor | None = None, **inputs: Any) -> HeadOutput:
         """Score each token; see `HeadModel.run`."""
-        if labels is not None:
-            mask = inputs["attention_mask"]
-            flat = mask is not None and mask.ndim == 2
-            real = self.backbone.attention_mask(mask if flat else None, inputs["input_ids"], labels)
-            labels = paddle.where(real.astype("bool"), labels, paddle.full_like(labels, IGNORED))
-        output: HeadOutput = HeadModel.run(self, labels=labels, **inputs)
-        return output
+        wanted = None if labels is None else self._without_padding(labels, **inputs)
+        return self.apply_head(self.encode(**inputs), wanted)
+
+    def _without_padding(
+        self, labels: Tensor, input_ids: Tensor, attention_mask: Tensor | None, **_: Any
+    ) -> Tensor:
+        flat = attention_mask is not None and attention_mask.ndim == 2
+        real = self.backbone.attention_mask(attention_mask if flat else None, input_ids, labels)
+        return paddle.where(real.astype("bool"), labels, paddle.full_like(labels, IGNORED))
 
     def apply_head(self, outputs: BaseModelOutput, labels: Tensor | None) -> HeadOutput:
         """Score each token; see the class."""

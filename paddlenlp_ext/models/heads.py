@@ -93,7 +93,9 @@ class HeadModel(Model):
         """Run the bare model and the head.
 
         The order in which `forward` takes all of this is PaddleNLP's, and so the family's and the
-        class's; no `forward` calls `super()`, which Paddle translates into a call without end.
+        class's. What runs in an exported program does not call `super()`, of which Paddle makes a
+        call without end, nor a method by its class, which it leaves as it is, sizes unknown: the
+        methods that others stand on have names of their own.
 
         Args:
             labels: What the head should predict; the output then holds the loss. See the class.
@@ -107,8 +109,13 @@ class HeadModel(Model):
                 `output_hidden_states`, `output_attentions`: return those of every layer.
                 And what only this family knows (ERNIE's `task_type_ids`).
         """
+        return self.apply_head(self.encode(**inputs), labels)
+
+    def encode(self, **inputs: Any) -> BaseModelOutput:
+        """Run the bare model on what is given; `inputs` as those of `run`."""
         given = {name: value for name, value in inputs.items() if value is not None}
-        return self.apply_head(self.backbone(**given), labels)
+        outputs: BaseModelOutput = self.backbone(**given)
+        return outputs
 
     def apply_head(self, outputs: BaseModelOutput, labels: Tensor | None) -> Any:
         """Compute the head's output from the bare model's; `labels` as in `forward`."""
@@ -250,10 +257,8 @@ class ForQuestionAnswering(HeadModel):
         **inputs: Any,
     ) -> QuestionAnsweringOutput:
         """Score each token; labels in one or two."""
-        if start_positions is not None and end_positions is not None:
-            positions = [start_positions.reshape([-1]), end_positions.reshape([-1])]
-            labels = paddle.stack(positions, axis=1)
-        output: QuestionAnsweringOutput = HeadModel.run(self, labels=labels, **inputs)
+        labelled = joined(labels, start_positions, end_positions)
+        output: QuestionAnsweringOutput = in_order(self.apply_head(self.encode(**inputs), labelled))
         return output
 
     def apply_head(
@@ -263,6 +268,7 @@ class ForQuestionAnswering(HeadModel):
         start, end = self.qa_outputs(outputs.last_hidden_state).unbind(axis=-1)  # [B, L] each
         loss = None
         if labels is not None:
+            labels = labels.reshape([-1, 2])
             # A position outside the (truncated) text is no label.
             inside = (labels >= 0) & (labels < start.shape[1])
             labels = paddle.where(inside, labels, paddle.full_like(labels, IGNORED))
@@ -288,7 +294,7 @@ class ForMultipleChoice(HeadModel):
             name: value if value is None or isinstance(value, bool) else value.flatten(0, 1)
             for name, value in inputs.items()
         }
-        output: HeadOutput = HeadModel.run(self, **flat)
+        output = self.apply_head(self.encode(**flat))
         logits = output.logits.reshape([-1, words.shape[1]])
         loss = None if labels is None else F.cross_entropy(logits, labels.reshape([-1]))
         return HeadOutput(loss, logits, output.hidden_states, output.attentions)
@@ -353,8 +359,7 @@ class ForMaskedLM(LanguageModel):
         self, *, labels: Tensor | None = None, masked_positions: Tensor | None = None, **inputs: Any
     ) -> HeadOutput:
         """Score all tokens, or those that are masked; see `HeadModel.run`."""
-        given = {name: value for name, value in inputs.items() if value is not None}
-        outputs: BaseModelOutput = self.backbone(**given)
+        outputs = self.encode(**inputs)
         outputs.last_hidden_state = picked(outputs.last_hidden_state, masked_positions)
         return self.apply_head(outputs, labels)
 
@@ -425,7 +430,7 @@ class ForPreTraining(ScoringModel):
             next_sentence_label: See the class.
             inputs: As `HeadModel.run`.
         """
-        outputs: BaseModelOutput = HeadModel.run(self, **inputs)
+        outputs = self.encode(**inputs)
         scores = self.score(picked(outputs.last_hidden_state, masked_positions))
         relation = self.next_sentence(outputs.pooler_output)
         loss = None
@@ -433,10 +438,6 @@ class ForPreTraining(ScoringModel):
             loss = token_loss(scores, labels)
             loss = loss + F.cross_entropy(relation, next_sentence_label.reshape([-1]))
         return PreTrainingOutput(loss, scores, relation, outputs.hidden_states, outputs.attentions)
-
-    def apply_head(self, outputs: BaseModelOutput, labels: Tensor | None) -> BaseModelOutput:
-        """Leave the output to `forward`, which has the masked positions."""
-        return outputs
 
 
 class ForNextSentencePrediction(HeadModel):
@@ -455,6 +456,21 @@ class ForNextSentencePrediction(HeadModel):
         logits = self.next_sentence(outputs.pooler_output)
         loss = None if labels is None else F.cross_entropy(logits, labels.reshape([-1]))
         return HeadOutput(loss, logits, outputs.hidden_states, outputs.attentions)
+
+
+def in_order(output: Any) -> Any:
+    """Return an output as it is, or in a program its values: Paddle would sort them by name."""
+    return output if paddle.in_dynamic_mode() else output.to_tuple()
+
+
+def joined(labels: Tensor | None, starts: Tensor | None, ends: Tensor | None) -> Tensor | None:
+    """Put first and last tokens side by side: two [B] or [B, 1] -> [B, 2], two [B, L] -> [B, L, 2].
+
+    Without both, the labels stay as they are.
+    """
+    if starts is None or ends is None:
+        return labels
+    return paddle.stack([starts, ends], axis=-1)
 
 
 def picked(states: Tensor, places: Tensor | None) -> Tensor:

@@ -153,7 +153,7 @@ class RemBertModel(TransformerModel):
 
     def embed(self, *inputs: Tensor | None, **more: Any) -> Tensor:
         """Embed tokens, and bring them to the width of the layers; [B, L, H]."""
-        projected: Tensor = self.encoder.projection(TransformerModel.embed(self, *inputs, **more))
+        projected: Tensor = self.encoder.projection(self.embeddings(*inputs, **more))
         return projected
 
 

@@ -86,6 +86,16 @@ class Embeddings(nn.Layer):
         words = inputs_embeds
         if words is None:
             words = look_up("input_ids", self.word_embeddings, input_ids)
+        return self.complete(words, token_type_ids, position_ids, first_position)
+
+    def complete(
+        self,
+        words: Tensor,
+        token_type_ids: Tensor | None,
+        position_ids: Tensor | None,
+        first_position: int,
+    ) -> Tensor:
+        """Add positions and types to word embeddings, float [B, L, E]; see `forward`."""
         batch, length, _ = words.shape
         if position_ids is None:
             self.check_length(first_position + length)
