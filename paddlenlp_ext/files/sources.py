@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from paddlenlp_ext.errors import WeightsError, shown
+from paddlenlp_ext.errors import UserError, WeightsError, shown
 from paddlenlp_ext.files import hub
 from paddlenlp_ext.files.download import (
     NoHomeError,
@@ -216,3 +216,39 @@ def _unknown(name: str) -> WeightsError:
         f"{shown(name)} is neither a folder here nor a preset nor a repository "
         f"(organisation/name); {hint}"
     )
+
+
+# Arguments of PaddleNLP's and transformers' `from_pretrained`, and the values that ask for what is
+# done anyway: a name says where something is from, and nothing of it is executed.
+NEUTRAL: Mapping[str, tuple[Any, ...]] = {
+    "from_hf_hub": (True, False, None),
+    "from_aistudio": (False, None),
+    "trust_remote_code": (False, None),
+    "force_download": (False, None),
+    "local_files_only": (False, None),
+    "cache_dir": (None,),
+    "proxies": (None,),
+    "token": (None,),
+    "use_auth_token": (False, None),
+    "revision": (None, "main"),
+    "subfolder": (None, ""),
+}
+
+
+def without_neutral(
+    arguments: Mapping[str, Any], more: Mapping[str, tuple[Any, ...]]
+) -> dict[str, Any]:
+    """Leave out arguments of other libraries that ask for what is done anyway.
+
+    Args:
+        arguments: All arguments.
+        more: Such arguments and their values, besides those that say where files are from.
+
+    Raises:
+        UserError: One asks for something else.
+    """
+    neutral = {**NEUTRAL, **more}
+    for name, value in arguments.items():
+        if name in neutral and value not in neutral[name]:
+            raise UserError(f"{name}={shown(value)} is not offered; leave it out")
+    return {name: value for name, value in arguments.items() if name not in neutral}

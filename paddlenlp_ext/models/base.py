@@ -16,7 +16,7 @@ from paddle import Tensor, nn
 
 from paddlenlp_ext.errors import UserError, WeightsError
 from paddlenlp_ext.files.disk import origin_of
-from paddlenlp_ext.files.sources import Source, resolve
+from paddlenlp_ext.files.sources import Source, resolve, without_neutral
 from paddlenlp_ext.models.config import ModelConfig, renamed
 from paddlenlp_ext.nn.arrays import fill
 from paddlenlp_ext.nn.encoder import Encoder
@@ -42,6 +42,13 @@ AnyModel = TypeVar("AnyModel", bound="Model")
 NEW_NUMBERS = 1 << 24
 NEW_TENSORS = 64
 
+# Weights of every format are read, in float32, into as little memory as there can be.
+NEUTRAL: dict[str, tuple[Any, ...]] = {
+    **dict.fromkeys(("convert_from_torch", "low_cpu_mem_usage"), (True, False, None)),
+    "dtype": ("float32", None),
+    "return_dict": (True, None),
+    "ignore_mismatched_sizes": (False, None),
+}
 LOGGED = 50  # names of a kind that a log line writes out
 
 _filling = False  # while the weights of a file are about to replace those of a new model
@@ -116,7 +123,8 @@ class Model(nn.Layer):
         Args:
             name_or_folder: A folder of ours, PaddleNLP's or transformers' (then the network is not
                 touched), a preset, or a repository of the Hugging Face Hub.
-            config_overrides: Fields of the config to change (`num_labels=3`).
+            config_overrides: Fields of the config to change (`num_labels=3`). Arguments of
+                PaddleNLP's and transformers' that ask for what is done anyway are taken.
 
         Raises:
             UserError: There is no such folder or preset, a file is broken, or the weights leave a
@@ -124,6 +132,7 @@ class Model(nn.Layer):
                 `num_labels` or `id2label` ask for one, or another class than this one was saved.
         """
         source = resolve(name_or_folder)
+        config_overrides = without_neutral(config_overrides, NEUTRAL)
         config = cls.read_config(source)
         config.replace(**config_overrides)  # a wrong one is refused before the weights are fetched
         tensors, format = folders.read_model(source)

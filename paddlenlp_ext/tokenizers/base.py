@@ -17,8 +17,8 @@ from typing import Any, ClassVar, Literal, TypeVar, overload
 from tokenizers import AddedToken
 from tokenizers.processors import TemplateProcessing
 
-from paddlenlp_ext.errors import UserError, shown
-from paddlenlp_ext.files.sources import Source, resolve
+from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.files.sources import Source, resolve, without_neutral
 from paddlenlp_ext.tokenizers import saving
 from paddlenlp_ext.tokenizers.assembly import Assembly, RowColumns
 from paddlenlp_ext.tokenizers.encoding import Alignment, BatchEncoding, Inputs, plain
@@ -68,38 +68,8 @@ class _RoleId:
         )
 
 
-# Arguments of PaddleNLP's and transformers' `from_pretrained`, and the values that ask for what is
-# done anyway: there is one class for each tokenizer, and a name says where it is from.
-NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "use_fast": (True, False, None),
-    "fast": (True, False, None),
-    "from_hf_hub": (True, False, None),
-    "from_aistudio": (False, None),
-    "trust_remote_code": (False, None),
-    "force_download": (False, None),
-    "local_files_only": (False, None),
-    "cache_dir": (None,),
-    "proxies": (None,),
-    "token": (None,),
-    "use_auth_token": (None, False),
-    "revision": (None, "main"),
-    "subfolder": (None, ""),
-}
-
-
-def _without_neutral(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out arguments that ask for what is done anyway.
-
-    Raises:
-        UserError: One asks for something else.
-    """
-    for name, value in arguments.items():
-        if name in NEUTRAL and value not in NEUTRAL[name]:
-            raise UserError(f"{name}={shown(value)} is not offered; leave it out")
-    left = {name: value for name, value in arguments.items() if name not in NEUTRAL}
-    if "max_len" in left:  # PaddleNLP's name
-        left.setdefault("model_max_length", left.pop("max_len"))
-    return left
+# Whether the `tokenizers` library cuts is no choice here: there is one class for each tokenizer.
+NEUTRAL: dict[str, tuple[Any, ...]] = dict.fromkeys(("use_fast", "fast"), (True, False, None))
 
 
 class Tokenizer(ABC):
@@ -194,7 +164,9 @@ class Tokenizer(ABC):
             UserError: A file is missing or broken, or an argument asks for what is not done here.
         """
         source = resolve(pretrained_model_name_or_path)
-        overrides = _without_neutral(overrides)
+        overrides = without_neutral(overrides, NEUTRAL)
+        if "max_len" in overrides:  # PaddleNLP's name
+            overrides.setdefault("model_max_length", overrides.pop("max_len"))
         files = cls._find_files(source)
         row = source.preset
         known, others = (row.settings, {}) if row else saving.read_settings(source, cls)

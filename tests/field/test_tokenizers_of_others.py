@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.models.auto import AutoModel
+from paddlenlp_ext.models.bert import BertConfig, BertModel
 from paddlenlp_ext.pretraining.masking import MaskingVocabulary
 from paddlenlp_ext.tokenizers.auto import AutoTokenizer
 from paddlenlp_ext.tokenizers.bert import BertTokenizer, ElectraTokenizer
@@ -15,6 +17,14 @@ from paddlenlp_ext.tokenizers.rembert import RemBertTokenizer
 from tests.tokenizers.conftest import VOCABULARY, MakeFolder, make_folder  # noqa: F401
 from tests.tokenizers.spm_models import REMBERT, train
 
+SMALL = {
+    "vocab_size": 53,
+    "hidden_size": 24,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 4,
+    "intermediate_size": 37,
+    "max_position_embeddings": 19,
+}
 TEXT = "Hello, UNwantéd 博推 [MASK]!"
 
 
@@ -180,3 +190,34 @@ def test_a_tokenizer_without_a_mask(make_folder, tmp_path, family):  # noqa: F81
         assert len(made("a b").input_ids) >= 4
         with pytest.raises(UserError, match="no `mask_token`"):
             MaskingVocabulary.of(made)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    BertModel(BertConfig(**SMALL)).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"from_hf_hub": False, "convert_from_torch": True},
+        {"dtype": "float32", "return_dict": True, "low_cpu_mem_usage": True},
+        {"cache_dir": None, "subfolder": "", "ignore_mismatched_sizes": False},
+    ],
+)
+def test_models_take_arguments_that_ask_for_what_is_done_anyway(model, arguments):
+    for loads in (AutoModel, BertModel):
+        made = loads.from_pretrained(model, **arguments)
+        weights = BertModel.from_pretrained(model).state_dict()
+        assert all((made.state_dict()[name] == weights[name]).all() for name in weights)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("dtype", "float16"), ("return_dict", False), ("subfolder", "x"), ("cache_dir", "/x")],
+)
+def test_other_arguments_of_models_are_one_line(model, name, value):
+    with pytest.raises(UserError, match=f"^{name}=.* is not offered; leave it out$"):
+        BertModel.from_pretrained(model, **{name: value})
