@@ -7,7 +7,7 @@ Files of others decide parts of such lines. What they say is quoted and cut (`sh
 message has a control character or more than `LONGEST` characters, whatever it is made of.
 """
 
-LONGEST = 500  # characters of a message
+LONGEST = 300  # characters of a message
 SHOWN = 80  # of a value in it
 
 

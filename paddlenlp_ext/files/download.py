@@ -390,6 +390,6 @@ def _check(path: Path, sha256: str | None, size: int | None) -> None:
     with path.open("rb") as file:
         held = os.fstat(file.fileno()).st_size
         if size is not None and held != size:
-            raise DownloadError(f"{path}: expected {size:,} bytes, got {held:,}")
+            raise DownloadError(f"{path.name}: expected {size:,} bytes, got {held:,}")
         if sha256 is not None and (found := sha256_of(file)) != sha256:
-            raise DownloadError(f"{path}: expected SHA-256 {sha256}, got {found}")
+            raise DownloadError(f"{path.name}: expected SHA-256 {sha256}, got {found}")

@@ -99,7 +99,10 @@ class Source:
             AbsentError: The model has none of them; the message says where they were looked for.
             WeightsError: No place answered, so that nobody knows.
         """
-        wanted = " or ".join(map(hub.plain_name, candidates))
+        names = [hub.plain_name(name) for name in candidates]
+        # An index leads to shards of a format that is named already.
+        whole = [name for name in names if not name.endswith(".index.json")]
+        wanted = " or ".join(whole or names)
         if folder := self.folder or self._own_cache():
             for name in candidates:
                 if (folder / name).is_file():

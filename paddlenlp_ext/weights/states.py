@@ -20,7 +20,7 @@ from paddlenlp_ext.weights.names import NameTable, collapse, shorten
 Array = NDArray[Any]
 Shape = tuple[int, ...]
 
-MOST = 6  # names of a kind that a refusal writes out
+MOST = 3  # names of a kind that a refusal writes out
 # What names begin with in a checkpoint of pretraining by replaced tokens, which holds two nets.
 NETS = ("generator.", "discriminator.")
 

@@ -216,7 +216,7 @@ FAULTS = (
         "configs, vocabularies, tokenizers' files, indexes, headers and tables that are FIFOs or "
         "devices, of gigabytes, of millions of values, or no JSON; control characters and "
         "megabytes in what messages quote",
-        "refused in one printable line of at most 500 characters, within 2 s and 200 MB",
+        "refused in one printable line of at most 300 characters, within 2 s and 200 MB",
         Suite(("field/test_foreign_files.py", "field/test_messages.py"), "refused, or read as is"),
     ),
     Fault(
