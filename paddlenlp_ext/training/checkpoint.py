@@ -203,7 +203,10 @@ class Checkpoints:
         """
         folder = self.output_dir / name
 
+        begun = [folder]
+
         def write_all(temporary: Path) -> None:
+            begun.append(temporary)
             write(temporary)
             write_state(temporary, model, optimizer, precision)
 
@@ -211,9 +214,10 @@ class Checkpoints:
             try:
                 folders.publish(folder, write_all, self._facts(progress, score))
             except (OSError, WeightsError) as error:
+                # By the name that the user knows, not that of the unfinished work.
+                why = _unsaved(error, folder).replace(str(begun[-1]), str(folder))
                 raise UserError(
-                    f"{_unsaved(error, folder)}; a checkpoint takes about {size_of(model):,} "
-                    f"bytes; {KEPT}"
+                    f"{why}; a checkpoint takes about {size_of(model):,} bytes; {KEPT}"
                 ) from error
             folders.write_text(self.output_dir / LATEST, name + "\n")
             self._prune()

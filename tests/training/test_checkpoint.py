@@ -289,7 +289,7 @@ def test_an_output_folder_that_cannot_be_is_named_without_a_word_of_checkpoints(
     for place in (tmp_path / "file", tmp_path / "file" / "outputs", tmp_path / ("x" * 300)):
         with pytest.raises(UserError, match=r": (cannot be written|is a file)") as caught:
             Checkpoints(place, {})
-        assert str(place) in str(caught.value)
+        assert str(place)[:120] in str(caught.value)  # of 300 letters, the middle is left out
         assert str(caught.value).endswith("; choose another `output_dir`")
         assert "checkpoints" not in str(caught.value)
 
