@@ -238,7 +238,7 @@ class LibrarySegmenter:
         """Find these tokens in texts before anything else from now on."""
         self.protect(new, [special.added_tokens_encoder[token.content] for token in new])
         # The library has the text of an unknown piece.
-        self._found.pop(self.backend.token_to_id(special.roles["unk_token"].content), None)
+        self._found.pop(self._number(special.roles["unk_token"].content), None)
 
     def protect(self, tokens: Sequence[AddedToken], ids: Sequence[int]) -> None:
         """Find these tokens in texts before anything else from now on.
@@ -251,13 +251,18 @@ class LibrarySegmenter:
         with no_panic():
             self.backend.add_tokens(tokens)
         for token, number in zip(tokens, ids, strict=True):
-            given = self.backend.token_to_id(token.content)
+            given = self._number(token.content)
             self._found[given] = token.content
             self._renumbered.pop(given, None)
             if given != number:
                 self._renumbered[given] = number
         self._cache = WordCache(self._words)
         self._by_words &= all(map(self._words.allow, tokens))
+
+    def _number(self, token: str) -> int:
+        """Return the library's id of a token that it knows; -1 if it does not."""
+        number = self.backend.token_to_id(token)
+        return -1 if number is None else int(number)
 
     def _ids(self, encodings: Sequence[tokenizers.Encoding]) -> list[list[int]]:
         ids = [encoding.ids for encoding in encodings]

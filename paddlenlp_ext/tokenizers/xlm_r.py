@@ -75,7 +75,7 @@ class XLMRobertaTokenizer(Tokenizer):
             raise UserError(f"expected one of the files {' and '.join(self.vocab_files)}")
         self._model = read_file(Path(vocab_file), MAX_VOCABULARY) if vocab_file else None
         size = self._backend.get_vocab_size(with_added_tokens=False)
-        vocabulary = Vocabulary(map(self._backend.id_to_token, range(size)))
+        vocabulary = Vocabulary(str(self._backend.id_to_token(number)) for number in range(size))
         defaults = {**DEFAULTS, **tokens}
         if isinstance(defaults["mask_token"], str):
             # A mask stands for a word, and a word begins with its space.
