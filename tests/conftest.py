@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import socket
 
 import numpy as np
@@ -14,6 +15,9 @@ from paddlenlp_ext.process import runtime
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 runtime.tune()  # as the scripts do: tests of models take less time, and compare what a user gets
+# Who starts tests in the background may have had signals ignored; programs under test must not.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 LOCAL = ("127.0.0.1", "::1", "localhost")
 
 

@@ -147,7 +147,7 @@ def _facts(headers: Message, *, has_body: bool) -> _Facts:
         if not form.fullmatch(value):
             raise DownloadError(
                 f"the answer is refused: expected {digits} hexadecimal digits as {name}, got "
-                f"{printable(value, 60)!r}"
+                f"{printable(value, 24)!r}"
             )
     size = headers.get("X-Linked-Size") or (headers.get("Content-Length") if has_body else None)
     return _Facts(commit, tag, length(size))

@@ -68,4 +68,4 @@ def test_odd_numerals_are_no_ids_of_tokens(key: str, tmp_path: Path) -> None:
     path = tmp_path / "tokenizer_config.json"
     path.write_text(json.dumps({"added_tokens_decoder": {key: {"content": "[Q]"}}}))
     with pytest.raises(UserError, match="must have an id and a token"):
-        saving._check_listed(path, saving.read_json(path)["added_tokens_decoder"])
+        saving.listed_tokens(path, saving.read_json(path)["added_tokens_decoder"])
