@@ -186,10 +186,9 @@ def plain_name(name: str) -> str:
 
 def _token() -> str | None:
     # Imported late: it takes a good part of a second, which `--help` does not have.
-    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
+    from huggingface_hub import constants, get_token
 
-    said: str = build_hf_headers().get("authorization", "")
-    return said.removeprefix("Bearer ") or None
+    return None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()
 
 
 def _cache() -> Path:

@@ -115,8 +115,10 @@ def report_failure(error: BaseException) -> None:
             temporary.write(json.dumps(report, indent=1).encode() + b"\n")
             temporary.flush()
             place = folder / FAILED
-            if place.exists() and _launch_of(place) != _launch():  # which is not over
-                place = place.with_suffix(f".{_launch()}.json")
+            own = place.with_suffix(f".{_launch()}.json")
+            # One report a launch, beside that of another launch which is not over.
+            if own.exists() or (place.exists() and _launch_of(place) != _launch()):
+                place = own
             os.link(temporary.name, place)  # refuses to replace the first report
     except FileExistsError:
         pass

@@ -137,7 +137,7 @@ class RunIdentity:
             if was != now:
                 found.append(f"{was} steps in all (now {now})")
         if saved.data and self.data and saved.data != self.data:
-            found.append(f"data of digest {saved.data} (now {self.data})")
+            found.append(f"data of digest {saved.data[:16]} (now {self.data[:16]})")
         for name in dict.fromkeys([*self.settings, *saved.settings]):
             if name in (*BATCH, *LENGTH):
                 continue
