@@ -7,7 +7,7 @@ workers.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -214,6 +214,17 @@ def collate(
     Returns:
         The tensors of a `Batch`.
     """
+    arrays: dict[str, npt.NDArray[Any]] = {**pad(features, pad_token_id, pad_to_multiple_of)}
+    is_score = any(isinstance(one.label, float) for one in features)
+    dtype = np.float32 if is_score else np.int64
+    arrays["labels"] = np.array([one.label for one in features], dtype)
+    return {name: paddle.to_tensor(array) for name, array in arrays.items()}
+
+
+def pad(
+    features: Sequence[Features], pad_token_id: int, pad_to_multiple_of: int = 1
+) -> dict[str, npt.NDArray[np.int64]]:
+    """Pad examples as `collate` does; what a model is called with, int64 [B, L] each."""
     longest = max(map(len, features), default=0)
     length = -(-longest // pad_to_multiple_of) * pad_to_multiple_of
     arrays = {
@@ -227,9 +238,7 @@ def collate(
         arrays["attention_mask"][row, : len(one)] = 1
         if one.token_type_ids is not None:
             arrays["token_type_ids"][row, : len(one)] = one.token_type_ids
-    is_score = any(isinstance(one.label, float) for one in features)
-    labels = np.array([one.label for one in features], np.float32 if is_score else np.int64)
-    return {name: paddle.to_tensor(array) for name, array in (*arrays.items(), ("labels", labels))}
+    return arrays
 
 
 def _part(num_rows: int, rank: int, world_size: int) -> slice:
