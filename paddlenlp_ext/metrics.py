@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
+IGNORED = -100  # the label of a place that has none
+
 
 def accuracy(predictions: Array, labels: Array) -> dict[str, float]:
     """Compute the proportion of right classes.

@@ -14,12 +14,13 @@ import paddle
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
+from paddlenlp_ext.metrics import IGNORED
 from paddlenlp_ext.models.base import Model
 from paddlenlp_ext.models.config import ModelConfig
 from paddlenlp_ext.models.heads import ForMaskedLM, HeadModel
 from paddlenlp_ext.models.outputs import BaseModelOutput, HeadOutput, ModelOutput
 from paddlenlp_ext.nn.encoder import activation
-from paddlenlp_ext.nn.heads import IGNORED, TiedLMHead, token_loss
+from paddlenlp_ext.nn.heads import TiedLMHead, token_loss
 from paddlenlp_ext.weights.names import NameTable, Row
 from paddlenlp_ext.weights.states import LoadReport, require_fit
 

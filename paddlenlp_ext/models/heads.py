@@ -18,6 +18,7 @@ from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.metrics import IGNORED
 from paddlenlp_ext.models.base import Format, Model
 from paddlenlp_ext.models.config import ModelConfig
 from paddlenlp_ext.models.outputs import (
@@ -28,7 +29,7 @@ from paddlenlp_ext.models.outputs import (
 )
 from paddlenlp_ext.models.transformer import TransformerModel
 from paddlenlp_ext.nn.encoder import activation
-from paddlenlp_ext.nn.heads import IGNORED, TiedLMHead, token_loss
+from paddlenlp_ext.nn.heads import TiedLMHead, token_loss
 from paddlenlp_ext.weights.names import NameTable
 
 FAMILY = ("config_class", "presets", "names", "optional_modules")  # taken from the bare model

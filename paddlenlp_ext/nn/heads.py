@@ -6,10 +6,9 @@ import paddle
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
+from paddlenlp_ext.metrics import IGNORED
 from paddlenlp_ext.nn.cpu.layers import LayerNorm, Linear
 from paddlenlp_ext.nn.encoder import activation
-
-IGNORED = -100  # the label of a position that has none
 
 
 class Pooler(nn.Layer):

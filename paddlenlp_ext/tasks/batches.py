@@ -14,7 +14,8 @@ import numpy.typing as npt
 import paddle
 from paddle import Tensor
 
-from paddlenlp_ext.tasks.features import Features
+from paddlenlp_ext.metrics import IGNORED
+from paddlenlp_ext.tasks.features import Features, Label
 
 RowNumbers = npt.NDArray[np.int64]
 
@@ -25,7 +26,9 @@ class Batch(dict[str, Tensor]):
     """Tensors of B examples, padded to a common length L, by the names that models take.
 
     `input_ids`, `attention_mask` (1 token, 0 padding) and, where the model has them,
-    `token_type_ids` are int64 [B, L]; `labels` is int64 [B], or float32 [B] for a regression.
+    `token_type_ids` are int64 [B, L]. `labels` is, as `Features.label` is, int64 [B] for classes,
+    float32 [B] for scores, float32 [B, C] for several labels at once, int64 [B, L] for a class of
+    each token, with `IGNORED` at padding, or int64 [B, 2] for spans.
 
     Attributes:
         rows: Numbers of the examples in their list; int64 [B].
@@ -215,9 +218,8 @@ def collate(
         The tensors of a `Batch`.
     """
     arrays: dict[str, npt.NDArray[Any]] = {**pad(features, pad_token_id, pad_to_multiple_of)}
-    is_score = any(isinstance(one.label, float) for one in features)
-    dtype = np.float32 if is_score else np.int64
-    arrays["labels"] = np.array([one.label for one in features], dtype)
+    length = arrays["input_ids"].shape[1]
+    arrays["labels"] = _labels([one.label for one in features], length)
     return {name: paddle.to_tensor(array) for name, array in arrays.items()}
 
 
@@ -239,6 +241,17 @@ def pad(
         if one.token_type_ids is not None:
             arrays["token_type_ids"][row, : len(one)] = one.token_type_ids
     return arrays
+
+
+def _labels(labels: Sequence[Label], length: int) -> npt.NDArray[Any]:
+    """Make one array of labels, those of tokens padded to `length`."""
+    if labels and isinstance(labels[0], np.ndarray) and labels[0].dtype == np.int32:
+        padded = np.full((len(labels), length), IGNORED, np.int64)
+        for row, label in zip(padded, labels, strict=True):
+            row[: np.size(label)] = label
+        return padded
+    is_float = any(isinstance(label, float | np.ndarray) for label in labels)
+    return np.array(labels, np.float32 if is_float else np.int64)
 
 
 def _part(num_rows: int, rank: int, world_size: int) -> slice:

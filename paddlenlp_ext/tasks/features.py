@@ -14,6 +14,9 @@ from paddlenlp_ext.tasks.token_cache import Ids, TokenCache, TokenRows
 if TYPE_CHECKING:
     from paddlenlp_ext.tokenizers.base import Tokenizer
 
+# What one example is labelled with; see `Features`.
+Label = int | float | tuple[int, int] | npt.NDArray[np.int32] | npt.NDArray[np.float32]
+
 CHUNK = 1_000  # examples; enough for the tokenizer to use all cores, little enough for memory
 
 
@@ -25,12 +28,14 @@ class Features:
         input_ids: Token ids with the special tokens; int32 [L].
         token_type_ids: 0 for the first text, 1 for the second; int32 [L]. None for a model that
             has no token types.
-        label: Class number or score, as in `TextExample`.
+        label: A class number or a score, as in `TextExample`; several labels at once, float32
+            [C]; a class number for each token, or `IGNORED`, int32 [L]; or the first and the last
+            token of a span. All examples of a task have the same kind.
     """
 
     input_ids: npt.NDArray[np.int32]
     token_type_ids: npt.NDArray[np.int32] | None
-    label: int | float
+    label: Label
 
     def __len__(self) -> int:
         """Return the number of tokens."""

@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy.typing as npt
-
 from paddlenlp_ext.errors import DataError
 
-Metric = Callable[[npt.NDArray[Any], npt.NDArray[Any]], dict[str, float]]
+# Makes numbers of the predictions and the labels of all rows, in their order: arrays [N, ...], or
+# lists of arrays where rows have lengths of their own.
+Metric = Callable[[Any, Any], dict[str, float]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -168,7 +168,7 @@ def evaluate_languages(
     loss, metric = judge(task, model)
     for language, rows in examples.items():
         name = split_name(split, language)
-        loader = batching.evaluation_loader(rows)
+        loader = batching.evaluation_loader(batching.features(rows))
         yield evaluate(model, loader, loss=loss, metric=metric, split=name)
 
 

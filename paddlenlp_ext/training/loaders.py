@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+import numpy as np
+
 from paddlenlp_ext.tasks.batches import BatchOrder, EvaluationOrder, Loader, Order
 from paddlenlp_ext.tasks.features import Features, make_features
 from paddlenlp_ext.tasks.rows import BadRow
@@ -55,18 +57,33 @@ class Batching:
         self, train: Sequence[TextExample], evaluate_on: Mapping[str, Sequence[TextExample]]
     ) -> RunData[Loader]:
         """Tokenize all examples of a run."""
-        loader = self.train_loader(train)
+        features = {split: self.features(examples) for split, examples in evaluate_on.items()}
+        return self.data_of(self.features(train), features, [one.source for one in train])
+
+    def data_of(
+        self,
+        train: Sequence[Features],
+        evaluate_on: Mapping[str, Sequence[Features]],
+        sources: Sequence[str],
+    ) -> RunData[Loader]:
+        """Make batches of all features of a run.
+
+        Args:
+            train: What is trained on.
+            evaluate_on: What is evaluated on, by the name of the split.
+            sources: Where each training row stands ("train.tsv:17").
+        """
         return RunData(
-            loader,
-            {split: self.evaluation_loader(examples) for split, examples in evaluate_on.items()},
-            [example.source for example in train],
+            self.train_loader(train),
+            {split: self.evaluation_loader(features) for split, features in evaluate_on.items()},
+            sources,
             self.settings.max_seq_length,
-            digest(loader.features),
+            digest(train),
         )
 
-    def train_loader(self, examples: Sequence[TextExample]) -> Loader:
-        """Tokenize examples to train on: every epoch has its order, each process its part."""
-        settings, features = self.settings, self._features(examples)
+    def train_loader(self, features: Sequence[Features]) -> Loader:
+        """Make batches to train on: every epoch has its order, each process its part."""
+        settings = self.settings
         order = BatchOrder(
             len(features),
             settings.batch_size,
@@ -78,9 +95,8 @@ class Batching:
         )
         return self._loader(features, order)
 
-    def evaluation_loader(self, examples: Sequence[TextExample]) -> Loader:
-        """Tokenize examples to evaluate on: each process has its part, longest first."""
-        features = self._features(examples)
+    def evaluation_loader(self, features: Sequence[Features]) -> Loader:
+        """Make batches to evaluate on: each process has its part, longest first."""
         order = EvaluationOrder(
             len(features),
             self.settings.eval_batch_size or self.settings.batch_size,
@@ -90,7 +106,8 @@ class Batching:
         )
         return self._loader(features, order)
 
-    def _features(self, examples: Sequence[TextExample]) -> Sequence[Features]:
+    def features(self, examples: Sequence[TextExample]) -> Sequence[Features]:
+        """Tokenize examples."""
         cache = TokenCache.default() if self.settings.token_cache else None
         return make_features(examples, self.tokenizer, self.settings.max_seq_length, cache=cache)
 
@@ -108,7 +125,8 @@ def digest(features: Sequence[Features]) -> str:
     content = hashlib.sha256()
     for one in features:
         content.update(one.input_ids.tobytes())
-        content.update(repr(one.label).encode())
+        label = one.label
+        content.update(label.tobytes() if isinstance(label, np.ndarray) else repr(label).encode())
     return content.hexdigest()[:16]
 
 

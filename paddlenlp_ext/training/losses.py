@@ -12,11 +12,34 @@ import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
 
-from paddlenlp_ext.nn.heads import IGNORED
+from paddlenlp_ext.metrics import IGNORED
+from paddlenlp_ext.models.outputs import QuestionAnsweringOutput
+from paddlenlp_ext.tasks.batches import Batch
 from paddlenlp_ext.tasks.label_orders import label_order
 from paddlenlp_ext.tasks.task import Metric, Task
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+
+NOWHERE = -1e4  # score of padding as a place of an answer: no probability, in float16 too
+
+
+def logits_of(output: Any, batch: Batch) -> Tensor:
+    """Read what a model's output says of a batch's labels.
+
+    Args:
+        output: Of the model, with logits of any shape; or scores of the first and of the last
+            token of a span, in which padding then counts for nothing, so that it does not matter
+            which rows are batched together.
+        batch: What the model was called with.
+
+    Returns:
+        The logits; of spans float [B, L, 2].
+    """
+    if not isinstance(output, QuestionAnsweringOutput):
+        return output.logits
+    scores = paddle.stack([output.start_logits, output.end_logits], axis=-1)
+    is_token = batch["attention_mask"].astype("bool").unsqueeze(-1).expand_as(scores)
+    return paddle.where(is_token, scores, paddle.full_like(scores, NOWHERE))
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
@@ -36,6 +59,19 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
         ignore_index=IGNORED,
     )
     return losses.reshape([-1])
+
+
+def span_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Compute the negative log-likelihood of the first and of the last token of spans.
+
+    Args:
+        logits: Of each token as the first and as the last; float [B, L, 2].
+        labels: Numbers of these tokens, or `IGNORED`; int64 [B, 2].
+
+    Returns:
+        Two losses an example, 0 for ignored ones; float32 [2B].
+    """
+    return cross_entropy(logits.transpose([0, 2, 1]), labels)
 
 
 def squared_error(scores: Tensor, labels: Tensor) -> Tensor:

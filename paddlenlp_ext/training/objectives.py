@@ -22,9 +22,9 @@ from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.metrics import IGNORED
 from paddlenlp_ext.models.config import ModelConfig
 from paddlenlp_ext.models.generator_discriminator import ReplacedTokensOutput
-from paddlenlp_ext.nn.heads import IGNORED
 from paddlenlp_ext.pretraining.bert_shards import NO_LABEL
 from paddlenlp_ext.pretraining.masking import MaskingVocabulary, dynamic_masking
 from paddlenlp_ext.pretraining.shard_set import Rows, ShardSet

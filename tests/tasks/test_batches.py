@@ -1,6 +1,7 @@
 """Order, share and padding of batches: every example once, the same for every number of ranks."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import paddle
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from paddlenlp_ext.metrics import IGNORED
 from paddlenlp_ext.tasks.batches import Batch, BatchOrder, EvaluationOrder, Loader, collate
 from paddlenlp_ext.tasks.features import Features
 
@@ -191,3 +193,23 @@ def test_a_rank_without_rows_gets_an_empty_batch():
     assert isinstance(batch, Batch)
     assert batch.rows.tolist() == []
     assert batch["input_ids"].shape[0] == batch["labels"].shape[0] == 0
+
+
+def labelled(*labels):
+    rows = features([len(label) if np.ndim(label) else 4 for label in labels])
+    return collate([replace(row, label=label) for row, label in zip(rows, labels, strict=True)], 0)
+
+
+def test_labels_of_tokens_are_padded_with_what_no_loss_counts():
+    batch = labelled(np.array([3, IGNORED], np.int32), np.array([0, 1, 2], np.int32))
+    assert batch["labels"].dtype == paddle.int64
+    assert batch["labels"].numpy().tolist() == [[3, IGNORED, IGNORED], [0, 1, 2]]
+
+
+def test_several_labels_are_float_and_a_span_is_two_numbers():
+    several = labelled(np.array([1, 0, 1], np.float32), np.array([0, 0, 0], np.float32))
+    assert several["labels"].dtype == paddle.float32
+    assert several["labels"].numpy().tolist() == [[1, 0, 1], [0, 0, 0]]
+    spans = labelled((1, 3), (0, 0))
+    assert spans["labels"].dtype == paddle.int64
+    assert spans["labels"].numpy().tolist() == [[1, 3], [0, 0]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,14 @@ import paddle
 import pytest
 from paddle import nn
 
-from paddlenlp_ext.metrics import accuracy_and_f1, pearson_and_spearman
-from paddlenlp_ext.tasks.batches import EvaluationOrder, Loader
+from paddlenlp_ext.metrics import IGNORED, accuracy_and_f1, pearson_and_spearman
+from paddlenlp_ext.models.outputs import QuestionAnsweringOutput
+from paddlenlp_ext.tasks.batches import EvaluationOrder, Loader, collate
 from paddlenlp_ext.tasks.features import Features
 from paddlenlp_ext.training import distributed
 from paddlenlp_ext.training.events import Evaluated
-from paddlenlp_ext.training.finetune import evaluate
-from paddlenlp_ext.training.losses import cross_entropy, squared_error
+from paddlenlp_ext.training.finetune import evaluate, predict
+from paddlenlp_ext.training.losses import cross_entropy, logits_of, span_loss, squared_error
 from tests.training.tiny_run import Output
 
 
@@ -104,3 +106,63 @@ def test_evaluation_on_any_ranks_is_that_of_one(monkeypatch, record_property, wo
                 assert result.metrics == expected
                 assert result.examples == count
                 assert result.loss == np.mean(losses, dtype=np.float64)
+
+
+class TokenScores(Lookup):
+    """Scores of each token by itself: classes, or places of an answer."""
+
+    def forward(self, input_ids, attention_mask):
+        scores = self.table(input_ids)
+        if scores.shape[-1] == 2:
+            return QuestionAnsweringOutput(None, scores[..., 0], scores[..., 1])
+        return Output(scores)
+
+
+def sentences(count: int, is_span: bool) -> list[Features]:
+    """Rows of 3 to 9 tokens; of some tokens no class is asked."""
+    random, found = np.random.default_rng(count), []
+    for _ in range(count):
+        ids = random.integers(1, 60, random.integers(3, 10)).astype(np.int32)
+        classes = np.where(random.random(len(ids)) < 0.4, IGNORED, ids % 5).astype(np.int32)
+        classes[0] = 1
+        found.append(Features(ids, None, (1, len(ids) - 1) if is_span else classes))
+    return found
+
+
+@pytest.mark.parametrize("world", [1, 3])
+@pytest.mark.parametrize(("is_span", "loss"), [(False, cross_entropy), (True, span_loss)])
+def test_rows_of_any_length_keep_their_own_predictions(monkeypatch, world, is_span, loss):
+    model = TokenScores(2 if is_span else 5)
+    for count in (1, 2, 11):
+        data, seen = sentences(count, is_span), []
+
+        def metric(predictions, labels, data=data, seen=seen):
+            seen.append(predictions)
+            assert [len(row) for row in predictions] == [*map(len, data)]
+            for label, one in zip(labels, data, strict=True):
+                np.testing.assert_array_equal(label, one.label)
+            return {"rows": float(len(labels))}
+
+        def part(rank, call, data=data, **options):
+            order = EvaluationOrder(len(data), 4, rank=rank, world_size=world)
+            loader = Loader(data, order, pad_token_id=0, pad_to_multiple_of=8)
+            return call(model, loader, **options)
+
+        with monkeypatch.context() as patch:
+            evaluated = partial(part, call=evaluate, loss=loss, metric=metric)
+            results = Ranks(world, patch).run(evaluated)
+            alone = Ranks(world, patch).run(partial(part, call=predict))
+        expected, losses = [], []
+        for one in data:  # each row by itself, without padding
+            batch = collate([one], 0)
+            logits = logits_of(model(**{k: v for k, v in batch.items() if k != "labels"}), batch)
+            values = loss(logits, batch["labels"]).numpy()
+            losses.append(values[batch["labels"].numpy().reshape(-1) != IGNORED])
+            expected.append(logits.numpy()[0])
+        for predictions in (*seen, *alone):
+            for found, wanted in zip(predictions, expected, strict=True):
+                np.testing.assert_array_equal(found, wanted)
+        for result in results:
+            assert result.metrics == {"rows": count}
+            mean = np.mean(np.concatenate(losses), dtype=np.float64)  # over labels, not rows
+            assert result.loss == pytest.approx(mean, abs=1e-7)
