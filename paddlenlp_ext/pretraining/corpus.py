@@ -4,12 +4,14 @@ The corpus is read once, from front to back, in blocks of whole documents. A blo
 memory, and all that a document's random next sentences are drawn from.
 """
 
+import gzip
 import logging
 import re
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from paddlenlp_ext.errors import DataError
 
@@ -89,7 +91,7 @@ def _documents(files: Sequence[Path], longest: int) -> Iterator[tuple[Document, 
     size = 0
     for file in files:
         cut = 0
-        for line, read in _lines(file):
+        for line, read in read_lines(file):
             size += read
             if line:
                 sentences.append(line)
@@ -108,11 +110,18 @@ def _documents(files: Sequence[Path], longest: int) -> Iterator[tuple[Document, 
             )
 
 
-def _lines(file: Path) -> Iterator[tuple[str, int]]:
-    """Yield each line without the space around it, and how many bytes it has."""
+def read_lines(file: Path) -> Iterator[tuple[str, int]]:
+    """Yield each line without the space around it, and how many bytes it has.
+
+    A file whose name ends with ".gz" is unpacked as it is read.
+
+    Raises:
+        DataError: A line is not UTF-8 or too long, or the file cannot be read.
+    """
     try:
         number = 1
-        with file.open("rb") as stream:
+        opened = gzip.open(file) if file.suffix == ".gz" else file.open("rb")
+        with cast("IO[bytes]", opened) as stream:
             for line, ends, size in _byte_lines(stream):
                 if size > LONGEST_LINE:
                     raise DataError(
@@ -129,6 +138,10 @@ def _lines(file: Path) -> Iterator[tuple[str, int]]:
             f"{file}:{number}: is not UTF-8 ({error.reason} at byte {error.start + 1}); "
             "convert the file"
         ) from None
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(
+            f"{file}:{number}: is not a whole gzip file ({error}); copy it again"
+        ) from error
     except OSError as error:
         raise DataError(f"{file}: cannot be read: {error.strerror or error}") from error
 

@@ -106,10 +106,25 @@ def word_numbers(closed: Flags, continues: Flags) -> Numbers:
     Returns:
         The word of each token, or `NO_WORD`; int64 [N, L].
     """
+    return np.where(closed, NO_WORD, np.cumsum(_begins(closed, continues), axis=1) - 1)
+
+
+def first_of_word(closed: Flags, continues: Flags) -> Numbers:
+    """Find the place of the first token of each token's word; int64 [N, L].
+
+    Args:
+        closed: As for `word_numbers`.
+        continues: Likewise.
+    """
+    begins = closed | _begins(closed, continues)
+    return np.maximum.accumulate(np.where(begins, np.arange(closed.shape[1]), 0), axis=1)
+
+
+def _begins(closed: Flags, continues: Flags) -> Flags:
+    """Say which tokens begin a word; bool [N, L]."""
     after_closed = np.ones_like(closed)
     after_closed[:, 1:] = closed[:, :-1]
-    begins = ~closed & (~continues | after_closed)
-    return np.where(closed, NO_WORD, np.cumsum(begins, axis=1) - 1)
+    return ~closed & (~continues | after_closed)
 
 
 def choose(words: Numbers, wanted: Numbers, random: np.random.RandomState) -> Flags:
@@ -184,8 +199,9 @@ def dynamic_masking(
     probability: float,
     seed: int,
     epoch: int,
+    continues: Flags | None = None,
 ) -> tuple[Ids, Flags]:
-    """Choose each ordinary token with one probability, and hide the chosen ones.
+    """Choose each ordinary token, or each word, with one probability, and hide the chosen ones.
 
     RoBERTa's dynamic masking (Liu et al., 2019, arXiv 1907.11692, section 4.1): other tokens in
     each epoch. The choice follows from the seed, the epoch and the number of the row, so that it
@@ -199,12 +215,17 @@ def dynamic_masking(
         probability: To be chosen.
         seed: Decides, together with the epoch and the number of the row.
         epoch: From 0.
+        continues: Tokens that are chosen with the one before or not at all; bool [N, L]. None: each
+            is chosen alone.
 
     Returns:
         The rows with hidden tokens, int [N, L]; and which were chosen, bool [N, L].
     """
     draws = np.stack([_draws(seed, epoch, int(row), input_ids.shape[1]) for row in rows])
-    chosen = ~vocabulary.special[input_ids] & (draws[..., 0] < probability)
+    closed, choice = vocabulary.special[input_ids], draws[..., 0]
+    if continues is not None:
+        choice = np.take_along_axis(choice, first_of_word(closed, continues), axis=1)
+    chosen = ~closed & (choice < probability)
     lot = draws[..., 1]
     ordinary = np.flatnonzero(~vocabulary.special).astype(input_ids.dtype)
     drawn = ordinary[(draws[..., 2] * len(ordinary)).astype(np.int64)]

@@ -113,7 +113,10 @@ def make_shard(
         VOCABULARY: vocabulary_digest(tokenizer),
         "corpus_sha256": corpus_digest(files),
     }
-    if _attributes(path, {name: type(value) for name, value in attributes.items()}) == attributes:
+    if (
+        read_attributes(path, {name: type(value) for name, value in attributes.items()})
+        == attributes
+    ):
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
     with ShardWriter([path], LAYOUT, {"tokens": settings.max_seq_length}, attributes) as writer:
@@ -123,7 +126,7 @@ def make_shard(
             documents = ([next(ids) for _ in document] for document in block.documents)
             rows = [row for document in documents for row in _rows(document, settings)]
             if rows:
-                writer.write(_columns(rows, tokenizer, settings.max_seq_length))
+                writer.write(row_columns(rows, tokenizer, settings.max_seq_length))
             on_progress(block.size)
         if not writer.rows:
             raise DataError(f"{files[0]}: no line of the corpus has a token of the vocabulary")
@@ -163,7 +166,8 @@ def _pieces(tokens: list[int], room: int) -> Iterator[list[int]]:
     return (tokens[start : start + room] for start in range(0, len(tokens), room))
 
 
-def _columns(rows: Sequence[list[int]], tokenizer: Tokenizer, width: int) -> Columns:
+def row_columns(rows: Sequence[list[int]], tokenizer: Tokenizer, width: int) -> Columns:
+    """Put special tokens around rows and zeros behind them: the columns of `LAYOUT`."""
     cls, sep = tokenizer.cls_token_id, tokenizer.sep_token_id
     input_ids = np.zeros((len(rows), width), np.int32)
     for number, tokens in enumerate(rows):
@@ -174,7 +178,7 @@ def _columns(rows: Sequence[list[int]], tokenizer: Tokenizer, width: int) -> Col
     }
 
 
-def _attributes(path: Path, known: Mapping[str, type]) -> Mapping[str, Any] | None:
+def read_attributes(path: Path, known: Mapping[str, type]) -> Mapping[str, Any] | None:
     """Read what a shard says of itself; None where there is none that can be used."""
     with suppress(DataError):
         return open_shard(path, LAYOUT, known).attributes

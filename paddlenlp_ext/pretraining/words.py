@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from paddlenlp_ext.pretraining.masking import Flags
+from paddlenlp_ext.pretraining.masking import CONTINUATION, WORD_START, Flags
 
 HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 KANA = "\u3005\u3041-\u30ff\u31f0-\u31ff\uff66-\uff9f"
@@ -71,3 +71,9 @@ def adjoining(
             unspaced.append(is_unspaced)
             before = end if is_unspaced else None
     return np.array(joined, bool), np.array(unspaced, bool)
+
+
+def unspaced_tokens(tokens: Sequence[str]) -> Flags:
+    """Say which tokens of a vocabulary are of such a script; bool [V]."""
+    pieces = (token.removeprefix(CONTINUATION).removeprefix(WORD_START) for token in tokens)
+    return np.array([bool(UNSPACED.match(piece)) for piece in pieces], bool)

@@ -251,7 +251,7 @@ class Run:
             WeightsError: The checkpoint is that of another model.
         """
         settings, checkpoints, found = self.settings, self.checkpoints, self.resumed
-        _require_positions(model, data.max_length, settings.pad_to_multiple_of)
+        require_positions(model, data.max_length, settings.pad_to_multiple_of)
         accumulate = settings.gradient_accumulation_steps
         total_steps = checkpoints.settle(data.digest, -(-len(data.train) // accumulate))
         if settings.trim_vocab:
@@ -312,7 +312,7 @@ class Run:
         )  # fmt: skip
 
 
-def _require_positions(model: Model, max_length: int, multiple: int) -> None:
+def require_positions(model: Model, max_length: int, multiple: int) -> None:
     """Refuse rows that a model has no positions for, padded as they are.
 
     Raises:
@@ -366,6 +366,13 @@ class Training:
             without = not self.report.splits
             return without and is_evaluation_due(event.step, self.save_steps, self.total_steps)
         return True
+
+    def save_model(self, folder: str | Path) -> None:
+        """Save the model as it is, and its tokenizer, on the first process; no checkpoint."""
+        if distributed.rank() == 0:
+            self.model.save_pretrained(folder)
+            self.tokenizer.save_pretrained(folder)
+        distributed.barrier()
 
     def save(self, name: str, event: Event, *, best_to: str | Path | None = None) -> Path:
         """Save a checkpoint; its score is that of the step's own evaluation, if it is complete.

@@ -1,0 +1,229 @@
+"""Train a language model on plain text, by masked tokens or by the next token.
+
+    python examples/tasks/run_language_modeling.py --model_name_or_path bert-base-uncased \
+        --train_file corpus/*.txt --validation_share 0.05 --output_dir output/lm/ \
+        --do_train --do_eval
+
+Masked tokens are for all families, the next token (`--objective causal`) for those with such a
+class. An empty line parts documents; with --line_by_line each line is a text of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from paddlenlp_ext import cli
+from paddlenlp_ext.process import runtime
+
+if TYPE_CHECKING:
+    from paddlenlp_ext.tokenizers.base import Tokenizer
+    from paddlenlp_ext.training.events import Evaluated, StepDone
+    from paddlenlp_ext.training.language_modeling import Text
+    from paddlenlp_ext.training.pretrain import MakeTensors
+    from paddlenlp_ext.training.report import Pace
+    from paddlenlp_ext.training.settings import RunSettings
+
+# Flags of this script alone that a resumed run must have in common with the one that it continues.
+RESUME_MUST_MATCH = (
+    "model_name_or_path", "objective", "line_by_line", "mlm_probability", "whole_word_mask",
+    "validation_share",
+)  # fmt: skip
+DATA = {
+    "do_train": "train_file",
+    "do_eval": "validation_file, or --do_train with --validation_share",
+    "do_predict": "test_file",
+}
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Train a language model on plain text.")
+    add = parser.add_argument
+    count, whole = cli.positive_int, cli.non_negative_int
+    rate, part = cli.non_negative_float, cli.probability
+    switch = {"type": cli.boolean, "nargs": "?", "const": True, "default": False, "metavar": "BOOL"}
+    add("--model_name_or_path", required=True, help="a preset, or a folder with a model")
+    new = "begin with random weights: only the model's config.json is used"
+    add("--from_scratch", action="store_true", help=new)
+    vocabulary = "preset, or folder with a vocabulary; default: as --model_name_or_path"
+    add("--tokenizer_name", help=vocabulary)
+    add("--objective", choices=("masked", "causal"), default="masked", help="what is predicted")
+    text = "text files in UTF-8 or a pattern like 'corpus/*.txt'; an empty line parts documents"
+    add("--train_file", nargs="+", help=text)
+    add("--validation_file", nargs="+", help="likewise, to evaluate on")
+    share = "part of the rows of --train_file to evaluate on where there is no --validation_file"
+    add("--validation_share", type=part, default=0.0, help=share)
+    add("--test_file", nargs="+", help="likewise, for --do_predict")
+    add("--do_train", action="store_true", help="train, evaluating every --save_steps")
+    add("--do_eval", action="store_true", help="evaluate the trained model, or the one given")
+    add("--do_predict", action="store_true", help="write the loss of each row of --test_file")
+    add("--output_dir", required=True, help="where rows, checkpoints and results go")
+    add("--max_seq_length", type=count, default=512, help="tokens of a row")
+    add("--line_by_line", **switch, help="a row for each line; else rows are filled")
+    add("--mlm_probability", type=part, default=0.15, help="part of the tokens that is masked")
+    add("--whole_word_mask", **switch, help="mask all tokens of a word, or none")
+    add("--batch_size", type=count, default=8, help="rows a step, each device")
+    add("--learning_rate", type=rate, default=5e-5, help="the highest of the run")
+    add("--weight_decay", type=rate, default=0.01, help="of all but biases and LayerNorm")
+    add("--adam_epsilon", type=cli.positive_float, default=1e-8, help="AdamW's")
+    add("--warmup_steps", type=whole, default=0, help="above 0, wins over the proportion")
+    add("--warmup_proportion", type=part, default=0.0, help="part of the steps that warm up")
+    add("--num_train_epochs", type=count, default=3, help="passes over the data")
+    add("--max_steps", type=cli.integer, default=-1, help="above 0, wins over the epochs")
+    add("--logging_steps", type=count, default=100, help="steps between log lines")
+    add("--save_steps", type=count, default=500, help="steps between checkpoints")
+    add("--device", type=cli.device, help="cpu, gpu or xpu; default: a GPU if there is one")
+    unused = ("data_dir", "group_by_length", "on_bad_row", "token_cache")
+    cli.add_engine_arguments(parser, omit=unused)
+    args = parser.parse_args(argv)
+    sources = {
+        "do_train": args.train_file,
+        "do_eval": args.validation_file or (args.do_train and args.validation_share),
+        "do_predict": args.test_file,
+    }
+    asked = [flag for flag in sources if vars(args)[flag]]
+    if not asked:
+        parser.error("there is nothing to do: give --do_train, --do_eval or --do_predict")
+    for flag in asked:
+        if not sources[flag]:
+            parser.error(f"--{flag} needs --{DATA[flag]}")
+    if args.validation_share == 1:
+        parser.error("--validation_share: expected below 1: something has to be trained on")
+    if args.max_seq_length < 3:
+        parser.error("--max_seq_length: expected at least 3: two special tokens and one of a text")
+    return args
+
+
+def log_step(event: StepDone, pace: Pace) -> str:
+    """Write the mean loss of the steps since the line before."""
+    return (
+        f"global step {event.step}/{event.total_steps}, epoch: {event.epoch}, "
+        f"loss: {pace.losses / pace.steps:f}, lr: {event.learning_rate:.10f}, "
+        f"speed: {pace.speed:.2f} step/s"
+    )
+
+
+def log_evaluation(event: Evaluated, seconds: float | None = None) -> str:
+    """Write the loss, the accuracy of the predicted tokens and the perplexity."""
+    numbers = ", ".join(f"{name}: {value:f}" for name, value in event.metrics.items())
+    return f"{event.split} loss: {event.loss:f}, {numbers}\n"
+
+
+def main(argv: Sequence[str] | None = None) -> dict[str, float]:
+    """Train, evaluate and predict as the command line says; return the last metrics."""
+    args = parse_args(argv)
+    runtime.tune(args.verbose)
+    runtime.import_paddle()  # only now: it takes a second, and reads what was tuned
+    from paddlenlp_ext.pretraining.language_rows import text_files
+    from paddlenlp_ext.training.settings import RunSettings, default_device
+
+    settings = RunSettings.from_flags(vars(args), device=args.device or default_device())
+    given = {split: vars(args)[f"{split}_file"] for split in ("train", "validation", "test")}
+    files = {split: text_files(f"{split}_file", names) for split, names in given.items() if names}
+    metrics = train(args, settings, files) if args.do_train else {}
+    return metrics | test(args, settings, files)
+
+
+def text_of(
+    args: argparse.Namespace,
+    settings: RunSettings,
+    files: Mapping[str, Sequence[Path]],
+    tokenizer: Tokenizer,
+) -> Text:
+    """Say how the text becomes rows, and what of them is predicted."""
+    from paddlenlp_ext.pretraining.language_rows import RowSettings
+    from paddlenlp_ext.training.language_modeling import MaskedRows, NextTokens, Text
+
+    form = RowSettings(args.max_seq_length, args.line_by_line, args.validation_share, args.seed)
+    tensors: MakeTensors = NextTokens(tokenizer.pad_token_id, settings.pad_to_multiple_of)
+    if args.objective == "masked":
+        chosen = {"probability": args.mlm_probability, "whole_words": args.whole_word_mask}
+        tensors = MaskedRows.of(tokenizer, settings, **chosen)
+    return Text(files, form, tokenizer, tensors, settings)
+
+
+def train(
+    args: argparse.Namespace, settings: RunSettings, files: Mapping[str, Sequence[Path]]
+) -> dict[str, float]:
+    """Train, and keep the best model in --output_dir, or the last where nothing is evaluated."""
+    from paddlenlp_ext.pretraining.text_shards import corpus_digest
+    from paddlenlp_ext.tokenizers.auto import AutoTokenizer
+    from paddlenlp_ext.training.language_modeling import TokenPrediction, class_for
+    from paddlenlp_ext.training.pretrain import pretrain
+    from paddlenlp_ext.training.run import Run
+
+    must_match = {name: vars(args)[name] for name in RESUME_MUST_MATCH}
+    with Run(settings, must_match, data=corpus_digest(files["train"])) as run:
+        cls = class_for(args.objective, run.source)
+        tokenizer = AutoTokenizer.from_pretrained(run.vocabulary)
+        if args.from_scratch and run.resumed is None:
+            model = cls(cls.read_config(run.source).replace(vocab_size=len(tokenizer)))
+        else:
+            model = cls.from_pretrained(run.source)
+        text = text_of(args, settings, files, tokenizer)
+        data = run.read_shards(text.shards(model, ("train", "validation")), text.tensors)
+        training = run.prepare(
+            model,
+            tokenizer,
+            data,
+            task=f"{args.objective}-lm/{files['train'][0].stem}",
+            log_step=log_step,
+            log_evaluation=log_evaluation,
+        )
+        for event in pretrain(
+            model,
+            data.train,
+            objective=TokenPrediction(),
+            optimizer=training.optimizer,
+            max_steps=training.total_steps,
+            evaluate_on=data.evaluate_on,
+            evaluate_every=args.save_steps,
+            settings=training.updates,
+            resume=training.progress,
+        ):
+            training.report.add(event)
+            if training.is_checkpoint_due(event):
+                training.save(f"model_{event.step}", event, best_to=args.output_dir)
+        training.report.draw()
+        if not data.evaluate_on:
+            training.save_model(args.output_dir)
+    return training.report.metrics
+
+
+def test(
+    args: argparse.Namespace, settings: RunSettings, files: Mapping[str, Sequence[Path]]
+) -> dict[str, float]:
+    """Evaluate the trained model, or the one given, and write the loss of each row to predict."""
+    from paddlenlp_ext.files.sources import resolve
+    from paddlenlp_ext.tokenizers.auto import AutoTokenizer
+    from paddlenlp_ext.training import distributed
+    from paddlenlp_ext.training.language_modeling import class_for, evaluate_text, write_losses
+    from paddlenlp_ext.training.report import say
+
+    wanted = {"validation": args.do_eval, "test": args.do_predict}
+    splits = [split for split, is_wanted in wanted.items() if is_wanted]
+    if not splits:
+        return {}
+    if not args.do_train:
+        distributed.start(settings.device)
+    source = resolve(args.output_dir if args.do_train else args.model_name_or_path)
+    model = class_for(args.objective, source).from_pretrained(source)
+    text = text_of(args, settings, files, AutoTokenizer.from_pretrained(source))
+    metrics = {}
+    say(f"test of {source}:\n")
+    for split, rows in text.shards(model, splits).items():
+        event = evaluate_text(model, text, rows, split)
+        say(log_evaluation(event))
+        metrics |= {f"{split} {name}": value for name, value in event.metrics.items()}
+        if split == "test":
+            path = Path(args.output_dir) / "predictions.jsonl"
+            write_losses(model, text, rows, path)
+            say(f"the loss of each row is in {path}\n")
+    return metrics
+
+
+if __name__ == "__main__":
+    cli.run(main)
