@@ -8,6 +8,7 @@ python -m tests.faults --only 6,7 --markdown table.md
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
@@ -62,6 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", help="numbers of rows, with commas")
     parser.add_argument("--markdown", type=Path, help="write the table to this file, too")
     args = parser.parse_args(argv)
+    # Who starts this in the background may have had signals ignored; the runs must not.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     wanted = {int(number) for number in args.only.split(",")} if args.only else None
     results = []
     for fault in FAULTS:
