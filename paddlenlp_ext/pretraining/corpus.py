@@ -120,8 +120,8 @@ def read_lines(file: Path) -> Iterator[tuple[str, int]]:
     """
     try:
         number = 1
-        opened = gzip.open(file) if file.suffix == ".gz" else file.open("rb")
-        with cast("IO[bytes]", opened) as stream:
+        open_bytes = gzip.open if file.suffix == ".gz" else open
+        with cast("IO[bytes]", open_bytes(file, "rb")) as stream:
             for line, ends, size in _byte_lines(stream):
                 if size > LONGEST_LINE:
                     raise DataError(

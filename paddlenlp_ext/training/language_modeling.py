@@ -17,9 +17,9 @@ from paddle import Tensor, nn
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.files.disk import replacing
 from paddlenlp_ext.files.sources import Source
+from paddlenlp_ext.metrics import IGNORED
 from paddlenlp_ext.models.auto import family_of, model_class
 from paddlenlp_ext.models.base import Model
-from paddlenlp_ext.metrics import IGNORED
 from paddlenlp_ext.presets.families import FAMILIES
 from paddlenlp_ext.pretraining.language_rows import RowSettings, make_rows
 from paddlenlp_ext.pretraining.masking import Flags, MaskingVocabulary, dynamic_masking
