@@ -46,9 +46,9 @@ def rembert(folder: Path) -> Path:
     return folder
 
 
-def ernie_m(folder: Path) -> Path:
+def ernie_m(folder: Path, **options: Any) -> Path:
     """A tiny ERNIE-M, likewise; ids come from its vocabulary, not from its pieces."""
-    model = _sentencepiece(unk_id=0, bos_id=1, eos_id=2, pad_id=-1)
+    model = _sentencepiece(unk_id=0, bos_id=1, eos_id=2, pad_id=-1, **options)
     (folder / "sentencepiece.bpe.model").write_bytes(model)
     processor = sentencepiece.SentencePieceProcessor(model_proto=model)
     words = [processor.id_to_piece(number) for number in range(3, processor.get_piece_size())]
