@@ -120,6 +120,11 @@ class ModelConfig:
             return tuple(f"LABEL_{index}" for index in range(self.num_labels))
         return tuple(self.id2label[index] for index in range(self.num_labels))
 
+    @property
+    def max_length(self) -> int:
+        """Tokens of the longest text: those that there are positions for."""
+        return self.max_position_embeddings
+
     @classmethod
     def from_pretrained(
         cls: type[Config], name_or_folder: str | Path | Source, **overrides: Any

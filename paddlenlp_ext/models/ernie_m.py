@@ -70,6 +70,11 @@ class ErnieMConfig(ModelConfig):
         if self.is_decoder:
             raise UserError("ERNIE-M is an encoder only; is_decoder must be false")
 
+    @property
+    def max_length(self) -> int:
+        """Tokens of the longest text; positions begin after the padding token's."""
+        return self.max_position_embeddings - FIRST_POSITION
+
     def with_sizes_from(self, weights: Mapping[str, Array]) -> ErnieMConfig:
         """Take the feed-forward width from the weights.
 

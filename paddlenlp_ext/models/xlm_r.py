@@ -71,6 +71,11 @@ class XLMRobertaConfig(ModelConfig):
                 f"pad_token_id {self.pad_token_id} by 2 at least: positions are counted from there"
             )
 
+    @property
+    def max_length(self) -> int:
+        """Tokens of the longest text; positions begin after the padding token's."""
+        return self.max_position_embeddings - self.pad_token_id - 1
+
 
 PRESETS = {name: XLMRobertaConfig(**row.config) for name, row in ROWS.items()}
 
