@@ -43,7 +43,8 @@ def official_folder(
 
     Args:
         task: Whose files.
-        split: The one that is needed, all if absent: it may have an archive of its own.
+        split: The one that is needed, all labelled ones if absent: it may have an archive of its
+            own.
         files: Those of the split's files that are needed; all if absent.
 
     Returns:
@@ -106,12 +107,17 @@ def _needed(
     task: Task, split: str | None, files: Sequence[str] | None
 ) -> Iterator[tuple[tuple[Archive, ...], dict[str, Table]]]:
     """Yield archives and the needed files that are made of them."""
-    for archives in [task.archives] if task.unpack else [(one,) for one in task.archives]:
-        held = archives[0].splits or tuple(task.splits)
+    groups: list[tuple[Archive, ...]] = [(one,) for one in task.archives]
+    if task.unpack:  # makes of several what has no archive of its own
+        of_all = tuple(one for one in task.archives if not one.splits)
+        groups = [of_all, *((one,) for one in task.archives if one.splits)]
+    elsewhere = {one for archive in task.archives for one in archive.splits}
+    for archives in groups:
+        held = archives[0].splits
         tables = {
-            name: task.splits[one]
-            for one in held
-            if split in (None, one)
+            name: task.table(one)
+            for one in (task.splits if split is None else [split])
+            if (one in held if held else one not in elsewhere)
             for name in files or task.official_files(one)
         }
         if tables:
@@ -137,8 +143,9 @@ def _unpack(
             members = {archive.folder + name: raw / name for name in tables}
             extract(fetch(archive), members, archive.sha256)
         made = [*tables]
-        if task.checks_official_rows:
-            bad_rows = [row for name in tables for row in _clean(raw / name, task, tables[name])]
+        labelled = [name for name in tables if tables[name].label is not None]
+        if task.checks_official_rows and labelled:  # of rows to predict, each one is asked for
+            bad_rows = [row for name in labelled for row in _clean(raw / name, task, tables[name])]
             report = "".join(f"{source}: {reason}\n" for source, reason in bad_rows)
             (raw / "bad_rows.txt").write_text(report, encoding="utf-8")
             made.append("bad_rows.txt")

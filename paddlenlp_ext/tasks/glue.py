@@ -4,6 +4,7 @@ Column names are those of the official archives; files and counts are in `data/R
 """
 
 import difflib
+import shutil
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,6 +27,11 @@ def _splits(
     }
 
 
+def _tests(*text: str, names: tuple[str, ...] = ("test",)) -> dict[str, Table]:
+    """The splits that the benchmark's server scores; all of their files have a header."""
+    return {split: Table((f"{split}.tsv",), text, None) for split in names}
+
+
 ENTAILMENT = ("entailment", "not_entailment")
 _FAIR = "https://dl.fbaipublicfiles.com/"
 
@@ -35,12 +41,16 @@ def _archive(name: str, size: int, sha256: str, version: str = "") -> tuple[Arch
     return (Archive(f"{_FAIR}glue/data/{name}{version}.zip", size, sha256, f"{name}/"),)
 
 
-def _split_paraphrases(folder: Path, corpus: BinaryIO, dev_ids: BinaryIO) -> None:
+def _split_paraphrases(folder: Path, corpus: BinaryIO, dev_ids: BinaryIO | None = None) -> None:
     """Write the rows of the Microsoft Research Paraphrase Corpus in GLUE's split.
 
     MRPC may not be distributed in that split: its rows come from the corpus, and a list names those
-    that are GLUE's dev rows.
+    that are GLUE's dev rows. The test rows are the corpus's own, in its order, labels and all.
     """
+    if dev_ids is None:
+        with (folder / "test.tsv").open("wb") as test:
+            shutil.copyfileobj(corpus, test)
+        return
     ids = {tuple(line.split()) for line in dev_ids}
     with (folder / "train.tsv").open("wb") as train, (folder / "dev.tsv").open("wb") as dev:
         header = next(corpus, b"")
@@ -63,6 +73,7 @@ GLUE: dict[str, Task] = {
         archives=_archive(
             "CoLA", 376_971, "f212fcd832b8f7b435fb991f101abf89f96b933ab400603bf198960dfc32cbff"
         ),
+        unlabelled=_tests("sentence"),
     ),
     "sst-2": Task(
         "SST-2",
@@ -74,6 +85,7 @@ GLUE: dict[str, Task] = {
         archives=_archive(
             "SST-2", 7_439_277, "d67e16fb55739c1b32cdce9877596db1c127dc322d93c082281f64057c16deaa"
         ),
+        unlabelled=_tests("sentence"),
     ),
     "mrpc": Task(
         "MRPC",
@@ -93,8 +105,15 @@ GLUE: dict[str, Task] = {
                 6_222,
                 "971d7767d81b997fd9060ade0ec23c4fc31cbb226a55d1bd4a1bac474eb81dc7",
             ),
+            Archive(
+                f"{_FAIR}senteval/senteval_data/msr_paraphrase_test.txt",
+                441_275,
+                "a04e271090879aaba6423d65b94950c089298587d9c084bf9cd7439bd785f784",
+                splits=("test",),
+            ),
         ),
         unpack=_split_paraphrases,
+        unlabelled=_tests("#1 String", "#2 String"),
     ),
     "sts-b": Task(
         "STS-B",
@@ -105,6 +124,7 @@ GLUE: dict[str, Task] = {
         archives=_archive(
             "STS-B", 802_872, "e60a6393de5a8b5b9bac5020a1554b54e3691f9d600b775bd131e613ac179c85"
         ),
+        unlabelled=_tests("sentence1", "sentence2"),
     ),
     "qqp": Task(
         "QQP",
@@ -119,6 +139,7 @@ GLUE: dict[str, Task] = {
             "40e7c862c04eb26ee04b67fd900e76c45c6ba8e6d8fab4f8f1f8072a1a3fbae0",
             "-clean",
         ),
+        unlabelled=_tests("question1", "question2"),
     ),
     "mnli": Task(
         "MNLI",
@@ -137,6 +158,7 @@ GLUE: dict[str, Task] = {
         archives=_archive(
             "MNLI", 312_783_507, "e7c1d896d26ed6caf700110645df426cc2d8ebf02a5ab743d5a5c68ac1c83633"
         ),
+        unlabelled=_tests("sentence1", "sentence2", names=("test_matched", "test_mismatched")),
     ),
     "qnli": Task(
         "QNLI",
@@ -150,6 +172,7 @@ GLUE: dict[str, Task] = {
             "e634e78627a29adaecd4f955359b22bf5e70f2cbd93b493f2d624138a0c0e5f5",
             "v2",
         ),
+        unlabelled=_tests("question", "sentence"),
     ),
     "rte": Task(
         "RTE",
@@ -160,6 +183,7 @@ GLUE: dict[str, Task] = {
         archives=_archive(
             "RTE", 697_150, "6bf86de103ecd335f3441bd43574d23fef87ecc695977a63b82d5efb206556ee"
         ),
+        unlabelled=_tests("sentence1", "sentence2"),
     ),
 }
 

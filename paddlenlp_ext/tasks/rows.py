@@ -78,7 +78,7 @@ def read_examples(
 
     Args:
         task: What to read.
-        split: One of `task.splits`.
+        split: One of `task.splits` or `task.unlabelled`.
         data_dir: Folder of the split's files, or the folder above it (that of all GLUE tasks).
         on_bad_row: "error" stops at the first row that cannot be used, "skip" leaves such rows out
             and lists them in `bad_rows` of the result.
@@ -125,20 +125,22 @@ def read_rows(path: Path, task: Task, table: Table) -> Iterator[tuple[bytes, Tex
     columns = table.columns
     if columns is None:
         columns = _header(path, next(lines, (1, b""))[1], task, table)
-    positions = [columns.index(name) for name in (*table.text, table.label)]
+    positions = [columns.index(name) for name in table.read]
     quoted, is_csv = 0, True
     for number, line in lines:
         source = f"{path.name}:{number}"
         if is_csv and b'"' in line:
             quoted, is_csv = quoted + 1, CSV_LINE.fullmatch(line) is not None
         try:
-            *texts, label = _fields(line, len(columns), positions)
+            fields = _fields(line, len(columns), positions)
+            texts, labels = fields[: len(table.text)], fields[len(table.text) :]
             empty = [name for name, text in zip(table.text, texts, strict=True) if not text.strip()]
-            if empty:
+            if empty and labels:  # of rows to predict, each one is asked for
                 yield line, BlankRow(source, f"expected a text, got none in column {empty[0]!r}")
                 continue
             text_b = texts[1] if len(texts) > 1 else None
-            yield line, TextExample(texts[0], text_b, _label(label, task), source)
+            label = _label(labels[0], task) if labels else 0
+            yield line, TextExample(texts[0], text_b, label, source)
         except ValueError as error:
             yield line, BadRow(source, str(error))
     if quoted and is_csv:
@@ -166,7 +168,7 @@ def _lines(path: Path, task: Task, table: Table) -> Iterator[tuple[int, bytes]]:
             for number, line in enumerate(_bounded_lines(file), start=1):
                 bare = line.removesuffix(b"\n").removesuffix(b"\r")
                 if number == 1:
-                    names = ", ".join(map(repr, (*table.text, table.label)))
+                    names = ", ".join(map(repr, table.read))
                     has_header = table.columns is None
                     header = f"a header row with the columns {names}"
                     require_text(path, line, header if has_header else "text")
@@ -180,7 +182,7 @@ def _lines(path: Path, task: Task, table: Table) -> Iterator[tuple[int, bytes]]:
                 yield number, bare
     except WeightsError as error:
         gone = isinstance(error.__cause__, FileNotFoundError)
-        raise DataError(_missing(path, task) if gone else str(error)) from None
+        raise DataError(_missing(path, task, table) if gone else str(error)) from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
 
@@ -210,7 +212,7 @@ def _bounded_lines(file: BinaryIO) -> Iterator[bytes]:
 
 def _header(path: Path, line: bytes, task: Task, table: Table) -> tuple[str, ...]:
     columns = tuple(line.decode(errors="replace").split("\t"))
-    missing = [name for name in (*table.text, table.label) if name not in columns]
+    missing = [name for name in table.read if name not in columns]
     if missing:
         is_quoted = {*missing} <= {column.strip('"') for column in columns}
         layout = "without quoting" if is_quoted else "in its official layout (data/README.md)"
@@ -257,8 +259,9 @@ def _label(text: str, task: Task) -> int | float:
     return score
 
 
-def _missing(path: Path, task: Task) -> str:
-    names = dict.fromkeys(name for table in task.splits.values() for name in table.files)
+def _missing(path: Path, task: Task, table: Table) -> str:
+    tables = [table] if table.label is None else task.splits.values()
+    names = dict.fromkeys(name for one in tables for name in one.files)
     return (
         f"{path}: no such file; {task.name} needs {', '.join(names)} in this folder: give the "
         "right one with `data_dir`, or leave it out to download the official files"

@@ -1,7 +1,7 @@
 """What a text classification task is: its files, columns, labels and metric, as data."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from paddlenlp_ext.errors import DataError
@@ -18,7 +18,8 @@ class TextExample:
     Attributes:
         text_a: The only, or the first text.
         text_b: The second text of a pair.
-        label: Position in `Task.labels`; the score itself where the task is a regression.
+        label: Position in `Task.labels`; the score itself where the task is a regression. 0 where
+            the file has no labels.
         source: Where the row stands, for messages: "train.tsv:17".
     """
 
@@ -35,14 +36,19 @@ class Table:
     Attributes:
         files: Paths below the task's folder, read one after the other.
         text: Names of one or two columns.
-        label: Name of the label's column.
+        label: Name of the label's column; None where the rows have none.
         columns: The names of all columns, for a file without a header row.
     """
 
     files: tuple[str, ...]
     text: tuple[str, ...]
-    label: str
+    label: str | None
     columns: tuple[str, ...] | None = None
+
+    @property
+    def read(self) -> tuple[str, ...]:
+        """The columns that are read, the label's last."""
+        return self.text if self.label is None else (*self.text, self.label)
 
 
 @dataclass(frozen=True)
@@ -87,6 +93,7 @@ class Task:
         folder: Where its files are kept in the cache of data sets: "glue/SST-2"; `name` if empty.
         archives: Where its official files are had, if they can be.
         unpack: Makes the files in a folder of the opened archives, where they are not members.
+        unlabelled: Splits to predict, whose labels are not published.
     """
 
     checks_official_rows: ClassVar[bool] = True
@@ -100,6 +107,7 @@ class Task:
     folder: str = ""
     archives: tuple[Archive, ...] = ()
     unpack: Callable[..., None] | None = None
+    unlabelled: Mapping[str, Table] = field(default_factory=dict)
 
     def table(self, split: str) -> Table:
         """Return where a split stands.
@@ -107,9 +115,10 @@ class Task:
         Raises:
             DataError: There is no such split.
         """
-        if split not in self.splits:
-            raise DataError(f"{self.name} has no split {split!r}; it has {', '.join(self.splits)}")
-        return self.splits[split]
+        tables = {**self.splits, **self.unlabelled}
+        if split not in tables:
+            raise DataError(f"{self.name} has no split {split!r}; it has {', '.join(tables)}")
+        return tables[split]
 
     def official_files(self, split: str) -> tuple[str, ...]:
         """Return the paths of a split's files below `folder`, and below `Archive.folder`."""

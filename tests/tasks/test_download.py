@@ -58,7 +58,7 @@ def test_every_task_has_its_own_archive():
             assert archive.name.startswith(task.name)
             assert archive.name.endswith(".zip")
     archives = [archive for task in tasks for archive in task.archives]
-    assert len({one.sha256 for one in archives}) == len({one.url for one in archives}) == 12
+    assert len({one.sha256 for one in archives}) == len({one.url for one in archives}) == 13
     assert all(len(bytes.fromhex(archive.sha256)) == 32 for archive in archives)
     assert all(archive.url.startswith("https://") for archive in archives)
 
@@ -202,14 +202,17 @@ def test_paraphrases_are_split_by_the_list_of_dev_rows(cache):
     rows = [f"{n % 2}\t{n}\t{n + 100}\tIt's \"{n}.\tNumber {n} – so!\r\n" for n in range(9)]
     corpus = (header + "".join(rows)).encode()
     ids = b"3\t103\n5\t105\n8\t999\n"
-    contents = zip(MRPC.archives, (corpus, ids), strict=True)
+    contents = zip(MRPC.archives, (corpus, ids, corpus), strict=True)
     archives = tuple(by_hand(cache, archive.url, data) for archive, data in contents)
-    folder = official_folder(replace(MRPC, archives=archives))
+    task = replace(MRPC, archives=archives)
+    folder = official_folder(task)
+    assert {path.name for path in folder.glob("*.tsv")} == {"train.tsv", "dev.tsv"}
+    assert official_folder(task, "test") == folder
     numbers = {
         split: [int(one.text_b.split()[1]) for one in read_examples(MRPC, split, folder)]
-        for split in MRPC.splits
+        for split in (*MRPC.splits, *MRPC.unlabelled)
     }
-    assert numbers == {"train": [0, 1, 2, 4, 6, 7, 8], "dev": [3, 5]}
+    assert numbers == {"train": [0, 1, 2, 4, 6, 7, 8], "dev": [3, 5], "test": [*range(9)]}
 
 
 def test_without_connection_the_message_says_what_to_put_where(cache):

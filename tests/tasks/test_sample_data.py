@@ -26,6 +26,12 @@ HEADERS = {
     "RTE": ["index", "sentence1", "sentence2", "label"],
 }
 HEADERS["STS-B"] += ["sentence1", "sentence2", "score"]
+TEST_HEADERS = {
+    "MRPC": ["index", *HEADERS["MRPC"][1:]],
+    "STS-B": HEADERS["STS-B"][:-1],
+    "QQP": ["id", "question1", "question2"],
+    "MNLI": MNLI[:-1],
+}
 COUNTS = {"SST-2": (4000, 600), "MNLI": (45, 24, 24)}
 
 
@@ -65,6 +71,23 @@ def test_counts_are_those_of_the_readme_and_no_row_is_in_two_splits(task):
     assert tuple(map(int, stated)) == counts
     texts = [{(one.text_a, one.text_b) for one in examples} for examples in read.values()]
     assert sum(map(len, texts)) == len(set().union(*texts)) == sum(counts)
+
+
+@pytest.mark.parametrize("task", GLUE.values(), ids=list(GLUE))
+def test_rows_to_predict_have_official_columns_and_are_in_no_other_split(task):
+    known = {
+        (one.text_a, one.text_b)
+        for split in task.splits
+        for one in read_examples(task, split, DATA / "glue")
+    }
+    for split, table in task.unlabelled.items():
+        header, *rows = lines(task, split)
+        assert header == TEST_HEADERS.get(task.name, ["index", *table.text])
+        assert [row[0] for row in rows] == [str(number) for number in range(12)]
+        found = {(one.text_a, one.text_b) for one in read_examples(task, split, DATA / "glue")}
+        assert len(found) == 12
+        assert not found & known
+        known |= found
 
 
 @pytest.mark.parametrize(("task", "split"), splits(*GLUE))
