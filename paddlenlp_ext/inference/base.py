@@ -141,22 +141,26 @@ class Pipeline(ABC, Generic[Options]):
                 found[number] = Features(np.asarray(ids, np.int32), own, 0)
         return [one for one in found if one is not None]
 
+    def answers(self, samples: Sequence[Any], options: Options) -> Iterator[Any]:
+        """Answer a window of samples, in order."""
+        rows = self.rows(samples, options)
+        order = sorted(range(len(rows)), key=lambda number: -len(rows[number].features))
+        found: list[Any] = [None] * len(rows)
+        for start in range(0, len(order), self.batch_size):
+            numbers = order[start : start + self.batch_size]
+            kept = self.compute([rows[number] for number in numbers], options)
+            for number, one in zip(numbers, kept, strict=True):
+                found[number] = one
+        of_samples: list[list[Any]] = [[] for _ in samples]
+        for row, one in zip(rows, found, strict=True):
+            of_samples[row.sample].append(one)
+        for sample, kept in zip(samples, of_samples, strict=True):
+            yield self.answer(sample, kept, options)
+
     def _answers(self, samples: Iterable[Any], options: Options) -> Iterator[Any]:
         waiting = iter(samples)
         while window := [*islice(waiting, self.batch_size * WINDOW)]:
-            rows = self.rows(window, options)
-            order = sorted(range(len(rows)), key=lambda number: -len(rows[number].features))
-            found: list[Any] = [None] * len(rows)
-            for start in range(0, len(order), self.batch_size):
-                numbers = order[start : start + self.batch_size]
-                kept = self.compute([rows[number] for number in numbers], options)
-                for number, one in zip(numbers, kept, strict=True):
-                    found[number] = one
-            of_samples: list[list[Any]] = [[] for _ in window]
-            for row, one in zip(rows, found, strict=True):
-                of_samples[row.sample].append(one)
-            for sample, kept in zip(window, of_samples, strict=True):
-                yield self.answer(sample, kept, options)
+            yield from self.answers(window, options)
 
     def _options(self, options: dict[str, Any]) -> Options:
         try:

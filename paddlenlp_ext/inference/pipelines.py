@@ -21,6 +21,7 @@ from paddlenlp_ext.errors import UserError, shown
 from paddlenlp_ext.files.sources import Source
 from paddlenlp_ext.inference.base import Pipeline
 from paddlenlp_ext.inference.classification import MultipleChoice, TextClassification
+from paddlenlp_ext.inference.extraction import InformationExtraction
 from paddlenlp_ext.inference.language import FillMask, TextGeneration
 from paddlenlp_ext.inference.runners import load
 from paddlenlp_ext.models.base import Model
@@ -31,6 +32,7 @@ TASKS: dict[str, type[Pipeline[Any]]] = {
     "multiple-choice": MultipleChoice,
     "fill-mask": FillMask,
     "text-generation": TextGeneration,
+    "information-extraction": InformationExtraction,
 }
 
 

@@ -23,8 +23,9 @@ from paddlenlp_ext.models.auto import AutoConfig, family_of, model_class
 from paddlenlp_ext.models.base import Model
 from paddlenlp_ext.models.config import ModelConfig
 from paddlenlp_ext.process.spawn import check_device
-from paddlenlp_ext.tokenizers.auto import AutoTokenizer
+from paddlenlp_ext.tokenizers.auto import class_of
 from paddlenlp_ext.tokenizers.base import Tokenizer
+from paddlenlp_ext.tokenizers.ernie_m import ErnieMTokenizer
 from paddlenlp_ext.weights.files import WEIGHT_FILES
 
 PROGRAM_ENDINGS = (".json", ".pdmodel")  # Paddle 3's and 2's; the weights are beside it
@@ -166,7 +167,7 @@ def load(
             raise UserError("give the `tokenizer` of a model that is loaded already")
         _require_head(model, task, type(model).__name__)
         model.eval()
-        own = _tokenizer(tokenizer)
+        own = _tokenizer(tokenizer, task)
         return Loaded(ModelRunner(model), model.config, own, type(model).__name__, model)
     exported = None if isinstance(model, Source) else _exported(Path(model).expanduser())
     if exported is not None:
@@ -175,16 +176,21 @@ def load(
         is_onnx = exported.suffix == ONNX_ENDING
         runner: Runner = OnnxRunner(exported, on) if is_onnx else ProgramRunner(exported)
         config = AutoConfig.from_pretrained(folder)
-        return Loaded(runner, config, _tokenizer(tokenizer or folder), str(exported))
+        return Loaded(runner, config, _tokenizer(tokenizer or folder, task), str(exported))
     source = resolve(model)
     found = model_class(family_of(source), task).from_pretrained(source)
     _require_head(found, task, source.name)
-    own = _tokenizer(tokenizer or source)
+    own = _tokenizer(tokenizer or source, task)
     return Loaded(ModelRunner(found), found.config, own, source.name, found)
 
 
-def _tokenizer(found: str | Path | Source | Tokenizer) -> Tokenizer:
-    return found if isinstance(found, Tokenizer) else AutoTokenizer.from_pretrained(found)
+def _tokenizer(found: str | Path | Source | Tokenizer, task: str) -> Tokenizer:
+    if isinstance(found, Tokenizer):
+        return found
+    cls = class_of(found)
+    # UIE-M's weights are PaddleNLP's, whose ids they were trained with.
+    of_uie_m = task == "ForExtraction" and cls is ErnieMTokenizer
+    return cls.from_pretrained(found, **({"drop_lone_space": True} if of_uie_m else {}))
 
 
 def _exported(path: Path) -> Path | None:

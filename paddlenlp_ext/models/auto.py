@@ -49,7 +49,8 @@ def model_class(family: str, task: str) -> type[Model]:
         UserError: The family has no such class.
     """
     row = FAMILIES[family]
-    found = getattr(import_module(f"paddlenlp_ext.models.{row.file}"), row.prefix + task, None)
+    name = row.others if task == "ForExtraction" else row.prefix + task
+    found = getattr(import_module(f"paddlenlp_ext.models.{row.file}"), name, None)
     if found is None:
         raise UserError(f"{family} has no class {row.prefix}{task}")
     cls: type[Model] = found

@@ -12,7 +12,10 @@ import paddle
 import pytest
 
 from paddlenlp_ext.errors import UserError
-from paddlenlp_ext.inference.extraction import InformationExtraction
+from paddlenlp_ext.inference.export import export_logits
+from paddlenlp_ext.inference.extraction import ExtractionOptions, InformationExtraction
+from paddlenlp_ext.inference.pipelines import pipeline
+from paddlenlp_ext.inference.runners import Loaded
 from paddlenlp_ext.models.bert import BertConfig, BertModel
 from paddlenlp_ext.models.ernie import UIE, ErnieConfig
 from paddlenlp_ext.models.ernie_m import UIEM, ErnieMConfig
@@ -95,7 +98,7 @@ SCHEMA = ["时间", {"选手": ["情感倾向[正,负]"]}]
 
 @pytest.mark.parametrize("count", [150, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_any_text_can_be_asked(folder: Path, count: int) -> None:
-    extract = InformationExtraction.from_pretrained(folder, SCHEMA, batch_size=64)
+    extract = pipeline("information-extraction", folder, schema=SCHEMA, batch_size=64)
     asked = texts(count)
     found = extract(asked)
     assert len(found) == count
@@ -118,7 +121,7 @@ def test_any_text_can_be_asked(folder: Path, count: int) -> None:
 
 def test_a_batch_has_the_answers_of_its_texts(folder: Path) -> None:
     asked = texts(60)
-    extract = InformationExtraction.from_pretrained(folder, SCHEMA)
+    extract = pipeline("information-extraction", folder, schema=SCHEMA)
     whole = extract(asked)
     lazy = extract(iter(asked))
     assert next(lazy) == whole[0]
@@ -129,6 +132,25 @@ def test_a_batch_has_the_answers_of_its_texts(folder: Path) -> None:
             assert got["probability"] == pytest.approx(expected["probability"], abs=1e-5)
             for part in ("text", "start", "end"):
                 assert got.get(part) == expected.get(part)
+
+
+def test_an_exported_program_has_the_same_answers(folder: Path, tmp_path: Path) -> None:
+    of_model = pipeline("information-extraction", folder, schema=SCHEMA)
+    export_logits(of_model.loaded.model, tmp_path)
+    for file in folder.iterdir():
+        if not file.name.startswith("model"):
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+    of_program = pipeline("information-extraction", tmp_path, schema=SCHEMA)
+    assert of_program.loaded.model is None
+    for pipe in (of_model, of_program):  # PaddleNLP's, which UIE-M was trained with
+        assert getattr(pipe.tokenizer, "drop_lone_space", True)
+    asked = texts(40)
+    places = [
+        [[(a["text"], a.get("start")) for a in answers_of(one)] for one in pipe(asked)]
+        for pipe in (of_model, of_program)
+    ]
+    assert places[0] == places[1]
+    assert any(places[0])
 
 
 # Made-up probabilities.
@@ -145,6 +167,15 @@ def tokenizer(tmp_path: Path) -> ErnieTokenizer:
     words += [f"##{character}" for character in characters]
     (tmp_path / "vocab.txt").write_text("\n".join(words) + "\n", "utf-8")
     return ErnieTokenizer.from_pretrained(tmp_path)
+
+
+def extraction(scores: Any, tokenizer: Any, schema: Any, **settings: Any) -> InformationExtraction:
+    """The pipeline with made-up probabilities."""
+    of_ernie_m = isinstance(tokenizer, ErnieMTokenizer)
+    config = ErnieMConfig() if of_ernie_m else ErnieConfig(max_position_embeddings=2048)
+    return InformationExtraction(
+        Loaded(scores, config, tokenizer, "made up"), schema=schema, **settings
+    )
 
 
 class Knowing:
@@ -189,7 +220,7 @@ def test_a_nested_schema(tokenizer: ErnieTokenizer) -> None:
         },
     )
     schema = ["时间", {"评价维度": [{"观点词": "时间"}, "情感倾向［正，负］"]}]
-    extract = InformationExtraction(known, tokenizer, schema)
+    extract = extraction(known, tokenizer, schema)
 
     def answer(words: str, **more: Any) -> dict[str, Any]:
         place = text.index(words)
@@ -220,6 +251,7 @@ def test_a_nested_schema(tokenizer: ErnieTokenizer) -> None:
     )
     extract.set_schema("项目")
     assert extract(text) == {}
+    assert extract(text, schema="评价维度", position_prob=0.81) == {}  # the probability to end: 0.8
 
 
 @pytest.mark.parametrize("max_length", [16, 23, 64, 512])
@@ -228,7 +260,7 @@ def test_places_in_long_texts_are_exact(tokenizer: ErnieTokenizer, max_length: i
     text = "".join(sentences[n % 4] for n in np.random.default_rng(2).integers(0, 99, 60))
     known = Knowing(tokenizer, {"选手": ["谷爱凌"], "项目": ["冬奥会"], "[正,负]": ["负"]})
     schema = ["选手", "项目", "[正,负]"]
-    found = InformationExtraction(known, tokenizer, schema, max_length=max_length)(text)
+    found = extraction(known, tokenizer, schema, max_length=max_length)(text)
     # It finds the first one of a window only: in windows of a sentence, all.
     assert found["[正,负]"] == [{"text": "负", "probability": pytest.approx(0.72)}]
     for name, words in (("选手", "谷爱凌"), ("项目", "冬奥会")):
@@ -242,7 +274,7 @@ def test_places_in_long_texts_are_exact(tokenizer: ErnieTokenizer, max_length: i
 
 def test_a_prompt_that_is_too_long_loses_its_middle(tokenizer: ErnieTokenizer) -> None:
     known = Knowing(tokenizer, {})
-    extract = InformationExtraction(known, tokenizer, "谷" * 50 + "项目", max_length=23)
+    extract = extraction(known, tokenizer, "谷" * 50 + "项目", max_length=23)
     assert extract("很差。不错") == {}
     assert known.prompts == ["谷" * 8 + "项目"]
 
@@ -258,7 +290,7 @@ def test_what_is_found_across_special_tokens_or_in_a_plain_prompt_is_no_answer(
             start[:, first] = end[:, last] = 1.0
         return start, end
 
-    extract = InformationExtraction(scores, tokenizer, "时间")
+    extract = extraction(scores, tokenizer, "时间")
     for place in ((0, 0), (3, 3), (7, 7), (1, 2), (2, 4), (6, 7), (0, 7)):
         pairs = [place]
         assert extract("谷 爱凌") == {}  # [CLS]时间[SEP]谷爱凌[SEP]
@@ -274,14 +306,21 @@ def test_what_is_found_across_special_tokens_or_in_a_plain_prompt_is_no_answer(
     assert extract("谷 爱凌")["时间[正]"][0]["text"] == "谷 爱"
 
 
-def test_the_language_of_prompts(tokenizer: ErnieTokenizer) -> None:
-    def english(schema: Any, **settings: Any) -> bool:
-        return InformationExtraction(Knowing(tokenizer, {}), tokenizer, schema, **settings).english
-
-    assert english({"person": "age"})
-    assert not english({"person": "年龄"})
-    assert not english({"person": "age"}, schema_lang="ch")
-    assert english({"person": "年龄"}, schema_lang="en")
+@pytest.mark.parametrize(
+    ("schema", "language", "english"),
+    [
+        ({"person": "age"}, None, True),
+        ({"person": "年龄"}, None, False),
+        ({"person": "age"}, "ch", False),
+        ({"person": "年龄"}, "en", True),
+    ],
+)
+def test_the_language_of_prompts(
+    tokenizer: ErnieTokenizer, schema: Any, language: str | None, english: bool
+) -> None:
+    known = Knowing(tokenizer, {})
+    extract = extraction(known, tokenizer, schema, schema_lang=language)
+    assert ExtractionOptions(**extract.defaults).english == english
 
 
 def test_ernie_m_has_no_types_and_does_not_attend_to_its_first_token(tmp_path: Path) -> None:
@@ -293,11 +332,11 @@ def test_ernie_m_has_no_types_and_does_not_attend_to_its_first_token(tmp_path: P
         return (np.zeros(columns["input_ids"].shape),) * 2
 
     for settings, first in (({}, 0), ({"attend_to_cls": True}, 1)):
-        extract = InformationExtraction(scores, tokenizer, "time", **settings)
+        extract = extraction(scores, tokenizer, "time", **settings)
         extract(["Now and then.", "Now."])
         columns = seen.pop()
         assert list(columns) == ["input_ids", "attention_mask"]
-        expected = tokenizer(["time"] * 2, ["Now and then.", "Now."], padding=True)
+        expected: Any = tokenizer(["time"] * 2, ["Now and then.", "Now."], padding=True)
         assert columns["input_ids"].tolist() == expected["input_ids"]
         expected["attention_mask"] = (columns["input_ids"] != tokenizer.pad_token_id).astype(int)
         expected["attention_mask"][:, 0] = first
@@ -318,16 +357,16 @@ def test_wrong_settings_are_named(
     tokenizer: ErnieTokenizer, settings: dict[str, Any], part: str
 ) -> None:
     with pytest.raises(UserError, match=part):
-        InformationExtraction(Knowing(tokenizer, {}), tokenizer, "时间", **settings)
+        extraction(Knowing(tokenizer, {}), tokenizer, "时间", **settings)
 
 
 def test_what_is_no_text_is_named(tokenizer: ErnieTokenizer) -> None:
-    extract = InformationExtraction(Knowing(tokenizer, {}), tokenizer, "时间")
-    with pytest.raises(UserError, match="text 1: expected a string, got int"):
+    extract = extraction(Knowing(tokenizer, {}), tokenizer, "时间")
+    with pytest.raises(UserError, match="expected a text, got 3"):
         extract(["时间", 3])  # type: ignore[list-item]
 
 
 def test_another_family_is_named(tmp_path: Path) -> None:
     BertModel(BertConfig(vocab_size=9, **multilingual.SIZES)).save_pretrained(tmp_path)
-    with pytest.raises(UserError, match="this is of family bert; take 'uie-base'"):
-        InformationExtraction.from_pretrained(tmp_path, "时间")
+    with pytest.raises(UserError, match="bert has no class BertForExtraction"):
+        pipeline("information-extraction", tmp_path, schema="时间")
