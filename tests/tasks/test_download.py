@@ -203,7 +203,10 @@ def test_paraphrases_are_split_by_the_list_of_dev_rows(cache):
     corpus = (header + "".join(rows)).encode()
     ids = b"3\t103\n5\t105\n8\t999\n"
     contents = zip(MRPC.archives, (corpus, ids, corpus), strict=True)
-    archives = tuple(by_hand(cache, archive.url, data) for archive, data in contents)
+    archives = tuple(
+        replace(by_hand(cache, archive.url, data), splits=archive.splits)
+        for archive, data in contents
+    )
     task = replace(MRPC, archives=archives)
     folder = official_folder(task)
     assert {path.name for path in folder.glob("*.tsv")} == {"train.tsv", "dev.tsv"}
