@@ -15,7 +15,7 @@ quickstart: $(VENV)/.installed $(VENV)/.minilm
 	$(BIN)/python examples/quickstart.py --encoder $$(cat $(VENV)/.minilm) --output_dir $(OUTPUT)
 
 test: $(VENV)/.developed check
-	$(BIN)/python -m pytest -q -m "not parity and not paddlenlp and not slow"
+	$(BIN)/python -m pytest -q -n auto --dist loadfile -m "not parity and not paddlenlp and not slow"
 
 check: $(VENV)/.developed
 	$(BIN)/ruff format --check .

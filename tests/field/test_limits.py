@@ -12,7 +12,7 @@ from paddlenlp_ext import cli
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.models.bert import BertConfig, BertForMaskedLM
 from paddlenlp_ext.models.ernie_m import ErnieMConfig, ErnieMForSequenceClassification
-from paddlenlp_ext.training.run import _require_positions
+from paddlenlp_ext.training.run import require_positions
 from tests.docs.test_readmes import script_of
 from tests.scripts import test_bert_run_glue as bert
 
@@ -52,18 +52,18 @@ def test_more_tokens_than_positions_are_refused_before_the_first_step(
 def test_padding_counts_as_tokens(length: int, multiple: int, most: int | None) -> None:
     model = BertForMaskedLM(BertConfig(**SIZES, max_position_embeddings=19))
     if most is None:
-        _require_positions(model, length, multiple)
+        require_positions(model, length, multiple)
     else:
         with pytest.raises(UserError, match=f"has 19 positions; give at most {most}"):
-            _require_positions(model, length, multiple)
+            require_positions(model, length, multiple)
 
 
 def test_positions_that_a_table_begins_with_do_not_count() -> None:
     config = ErnieMConfig(**SIZES, max_position_embeddings=21)
     model = ErnieMForSequenceClassification(config)
-    _require_positions(model, 19, 1)
+    require_positions(model, 19, 1)
     with pytest.raises(UserError, match="has 19 positions"):
-        _require_positions(model, 20, 1)
+        require_positions(model, 20, 1)
 
 
 SCRIPTS = {
