@@ -116,17 +116,19 @@ class SentencePiece:
         self._special = special
         added = sorted(special.added_tokens_decoder.items(), key=lambda item: -len(item[1].content))
         patterns = [_pattern(token, self.do_lower_case) for _, token in added]
-        # Most texts hold none of them; without groups that is found out quickly.
-        self._any_added = re.compile("|".join(patterns))
-        self._added = re.compile("|".join(f"({pattern})" for pattern in patterns))
-        self._added_tokens = added
+        # Which one is found is looked up: with a group for each, thousands of them take minutes.
+        self._added = re.compile("|".join(patterns))
+        self._added_by_form: dict[str, list[tuple[str, int, AddedToken]]] = {}
+        for pattern, (number, token) in zip(patterns, added, strict=True):
+            alike = self._added_by_form.setdefault("".join(_lower(token.content)), [])
+            alike.append((pattern, number, token))
 
     def segment(self, texts: list[Any], pre_split: bool, spans: bool) -> Segments:
         """Cut texts into pieces; see `Segmenter`."""
         if pre_split:
             return self._segment_words(texts, spans)
         texts = encodable(texts)
-        if not (spans or self.do_lower_case or any(map(self._any_added.search, texts))):
+        if not (spans or self.do_lower_case or any(map(self._added.search, texts))):
             return Segments(self.encode(texts))
         parts = [self._parts(text) for text in texts]
         if spans:
@@ -162,7 +164,7 @@ class SentencePiece:
         """Cut a text at special and added tokens."""
         parts, start = [], 0
         while match := self._added.search(text, start):
-            number, token = self._added_tokens[(match.lastindex or 1) - 1]
+            number, token = self._added_token(match)
             first, last = match.span()
             # The spaces that a token takes in are looked for only where it is: a pattern that
             # begins with them is tried at each space of a run, to the end of the run.
@@ -177,12 +179,20 @@ class SentencePiece:
             parts.append(self._plain_part(text, start, len(text)))
         return parts
 
+    def _added_token(self, match: re.Match[str]) -> tuple[int, AddedToken]:
+        """Return the token that was found, and its id: the first that is found just there."""
+        *alike, last = self._added_by_form["".join(_lower(match[0]))]
+        for pattern, number, token in alike:
+            found = re.compile(pattern).match(match.string, match.start())
+            if found and found.end() == match.end():
+                return number, token
+        return last[1:]
+
     def _plain_part(self, text: str, start: int, stop: int) -> Part:
         part = text[start:stop]
         if not self.do_lower_case:
             return Part(part, range(start, stop + 1), None)
-        # By characters, as transformers and PaddleNLP do: a final sigma becomes "σ" everywhere.
-        lower = [character.lower() for character in part]
+        lower = _lower(part)
         origins = [start + place for place, letters in enumerate(lower) for _ in letters]
         return Part("".join(lower), [*origins, stop], None)
 
@@ -264,6 +274,11 @@ def _pattern(token: AddedToken, lower: bool) -> str:
     else:
         inner = re.escape(token.content)
     return rf"(?<!\w){inner}(?!\w)" if token.single_word else inner
+
+
+def _lower(text: str) -> list[str]:
+    """Lower-case each character alone, as transformers and PaddleNLP do: a final sigma is "σ"."""
+    return [character.lower() for character in text]
 
 
 def _caseless(letter: str) -> str:

@@ -296,3 +296,35 @@ def test_many_added_tokens_take_time_in_proportion(families):
             added={len(tokenizer) + n: AddedToken(f"<{n}>") for n in range(5_000)},
         )
         assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("spans", [False, True], ids=["ids", "offsets"])
+@pytest.mark.parametrize("family", ["bert", "rembert", "ernie_m", "xlm_r"])
+def test_texts_with_some_of_many_added_tokens_take_time_in_proportion(families, family, spans):
+    tokenizer = families[family]()
+    tokenizer.add_tokens([f"<w{n}>" for n in range(20_000)])
+    began = time.monotonic()
+    for words in (500, 5_000):
+        text = f"the <w19999>text <w7>{'<w slow ' * words}<w12345> <W8"
+        ids = tokenizer([text], return_offsets_mapping=spans)["input_ids"][0]
+        expected = tokenizer.convert_tokens_to_ids(["<w19999>", "<w7>", "<w12345>"])
+        assert [number for number in ids if number in expected] == expected
+    assert time.monotonic() - began < 10  # with a group for each token it takes minutes
+
+
+@pytest.mark.parametrize("lower", [False, True])
+def test_of_tokens_alike_the_longest_and_then_the_first_that_fits_is_found(tmp_path, lower):
+    train(tmp_path / "spiece.model", **REMBERT)
+    tokenizer = RemBertTokenizer(tmp_path / "spiece.model", do_lower_case=lower)
+    alone = AddedToken("ab", single_word=True, normalized=False)
+    tokens = [alone, AddedToken("AB", rstrip=True), AddedToken("aB", lstrip=True), "abc", "ß"]
+    tokenizer.add_tokens(tokens)
+    texts = ["ab", "xabx", "x  AB  y", "x  aB  y", "abc", "ABC", "ß", "SS"]
+    added = [
+        [token for token in tokenizer.tokenize(text) if token in ("ab", "AB", "aB", "abc", "ß")]
+        for text in texts
+    ]
+    if lower:
+        assert added == [["ab"], ["AB"], ["AB"], ["AB"], ["abc"], ["abc"], ["ß"], []]
+    else:
+        assert added == [["ab"], [], ["AB"], ["aB"], ["abc"], ["AB"], ["ß"], []]
