@@ -11,7 +11,7 @@ class. An empty line parts documents; with --line_by_line each line is a text of
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,10 +19,7 @@ from paddlenlp_ext import cli
 from paddlenlp_ext.process import runtime
 
 if TYPE_CHECKING:
-    from paddlenlp_ext.tokenizers.base import Tokenizer
     from paddlenlp_ext.training.events import Evaluated, StepDone
-    from paddlenlp_ext.training.language_modeling import Text
-    from paddlenlp_ext.training.pretrain import MakeTensors
     from paddlenlp_ext.training.report import Pace
     from paddlenlp_ext.training.settings import RunSettings
 
@@ -117,66 +114,45 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     args = parse_args(argv)
     runtime.tune(args.verbose)
     runtime.import_paddle()  # only now: it takes a second, and reads what was tuned
-    from paddlenlp_ext.pretraining.language_rows import text_files
     from paddlenlp_ext.training.settings import RunSettings, default_device
 
     settings = RunSettings.from_flags(vars(args), device=args.device or default_device())
-    given = {split: vars(args)[f"{split}_file"] for split in ("train", "validation", "test")}
-    files = {split: text_files(f"{split}_file", names) for split, names in given.items() if names}
-    metrics = train(args, settings, files) if args.do_train else {}
-    return metrics | test(args, settings, files)
+    metrics = train(args, settings) if args.do_train else {}
+    return metrics | test(args, settings)
 
 
-def text_of(
-    args: argparse.Namespace,
-    settings: RunSettings,
-    files: Mapping[str, Sequence[Path]],
-    tokenizer: Tokenizer,
-) -> Text:
-    """Say how the text becomes rows, and what of them is predicted."""
-    from paddlenlp_ext.pretraining.language_rows import RowSettings
-    from paddlenlp_ext.training.language_modeling import MaskedRows, NextTokens, Text
-
-    form = RowSettings(args.max_seq_length, args.line_by_line, args.validation_share, args.seed)
-    tensors: MakeTensors = NextTokens(tokenizer.pad_token_id, settings.pad_to_multiple_of)
-    if args.objective == "masked":
-        chosen = {"probability": args.mlm_probability, "whole_words": args.whole_word_mask}
-        tensors = MaskedRows.of(tokenizer, settings, **chosen)
-    return Text(files, form, tokenizer, tensors, settings)
-
-
-def train(
-    args: argparse.Namespace, settings: RunSettings, files: Mapping[str, Sequence[Path]]
-) -> dict[str, float]:
+def train(args: argparse.Namespace, settings: RunSettings) -> dict[str, float]:
     """Train, and keep the best model in --output_dir, or the last where nothing is evaluated."""
     from paddlenlp_ext.pretraining.text_shards import corpus_digest
     from paddlenlp_ext.tokenizers.auto import AutoTokenizer
-    from paddlenlp_ext.training.language_modeling import TokenPrediction, class_for
+    from paddlenlp_ext.training import language_modeling as lm
     from paddlenlp_ext.training.pretrain import pretrain
     from paddlenlp_ext.training.run import Run
 
+    language = lm.LanguageSettings.from_flags(vars(args))
+    files = language.files()["train"]
     must_match = {name: vars(args)[name] for name in RESUME_MUST_MATCH}
-    with Run(settings, must_match, data=corpus_digest(files["train"])) as run:
-        cls = class_for(args.objective, run.source)
+    with Run(settings, must_match, data=corpus_digest(files)) as run:
+        cls = lm.class_for(args.objective, run.source)
         tokenizer = AutoTokenizer.from_pretrained(run.vocabulary)
         if args.from_scratch and run.resumed is None:
             model = cls(cls.read_config(run.source).replace(vocab_size=len(tokenizer)))
         else:
             model = cls.from_pretrained(run.source)
-        text = text_of(args, settings, files, tokenizer)
-        data = run.read_shards(text.shards(model, ("train", "validation")), text.tensors)
+        text = lm.Text.of(language, tokenizer, settings)
+        data = run.read_shards(text.shards(model, ("train", "dev")), text.tensors)
         training = run.prepare(
             model,
             tokenizer,
             data,
-            task=f"{args.objective}-lm/{files['train'][0].stem}",
+            task=f"{args.objective}-lm/{files[0].stem}",
             log_step=log_step,
             log_evaluation=log_evaluation,
         )
         for event in pretrain(
             model,
             data.train,
-            objective=TokenPrediction(),
+            objective=lm.TokenPrediction(),
             optimizer=training.optimizer,
             max_steps=training.total_steps,
             evaluate_on=data.evaluate_on,
@@ -193,34 +169,33 @@ def train(
     return training.report.metrics
 
 
-def test(
-    args: argparse.Namespace, settings: RunSettings, files: Mapping[str, Sequence[Path]]
-) -> dict[str, float]:
+def test(args: argparse.Namespace, settings: RunSettings) -> dict[str, float]:
     """Evaluate the trained model, or the one given, and write the loss of each row to predict."""
     from paddlenlp_ext.files.sources import resolve
     from paddlenlp_ext.tokenizers.auto import AutoTokenizer
     from paddlenlp_ext.training import distributed
-    from paddlenlp_ext.training.language_modeling import class_for, evaluate_text, write_losses
+    from paddlenlp_ext.training import language_modeling as lm
     from paddlenlp_ext.training.report import say
 
-    wanted = {"validation": args.do_eval, "test": args.do_predict}
+    wanted = {"dev": args.do_eval, "test": args.do_predict}
     splits = [split for split, is_wanted in wanted.items() if is_wanted]
     if not splits:
         return {}
     if not args.do_train:
         distributed.start(settings.device)
     source = resolve(args.output_dir if args.do_train else args.model_name_or_path)
-    model = class_for(args.objective, source).from_pretrained(source)
-    text = text_of(args, settings, files, AutoTokenizer.from_pretrained(source))
+    model = lm.class_for(args.objective, source).from_pretrained(source)
+    language = lm.LanguageSettings.from_flags(vars(args))
+    text = lm.Text.of(language, AutoTokenizer.from_pretrained(source), settings)
     metrics = {}
     say(f"test of {source}:\n")
     for split, rows in text.shards(model, splits).items():
-        event = evaluate_text(model, text, rows, split)
+        event = lm.evaluate_text(model, text, rows, split)
         say(log_evaluation(event))
         metrics |= {f"{split} {name}": value for name, value in event.metrics.items()}
         if split == "test":
             path = Path(args.output_dir) / "predictions.jsonl"
-            write_losses(model, text, rows, path)
+            lm.write_losses(model, text, rows, path)
             say(f"the loss of each row is in {path}\n")
     return metrics
 

@@ -6,7 +6,7 @@ import json
 import math
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from paddlenlp_ext.metrics import IGNORED
 from paddlenlp_ext.models.auto import family_of, model_class
 from paddlenlp_ext.models.base import Model
 from paddlenlp_ext.presets.families import FAMILIES
-from paddlenlp_ext.pretraining.language_rows import RowSettings, make_rows
+from paddlenlp_ext.pretraining.language_rows import RowSettings, make_rows, text_files
 from paddlenlp_ext.pretraining.masking import Flags, MaskingVocabulary, dynamic_masking
 from paddlenlp_ext.pretraining.reader import ShardReader
 from paddlenlp_ext.pretraining.shard_set import Rows, ShardSet
@@ -33,6 +33,7 @@ from paddlenlp_ext.tasks.batches import Batch
 from paddlenlp_ext.tokenizers.base import Tokenizer
 from paddlenlp_ext.training import distributed
 from paddlenlp_ext.training.events import Evaluated
+from paddlenlp_ext.training.loaders import FILES
 from paddlenlp_ext.training.losses import count_labels, cross_entropy
 from paddlenlp_ext.training.objectives import LARGEST_EXPONENT
 from paddlenlp_ext.training.pretrain import MakeTensors, ShardBatches, Sums, evaluate
@@ -189,12 +190,40 @@ def class_for(objective: str, source: Source) -> type[Model]:
     return model_class(family, head)
 
 
+@dataclass(frozen=True, kw_only=True)
+class LanguageSettings:
+    """What is predicted of which text: the flags of the script of the same names."""
+
+    train_file: Sequence[str] | None = None
+    validation_file: Sequence[str] | None = None
+    test_file: Sequence[str] | None = None
+    validation_share: float = 0.0
+    objective: str = "masked"
+    line_by_line: bool = False
+    mlm_probability: float = 0.15
+    whole_word_mask: bool = False
+
+    @classmethod
+    def from_flags(cls, flags: Mapping[str, Any]) -> LanguageSettings:
+        """Make them of a script's flags, of which those of other names are left out."""
+        return cls(**{one.name: flags[one.name] for one in fields(cls) if one.name in flags})
+
+    def files(self) -> dict[str, list[Path]]:
+        """Find the files of each split that has some.
+
+        Raises:
+            DataError: There are none of a name that was given.
+        """
+        given = {split: getattr(self, setting) for split, setting in FILES.items()}
+        return {split: text_files(FILES[split], names) for split, names in given.items() if names}
+
+
 @dataclass(frozen=True)
 class Text:
     """The text of a run, as rows in the folder of the run: `rows/train.hdf5`, ...
 
     Attributes:
-        files: By the name of the split. Without any of "validation", `form.held_out` of the rows of
+        files: By the name of the split. Without any of "dev", `form.held_out` of the rows of
             "train" are, if that is above 0.
         form: How rows are made.
         tokenizer: The model's.
@@ -208,6 +237,25 @@ class Text:
     tensors: MakeTensors
     settings: RunSettings
 
+    @classmethod
+    def of(cls, language: LanguageSettings, tokenizer: Tokenizer, settings: RunSettings) -> Text:
+        """Say how the text of a run becomes rows, and what of them is predicted."""
+        form = RowSettings(
+            settings.max_seq_length,
+            language.line_by_line,
+            language.validation_share,
+            settings.seed,
+        )
+        tensors: MakeTensors = NextTokens(tokenizer.pad_token_id, settings.pad_to_multiple_of)
+        if language.objective == "masked":
+            tensors = MaskedRows.of(
+                tokenizer,
+                settings,
+                probability=language.mlm_probability,
+                whole_words=language.whole_word_mask,
+            )
+        return cls(language.files(), form, tokenizer, tensors, settings)
+
     def shards(self, model: Model, splits: Sequence[str]) -> dict[str, ShardSet]:
         """Open the rows of some splits; the first process makes those that are not there yet.
 
@@ -219,7 +267,7 @@ class Text:
         require_positions(model, self.form.max_seq_length, settings.pad_to_multiple_of)
         shards: dict[str, ShardSet] = {}
         for split in splits:
-            if split in self.files or (split == "validation" and self.form.held_out):
+            if split in self.files or (split == "dev" and self.form.held_out):
                 path = self._path(split)
                 if distributed.rank() == 0:
                     self._make(split)
@@ -247,8 +295,8 @@ class Text:
         """Make the rows of a split, and with those to train on what is held out of them."""
         source = split if split in self.files else "train"
         parts, form = [source], replace(self.form, held_out=0.0, seed=0)
-        if source == "train" and self.form.held_out and "validation" not in self.files:
-            parts, form = ["train", "validation"], self.form
+        if source == "train" and self.form.held_out and "dev" not in self.files:
+            parts, form = ["train", "dev"], self.form
         files = self.files[source]
         total = sum(path.stat().st_size for path in files)
         with progress_bar(total, desc=source, unit="B", unit_scale=True) as bar:

@@ -21,6 +21,9 @@ from paddlenlp_ext.training.settings import RunSettings
 
 Batches = TypeVar("Batches", bound=Sized)
 
+# Which setting names a user's files of a split.
+FILES = {"train": "train_file", "dev": "validation_file", "test": "test_file"}
+
 
 @dataclass(frozen=True)
 class RunData(Generic[Batches]):
