@@ -11,10 +11,11 @@ import math
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.process import launcher, runtime, signals
@@ -105,10 +106,49 @@ def device(text: str) -> str:
     return kind + colon + number
 
 
-def expand_home(parser: argparse.ArgumentParser) -> None:
-    """Let "~" begin a path in every flag that takes a text: a shell leaves it in `--flag=~/x`."""
-    parser.register("type", None, os.path.expanduser)
-    parser.register("type", Path, lambda text: Path(text).expanduser())
+class Parser(argparse.ArgumentParser):
+    """Reads a command line, shows each default in `--help`, and knows what a flag is close to.
+
+    "~" may begin a path in every flag that takes a text: a shell leaves it in `--flag=~/x`.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"formatter_class": _Help, **options})
+        self.register("type", None, os.path.expanduser)
+        self.register("type", Path, lambda text: Path(text).expanduser())
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parse what is known of a command line, which messages refer to."""
+        self._given = sys.argv[1:] if args is None else [*args]
+        return super().parse_known_args(self._given, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """End the process with a message, and with the flags that unknown ones are close to."""
+        known = [flag for flag in self._option_string_actions if flag.startswith("--")]
+        for flag in (word.partition("=")[0] for word in self._given if word.startswith("--")):
+            if not any(one.startswith(flag) for one in known):  # abbreviations are understood
+                message += "" if flag in message else f"; {flag} is unknown"
+                message += did_you_mean(flag, known)
+        super().error(message)
+
+
+class _Help(argparse.HelpFormatter):
+    """Says what a flag is when it is not given, unless its text does or it is nothing."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        text, default = action.help, action.default
+        if not text or "default:" in text or default is None or default is argparse.SUPPRESS:
+            return text
+        shown = " ".join(map(str, default)) if isinstance(default, list) else f"{default}"
+        return f"{text} (default: {shown.replace('%', '%%')})"
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Ask whether a known word was meant that an unknown one is close to; else say nothing."""
+    near = get_close_matches(word, [*known], n=1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def add_unused_arguments(parser: argparse.ArgumentParser, names: Iterable[str]) -> None:
@@ -134,7 +174,6 @@ def add_engine_arguments(
         omit: Names of flags that the script's page has itself, with its own default ("seed").
         trims_vocabulary: Whether the script knows multilingual models, and so `--trim_vocab`.
     """
-    expand_home(parser)
     group = parser.add_argument_group(
         "engine", "what the training engine adds to the script's page"
     )

@@ -6,31 +6,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
-from paddlenlp_ext.errors import UserError, shown
+from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.files.sources import Source, resolve
 from paddlenlp_ext.models.base import Model
 from paddlenlp_ext.models.config import ModelConfig
-from paddlenlp_ext.presets.families import FAMILIES, family_of_class, family_of_preset
-from paddlenlp_ext.weights import folders
-
-
-def family_of(name_or_folder: str | Path | Source) -> str:
-    """Find which family a preset, folder or repository belongs to.
-
-    Raises:
-        UserError: There is no such thing, or its family is not one of ours.
-    """
-    source = resolve(name_or_folder)
-    if source.preset and (preset_family := family_of_preset(source.name)):
-        return preset_family
-    values = folders.read_config(source)
-    name = str((values.get("architectures") or [""])[0])
-    family = str(values.get("model_type") or family_of_class(name) or name)
-    if family not in FAMILIES:
-        raise UserError(
-            f"{source}/config.json: model_type {shown(family)} is not one of {', '.join(FAMILIES)}"
-        )
-    return family
+from paddlenlp_ext.presets.families import FAMILIES
+from paddlenlp_ext.weights.folders import family_of as family_of
 
 
 def base_class(family: str) -> type[Model]:

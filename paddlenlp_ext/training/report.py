@@ -137,7 +137,7 @@ class Report:
     def draw(self) -> None:
         """Draw the curves of the run, `curves.png`."""
         if self._history is not None:
-            results.plot_curves(self.output_dir, self._history)
+            results.plot_curves(self.output_dir)
 
     def _scores(self) -> dict[int, float]:
         """Take the scores from the history, which knows what was measured before a resume."""

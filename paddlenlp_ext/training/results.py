@@ -208,12 +208,23 @@ class History:
             self._is_written = False
 
 
-def plot_curves(folder: str | Path, history: History) -> Path | None:
+def redraw_curves(folder: str | Path) -> Path | None:
+    """Draw the curves of a run anew, from what its folder has of its history.
+
+    Raises:
+        UserError: The folder has none.
+    """
+    path = Path(folder) / HISTORY
+    if next(_rows(path), None) is None:
+        raise UserError(f"{path}: expected the history of a run; give the `output_dir` of one")
+    return plot_curves(folder)
+
+
+def plot_curves(folder: str | Path) -> Path | None:
     """Draw the losses and the metrics of a run over its steps.
 
     Args:
-        folder: Where the picture goes.
-        history: Of the run.
+        folder: The run's, with its history.
 
     Returns:
         The picture, `curves.png`; None without matplotlib, or where it cannot be written, after a
@@ -228,15 +239,16 @@ def plot_curves(folder: str | Path, history: History) -> Path | None:
     figure = Figure(figsize=(10, 4), layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
-    history_rows = history.rows
-    trained = [row for row in history_rows if "split" not in row]
+    rows = list(_rows(Path(folder) / HISTORY))
+    trained = [row for row in rows if "split" not in row]
     left.plot(*_points(trained, "loss"), linewidth=0.8, label="train")
-    for split in dict.fromkeys(row["split"] for row in history_rows if "split" in row):
-        rows = [row for row in history_rows if row.get("split") == split]
-        left.plot(*_points(rows, "loss"), marker=".", label=split)
-        for name in rows[-1]["metrics"]:
-            values = _floats(row["metrics"].get(name) for row in rows)
-            right.plot([row["step"] for row in rows], values, marker=".", label=f"{split} {name}")
+    for split in dict.fromkeys(row["split"] for row in rows if "split" in row):
+        measured = [row for row in rows if row.get("split") == split]
+        steps = [row["step"] for row in measured]
+        left.plot(*_points(measured, "loss"), marker=".", label=split)
+        for name in measured[-1]["metrics"]:
+            values = _floats(row["metrics"].get(name) for row in measured)
+            right.plot(steps, values, marker=".", label=f"{split} {name}")
     for axes, title in ((left, "loss"), (right, "metrics")):
         axes.set(title=title, xlabel="step")
         axes.grid(alpha=0.3)

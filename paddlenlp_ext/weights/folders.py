@@ -10,6 +10,7 @@ from typing import Any
 from paddlenlp_ext.errors import WeightsError, shown
 from paddlenlp_ext.files.disk import read_object, replace_file
 from paddlenlp_ext.files.sources import Source, resolve
+from paddlenlp_ext.presets.families import FAMILIES, family_of_class, family_of_preset
 from paddlenlp_ext.weights.files import (
     FORMATS,
     INDEX_SUFFIX,
@@ -53,6 +54,25 @@ def read_config(source: str | Path | Source) -> dict[str, Any]:
     if classes and not (type(classes) is list and all(type(name) is str for name in classes)):
         raise WeightsError(f"{path}: architectures must be a list of names of classes")
     return values
+
+
+def family_of(source: str | Path | Source) -> str:
+    """Find which family a preset, folder or repository belongs to.
+
+    Raises:
+        UserError: There is no such thing, or its family is not one of ours.
+    """
+    source = resolve(source)
+    if source.preset and (preset_family := family_of_preset(source.name)):
+        return preset_family
+    values = read_config(source)
+    name = str((values.get("architectures") or [""])[0])
+    family = str(values.get("model_type") or family_of_class(name) or name)
+    if family not in FAMILIES:
+        raise WeightsError(
+            f"{source}/config.json: model_type {shown(family)} is not one of {', '.join(FAMILIES)}"
+        )
+    return family
 
 
 def read_model(source: str | Path | Source) -> tuple[dict[str, Array], Format]:

@@ -12,6 +12,8 @@ from types import ModuleType
 
 import pytest
 
+from paddlenlp_ext.__main__ import EXAMPLES, SCRIPTS
+
 ROOT = Path(__file__).parents[2]
 READMES = sorted(
     [
@@ -54,6 +56,8 @@ def commands(shell: str) -> Iterator[list[str]]:
 
 def script_call(words: list[str], folder: Path) -> tuple[Path, list[str]] | None:
     """The script that a command runs, and its arguments; none if it runs none of ours."""
+    if words[:2] == ["paddlenlp-ext", "train"]:
+        return EXAMPLES / SCRIPTS[words[2]][0], words[3:]
     for at, word in enumerate(words):
         if word.endswith(".py"):
             path = next((p for p in (ROOT / word, folder / word) if p.exists()), None)

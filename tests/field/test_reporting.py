@@ -143,5 +143,6 @@ def test_a_full_disk_behind_a_stream_costs_no_checkpoint(stream, encoder, tmp_pa
 
 
 def test_curves_and_results_of_nothing_are_none(tmp_path):
-    assert plot_curves(tmp_path, History(tmp_path)) is not None
+    History(tmp_path)
+    assert plot_curves(tmp_path) is not None
     assert append_result(tmp_path / "new", "a|b", {"acc": 0.5}).is_file()

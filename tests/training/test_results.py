@@ -94,14 +94,15 @@ def test_curves(tmp_path):
     history = History(tmp_path)
     for event in (step(1), step(2), evaluated(2), step(3), evaluated(3, acc=0.7)):
         history.add(event)
-    path = plot_curves(tmp_path, history)
+    path = plot_curves(tmp_path)
     assert path == tmp_path / CURVES
     content = path.read_bytes()
     assert content.startswith(b"\x89PNG")
     history.add(evaluated(3, "dev_2", 0.1))
-    plot_curves(tmp_path, history)
+    plot_curves(tmp_path)
     assert path.read_bytes() != content
-    assert plot_curves(tmp_path, History(tmp_path)) == path  # nothing to draw is no error
+    History(tmp_path)
+    assert plot_curves(tmp_path) == path  # nothing to draw is no error
 
 
 def test_curves_without_matplotlib_are_a_line_of_text(tmp_path, monkeypatch, capsys):
@@ -113,7 +114,8 @@ def test_curves_without_matplotlib_are_a_line_of_text(tmp_path, monkeypatch, cap
         return original(name, *args, **options)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    assert plot_curves(tmp_path, History(tmp_path)) is None
+    History(tmp_path)
+    assert plot_curves(tmp_path) is None
     text = capsys.readouterr().out
     assert text.count("\n") == 1
     assert "matplotlib" in text

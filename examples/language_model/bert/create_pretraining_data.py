@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line; the flags of the original script first."""
-    parser = argparse.ArgumentParser(description="Make pretraining data for BERT of plain text.")
-    cli.expand_home(parser)
+    parser = cli.Parser(description="Make pretraining data for BERT of plain text.")
     add = parser.add_argument
     add("--input_file", required=True, help="a text file, or a folder with *.txt files")
     add("--output_file", required=True, help="HDF5 file; its name should hold 'train', or not")

@@ -30,7 +30,7 @@ RESUME_MUST_MATCH = ("model_type", "model_name_or_path", "task_name")
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line; the flags of the page first, in its order."""
-    parser = argparse.ArgumentParser(description="Fine-tune BERT on a GLUE task.")
+    parser = cli.Parser(description="Fine-tune BERT on a GLUE task.")
     add = parser.add_argument
     count, whole = cli.positive_int, cli.non_negative_int
     rate, part = cli.non_negative_float, cli.probability

@@ -34,7 +34,7 @@ RESUME_MUST_MATCH = ("model_type", "model_name_or_path", "max_predictions_per_se
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line; the flags of the page first, in its order."""
-    parser = argparse.ArgumentParser(description="Pretrain BERT.")
+    parser = cli.Parser(description="Pretrain BERT.")
     add = parser.add_argument
     count, whole, rate = cli.positive_int, cli.non_negative_int, cli.non_negative_float
     add("--model_type", required=True, type=str.lower, choices=MODEL_TYPES, help="model family")

@@ -50,8 +50,7 @@ Arrays = dict[str, Any]
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description="Compare models with those of transformers.")
-    cli.expand_home(parser)
+    parser = cli.Parser(description="Compare models with those of transformers.")
     what = f"presets, folders with a model of either library, or families: {', '.join(PRESETS)}"
     parser.add_argument("--model", nargs="+", default=["convbert"], help=what)
     return parser.parse_args(argv)

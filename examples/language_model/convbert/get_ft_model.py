@@ -19,8 +19,7 @@ from paddlenlp_ext.process import runtime
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line; the flags of the original first."""
-    parser = argparse.ArgumentParser(description="Take the models out of a pretraining checkpoint.")
-    cli.expand_home(parser)
+    parser = cli.Parser(description="Take the models out of a pretraining checkpoint.")
     add = parser.add_argument
     add("--model_dir", required=True, help="a checkpoint of run_pretrain.py, or of PaddleNLP's")
     add(

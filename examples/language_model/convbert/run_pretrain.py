@@ -33,7 +33,7 @@ RESUME_MUST_MATCH = ("model_type", "pack_lines", "mask_prob")
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line; the flags of the original first, in its order."""
-    parser = argparse.ArgumentParser(description="Pretrain by replaced tokens.")
+    parser = cli.Parser(description="Pretrain by replaced tokens.")
     add = parser.add_argument
     count, rate = cli.positive_int, cli.non_negative_float
     add("--model_type", type=str.lower, default="convbert", choices=MODEL_TYPES, help="family")

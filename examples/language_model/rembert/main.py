@@ -35,7 +35,7 @@ RESUME_MUST_MATCH = ("model_name_or_path", "task", "train_languages", "languages
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line; the flags of the page first, in its order."""
-    parser = argparse.ArgumentParser(description="Fine-tune RemBERT on XNLI or PAWS-X.")
+    parser = cli.Parser(description="Fine-tune RemBERT on XNLI or PAWS-X.")
     add = parser.add_argument
     count, whole = cli.positive_int, cli.non_negative_int
     rate, part = cli.non_negative_float, cli.probability
