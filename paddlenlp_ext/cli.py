@@ -252,6 +252,26 @@ def add_engine_arguments(
     add("verbose", **switch, help="print the settings that were tuned to this machine")
 
 
+def add_phase_arguments(parser: argparse.ArgumentParser, *, omit: tuple[str, ...] = ()) -> None:
+    """Add the flags that say what a script does, in their own group of `--help`.
+
+    Args:
+        parser: A script's parser.
+        omit: Names of flags that the script's page has itself, or that it has no use for.
+    """
+    group = parser.add_argument_group("phases", "what to do; by default as the page has it")
+    for name, text in (
+        ("do_train", "train, and evaluate while training"),
+        ("do_eval", "evaluate the trained model, or without --do_train --model_name_or_path"),
+        ("do_predict", "write predictions of the test rows by the same model"),
+    ):
+        if name not in omit:
+            group.add_argument(f"--{name}", action="store_true", help=text)
+    if "submission_dir" not in omit:
+        together = "where GLUE's files of all tasks come together; default: OUTPUT_DIR/submission"
+        group.add_argument("--submission_dir", metavar="DIR", help=together)
+
+
 def run(main: Callable[[], object]) -> NoReturn:
     """Run a script's `main` and end the process: a user's mistake is one line and exit code 2.
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from paddle import nn
 
 from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.models.auto import AutoModel
 from paddlenlp_ext.models.base import Model
 from paddlenlp_ext.tasks.batches import Loader
 from paddlenlp_ext.tasks.cross_lingual import (
@@ -21,7 +22,7 @@ from paddlenlp_ext.tasks.cross_lingual import (
 )
 from paddlenlp_ext.tasks.download import official_folder
 from paddlenlp_ext.tasks.label_orders import is_unnamed, label_order
-from paddlenlp_ext.tasks.task import TextExample
+from paddlenlp_ext.tasks.task import Task, TextExample
 from paddlenlp_ext.training import distributed
 from paddlenlp_ext.training.events import Evaluated
 from paddlenlp_ext.training.finetune import evaluate
@@ -93,7 +94,7 @@ def refuse_folder_of_another_task(folder: str | Path, task: CrossLingualTask) ->
         )
 
 
-def load_trained(cls: type[Model], folder: str | Path, task: CrossLingualTask) -> Model:
+def load_trained(cls: type[Model] | type[AutoModel], folder: str | Path, task: Task) -> Model:
     """Load a model that was trained on a task.
 
     Args:

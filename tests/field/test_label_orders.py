@@ -48,7 +48,8 @@ def rows_of(task: str, label: str, folder: Path) -> Path:
     """The sample rows of a task that have one label."""
     column = GLUE[task].splits["train"].label
     (folder / GLUE[task].name).mkdir(parents=True)
-    for path in sorted((bert.DATA / GLUE[task].name).glob("*.tsv")):
+    for table in GLUE[task].splits.values():
+        path = bert.DATA / GLUE[task].name / table.files[0]
         head, *rows = path.read_text(encoding="utf-8").splitlines()
         at = head.split("\t").index(column)
         kept = [row for row in rows if row.split("\t")[at] == label]

@@ -21,7 +21,15 @@ MUST_MATCH = {*AFFECTS_RESULT, *BATCH, *LENGTH, "train_batch_size"}
 FREE = {
     *("data_dir", "input_dir", "eval_dir", "output_dir", "on_bad_row", "token_cache"),
     *("device", "n_gpu", "recompute", "trim_vocab", "scale_loss", "on_non_finite"),
-    *("do_train", "do_eval", "eval_step", "eval_batch_size", "max_eval_samples"),
+    *(
+        "do_train",
+        "do_eval",
+        "do_predict",
+        "submission_dir",
+        "eval_step",
+        "eval_batch_size",
+        "max_eval_samples",
+    ),
     *("logging_steps", "save_steps", "keep_checkpoints", "verbose", "prepare_only"),
     *("resume_from_checkpoint", "init_from_ckpt", "from_scratch", "tokenizer_name"),
     *("eager_run", "to_static", "fuse_transformer", "profiler_options", "memory_length", "help"),

@@ -12,15 +12,19 @@ place of `python`.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import gc
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from paddlenlp_ext import cli
 from paddlenlp_ext.process import runtime
 
 if TYPE_CHECKING:
+    from paddlenlp_ext.tasks.task import Task, TextExample
     from paddlenlp_ext.training.events import Evaluated, StepDone
     from paddlenlp_ext.training.report import Pace
+    from paddlenlp_ext.training.run import Run
 
 UNUSED = ("eager_run",)  # flags of the original
 MODEL_TYPES = ("bert", "electra", "ernie", "convbert")
@@ -53,7 +57,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--warmup_proportion", type=part, default=0.0, help="part of the steps that warm up")
     cli.add_unused_arguments(parser, UNUSED)
     cli.add_engine_arguments(parser, trims_vocabulary=True)
-    return parser.parse_args(argv)
+    cli.add_phase_arguments(parser)
+    args = parser.parse_args(argv)
+    args.do_train |= not (args.do_eval or args.do_predict)
+    return args
 
 
 def log_step(event: StepDone, pace: Pace) -> str:
@@ -82,25 +89,39 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
 
     device = args.device or ("cpu" if args.n_gpu == 0 else default_device())
     if args.n_gpu > 1 and distributed.world_size() == 1:
-        cli.spawn(train, args.n_gpu, args, device, device=device)
+        cli.spawn(work, args.n_gpu, args, device, device=device)
         return {}
-    return train(args, device)
+    return work(args, device)
 
 
-def train(args: argparse.Namespace, device: str) -> dict[str, float]:
-    """Fine-tune in this process, which may be one of several; return the last metrics."""
-    from paddlenlp_ext.models.auto import model_class
+def work(args: argparse.Namespace, device: str) -> dict[str, float]:
+    """Do what is asked for in this process, which may be one of several; return the metrics."""
     from paddlenlp_ext.tasks.glue import glue_task
+    from paddlenlp_ext.training.run import Run
+    from paddlenlp_ext.training.settings import RunSettings
+    from paddlenlp_ext.training.trained import read_splits
+
+    task = glue_task(args.task_name)
+    settings = RunSettings.from_flags(vars(args), device=device)
+    run = Run(settings, {name: vars(args)[name] for name in RESUME_MUST_MATCH})
+    wanted = [*task.splits][1:] if args.do_eval and not args.do_train else []
+    wanted += task.unlabelled if args.do_predict else []
+    splits = read_splits(settings, task, wanted, args.data_dir)  # what is wrong is said at once
+    folder, metrics = Path(args.model_name_or_path), {}
+    if args.do_train:
+        folder, metrics = train(args, run, task)
+    return metrics | use(args, run, task, folder, splits) if splits else metrics
+
+
+def train(args: argparse.Namespace, run: Run, task: Task) -> tuple[Path, dict[str, float]]:
+    """Fine-tune; return the folder of the trained model, and the last metrics."""
+    from paddlenlp_ext.models.auto import model_class
     from paddlenlp_ext.tokenizers.auto import AutoTokenizer
     from paddlenlp_ext.training import distributed
     from paddlenlp_ext.training.finetune import finetune
     from paddlenlp_ext.training.losses import judge
-    from paddlenlp_ext.training.run import Run
-    from paddlenlp_ext.training.settings import RunSettings
 
-    task = glue_task(args.task_name)
-    settings = RunSettings.from_flags(vars(args), device=device)
-    with Run(settings, {name: vars(args)[name] for name in RESUME_MUST_MATCH}) as run:
+    with run:
         if distributed.rank() == 0:
             cli.note_unused(args, UNUSED)
         tokenizer = AutoTokenizer.from_pretrained(run.vocabulary)
@@ -114,6 +135,7 @@ def train(args: argparse.Namespace, device: str) -> dict[str, float]:
             log_step=log_step,
             log_evaluation=log_evaluation,
         )
+        folder = run.resumed.folder if run.resumed else Path(args.output_dir)
         loss, metric = judge(task, model)
         for event in finetune(
             model,
@@ -129,9 +151,33 @@ def train(args: argparse.Namespace, device: str) -> dict[str, float]:
         ):
             training.report.add(event)
             if training.is_checkpoint_due(event):
-                training.save(f"model_{event.step}", event)
+                folder = training.save(f"model_{event.step}", event)
         training.report.draw()
-    return training.report.metrics
+    return folder, training.report.metrics
+
+
+def use(
+    args: argparse.Namespace,
+    run: Run,
+    task: Task,
+    folder: Path,
+    splits: Mapping[str, Sequence[TextExample]],
+) -> dict[str, float]:
+    """Evaluate the labelled splits with a trained model, predict the others; return the metrics."""
+    from paddlenlp_ext.training.report import say
+    from paddlenlp_ext.training.trained import Trained
+
+    gc.collect()  # the trained model goes before the saved one comes
+    trained = Trained.load(run, folder, task)
+    metrics: dict[str, float] = {}
+    labelled = {split: rows for split, rows in splits.items() if split in task.splits}
+    for event in trained.evaluate(labelled, f"glue/{task.name}"):
+        say(log_evaluation(event, event.seconds))
+        metrics |= {f"{event.split} {name}": value for name, value in event.metrics.items()}
+    if args.do_predict:
+        tests = {split: rows for split, rows in splits.items() if split in task.unlabelled}
+        trained.submit(tests, args.submission_dir or Path(args.output_dir) / "submission")
+    return metrics
 
 
 if __name__ == "__main__":

@@ -59,7 +59,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--scale_loss", type=cli.positive_float, default=2.0**15, help=first_scale)
     add("--languages", nargs="+", help="of dev and test, and of translate-train-all; default: all")
     cli.add_engine_arguments(parser, omit=("seed", "use_amp", "scale_loss"), trims_vocabulary=True)
-    return parser.parse_args(argv)
+    cli.add_phase_arguments(parser, omit=("submission_dir",))
+    args = parser.parse_args(argv)
+    if not (args.do_train or args.do_eval or args.do_predict):
+        args.do_train = args.do_eval = True  # as the page has it
+    return args
 
 
 def log_step(event: StepDone, pace: Pace) -> str:
@@ -95,18 +99,19 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     if args.memory_length is not None:
         say("note: --memory_length is accepted and has no effect, as in the original\n")
     train_languages = ["en"] if args.task_type == TRANSFER else args.languages
+    wanted = {"train": train_languages, "dev": args.languages} if args.do_train else {}
+    if args.do_eval or args.do_predict:
+        wanted["test"] = args.languages
     data = read_splits(
         XNLI,
-        {"train": train_languages, "dev": args.languages, "test": args.languages},
+        wanted,
         args.data_dir,
-        max_samples={
-            "train": args.max_train_samples,
-            "dev": args.max_eval_samples,
-            "test": args.max_eval_samples,
-        },
+        max_samples=dict.fromkeys(wanted, args.max_eval_samples)
+        | {"train": args.max_train_samples},
         on_bad_row=args.on_bad_row,
     )
-    return test(args, run, train(args, run, data), data["test"])
+    folder = train(args, run, data) if args.do_train else Path(args.model_name_or_path)
+    return test(args, run, folder, data["test"]) if "test" in data else {}
 
 
 def train(args: argparse.Namespace, run: Run, splits: Mapping[str, ExamplesByLanguage]) -> Path:
@@ -154,24 +159,27 @@ def train(args: argparse.Namespace, run: Run, splits: Mapping[str, ExamplesByLan
 def test(
     args: argparse.Namespace, run: Run, folder: Path, examples: ExamplesByLanguage
 ) -> dict[str, float]:
-    """Test a checkpoint on each language; return the accuracies."""
-    from paddlenlp_ext.models.auto import AutoModelForSequenceClassification
-    from paddlenlp_ext.tokenizers.auto import AutoTokenizer
+    """Test a checkpoint on each language, predict, or both; return the accuracies."""
     from paddlenlp_ext.training import languages
     from paddlenlp_ext.training.report import say
+    from paddlenlp_ext.training.trained import Trained
 
     gc.collect()  # the trained model goes before the tested one comes
-    model = AutoModelForSequenceClassification.from_pretrained(folder)
-    batching = run.batching(AutoTokenizer.from_pretrained(folder))
+    trained = Trained.load(run, folder, XNLI)
+    if args.do_predict:
+        trained.predict_languages(examples)
+    if not args.do_eval:
+        return {}
     events = []
     say(f"test of {folder}:\n")
-    for event in languages.evaluate_languages(model, examples, batching, XNLI):
+    for event in languages.evaluate_languages(trained.model, examples, trained.batching, XNLI):
         events.append(event)
         say(log_evaluation(event))
     summary = languages.summarize(events)
     name = f"{Path(args.model_name_or_path).name}, {args.task_type}"
     say(languages.table(name, summary, XNLI_TABLE_ORDER))
-    languages.record(args.output_dir, run.settings.facts(f"xnli/{args.task_type}"), events)
+    facts = run.settings.facts(f"xnli/{args.task_type}", trained=args.do_train)
+    languages.record(args.output_dir, facts, events)
     return summary
 
 

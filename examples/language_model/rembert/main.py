@@ -50,6 +50,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--eval_batch_size", **per_device, help="examples of an evaluation, each device")
     add("--do_train", action="store_true", help="train, and keep the best model in --output_dir")
     add("--do_eval", action="store_true", help="test the model in --output_dir")
+    add("--do_predict", action="store_true", help="write predictions of the test rows")
     add("--task", required=True, type=str.lower, choices=TASKS, help="what to train and test on")
     add("--eval_step", type=count, default=2000, help="steps between evaluations")
     add("--max_seq_length", type=count, default=512, help="longer pairs are cut")
@@ -68,8 +69,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     cli.add_engine_arguments(parser, omit=spelled_out, trims_vocabulary=True)
     parser.set_defaults(keep_checkpoints=1)  # besides the best one
     args = parser.parse_args(argv)
-    if not (args.do_train or args.do_eval):
-        parser.error("there is nothing to do: give --do_train, --do_eval or both")
+    if not (args.do_train or args.do_eval or args.do_predict):
+        parser.error("there is nothing to do: give --do_train, --do_eval, --do_predict or several")
     return args
 
 
@@ -107,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     run = Run(settings, must_match | {"model_name_or_path": source})
     task = TASKS[args.task]
     wanted = {"train": args.train_languages, "dev": args.languages} if args.do_train else {}
-    if args.do_eval:
+    if args.do_eval or args.do_predict:
         wanted["test"] = args.languages
     data = read_splits(
         task,
@@ -120,7 +121,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     )
     if args.do_train:
         train(args, run, task, data)
-    return test(args, run, task, data["test"]) if args.do_eval else {}
+    return test(args, run, task, data["test"]) if "test" in data else {}
 
 
 def train(
@@ -171,28 +172,28 @@ def train(
 def test(
     args: argparse.Namespace, run: Run, task: CrossLingualTask, examples: ExamplesByLanguage
 ) -> dict[str, float]:
-    """Test a trained model on each language; return the accuracies."""
-    from paddlenlp_ext.models.auto import model_class
-    from paddlenlp_ext.tokenizers.auto import AutoTokenizer
+    """Test a trained model on each language, predict, or both; return the accuracies."""
     from paddlenlp_ext.training import languages
     from paddlenlp_ext.training.report import say
+    from paddlenlp_ext.training.trained import Trained
 
     source = args.output_dir if args.do_train else run.settings.model_name_or_path
     gc.collect()  # the trained model goes before the tested one comes
-    cls = model_class(args.model_type, "ForSequenceClassification")
-    model = languages.load_trained(cls, source, task)
-    batching = run.batching(AutoTokenizer.from_pretrained(source))
+    trained = Trained.load(run, source, task)
+    if args.do_predict:
+        trained.predict_languages(examples)
+    if not args.do_eval:
+        return {}
     events = []
     say(f"test of {source}:\n")
-    for event in languages.evaluate_languages(model, examples, batching, task):
+    for event in languages.evaluate_languages(trained.model, examples, trained.batching, task):
         events.append(event)
         say(log_evaluation(event))
     summary = languages.summarize(events)
     say(f"Accuracy {summary['acc']:.4f}\n")
     name = Path(run.settings.model_name_or_path).name
     say(languages.table(name, summary, TABLE_ORDER[args.task]))
-    facts = run.settings.facts(task.name, trained=args.do_train)
-    languages.record(args.output_dir, facts, events)
+    languages.record(args.output_dir, run.settings.facts(task.name, trained=args.do_train), events)
     return summary
 
 

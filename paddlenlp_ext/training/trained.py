@@ -1,0 +1,163 @@
+"""Evaluate a saved model, and predict rows with it: what `do_eval` and `do_predict` ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from paddlenlp_ext.models.auto import AutoModelForSequenceClassification
+from paddlenlp_ext.models.base import Model
+from paddlenlp_ext.tasks.download import official_folder
+from paddlenlp_ext.tasks.label_orders import label_order
+from paddlenlp_ext.tasks.predictions import LabelPredictions, kind_of, write_predictions
+from paddlenlp_ext.tasks.rows import read_examples
+from paddlenlp_ext.tasks.submissions import pack_submission, write_submission
+from paddlenlp_ext.tasks.task import Task, TextExample
+from paddlenlp_ext.tokenizers.auto import AutoTokenizer
+from paddlenlp_ext.training import distributed
+from paddlenlp_ext.training.events import Evaluated
+from paddlenlp_ext.training.finetune import evaluate, predict
+from paddlenlp_ext.training.languages import load_trained
+from paddlenlp_ext.training.loaders import Batching, report_skipped_rows
+from paddlenlp_ext.training.losses import judge
+from paddlenlp_ext.training.report import say
+from paddlenlp_ext.training.results import append_result, signature
+from paddlenlp_ext.training.run import Run, require_positions
+from paddlenlp_ext.training.settings import RunSettings
+
+
+def read_splits(
+    settings: RunSettings, task: Task, splits: Iterable[str], data_dir: str | Path | None
+) -> dict[str, list[TextExample]]:
+    """Read splits of a task to evaluate on or to predict.
+
+    Args:
+        settings: Say how many rows are used, and what becomes of bad ones.
+        task: Its files are read.
+        splits: Those that are wanted.
+        data_dir: Folder of the files, or the one above it; None downloads the official ones.
+
+    Raises:
+        DataError: A file is missing or holds rows that cannot be used.
+    """
+    found: dict[str, list[TextExample]] = {}
+    for split in splits:
+        folder = data_dir or official_folder(task, split)
+        examples = read_examples(task, split, folder, on_bad_row=settings.on_bad_row)
+        report_skipped_rows(examples.bad_rows)
+        found[split] = examples[: settings.max_eval_samples]
+    return found
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model that was trained on a task, as it was saved.
+
+    Attributes:
+        folder: Where.
+        model: Loaded from there.
+        batching: How examples become batches.
+        task: What it was trained on.
+    """
+
+    folder: Path
+    model: Model
+    batching: Batching
+    task: Task
+
+    @classmethod
+    def load(cls, run: Run, folder: str | Path, task: Task) -> Trained:
+        """Load a model.
+
+        Args:
+            run: Its settings say how texts are cut, and where results go.
+            folder: Where it was saved.
+            task: What it was trained on.
+
+        Raises:
+            UserError: There is no model, none that was trained on the task, or none that reads rows
+                of `max_seq_length`.
+        """
+        settings = run.settings
+        model = load_trained(AutoModelForSequenceClassification, folder, task)
+        require_positions(model, settings.max_seq_length, settings.pad_to_multiple_of)
+        tokenizer = AutoTokenizer.from_pretrained(settings.tokenizer_name or folder)
+        return cls(Path(folder), model, run.batching(tokenizer), task)
+
+    def evaluate(
+        self, splits: Mapping[str, Sequence[TextExample]], name: str
+    ) -> Iterator[Evaluated]:
+        """Evaluate splits one by one, and record the results; all processes iterate.
+
+        Args:
+            splits: Labelled examples by the name of the split.
+            name: Of the task, with its collection: "glue/SST-2".
+        """
+        settings = self.batching.settings
+        loss, metric = judge(self.task, self.model)
+        for split, examples in splits.items():
+            loader = self.batching.evaluation_loader(self.batching.features(examples))
+            event = evaluate(self.model, loader, loss=loss, metric=metric, split=split)
+            yield event
+            if distributed.rank() == 0:
+                facts = settings.facts(name, trained=False)
+                append_result(
+                    settings.output_dir,
+                    signature(split=split, metric="+".join(event.metrics), **facts),
+                    event.metrics,
+                    loss=event.loss,
+                    examples=event.examples,
+                    seconds=round(event.seconds, 2),
+                )
+
+    def predict(self, examples: Sequence[TextExample], part: str = "") -> npt.NDArray[np.float32]:
+        """Predict rows, and write the predictions into the output folder; all processes call it.
+
+        Args:
+            examples: What to predict; labels do not matter.
+            part: What of the data they are, where there are several parts: a language.
+
+        Returns:
+            Logits in the order of the task's labels; [N, C].
+        """
+        loader = self.batching.evaluation_loader(self.batching.features(examples))
+        logits = np.asarray(predict(self.model, loader))
+        config, labels = self.model.config, self.task.labels
+        if labels and (order := label_order(self.task, config.label_names)):
+            logits = logits[:, list(order)]
+        if distributed.rank() == 0:
+            predictions = LabelPredictions.of(
+                logits,
+                [one.source for one in examples],
+                labels or config.label_names,
+                "none" if labels is None else kind_of(config.num_labels, config.problem_type),
+            )
+            folder = Path(self.batching.settings.output_dir)
+            table, _ = write_predictions(folder, predictions, part)
+            say(f"predictions of {len(examples):,} rows: {table}\n")
+        return logits
+
+    def predict_languages(self, examples: Mapping[str, Sequence[TextExample]]) -> None:
+        """Predict the rows of each language into a file of its own; all processes call it."""
+        for language, rows in examples.items():
+            self.predict(rows, language)
+
+    def submit(self, splits: Mapping[str, Sequence[TextExample]], folder: str | Path) -> None:
+        """Predict the splits of GLUE whose labels only its server knows, and write its files.
+
+        Args:
+            splits: Their examples.
+            folder: Where the server's files of all tasks come together.
+        """
+        for split, examples in splits.items():
+            logits = self.predict(examples, split.removeprefix("test").removeprefix("_"))
+            if distributed.rank() == 0:
+                say(f"for GLUE: {write_submission(Path(folder), self.task, split, logits)}\n")
+        if distributed.rank() == 0:
+            archive, lacking = pack_submission(Path(folder))
+            say(f"for GLUE: {archive}" + (f", which lacks: {'; '.join(lacking)}" * bool(lacking)))
+            say("\n")
