@@ -5,7 +5,8 @@ under which the scripts report them. A correlation that is not defined, of one e
 that are all equal, is 0.0 and not NaN.
 """
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,27 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 IGNORED = -100  # the label of a place that has none
+
+
+class ClassScores(NamedTuple):
+    """How well one class is found, and how many rows have it."""
+
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+class Metrics(dict[str, float]):
+    """Metrics by their names.
+
+    Attributes:
+        classes: Those of each class, by its number.
+    """
+
+    def __init__(self, values: dict[str, float], classes: Iterable[ClassScores] = ()) -> None:
+        super().__init__(values)
+        self.classes = tuple(classes)
 
 
 def accuracy(predictions: Array, labels: Array) -> dict[str, float]:
@@ -82,6 +104,83 @@ def pearson_and_spearman(predictions: Array, labels: Array) -> dict[str, float]:
         "spearman": spearman,
         "pearson and spearman": (pearson + spearman) / 2,
     }
+
+
+def single_label(predictions: Array, labels: Array) -> Metrics:
+    """Compute accuracy, and F1 over all classes: of their mean, and of all decisions together.
+
+    Args:
+        predictions: Logits; float [N, C].
+        labels: Class numbers; int [N].
+    """
+    from sklearn.metrics import f1_score
+
+    found = _classes(predictions)
+    acc = accuracy(predictions, labels)["acc"]
+    macro, micro = (
+        float(f1_score(labels, found, average=average, zero_division=0.0))
+        for average in ("macro", "micro")
+    )
+    values = {"acc": acc, "macro_f1": macro, "micro_f1": micro}
+    return Metrics(values, _class_scores(labels, found, predictions.shape[-1]))
+
+
+def multi_label(predictions: Array, labels: Array) -> Metrics:
+    """Compute F1 and the mean average precision, where rows have any number of labels.
+
+    A label is predicted where its probability is at least one half. The average precision is that
+    of the labels that occur.
+
+    Args:
+        predictions: Logits; float [N, C].
+        labels: Ones for a row's labels among zeros; float [N, C].
+    """
+    from sklearn.metrics import average_precision_score
+
+    gold, found = np.asarray(labels, np.int64), np.asarray(predictions >= 0, np.int64)
+    scores = _class_scores(gold, found, gold.shape[-1])
+    right = int((gold & found).sum())
+    precisions = [
+        average_precision_score(gold[:, label], predictions[:, label])
+        for label in np.flatnonzero(gold.any(axis=0))
+    ]
+    values = {
+        "micro_f1": 2 * right / max(int(gold.sum() + found.sum()), 1),
+        "macro_f1": float(np.mean([one.f1 for one in scores])),
+        "mean_average_precision": float(np.mean(precisions)) if precisions else 0.0,
+    }
+    return Metrics(values, scores)
+
+
+def regression(predictions: Array, labels: Array) -> dict[str, float]:
+    """Compute both correlations of scores, and the mean of their squared errors.
+
+    Args:
+        predictions: Scores; float [N] or [N, 1].
+        labels: Gold scores; float [N].
+    """
+    correlations = pearson_and_spearman(predictions, labels)
+    errors = np.asarray(predictions, np.float64).reshape(len(labels)) - labels
+    return {
+        "pearson": correlations["pearson"],
+        "spearman": correlations["spearman"],
+        "mse": float(np.mean(errors**2)),
+    }
+
+
+def _class_scores(gold: Array, found: Array, num_classes: int) -> list[ClassScores]:
+    """Compute the scores of each class; of one class a row [N], or of any number of them [N, C]."""
+    from sklearn.metrics import precision_recall_fscore_support
+
+    if gold.shape[-1:] == (1,):  # which scikit-learn takes for one class a row
+        gold, found, chosen = gold[:, 0], found[:, 0], [1]
+    else:
+        chosen = [*range(num_classes)]
+    columns = precision_recall_fscore_support(
+        gold, found, labels=chosen, average=None, zero_division=0.0
+    )
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    return [ClassScores(*row) for row in rows]
 
 
 def _classes(logits: Array) -> Array:

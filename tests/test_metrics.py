@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from paddlenlp_ext import metrics
 from paddlenlp_ext.metrics import accuracy, accuracy_and_f1, matthews, pearson_and_spearman
 
 
@@ -77,3 +78,45 @@ def test_correlations_that_are_not_defined_are_zero(scores):
 def test_equal_gold_scores_are_no_correlation():
     result = pearson_and_spearman(np.array([0.1, 0.2]), np.array([3.0, 3.0], np.float32))
     assert result["pearson"] == 0.0
+
+
+def test_one_label_a_row_as_scikit_learn_counts() -> None:
+    from sklearn.metrics import f1_score
+
+    random = np.random.default_rng(3)
+    logits, gold = random.normal(size=(41, 4)), random.integers(0, 3, 41)
+    found = metrics.single_label(logits, gold)
+    classes = logits.argmax(-1)
+    assert [*found] == ["acc", "macro_f1", "micro_f1"]
+    assert found["acc"] == np.mean(classes == gold) == pytest.approx(found["micro_f1"])
+    assert found["macro_f1"] == f1_score(gold, classes, average="macro")
+    assert [one.support for one in found.classes] == [*np.bincount(gold, minlength=4)]
+    right = np.sum((classes == 1) & (gold == 1))
+    assert found.classes[1].precision == pytest.approx(right / np.sum(classes == 1))
+    assert found.classes[1].recall == pytest.approx(right / np.sum(gold == 1))
+
+
+@pytest.mark.parametrize("width", [1, 5])
+def test_several_labels_a_row_as_scikit_learn_counts(width: int) -> None:
+    from sklearn.metrics import average_precision_score, f1_score
+
+    random = np.random.default_rng(3)
+    logits = random.normal(size=(37, width))
+    gold = (random.random((37, width)) < 0.3).astype(np.float32)
+    found = metrics.multi_label(logits, gold)
+    chosen = (logits >= 0).astype(int)
+    average = {} if width == 1 else {"average": "macro"}
+    assert found["macro_f1"] == pytest.approx(f1_score(gold, chosen, **average))
+    assert found["micro_f1"] == pytest.approx(f1_score(gold.ravel(), chosen.ravel()))
+    expected = [average_precision_score(gold[:, k], logits[:, k]) for k in range(width)]
+    assert found["mean_average_precision"] == pytest.approx(np.mean(expected))
+    assert [one.support for one in found.classes] == [*gold.sum(axis=0)]
+    nothing = metrics.multi_label(logits - 99, gold * 0)
+    assert [*nothing.values()] == [0.0, 0.0, 0.0]
+
+
+def test_scores_have_both_correlations_and_an_error() -> None:
+    found = metrics.regression(np.array([[1.0], [2.0], [4.0]]), np.array([1.0, 2.0, 3.0]))
+    assert found["mse"] == pytest.approx(1 / 3)
+    assert found["spearman"] == pytest.approx(1.0)
+    assert found["pearson"] == pytest.approx(np.corrcoef([1, 2, 4], [1, 2, 3])[0, 1])

@@ -27,9 +27,11 @@ def numbers_by_name(task: Task, names: Sequence[str]) -> list[int | None]:
         The model's number of each of the task's labels; None for those that it does not have.
     """
     numbers = {_bare(name): number for number, name in enumerate(names)}
+    numbers |= {name: number for number, name in enumerate(names)}  # "C" beside "c"
     labels = task.labels or ()
     pairs = zip(labels, task.label_names or labels, strict=True)
-    return [numbers.get(_bare(label), numbers.get(_bare(name))) for label, name in pairs]
+    spellings = ((label, _bare(label), _bare(name)) for label, name in pairs)
+    return [next((numbers[one] for one in ways if one in numbers), None) for ways in spellings]
 
 
 def label_order(task: Task, names: Sequence[str]) -> tuple[int, ...] | None:

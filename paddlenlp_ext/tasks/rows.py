@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, Literal, NamedTuple
+from typing import BinaryIO, Literal, NamedTuple, NoReturn
 
 from paddlenlp_ext.errors import DataError, WeightsError, one_line, shown
 from paddlenlp_ext.files.disk import open_file
@@ -101,11 +101,7 @@ def read_examples(
             elif on_bad_row == "skip":
                 bad_rows.append(row)
             else:
-                line = row.source.rpartition(":")[2]
-                raise DataError(
-                    f"{path}:{line}: {row.reason}; mend the row, or leave such rows out with "
-                    "`on_bad_row` skip"
-                )
+                refuse_row(path, row)
     if not examples:
         names = ", ".join(str(folder / name) for name in table.files)
         raise DataError(
@@ -149,6 +145,18 @@ def read_rows(path: Path, task: Task, table: Table) -> Iterator[tuple[bytes, Tex
             "only surround it, write the table without quoting",
             *(path, quoted),
         )
+
+
+def refuse_row(path: Path, row: BadRow) -> NoReturn:
+    """Refuse a file because of a row that cannot be used.
+
+    Raises:
+        DataError: Always.
+    """
+    line = row.source.rpartition(":")[2]
+    raise DataError(
+        f"{path}:{line}: {row.reason}; mend the row, or leave such rows out with `on_bad_row` skip"
+    )
 
 
 def _task_folder(task: Task, data_dir: Path) -> Path:
@@ -250,7 +258,12 @@ def _label(text: str, task: Task) -> int | float:
         if text not in task.labels:
             raise ValueError(f"expected a label of {', '.join(task.labels)}, got {shown(text)}")
         return task.labels.index(text)
-    low, high = task.label_range or (-math.inf, math.inf)
+    return read_score(text, task.label_range)
+
+
+def read_score(text: str, label_range: tuple[float, float] | None = None) -> float:
+    """Return a score; ValueError says what is wrong with it."""
+    low, high = label_range or (-math.inf, math.inf)
     if not _NUMBER.fullmatch(text):
         raise ValueError(f"expected a number as score, got {shown(text)}")
     score = float(text)

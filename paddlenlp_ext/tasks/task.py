@@ -4,6 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import numpy as np
+import numpy.typing as npt
+
 from paddlenlp_ext.errors import DataError
 
 # Makes numbers of the predictions and the labels of all rows, in their order: arrays [N, ...], or
@@ -18,14 +21,15 @@ class TextExample:
     Attributes:
         text_a: The only, or the first text.
         text_b: The second text of a pair.
-        label: Position in `Task.labels`; the score itself where the task is a regression. 0 where
+        label: Position in `Task.labels`; the score itself where the task is a regression; a one for
+            each of the row's labels among zeros, float32 [C], where it may have several. 0 where
             the file has no labels.
         source: Where the row stands, for messages: "train.tsv:17".
     """
 
     text_a: str
     text_b: str | None
-    label: int | float
+    label: int | float | npt.NDArray[np.float32]
     source: str
 
 
@@ -89,6 +93,7 @@ class Task:
         labels: The labels as they stand in the files; a label's position is its class number.
             None for a regression.
         label_names: What they are called elsewhere, where the files have numbers.
+        is_multi_label: Whether a row has any number of the labels, and not one.
         label_range: Lowest and highest score of a regression.
         folder: Where its files are kept in the cache of data sets: "glue/SST-2"; `name` if empty.
         archives: Where its official files are had, if they can be.
@@ -103,6 +108,7 @@ class Task:
     metric: Metric
     labels: tuple[str, ...] | None = None
     label_names: tuple[str, ...] = ()
+    is_multi_label: bool = False
     label_range: tuple[float, float] | None = None
     folder: str = ""
     archives: tuple[Archive, ...] = ()
@@ -126,5 +132,5 @@ class Task:
 
     @property
     def num_labels(self) -> int:
-        """Width of the classifier: the number of classes, 1 for a regression."""
+        """Width of the classifier: the number of labels, 1 for a regression."""
         return 1 if self.labels is None else len(self.labels)

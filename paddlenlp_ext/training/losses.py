@@ -88,9 +88,25 @@ def squared_error(scores: Tensor, labels: Tensor) -> Tensor:
     return difference * difference
 
 
-def loss_for(num_labels: int) -> Loss:
-    """Choose the loss of a task by the width of its classifier: 1 is a regression."""
-    return squared_error if num_labels == 1 else cross_entropy
+def binary_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Compute the negative log-likelihood of each label's presence or absence.
+
+    Args:
+        logits: float [B, C].
+        labels: Ones for the labels of a row among zeros; float32 [B, C].
+
+    Returns:
+        A loss a label, row by row; float32 [B * C].
+    """
+    losses = F.binary_cross_entropy_with_logits(logits.astype("float32"), labels, reduction="none")
+    return losses.reshape([-1])
+
+
+def loss_for(task: Task) -> Loss:
+    """Choose the loss of a task by its kind of labels."""
+    if task.labels is None:
+        return squared_error
+    return binary_cross_entropy if task.is_multi_label else cross_entropy
 
 
 def judge(task: Task, model: nn.Layer) -> tuple[Loss, Metric]:
@@ -100,7 +116,7 @@ def judge(task: Task, model: nn.Layer) -> tuple[Loss, Metric]:
         task: Numbers the labels, and has the metric.
         model: Where its config has the labels in another order, its logits are put into the task's.
     """
-    loss, metric = loss_for(task.num_labels), task.metric
+    loss, metric = loss_for(task), task.metric
     config = getattr(model, "config", None)
     order = label_order(task, config.label_names) if config is not None and task.labels else None
     if order is None or order == tuple(range(task.num_labels)):

@@ -1,0 +1,233 @@
+"""A user's own files: what is read of every format, what is guessed, and what is refused."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from paddlenlp_ext.errors import DataError
+from paddlenlp_ext.tasks.own import OwnData, OwnDataSettings, read_own_data
+
+ROWS = [
+    ('Say "no", twice', "neg"),
+    ("two\nlines", "pos"),
+    ("комната, 部屋", "neu"),
+    ("semi; colon", "neg"),
+]
+
+
+def read(folder: Path, content: str | bytes, name: str = "train.csv", **settings: Any) -> OwnData:
+    raw = content if isinstance(content, bytes) else content.encode()
+    (folder / name).write_bytes(raw)
+    settings = {"validation_share": 0.0, "train_file": [str(folder / name)]} | settings
+    return read_own_data(OwnDataSettings(**settings))
+
+
+def written(folder: Path, delimiter: str, end: str) -> bytes:
+    path = folder / "written"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, delimiter=delimiter, lineterminator=end, quoting=csv.QUOTE_ALL)
+        writer.writerows([("review", "sentiment"), *ROWS])
+    return path.read_bytes()
+
+
+def found(data: OwnData, split: str = "train") -> list[tuple[str, Any]]:
+    labels = data.task.labels or ()
+    return [(one.text_a, labels[one.label]) for one in data.splits[split]]
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize(("name", "delimiter"), [("a.csv", ","), ("a.csv", ";"), ("a.tsv", "\t")])
+def test_tables_are_read_as_csv_writes_them(
+    name: str, delimiter: str, end: str, mark: bytes, tmp_path: Path
+) -> None:
+    raw = mark + written(tmp_path, delimiter, end)
+    for content, ending in ((raw, ""), (gzip.compress(raw), ".gz")):
+        data = read(tmp_path, content, name + ending)
+        assert found(data) == ROWS
+        sources = [one.source for one in data.splits["train"]]
+        assert sources == [f"{name}{ending}:{line}" for line in (2, 3, 5, 6)]
+    assert data.task.labels == ("neg", "neu", "pos")
+    assert data.notes[0] == (
+        "reads text from 'review', labels from 'sentiment' (3: neg, neu, pos), single_label"
+    )
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl", "list.json", "wide.json", "a.txt"])
+def test_json_and_text_are_read(name: str, tmp_path: Path) -> None:
+    objects = [{"review": text, "sentiment": label} for text, label in ROWS if "\n" not in text]
+    content = {
+        "list.json": json.dumps(objects),
+        "wide.json": "\n" + json.dumps(objects, indent=2, ensure_ascii=False) + "\n",
+        "a.txt": "".join(f"{one['review']}\t{one['sentiment']}\r\n" for one in objects),
+    }.get(name, "\n".join(json.dumps(one) for one in objects))
+    data = read(tmp_path, content, name)
+    assert found(data) == [(one["review"], one["sentiment"]) for one in objects]
+    lines = [int(one.source.rpartition(":")[2]) for one in data.splits["train"]]
+    assert lines == {"list.json": [1, 1, 1], "wide.json": [3, 7, 11]}.get(name, [1, 2, 3])
+
+
+def test_a_long_list_of_json_is_read_in_pieces(tmp_path: Path) -> None:
+    rows = [{"text": f"é {number} " * 9, "label": number % 3} for number in range(3_000)]
+    data = read(tmp_path, json.dumps(rows, ensure_ascii=False), "a.json")
+    assert [(one.text_a, one.label) for one in data.splits["train"]] == [
+        (row["text"], row["label"]) for row in rows
+    ]
+
+
+PAIRS = '{"premise": "a", "hypothesis": "b", "gold_label": true, "id": 7}\n'
+
+
+def test_columns_are_guessed(tmp_path: Path) -> None:
+    data = read(tmp_path, PAIRS + PAIRS.replace("true", "false"), "a.jsonl")
+    assert [(one.text_a, one.text_b, one.label) for one in data.splits["train"]] == [
+        ("a", "b", 1), ("a", "b", 0),
+    ]  # fmt: skip
+    assert data.task.labels == ("false", "true")
+    assert found(read(tmp_path, "Satz,Klasse,class\nx,1,a\ny,2,b\n", text_column_name="Satz")) == [
+        ("x", "a"), ("y", "b"),
+    ]  # fmt: skip
+
+
+def test_numbers_are_sorted_by_their_size_and_given_labels_are_not(tmp_path: Path) -> None:
+    assert read(tmp_path, "text,label\na,10\nb,9\n").task.labels == ("9", "10")
+    (tmp_path / "labels.txt").write_text("9\r\n10\r\n8\n")
+    for labels in (["10", "9"], [str(tmp_path / "labels.txt")]):
+        data = read(tmp_path, "text,label\na,10\nb,9\n", labels=labels)
+        assert found(data) == [("a", "10"), ("b", "9")]
+    assert data.task.labels == ("9", "10", "8")
+
+
+def test_several_labels(tmp_path: Path) -> None:
+    lines = [
+        {"text": "a", "label": ["x", "z"]},
+        {"text": "b", "label": []},
+        {"text": "c", "label": ["y"]},
+    ]
+    as_lists = read(tmp_path, "\n".join(map(json.dumps, lines)), "a.jsonl")
+    table = "text,label\na,x | z\nb,\nc,y\n"
+    separated = read(tmp_path, table, label_separator="|")
+    for data in (as_lists, separated):
+        assert data.task.labels == ("x", "y", "z")
+        assert data.task.is_multi_label
+        labels = np.stack([one.label for one in data.splits["train"]])
+        np.testing.assert_array_equal(labels, [[1, 0, 1], [0, 0, 0], [0, 1, 0]])
+    commas = 'text,label\na,"x,z"\n'
+    assert read(tmp_path, commas, problem_type="multi_label").task.labels == ("x", "z")
+
+
+def test_scores(tmp_path: Path) -> None:
+    data = read(tmp_path, "text,score\na,1.5\nb,-2\n")
+    assert [one.label for one in data.splits["train"]] == [1.5, -2.0]
+    assert (data.task.labels, data.task.num_labels) == (None, 1)
+    whole = read(tmp_path, "text,score\na,1\nb,2\n", problem_type="regression")
+    assert [one.label for one in whole.splits["train"]] == [1.0, 2.0]
+
+
+def test_a_part_is_set_apart_by_label_and_seed(tmp_path: Path) -> None:
+    table = "text,label\n" + "".join(f"t{n},{'ab'[n % 4 == 0]}\n" for n in range(80))
+
+    def dev(**settings: Any) -> OwnData:
+        return read(tmp_path, table, validation_share=0.25, **settings)
+
+    data = dev()
+    assert [*data.splits] == ["train", "dev"]
+    assert [label for _, label in found(data, "dev")].count("b") == 5
+    assert len(data.splits["dev"]) == 20
+    assert sorted(found(data) + found(data, "dev")) == sorted(found(read(tmp_path, table)))
+    assert found(dev(), "dev") == found(data, "dev") != found(dev(seed=7), "dev")
+
+
+def test_several_files_and_patterns(tmp_path: Path) -> None:
+    (tmp_path / "b.csv").write_text("label,text\ny,two\n")
+    (tmp_path / "test.csv").write_text("text\nthree\n")
+    pattern = [str(tmp_path / "[ab].csv")]
+    data = read(
+        tmp_path, "text,label\none,x\n", "a.csv",
+        train_file=pattern, test_file=[str(tmp_path / "test.csv")],
+    )  # fmt: skip
+    assert found(data) == [("one", "x"), ("two", "y")]
+    assert [one.text_a for one in data.splits["test"]] == ["three"]
+    assert [*data.unlabelled] == ["test"]
+
+
+def test_rows_by_language(tmp_path: Path) -> None:
+    table = "text,label,lang\na,x,sw\nb,y,en\nc,x,en\n"
+    data = read(tmp_path, table, language_column_name="lang")
+    by_language = data.by_language("train")
+    assert {code: len(rows) for code, rows in by_language.items()} == {"sw": 1, "en": 2}
+    assert [*data.by_language("train", ["en"])] == ["en"]
+    with pytest.raises(DataError, match=r"`languages`: train has no row in 'de'; known: sw, en"):
+        data.by_language("train", ["de"])
+
+
+BAD: dict[str, tuple[str, str | bytes, str]] = {
+    "columns": ("a.csv", "text,label\na,b,c\n", r"a\.csv:2: expected 2 columns, got 3"),
+    "open quote": ("a.csv", 'text,label\n"a,b\nc,d\n', r"a\.csv:2: expected the quote that opens"),
+    "text after a quote": ("a.csv", 'text,label\n"a"b,c\n', r"a\.csv:2: expected fields of CSV"),
+    "latin-1": ("a.csv", b"text,label\na,b\n\xe9,c\n", r"a\.csv:3: expected UTF-8, got byte 0xe9"),
+    "utf-16": ("a.csv", "text,label\na,b\n".encode("utf-16"), r"a\.csv:1: expected text in UTF-8"),
+    "zip": ("a.csv", b"PK\x03\x04....", r"a\.csv:1: expected .* got a ZIP archive"),
+    "nul": ("a.csv", b"text,label\na\0,b\n", r"a\.csv:2: .*NUL"),
+    "no text": ("a.csv", "text,label\n ,b\n", r"a\.csv:2: expected a text, got none in column 'te"),
+    "no label": ("a.csv", "text,label\na,b\nc,\n", r"a\.csv:3: expected a label, got none"),
+    "header twice": ("a.csv", "text,label,text\na,b,c\n", r"a\.csv:1: has the column 'text' twice"),
+    "header only": ("a.csv", "text,label\n", r"a\.csv: expected rows, got none"),
+    "empty": ("a.csv", "", r"a\.csv: expected rows, got none"),
+    "unknown columns": ("a.csv", "x,y,label\na,b,c\n", r"a\.csv: .*`text_column_name`"),
+    "unknown label": ("a.csv", "text,x,y\na,b,c\n", r"a\.csv: .*`label_column_name`"),
+    "one label": ("a.csv", "text,label\na,b\nc,b\n", r"two labels or more in column 'label'"),
+    "long field": ("a.csv", f"text,label\n{'a' * 1_000_009},b\n", r"a\.csv:2: .*field"),
+    "json line": ("a.jsonl", '{"text": "a", "label": 1}\n{"text"\n', r"a\.jsonl:2: expected an o"),
+    "no object": ("a.jsonl", '{"text": "a", "label": 1}\n[1]\n', r"a\.jsonl:2: .* got \[1\]"),
+    "nan": ("a.jsonl", '{"text": "a", "label": NaN}\n', r"a\.jsonl:1: .*NaN is no number"),
+    "number": ("a.jsonl", '{"text": 5, "label": 1}\n', r"a\.jsonl:1: expected a text, got 5"),
+    "half a character": ("a.jsonl", r'{"text": "\ud800", "label": 1}', r"a\.jsonl:1: .*U\+D800"),
+    "deep": ("a.jsonl", "[" * 200_000, r"a\.jsonl:1: expected an object of JSON"),
+    "list cut": ("a.json", '[{"text": "a", "label": 1},\n{"text', r"a\.json:2: expected an object"),
+    "list unclosed": ("a.json", '[{"text": "a", "label": 1}\n', r"a\.json:2: expected a list"),
+    "no list": ("a.json", '[{"text": "a", "label": 1}\n{}]', r"a\.json:2: expected , of a list"),
+    "tabs": ("a.txt", "a\tb\nc\n", r"a\.txt:2: expected text and label parted by tabs, got 1"),
+    "gzip cut": ("a.csv.gz", gzip.compress(b"text,label\n" * 99)[:-9], r"a\.csv\.gz: .*gzip"),
+    "ending": ("a.xlsx", "text,label\n", r"a\.xlsx: expected a name that ends in \.csv"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_what_is_wrong_is_named(case: str, tmp_path: Path) -> None:
+    name, content, message = BAD[case]
+    with pytest.raises(DataError, match=message) as error:
+        read(tmp_path, content, name)
+    assert str(tmp_path / name) in str(error.value) or case == "one label"
+
+
+SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
+    "missing": ({"train_file": ["no.csv"]}, r"no\.csv: no such file \(`train_file`\)"),
+    "column": ({"text_column_name": "body"}, r"has no column 'body' \(`text_column_name`\), but "),
+    "score": ({"problem_type": "regression"}, r"train\.csv:2: expected a number as score, got 'x'"),
+    "labels": ({"labels": ["x", "z"]}, r"train\.csv:3: expected a label of x, z, got 'y'"),
+    "twice": ({"labels": ["x", "x"]}, r"`labels`: 'x' comes twice"),
+    "all apart": ({"validation_share": 1.0}, r"`validation_share` 1: expected a part of 2"),
+}
+
+
+@pytest.mark.parametrize("case", SETTINGS)
+def test_settings_that_do_not_fit_are_named(case: str, tmp_path: Path) -> None:
+    settings, message = SETTINGS[case]
+    with pytest.raises(DataError, match=message):
+        read(tmp_path, "text,label\na,x\nb,y\n", **settings)
+
+
+def test_bad_rows_are_left_out_and_listed_where_that_is_asked_for(tmp_path: Path) -> None:
+    table = b'text,label\na,x\n\xe9,x\n"a"b,x\n,x\nc,y,z\nb,y\n'
+    data = read(tmp_path, table, on_bad_row="skip")
+    assert found(data) == [("a", "x"), ("b", "y")]
+    sources = [bad.source for bad in data.splits["train"].bad_rows]
+    assert sources == [f"train.csv:{line}" for line in (3, 4, 5, 6)]
