@@ -272,6 +272,33 @@ def add_phase_arguments(parser: argparse.ArgumentParser, *, omit: tuple[str, ...
         group.add_argument("--submission_dir", metavar="DIR", help=together)
 
 
+def add_task_files(parser: argparse.ArgumentParser, form: str) -> None:
+    """Add the flags of a task's files, and those that say what to do with them.
+
+    Args:
+        parser: A script's parser.
+        form: What the files are, for the help.
+    """
+    add = parser.add_argument
+    add("--train_file", nargs="+", metavar="FILE", help=f"{form}; also a pattern like 'x/*'")
+    several = "likewise, to evaluate on; several are reported one by one, by their languages"
+    add("--validation_file", nargs="+", metavar="FILE", help=several)
+    add("--test_file", nargs="+", metavar="FILE", help="likewise, to predict")
+    add("--do_train", action="store_true", help="train, evaluating every --save_steps")
+    add("--do_eval", action="store_true", help="evaluate the trained model, or the one given")
+    add("--do_predict", action="store_true", help="write what the model says of --test_file")
+
+
+def check_task_files(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Refuse a command line that has nothing to do, or not the files for it."""
+    needed = {"do_train": "train_file", "do_eval": "validation_file", "do_predict": "test_file"}
+    if not any(vars(args)[flag] for flag in needed):
+        parser.error("there is nothing to do: give --do_train, --do_eval or --do_predict")
+    for flag, files in needed.items():
+        if vars(args)[flag] and not vars(args)[files]:
+            parser.error(f"--{flag} needs --{files}")
+
+
 def run(main: Callable[[], object]) -> NoReturn:
     """Run a script's `main` and end the process: a user's mistake is one line and exit code 2.
 

@@ -180,7 +180,12 @@ def split_name(split: str, language: str) -> str:
 
 def language_of(event: Evaluated) -> str:
     """Return the language that was evaluated: "ar"."""
-    return event.split.partition("_")[2]
+    return part_of(event.split)
+
+
+def part_of(split: str) -> str:
+    """Return the language of a part of a split: "ar" of "dev_ar"; nothing of a whole one."""
+    return split.partition("_")[2]
 
 
 def summarize(events: Iterable[Evaluated]) -> dict[str, float]:

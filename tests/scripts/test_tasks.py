@@ -1,0 +1,136 @@
+"""The scripts of tags and of answers on the sample files: train, evaluate by language, predict."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from paddlenlp_ext.tasks.token_labels import read_sentences
+from paddlenlp_ext.transformers import (
+    AutoModelForQuestionAnswering,
+    AutoModelForTokenClassification,
+)
+from tests.docs.test_readmes import script_of
+from tests.scripts import multilingual
+from tests.scripts.multilingual import DATA, ROOT, json_lines
+from tests.scripts.refusals import refused
+
+TAGS = ROOT / "examples/tasks/run_token_classification.py"
+ANSWERS = ROOT / "examples/tasks/run_question_answering.py"
+STEP = re.compile(
+    r"global step \d+/\d+, epoch: \d+, loss: \d\.\d{6}, lr: 0\.\d{10}, speed: .* step/s"
+)
+TRAIN = {"do_train": True, "do_eval": True, "do_predict": True, "device": "cpu", "logging_steps": 1}
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return multilingual.rembert(tmp_path_factory.mktemp("encoder"))
+
+
+def run(script: Path, output: Path, **flags: Any) -> dict[str, float]:
+    return script_of(script).main(multilingual.command_line(flags | {"output_dir": output}))
+
+
+def test_tags_by_language(encoder, tmp_path, capsys):
+    files = {
+        "train_file": DATA / "tags/train.en.conllu",
+        "validation_file": DATA / "tags/dev.*.conllu",
+        "test_file": DATA / "tags/dev.de.conllu",
+        "max_seq_length": 16,
+    }
+    flags = TRAIN | files | {"model_name_or_path": encoder, "learning_rate": 1e-2, "batch_size": 6}
+    metrics = run(TAGS, tmp_path / "a", **flags, max_steps=24, save_steps=12)
+    printed = capsys.readouterr().out
+    assert len(STEP.findall(printed)) == 24
+    assert metrics.keys() == {"validation_de acc", "validation_en acc"}
+    assert metrics["validation_en acc"] > 0.2  # of 16 tags
+    header, _, numbers = printed.splitlines()[-3:]
+    assert header == "| Model | de | en | Avg |"
+    assert f"{100 * metrics['validation_de acc']:.1f}" in numbers
+    folders = {path.name for path in (tmp_path / "a").iterdir()}
+    assert {"model_12", "model_24", "config.json", "predictions.tsv", "results.jsonl"} <= folders
+    sentences, _ = read_sentences([tmp_path / "a/predictions.tsv"])
+    gold, _ = read_sentences([DATA / "tags/dev.de.conllu"])
+    assert [one.words for one in sentences] == [one.words for one in gold]
+    found, wanted = ([tag for one in rows for tag in one.tags] for rows in (sentences, gold))
+    right = sum(one == other for one, other in zip(found, wanted, strict=True))
+    assert right / len(wanted) == metrics["validation_de acc"]
+    model = AutoModelForTokenClassification.from_pretrained(tmp_path / "a")
+    assert "NOUN" in model.config.label_names
+    # A run that was interrupted after twelve updates ends with the same weights and numbers.
+    interrupted = {**flags, "max_steps": 24, "save_steps": 12}
+    (tmp_path / "b").mkdir()
+    (tmp_path / "a/model_12").rename(tmp_path / "b/model_12")
+    again = run(TAGS, tmp_path / "b", **interrupted, resume_from_checkpoint=tmp_path / "b/model_12")
+    assert again == metrics
+    results = [json_lines(tmp_path / name / "results.jsonl")[-1]["metrics"] for name in "ab"]
+    assert results[0] == results[1]
+
+
+def test_answers_in_two_languages(encoder, tmp_path, capsys):
+    files = {
+        "train_file": DATA / "qa/train.en.json",
+        "validation_file": DATA / "qa/dev.*.json",
+        "test_file": DATA / "qa/dev.de.json",
+        "version_2_with_negative": True,
+        "max_seq_length": 64,
+        "doc_stride": 16,
+        "max_query_length": 24,
+    }
+    flags = TRAIN | files | {"model_name_or_path": encoder, "learning_rate": 3e-3, "batch_size": 16}
+    metrics = run(ANSWERS, tmp_path / "a", **flags, num_train_epochs=1)
+    printed = capsys.readouterr().out
+    assert STEP.search(printed)
+    assert {"validation_de f1", "validation_en exact_match"} <= metrics.keys()
+    answers = json.loads((tmp_path / "a/predictions.json").read_text())
+    assert [*answers] == [f"sample-dev-0{number}" for number in range(1, 7)]
+    AutoModelForQuestionAnswering.from_pretrained(tmp_path / "a")
+    # The model that was trained gives the same numbers when it is evaluated alone.
+    alone = {**files, "do_eval": True, "device": "cpu", "model_name_or_path": tmp_path / "a"}
+    assert run(ANSWERS, tmp_path / "b", **alone) == metrics
+
+
+POS, QA = DATA / "tags/train.en.conllu", DATA / "qa/dev.en.json"
+
+
+@pytest.mark.parametrize(
+    ("script", "flags", "message"),
+    [
+        (TAGS, {"do_train": True}, "--do_train needs --train_file"),
+        (TAGS, {}, "there is nothing to do: give --do_train, --do_eval or --do_predict"),
+    ],
+)
+def test_command_lines_without_work_or_files(tmp_path, capsys, script, flags, message):
+    with pytest.raises(SystemExit):
+        run(script, tmp_path / "new", model_name_or_path="none", **flags)
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("script", "flags", "message"),
+    [
+        (TAGS, {"do_train": True, "train_file": "no.conll"}, r"no such file \(--train_file\)"),
+        (
+            TAGS,
+            {"do_train": True, "train_file": POS, "label_column": "12"},
+            "--label_column '12': expected a number from 1 to 10",
+        ),
+        (TAGS, {"do_eval": True, "validation_file": POS}, r"has no classifier\.bias"),
+        (ANSWERS, {"do_train": True, "train_file": QA}, "without --version_2_with_negative"),
+        (
+            ANSWERS,
+            {"do_predict": True, "test_file": QA, "version_2_with_negative": True},
+            r"has no qa_outputs\.bias",
+        ),
+    ],
+)
+def test_refusals(encoder, tmp_path, script, flags, message):
+    given = {"model_name_or_path": encoder, "device": "cpu"} | flags
+    with refused(message):
+        run(script, tmp_path / "new", **given)
+    assert not (tmp_path / "new").exists()

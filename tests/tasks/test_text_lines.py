@@ -1,0 +1,44 @@
+"""Files that are given by name or pattern, and what they are called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from paddlenlp_ext.errors import DataError
+from paddlenlp_ext.tasks.text_lines import by_language, named_files, numbered_lines
+
+
+@pytest.mark.parametrize(
+    ("names", "parts"),
+    [
+        (["xquad.de.json", "xquad.zh.json"], ["de", "zh"]),
+        (["de_pud-first500.conllu", "en_ewt-dev.conllu"], ["de", "en"]),
+        (["a/xquad.de.json", "b/xquad.de.json"], ["a/xquad.de.json", "b/xquad.de.json"]),
+        (["test-en-de.json", "test-en-zh.json"], ["test-en-de", "test-en-zh"]),
+        (["dev.conll", "test.conll"], ["dev", "test"]),
+        (["dev.en.conll"], [""]),
+        ([], []),
+    ],
+)
+def test_files_are_named_by_their_languages(names, parts):
+    assert [*by_language([Path(name) for name in names])] == parts
+
+
+def test_names_and_patterns(tmp_path):
+    for name in ("b.json", "a.json", "c[1].txt"):
+        (tmp_path / name).write_text("")
+    found = named_files([f"{tmp_path}/c[1].txt", f"{tmp_path}/*.json", f"{tmp_path}/a.json"], "x")
+    assert [path.name for path in found] == ["c[1].txt", "a.json", "b.json"]
+    with pytest.raises(DataError, match=r"no such file \(`train_file`\)"):
+        named_files([f"{tmp_path}/*.csv"], "train_file")
+
+
+def test_only_line_feeds_end_lines(tmp_path):
+    (tmp_path / "t").write_bytes("a\u2028b\x0c\r\nc".encode())
+    assert [*numbered_lines(tmp_path / "t")] == [(1, "a\u2028b\x0c"), (2, "c")]
+    with pytest.raises(DataError, match="cannot be read"):
+        next(numbered_lines(tmp_path / "none"))
+    with pytest.raises(DataError, match="cannot be read"):
+        next(numbered_lines(tmp_path))
