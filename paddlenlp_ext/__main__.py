@@ -39,6 +39,11 @@ SCRIPTS = {
     "cross-lingual": ("language_model/rembert/main.py", "XNLI and PAWS-X with RemBERT"),
     "ernie-m": ("language_model/ernie_m/run_classifier.py", "XNLI with ERNIE-M or XLM-RoBERTa"),
     "language-modeling": ("tasks/run_language_modeling.py", "plain text: masked or next tokens"),
+    "token-classification": (
+        "tasks/run_token_classification.py",
+        "words: entities, parts of speech",
+    ),
+    "question-answering": ("tasks/run_question_answering.py", "answers in passages, as in SQuAD"),
     "bert-pretraining-data": (f"{BERT}/create_pretraining_data.py", "masked rows of plain text"),
     "bert-pretraining": (f"{BERT}/run_pretrain.py", "masked tokens and next sentence"),
     "convbert-pretraining": (f"{CONVBERT}/run_pretrain.py", "replaced tokens"),

@@ -37,7 +37,7 @@ RESUME_MUST_MATCH = (
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description="Train a model that finds answers to questions.")
+    parser = cli.Parser(description="Train a model that finds answers to questions.")
     add = parser.add_argument
     count, whole = cli.positive_int, cli.non_negative_int
     rate, part = cli.non_negative_float, cli.probability
@@ -208,7 +208,7 @@ def test(
     if not (args.do_eval or args.do_predict):
         return {}
     distributed.start(settings.device)
-    model = load_trained(AutoModelForQuestionAnswering, source)
+    model = load_trained(AutoModelForQuestionAnswering, source, settings)
     tokenizer = AutoTokenizer.from_pretrained(source)
     batching, chosen = Batching(settings, tokenizer), answer_settings(args)
     say(f"test of {source}:\n")

@@ -31,7 +31,7 @@ RESUME_MUST_MATCH = ("model_name_or_path", "label_all_tokens")
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description="Train a tagger of words.")
+    parser = cli.Parser(description="Train a tagger of words.")
     add = parser.add_argument
     count, whole = cli.positive_int, cli.non_negative_int
     rate, part = cli.non_negative_float, cli.probability
@@ -205,7 +205,7 @@ def test(
     if not (args.do_eval or args.do_predict):
         return {}
     distributed.start(settings.device)
-    model = load_trained(AutoModelForTokenClassification, source)
+    model = load_trained(AutoModelForTokenClassification, source, settings)
     tokenizer = AutoTokenizer.from_pretrained(source)
     batching, tags = Batching(settings, tokenizer), model.config.label_names
     say(f"test of {source}:\n")

@@ -16,6 +16,7 @@ from paddlenlp_ext.training.events import Evaluated
 from paddlenlp_ext.training.loaders import report_skipped_rows
 from paddlenlp_ext.training.report import say
 from paddlenlp_ext.training.results import append_result, signature
+from paddlenlp_ext.training.run import require_positions
 from paddlenlp_ext.training.settings import RunSettings
 
 Row = TypeVar("Row")
@@ -57,11 +58,11 @@ def read_splits(flags: Mapping[str, Any], settings: RunSettings, read: Read[Row]
     return splits
 
 
-def load_trained(cls: type[AutoModel], folder: str) -> Model:
+def load_trained(cls: type[AutoModel], folder: str, settings: RunSettings) -> Model:
     """Load a model that was trained on a task.
 
     Raises:
-        UserError: There is no model, or its head is new.
+        UserError: There is no model, its head is new, or it has no positions for such rows.
     """
     model = cls.from_pretrained(folder)
     if model.load_report is not None and model.load_report.missing:
@@ -70,6 +71,7 @@ def load_trained(cls: type[AutoModel], folder: str) -> Model:
             f"{folder}: expected a model that was trained on the task, it has no {lacking}; train "
             "one with `do_train`"
         )
+    require_positions(model, settings.max_seq_length, settings.pad_to_multiple_of)
     return model
 
 
