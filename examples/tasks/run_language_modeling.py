@@ -140,7 +140,7 @@ def train(args: argparse.Namespace, settings: RunSettings) -> dict[str, float]:
         else:
             model = cls.from_pretrained(run.source)
         text = lm.Text.of(language, tokenizer, settings)
-        data = run.read_shards(text.shards(model, ("train", "dev")), text.tensors)
+        data = run.read_shards(text.shards(model, ("train", "validation")), text.tensors)
         training = run.prepare(
             model,
             tokenizer,
@@ -177,7 +177,7 @@ def test(args: argparse.Namespace, settings: RunSettings) -> dict[str, float]:
     from paddlenlp_ext.training import language_modeling as lm
     from paddlenlp_ext.training.report import say
 
-    wanted = {"dev": args.do_eval, "test": args.do_predict}
+    wanted = {"validation": args.do_eval, "test": args.do_predict}
     splits = [split for split, is_wanted in wanted.items() if is_wanted]
     if not splits:
         return {}

@@ -223,7 +223,7 @@ class Text:
     """The text of a run, as rows in the folder of the run: `rows/train.hdf5`, ...
 
     Attributes:
-        files: By the name of the split. Without any of "dev", `form.held_out` of the rows of
+        files: By the name of the split. Without any of "validation", `form.held_out` of the rows of
             "train" are, if that is above 0.
         form: How rows are made.
         tokenizer: The model's.
@@ -267,7 +267,7 @@ class Text:
         require_positions(model, self.form.max_seq_length, settings.pad_to_multiple_of)
         shards: dict[str, ShardSet] = {}
         for split in splits:
-            if split in self.files or (split == "dev" and self.form.held_out):
+            if split in self.files or (split == "validation" and self.form.held_out):
                 path = self._path(split)
                 if distributed.rank() == 0:
                     self._make(split)
@@ -295,8 +295,8 @@ class Text:
         """Make the rows of a split, and with those to train on what is held out of them."""
         source = split if split in self.files else "train"
         parts, form = [source], replace(self.form, held_out=0.0, seed=0)
-        if source == "train" and self.form.held_out and "dev" not in self.files:
-            parts, form = ["train", "dev"], self.form
+        if source == "train" and self.form.held_out and "validation" not in self.files:
+            parts, form = ["train", "validation"], self.form
         files = self.files[source]
         total = sum(path.stat().st_size for path in files)
         with progress_bar(total, desc=source, unit="B", unit_scale=True) as bar:

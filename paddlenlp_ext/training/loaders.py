@@ -22,7 +22,7 @@ from paddlenlp_ext.training.settings import RunSettings
 Batches = TypeVar("Batches", bound=Sized)
 
 # Which setting names a user's files of a split.
-FILES = {"train": "train_file", "dev": "validation_file", "test": "test_file"}
+FILES = {split: f"{split}_file" for split in ("train", "validation", "test")}
 
 
 @dataclass(frozen=True)

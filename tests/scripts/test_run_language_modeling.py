@@ -24,7 +24,9 @@ TEXT = ROOT / "data/pretraining/sample_text_held_out.txt"
 STEP = re.compile(
     r"global step \d+/\d+, epoch: \d+, loss: \d+\.\d{6}, lr: \d\.\d{10}, speed: \d+\.\d\d step/s"
 )
-EVALUATION = re.compile(r"(dev|test) loss: \d+\.\d{6}, acc: [01]\.\d{6}, perplexity: \d+\.\d{6}")
+EVALUATION = re.compile(
+    r"(validation|test) loss: \d+\.\d{6}, acc: [01]\.\d{6}, perplexity: \d+\.\d{6}"
+)
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +91,7 @@ def test_every_family_with_the_head(
     assert all(STEP.fullmatch(line) for line in steps)
     assert len(steps) == 2
     assert [row["step"] for row in evaluations] == [2, 3]
-    assert scores["dev perplexity"] == pytest.approx(np.exp(evaluations[-1]["loss"]))
+    assert scores["validation perplexity"] == pytest.approx(np.exp(evaluations[-1]["loss"]))
     assert (tmp_path / "model_3/model_state.pdparams").is_file()
     assert json.loads((tmp_path / "config.json").read_text())["model_type"] == family
 
@@ -103,9 +105,9 @@ def test_training_then_evaluation_and_losses_of_rows(
     given = {"objective": "causal", "test_file": test, "line_by_line": True}
     switches = ("--do_train", "--do_eval", "--do_predict")
     scores = main(models["bert"], tmp_path / "run", *switches, max_steps=30, save_steps=10, **given)
-    evaluations = [row for row in history(tmp_path / "run") if row.get("split") == "dev"]
+    evaluations = [row for row in history(tmp_path / "run") if row.get("split") == "validation"]
     assert evaluations[-1]["loss"] < 0.95 * evaluations[0]["loss"]
-    assert scores["dev perplexity"] in [
+    assert scores["validation perplexity"] in [
         pytest.approx(row["metrics"]["perplexity"]) for row in evaluations
     ]
     assert EVALUATION.fullmatch(capsys.readouterr().out.splitlines()[-2])
@@ -118,7 +120,7 @@ def test_training_then_evaluation_and_losses_of_rows(
         tmp_path / "run", tmp_path / "alone", "--do_predict", "--do_eval", train_file=None,
         validation_file=test, **given,
     )  # fmt: skip
-    assert alone["test perplexity"] == scores["test perplexity"] == alone["dev perplexity"]
+    assert alone["test perplexity"] == scores["test perplexity"] == alone["validation perplexity"]
 
 
 def test_resumed_run_equals_the_unbroken_one(models: dict[str, Path], tmp_path: Path) -> None:
