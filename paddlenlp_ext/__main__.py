@@ -38,6 +38,7 @@ SCRIPTS = {
     "convbert": (f"{CONVBERT}/run_glue.py", "texts, by the page of ConvBERT"),
     "cross-lingual": ("language_model/rembert/main.py", "XNLI and PAWS-X with RemBERT"),
     "ernie-m": ("language_model/ernie_m/run_classifier.py", "XNLI with ERNIE-M or XLM-RoBERTa"),
+    "multiple-choice": ("tasks/run_multiple_choice.py", "texts with choices, your own files"),
     "language-modeling": ("tasks/run_language_modeling.py", "plain text: masked or next tokens"),
     "token-classification": (
         "tasks/run_token_classification.py",

@@ -15,7 +15,7 @@ import paddle
 from paddle import Tensor
 
 from paddlenlp_ext.metrics import IGNORED
-from paddlenlp_ext.tasks.features import Features, Label
+from paddlenlp_ext.tasks.features import ChoiceFeatures, Features, Label
 
 RowNumbers = npt.NDArray[np.int64]
 
@@ -28,7 +28,8 @@ class Batch(dict[str, Tensor]):
     `input_ids`, `attention_mask` (1 token, 0 padding) and, where the model has them,
     `token_type_ids` are int64 [B, L]. `labels` is, as `Features.label` is, int64 [B] for classes,
     float32 [B] for scores, float32 [B, C] for several labels at once, int64 [B, L] for a class of
-    each token, with `IGNORED` at padding, or int64 [B, 2] for spans.
+    each token, with `IGNORED` at padding, or int64 [B, 2] for spans. Of texts with C choices the
+    inputs are int64 [B, C, L], and `labels` is the place of the right one, int64 [B].
 
     Attributes:
         rows: Numbers of the examples in their list; int64 [B].
@@ -218,7 +219,7 @@ def collate(
         The tensors of a `Batch`.
     """
     arrays: dict[str, npt.NDArray[Any]] = {**pad(features, pad_token_id, pad_to_multiple_of)}
-    length = arrays["input_ids"].shape[1]
+    length = arrays["input_ids"].shape[-1]
     arrays["labels"] = _labels([one.label for one in features], length)
     return {name: paddle.to_tensor(array) for name, array in arrays.items()}
 
@@ -226,7 +227,15 @@ def collate(
 def pad(
     features: Sequence[Features], pad_token_id: int, pad_to_multiple_of: int = 1
 ) -> dict[str, npt.NDArray[np.int64]]:
-    """Pad examples as `collate` does; what a model is called with, int64 [B, L] each."""
+    """Pad examples as `collate` does; what a model is called with, int64 [B, L] each.
+
+    Of texts with choices int64 [B, C, L].
+    """
+    if of_choices := [one for one in features if isinstance(one, ChoiceFeatures)]:
+        rows = [choice for one in of_choices for choice in one.choices(pad_token_id)]
+        shape = (len(features), len(of_choices[0].lengths), -1)
+        padded = pad(rows, pad_token_id, pad_to_multiple_of)
+        return {name: array.reshape(shape) for name, array in padded.items()}
     longest = max(map(len, features), default=0)
     length = -(-longest // pad_to_multiple_of) * pad_to_multiple_of
     arrays = {

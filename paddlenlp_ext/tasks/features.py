@@ -42,6 +42,56 @@ class Features:
         return len(self.input_ids)
 
 
+@dataclass(frozen=True, slots=True)
+class ChoiceFeatures(Features):
+    """What a model reads of a text with several choices: a row of tokens for each.
+
+    `input_ids` and `token_type_ids` are those of all choices, one after the other; the label is the
+    place of the right choice.
+
+    Attributes:
+        lengths: Tokens of each choice; 0 where it is lacking because other examples have more.
+    """
+
+    lengths: tuple[int, ...]
+
+    @classmethod
+    def of(cls, choices: Sequence[Features], label: int, width: int) -> "ChoiceFeatures":
+        """Put the features of choices together.
+
+        Args:
+            choices: Of one example.
+            label: Place of the right one.
+            width: How many choices there should be.
+        """
+        types = [one.token_type_ids for one in choices if one.token_type_ids is not None]
+        return cls(
+            np.concatenate([one.input_ids for one in choices]),
+            np.concatenate(types) if types else None,
+            label,
+            (*map(len, choices), *[0] * (width - len(choices))),
+        )
+
+    def __len__(self) -> int:
+        """Return the number of tokens of the longest choice."""
+        return max(self.lengths)
+
+    def choices(self, pad_token_id: int) -> list[Features]:
+        """Return the features of each choice; a lacking one is a single token of padding.
+
+        By its length alone a lacking choice is known: others have special tokens.
+        """
+        ends = np.cumsum(self.lengths)
+        types = self.token_type_ids
+        found = []
+        for end, length in zip(ends.tolist(), self.lengths, strict=True):
+            place = slice(end - length, end)
+            ids = self.input_ids[place] if length else np.array([pad_token_id], np.int32)
+            own = None if types is None else types[place] if length else np.zeros(1, np.int32)
+            found.append(Features(ids, own, self.label))
+        return found
+
+
 def make_features(
     examples: Sequence[TextExample],
     tokenizer: "Tokenizer",

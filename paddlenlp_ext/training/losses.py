@@ -20,21 +20,25 @@ from paddlenlp_ext.tasks.task import Metric, Task
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
-NOWHERE = -1e4  # score of padding as a place of an answer: no probability, in float16 too
+NOWHERE = -1e4  # score of padding as an answer or its place: no probability, in float16 too
 
 
 def logits_of(output: Any, batch: Batch) -> Tensor:
     """Read what a model's output says of a batch's labels.
 
     Args:
-        output: Of the model, with logits of any shape; or scores of the first and of the last
-            token of a span, in which padding then counts for nothing, so that it does not matter
-            which rows are batched together.
+        output: Of the model, with logits of any shape, in which a choice that is lacking counts for
+            nothing; or scores of the first and of the last token of a span, in which padding then
+            counts for nothing, so that it does not matter which rows are batched together.
         batch: What the model was called with.
 
     Returns:
         The logits; of spans float [B, L, 2].
     """
+    if batch["input_ids"].ndim == 3:
+        is_choice = batch["attention_mask"].sum(-1) > 1  # see `ChoiceFeatures.choices`
+        lacking = paddle.full_like(output.logits, NOWHERE)
+        return paddle.where(is_choice, output.logits, lacking)
     if not isinstance(output, QuestionAnsweringOutput):
         return output.logits
     scores = paddle.stack([output.start_logits, output.end_logits], axis=-1)

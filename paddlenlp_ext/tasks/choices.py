@@ -1,0 +1,355 @@
+"""Multiple choice: read rows that have a text and several choices, of which one is right.
+
+Tables have a column a choice ("ending0" to "ending3"), records of JSON too, or a list of choices.
+Which columns are read is guessed by names that many data sets have (SWAG, COPA and XCOPA, RACE,
+ARC, CommonsenseQA, PIQA …) where it is not given, and said.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from paddlenlp_ext.errors import DataError, shown
+from paddlenlp_ext.metrics import IGNORED
+from paddlenlp_ext.tasks.features import ChoiceFeatures, Features
+from paddlenlp_ext.tasks.records import Record, read_records
+from paddlenlp_ext.tasks.rows import BadRow
+from paddlenlp_ext.tasks.task import TextExample
+
+# Names in lower case; of those that a record has, the first one is meant.
+CONTEXTS = (
+    *("context", "sent1", "premise", "passage", "article", "startphrase", "ctx", "background"),
+    *("story", "paragraph", "text", "goal"),
+)
+QUESTIONS = ("question", "query", "question_stem", "prompt")
+STEMS = ("sent2",)  # begins each choice
+LISTS = ("choices", "options", "endings", "candidates", "answers")
+NUMBERED = ("ending", "choice", "option", "candidate", "answer", "solution", "sol")
+LABELS = ("label", "answerkey", "answer_key", "correct", "gold", "answer", "target")
+# COPA names its questions; as its authors ask them (Roemmele et al., 2011).
+COPA = {"cause": "What was the cause of this?", "effect": "What happened as a result?"}
+# "val.et.jsonl", "dev_zh-tw.csv": a language at the end of a file's name.
+LANGUAGE = re.compile(r"[._-]([a-z]{2,3}(?:-[A-Za-z]{2,4})?)\.(?:jsonl?|ndjson|csv|tsv)(?:\.gz)?$")
+NUMBERED_NAME = re.compile(r"(.*[^\d_])_?(\d+|[A-Ea-e])")
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceExample:
+    """A text, and choices to follow or to answer it.
+
+    Attributes:
+        text: The context, and the question, if there is one.
+        choices: Two or more.
+        label: Place of the right one, from 0; `IGNORED` where it is not known.
+        source: Where the row stands: "train.csv:17".
+    """
+
+    text: str
+    choices: tuple[str, ...]
+    label: int
+    source: str
+
+
+@dataclass(frozen=True)
+class ChoiceColumns:
+    """Which columns are read: the settings `context_column_name` and so on.
+
+    Attributes:
+        context: Of the text; None where there is only a question.
+        question: Of the question; None where there is none.
+        stem: Of what begins each choice; None where there is none.
+        choices: One column of lists, or a column a choice.
+        label: Of the right choice; None where rows have none.
+        language: Of the row's language; None where no column names it.
+        first_label: The number that means the first choice.
+    """
+
+    context: str | None = None
+    question: str | None = None
+    stem: str | None = None
+    choices: tuple[str, ...] = ()
+    label: str | None = None
+    language: str | None = None
+    first_label: int = 0
+
+    def completed(self, values: Mapping[str, Any], where: str) -> ChoiceColumns:
+        """Complete what was given by the names that a record has.
+
+        Raises:
+            DataError: It lacks what was given, or no choices or no text are found in it.
+        """
+        given = {
+            "context_column_name": self.context,
+            "question_column_name": self.question,
+            "label_column_name": self.label,
+            "language_column_name": self.language,
+        }
+        wanted = [(setting, name) for setting, name in given.items() if name]
+        wanted += [("choices_column_names", name) for name in self.choices]
+        for setting, name in wanted:
+            if name not in values:
+                raise DataError(
+                    f"{where}: has no column {shown(name)} (`{setting}`), but {_listed(values)}"
+                )
+        names = {name.lower(): name for name in reversed([*values])}
+
+        def first(known: Sequence[str]) -> str | None:
+            return next((names[name] for name in known if name in names), None)
+
+        stem = first(STEMS) if self.context is None else None
+        context, question = self.context, self.question
+        if context is None and question is None:
+            context, question = first(CONTEXTS), first(QUESTIONS)
+        choices = self.choices or _choices_of(values, names)
+        taken = {context, question, *choices}
+        label = self.label or next(
+            (names[name] for name in LABELS if name in names and names[name] not in taken), None
+        )
+        if not choices:
+            raise DataError(
+                f"{where}: expected choices, in columns like 'ending0' to 'ending3' or a list like "
+                f"'choices', got {_listed(values)}; name them by `choices_column_names`"
+            )
+        if context is None and question is None:
+            raise DataError(
+                f"{where}: expected a text in a column like 'context' or 'question', got "
+                f"{_listed(values)}; name it by `context_column_name`"
+            )
+        found = replace(self, context=context, question=question, stem=stem, choices=choices)
+        return replace(found, label=label)
+
+    def __str__(self) -> str:
+        """Say what is read, for a note."""
+        text = " and ".join(filter(None, (self.context, self.question)))
+        choices = ", ".join(self.choices) + (f" (after {self.stem})" if self.stem else "")
+        return f"text {text}; choices {choices}; label {self.label or 'none'}"
+
+
+class Choices(list[ChoiceExample]):
+    """The usable rows of some files in their order.
+
+    Attributes:
+        columns: Which were read.
+        languages: Of the rows, if files or a column name them.
+        bad_rows: Those that were left out; empty unless that is allowed.
+    """
+
+    columns: ChoiceColumns
+    languages: list[str | None]
+    bad_rows: list[BadRow]
+
+    def by_language(self) -> dict[str, list[ChoiceExample]]:
+        """Part the rows by their language, in the order of the first ones; all are "" without."""
+        parts: dict[str, list[ChoiceExample]] = {}
+        for example, language in zip(self, self.languages, strict=True):
+            parts.setdefault(language or "", []).append(example)
+        return parts
+
+
+def read_choices(
+    files: Sequence[Path],
+    given: ChoiceColumns,
+    *,
+    labelled: bool,
+    on_bad_row: Literal["error", "skip"] = "error",
+) -> Choices:
+    """Read the rows of a split.
+
+    Args:
+        files: In this order.
+        given: What was given of the columns.
+        labelled: Whether rows must have labels; else those without get `IGNORED`.
+        on_bad_row: Stop at a row that cannot be used, or leave it out and list it.
+
+    Raises:
+        DataError: A file cannot be used, or a row.
+    """
+    found = Choices()
+    found.languages, found.bad_rows = [], []
+    by_file = {path: LANGUAGE.search(path.name) for path in files}
+    codes = {path: code[1] for path, code in by_file.items() if code}
+    named = len({*codes.values()}) == len(files) > 0
+    columns: ChoiceColumns | None = None
+    for path in files:
+        for record in read_records(path):
+            row: ChoiceExample | BadRow = record if isinstance(record, BadRow) else BadRow("", "")
+            language = codes.get(path) if named else None
+            if isinstance(record, Record):
+                values = _flat(record.values)
+                columns = columns or given.completed(values, str(path))
+                if labelled and columns.label is None:
+                    raise DataError(
+                        f"{path}: expected a column with the right choice, like 'label', got "
+                        f"{_listed(values)}; name it by `label_column_name`"
+                    )
+                try:
+                    row = _example(values, columns, record.source, labelled=labelled)
+                    language = str(values[columns.language]) if columns.language else language
+                except ValueError as error:
+                    row = BadRow(record.source, str(error))
+            if isinstance(row, ChoiceExample):
+                found.append(row)
+                found.languages.append(language)
+            elif on_bad_row == "skip":
+                found.bad_rows.append(row)
+            else:
+                line = row.source.rpartition(":")[2]
+                raise DataError(
+                    f"{path}:{line}: {row.reason}; mend the row, or leave such rows out with "
+                    "`on_bad_row` skip"
+                )
+    if columns is None or not found:
+        raise DataError(f"{', '.join(map(str, files))}: no usable row; give a file with some")
+    found.columns = columns
+    return found
+
+
+def held_out(examples: Choices, share: float, seed: int) -> tuple[Choices, Choices]:
+    """Part rows into those to train on and those to evaluate on, chosen by a seed.
+
+    Raises:
+        DataError: One of the parts would be empty.
+    """
+    # RandomState promises the same numbers in every release of NumPy.
+    random = np.random.RandomState(np.random.MT19937(np.random.SeedSequence(seed)))
+    count = round(len(examples) * share)
+    if not 0 < count < len(examples):
+        raise DataError(
+            f"`validation_share` {share}: of {len(examples)} rows that is {count}; give another "
+            "one, or a `validation_file`"
+        )
+    chosen = {*random.permutation(len(examples))[:count].tolist()}
+    parts = []
+    for rows in (
+        [row for row in range(len(examples)) if row not in chosen],
+        sorted(chosen),
+    ):
+        part = Choices(examples[row] for row in rows)
+        part.columns, part.bad_rows = examples.columns, []
+        part.languages = [examples.languages[row] for row in rows]
+        parts.append(part)
+    return parts[0], parts[1]
+
+
+def pairs(examples: Iterable[ChoiceExample]) -> list[TextExample]:
+    """Pair each text with each of its choices."""
+    return [
+        TextExample(one.text, choice, 0, one.source) for one in examples for choice in one.choices
+    ]
+
+
+def grouped(
+    examples: Sequence[ChoiceExample], features: Sequence[Features]
+) -> list[ChoiceFeatures]:
+    """Put the features of the choices of each example together.
+
+    Args:
+        examples: Those with fewer choices than others get lacking ones.
+        features: Of `pairs`.
+    """
+    width = max((len(one.choices) for one in examples), default=0)
+    of_pairs = iter(features)
+    rows = ([next(of_pairs) for _ in one.choices] for one in examples)
+    labels = (one.label for one in examples)
+    return [ChoiceFeatures.of(row, label, width) for row, label in zip(rows, labels, strict=True)]
+
+
+def _flat(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Lay the parts of a question side by side, as CommonsenseQA and ARC nest them."""
+    question = values.get("question")
+    if not isinstance(question, dict):
+        return values
+    return {**values, "question": question.get("stem"), "choices": question.get("choices")}
+
+
+def _choices_of(values: Mapping[str, Any], names: Mapping[str, str]) -> tuple[str, ...]:
+    """Guess the columns of choices; none if nothing looks like them."""
+    for name in LISTS:
+        if name in names and isinstance(values[names[name]], list | dict):
+            return (names[name],)
+    columns: dict[str, list[str]] = {}
+    for name in values:
+        if found := NUMBERED_NAME.fullmatch(name):
+            columns.setdefault(found[1].lower(), []).append(name)
+    for base in NUMBERED:
+        if len(columns.get(base, ())) > 1:
+            return tuple(columns[base])
+    return ()
+
+
+def _example(
+    values: Mapping[str, Any], columns: ChoiceColumns, source: str, *, labelled: bool
+) -> ChoiceExample:
+    """Read a record; ValueError says what is wrong with it."""
+    texts = [_text(values, name) for name in (columns.context, columns.question) if name]
+    if texts and columns.question and columns.context and texts[-1] in COPA:
+        texts[-1] = COPA[texts[-1]]
+    stem = f"{_text(values, columns.stem)} " if columns.stem else ""
+    if len(columns.choices) == 1:
+        choices, keys = _listed_choices(values, columns.choices[0])
+    else:
+        # Tables of questions with few choices leave the last columns empty.
+        names = [*columns.choices]
+        while len(names) > 2 and values.get(names[-1]) in (None, ""):
+            del names[-1]
+        choices, keys = [_text(values, name) for name in names], names
+    if len(choices) < 2:
+        raise ValueError(f"expected at least two choices, got {len(choices)}")
+    written = values.get(columns.label) if columns.label else None
+    label = IGNORED
+    if written not in (None, "") or labelled:
+        label = _label(written, choices, keys, columns.first_label)
+    whole = tuple(f"{stem}{choice}" for choice in choices)
+    return ChoiceExample(" ".join(texts), whole, label, source)
+
+
+def _text(values: Mapping[str, Any], name: str) -> str:
+    text = values.get(name)
+    if not isinstance(text, str) or not text.strip():
+        raise ValueError(f"expected a text in {shown(name)}, got {shown(text) if text else 'none'}")
+    return text.strip()
+
+
+def _listed_choices(values: Mapping[str, Any], name: str) -> tuple[list[str], list[str]]:
+    """Read a list of texts, of objects with text and label, or an object of two such lists."""
+    found: Any = values.get(name)
+    texts: Any = found
+    keys: Any = []
+    if isinstance(found, dict):
+        texts, keys = found.get("text"), found.get("label") or []
+    elif isinstance(found, list) and all(isinstance(one, dict) for one in found):
+        texts, keys = [[one.get(part) for one in found] for part in ("text", "label")]
+    is_list = isinstance(texts, list) and isinstance(keys, list)
+    if not is_list or not all(isinstance(one, str) and one.strip() for one in texts):
+        raise ValueError(f"expected a list of texts in {shown(name)}, got {shown(found)}")
+    return [one.strip() for one in texts], [str(key) for key in keys]
+
+
+def _label(written: Any, choices: Sequence[str], keys: Sequence[str], first: int) -> int:
+    """Find the place of the right choice: by its number, letter or name, or its own text."""
+    text = "" if written is None or isinstance(written, bool) else str(written).strip()
+    if text in keys:
+        return keys.index(text)
+    if re.fullmatch(r"\d{1,4}(\.0)?", text):
+        place = int(float(text)) - first
+        if 0 <= place < len(choices):
+            return place
+    elif len(text) == 1 and 0 <= ord(text.upper()) - ord("A") < len(choices):
+        return ord(text.upper()) - ord("A")
+    elif [*choices].count(text) == 1:
+        return choices.index(text)
+    last = len(choices) - 1 + first
+    raise ValueError(
+        f"expected the number of a choice from {first} to {last}, its letter or its text as label, "
+        f"got {shown(written) if text else 'none'}"
+    )
+
+
+def _listed(values: Mapping[str, Any]) -> str:
+    return ", ".join(map(repr, values)) or "none"
