@@ -290,13 +290,21 @@ def add_task_files(parser: argparse.ArgumentParser, form: str) -> None:
 
 
 def check_task_files(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
-    """Refuse a command line that has nothing to do, or not the files for it."""
+    """Refuse a command line that has nothing to do, or not the files for it.
+
+    With `validation_share`, where a script has it, rows to train on are held out to evaluate on.
+    """
     needed = {"do_train": "train_file", "do_eval": "validation_file", "do_predict": "test_file"}
     if not any(vars(args)[flag] for flag in needed):
         parser.error("there is nothing to do: give --do_train, --do_eval or --do_predict")
+    share = vars(args).get("validation_share")
+    if share == 1:
+        parser.error("--validation_share: expected below 1: something has to be trained on")
     for flag, files in needed.items():
-        if vars(args)[flag] and not vars(args)[files]:
-            parser.error(f"--{flag} needs --{files}")
+        is_held_out = flag == "do_eval" and args.do_train and share
+        if vars(args)[flag] and not vars(args)[files] and not is_held_out:
+            more = "" if share is None else ", or --do_train with --validation_share"
+            parser.error(f"--{flag} needs --{files}{more if flag == 'do_eval' else ''}")
 
 
 def run(main: Callable[[], object]) -> NoReturn:

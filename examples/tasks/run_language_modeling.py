@@ -28,11 +28,6 @@ RESUME_MUST_MATCH = (
     "model_name_or_path", "objective", "line_by_line", "mlm_probability", "whole_word_mask",
     "validation_share",
 )  # fmt: skip
-DATA = {
-    "do_train": "train_file",
-    "do_eval": "validation_file, or --do_train with --validation_share",
-    "do_predict": "test_file",
-}
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -48,15 +43,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     vocabulary = "preset, or folder with a vocabulary; default: as --model_name_or_path"
     add("--tokenizer_name", help=vocabulary)
     add("--objective", choices=("masked", "causal"), default="masked", help="what is predicted")
-    text = "text files in UTF-8 or a pattern like 'corpus/*.txt'; an empty line parts documents"
-    add("--train_file", nargs="+", help=text)
-    add("--validation_file", nargs="+", help="likewise, to evaluate on")
+    cli.add_task_files(parser, "text in UTF-8; an empty line parts documents")
     share = "part of the rows of --train_file to evaluate on where there is no --validation_file"
     add("--validation_share", type=part, default=0.0, help=share)
-    add("--test_file", nargs="+", help="likewise, for --do_predict")
-    add("--do_train", action="store_true", help="train, evaluating every --save_steps")
-    add("--do_eval", action="store_true", help="evaluate the trained model, or the one given")
-    add("--do_predict", action="store_true", help="write the loss of each row of --test_file")
     add("--output_dir", required=True, help="where rows, checkpoints and results go")
     add("--max_seq_length", type=count, default=512, help="tokens of a row")
     add("--line_by_line", **switch, help="a row for each line; else rows are filled")
@@ -76,19 +65,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     unused = ("data_dir", "group_by_length", "on_bad_row", "token_cache")
     cli.add_engine_arguments(parser, omit=unused)
     args = parser.parse_args(argv)
-    sources = {
-        "do_train": args.train_file,
-        "do_eval": args.validation_file or (args.do_train and args.validation_share),
-        "do_predict": args.test_file,
-    }
-    asked = [flag for flag in sources if vars(args)[flag]]
-    if not asked:
-        parser.error("there is nothing to do: give --do_train, --do_eval or --do_predict")
-    for flag in asked:
-        if not sources[flag]:
-            parser.error(f"--{flag} needs --{DATA[flag]}")
-    if args.validation_share == 1:
-        parser.error("--validation_share: expected below 1: something has to be trained on")
+    cli.check_task_files(parser, args)
     if args.max_seq_length < 3:
         parser.error("--max_seq_length: expected at least 3: two special tokens and one of a text")
     return args
@@ -176,6 +153,7 @@ def test(args: argparse.Namespace, settings: RunSettings) -> dict[str, float]:
     from paddlenlp_ext.training import distributed
     from paddlenlp_ext.training import language_modeling as lm
     from paddlenlp_ext.training.report import say
+    from paddlenlp_ext.training.task_files import report_files
 
     wanted = {"validation": args.do_eval, "test": args.do_predict}
     splits = [split for split, is_wanted in wanted.items() if is_wanted]
@@ -187,12 +165,13 @@ def test(args: argparse.Namespace, settings: RunSettings) -> dict[str, float]:
     model = lm.class_for(args.objective, source).from_pretrained(source)
     language = lm.LanguageSettings.from_flags(vars(args))
     text = lm.Text.of(language, AutoTokenizer.from_pretrained(source), settings)
-    metrics = {}
+    metrics: dict[str, float] = {}
+    task, trained = f"{args.objective}-lm", args.do_train
     say(f"test of {source}:\n")
     for split, rows in text.shards(model, splits).items():
         event = lm.evaluate_text(model, text, rows, split)
         say(log_evaluation(event))
-        metrics |= {f"{split} {name}": value for name, value in event.metrics.items()}
+        metrics |= report_files(settings, [event], task, trained=trained)
         if split == "test":
             path = Path(args.output_dir) / "predictions.jsonl"
             lm.write_losses(model, text, rows, path)

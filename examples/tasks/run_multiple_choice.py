@@ -34,11 +34,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     count, whole = cli.positive_int, cli.non_negative_int
     rate, part = cli.non_negative_float, cli.probability
     add("--model_name_or_path", required=True, help="a preset, or a folder with a model")
-    add("--train_file", nargs="+", help="tables or JSON, or a pattern like 'data/train.*.jsonl'")
-    add("--validation_file", nargs="+", help="likewise, to evaluate on")
+    cli.add_task_files(parser, "tables (CSV, TSV), JSON or JSON lines")
     share = "part of --train_file to evaluate on where there is no --validation_file"
     add("--validation_share", type=part, default=0.1, help=share)
-    add("--test_file", nargs="+", help="likewise, for --do_predict; labels need not be there")
     add("--context_column_name", help="of the text that choices follow; guessed by default")
     add("--question_column_name", help="of the question about it; guessed by default")
     choices = "a column for each choice, or one column of lists; guessed by default"
@@ -47,9 +45,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--label_column_name", help=right)
     add("--first_label", type=whole, default=0, help="the number that means the first choice")
     add("--language_column_name", help="of the language; default: from the files' names, if there")
-    add("--do_train", action="store_true", help="train, and keep the best model in --output_dir")
-    add("--do_eval", action="store_true", help="evaluate that model, or the one given")
-    add("--do_predict", action="store_true", help="choose in the rows of --test_file")
     add("--output_dir", required=True, help="where checkpoints and results go")
     add("--max_seq_length", type=count, default=128, help="tokens of a text with a choice")
     add("--batch_size", type=count, default=16, help="rows a step, each device")
@@ -65,16 +60,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--device", type=cli.device, help="cpu, gpu or xpu; default: a GPU if there is one")
     cli.add_engine_arguments(parser, omit=("data_dir",), trims_vocabulary=True)
     args = parser.parse_args(argv)
-    validation = args.validation_file or (args.do_train and args.validation_share)
-    for flag, given, need in (
-        ("do_train", args.train_file, "--train_file"),
-        ("do_eval", validation, "--validation_file, or --do_train with --validation_share"),
-        ("do_predict", args.test_file, "--test_file"),
-    ):
-        if vars(args)[flag] and not given:
-            parser.error(f"--{flag} needs {need}")
-    if not (args.do_train or args.do_eval or args.do_predict):
-        parser.error("there is nothing to do: give --do_train, --do_eval or --do_predict")
+    cli.check_task_files(parser, args)
     return args
 
 
@@ -117,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
 def train(args: argparse.Namespace, run: Run, splits: Mapping[str, Choices]) -> dict[str, float]:
     """Train, and keep the best model in --output_dir, or the last where nothing is evaluated."""
     from paddlenlp_ext.metrics import accuracy
-    from paddlenlp_ext.models.auto import family_of, model_class
+    from paddlenlp_ext.models.auto import AutoModelForMultipleChoice
     from paddlenlp_ext.tokenizers.auto import AutoTokenizer
     from paddlenlp_ext.training import multiple_choice
     from paddlenlp_ext.training.finetune import finetune
@@ -126,8 +112,7 @@ def train(args: argparse.Namespace, run: Run, splits: Mapping[str, Choices]) -> 
     with run:
         tokenizer = AutoTokenizer.from_pretrained(run.vocabulary)
         data = multiple_choice.batch(run.batching(tokenizer), splits)
-        cls = model_class(family_of(run.source), "ForMultipleChoice")
-        model = cls.from_pretrained(run.source)
+        model = AutoModelForMultipleChoice.from_pretrained(run.source)
         training = run.prepare(
             model,
             tokenizer,
@@ -159,20 +144,18 @@ def train(args: argparse.Namespace, run: Run, splits: Mapping[str, Choices]) -> 
 
 def test(args: argparse.Namespace, run: Run, splits: Mapping[str, Choices]) -> dict[str, float]:
     """Evaluate the trained model, or the one given, and write what it chooses."""
-    from paddlenlp_ext.files.sources import resolve
-    from paddlenlp_ext.models.auto import family_of, model_class
+    from paddlenlp_ext.models.auto import AutoModelForMultipleChoice
     from paddlenlp_ext.tokenizers.auto import AutoTokenizer
     from paddlenlp_ext.training import multiple_choice
     from paddlenlp_ext.training.report import say
+    from paddlenlp_ext.training.task_files import load_trained, report_files
 
     wanted = {"validation": args.do_eval, "test": args.do_predict}
     if not any(wanted.values()):
         return {}
-    source = resolve(args.output_dir if args.do_train else args.model_name_or_path)
-    cls = model_class(family_of(source), "ForMultipleChoice")
-    model = multiple_choice.load_trained(cls, source)
+    source = args.output_dir if args.do_train else args.model_name_or_path
+    model = load_trained(AutoModelForMultipleChoice, source, run.settings)
     batching = run.batching(AutoTokenizer.from_pretrained(source))
-    facts = run.settings.facts("multiple-choice", trained=args.do_train)
     metrics: dict[str, float] = {}
     say(f"test of {source}:\n")
     for split in filter(wanted.get, wanted):
@@ -181,8 +164,8 @@ def test(args: argparse.Namespace, run: Run, splits: Mapping[str, Choices]) -> d
         for event in multiple_choice.evaluate_splits(model, batching, parts):
             say(log_evaluation(event))
             events.append(event)
-            metrics |= {f"{event.split} {name}": value for name, value in event.metrics.items()}
-        say(multiple_choice.record(args.output_dir, facts, events))
+        task, trained = "multiple-choice", args.do_train
+        metrics |= report_files(run.settings, events, task, trained=trained) if events else {}
         if split == "test":
             for path in multiple_choice.write_predictions(model, batching, parts, args.output_dir):
                 say(f"predictions: {path}\n")

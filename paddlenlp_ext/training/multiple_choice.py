@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from paddlenlp_ext import metrics
-from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.files.disk import replace_file
 from paddlenlp_ext.metrics import IGNORED
 from paddlenlp_ext.models.base import Model
@@ -26,13 +25,12 @@ from paddlenlp_ext.tasks.choices import (
 from paddlenlp_ext.tasks.features import Features
 from paddlenlp_ext.tasks.predictions import probabilities
 from paddlenlp_ext.tasks.records import find_files
-from paddlenlp_ext.training import distributed, languages
+from paddlenlp_ext.training import distributed
 from paddlenlp_ext.training.events import Evaluated
 from paddlenlp_ext.training.finetune import evaluate, predict
 from paddlenlp_ext.training.loaders import FILES, Batching, RunData, report_skipped_rows
 from paddlenlp_ext.training.losses import cross_entropy
 from paddlenlp_ext.training.report import say
-from paddlenlp_ext.training.results import append_result, signature
 from paddlenlp_ext.training.settings import RunSettings
 
 
@@ -131,22 +129,6 @@ def by_language(splits: Mapping[str, Choices], split: str) -> dict[str, list[Cho
     return {f"{split}_{code}" if code else split: rows for code, rows in parts.items()}
 
 
-def load_trained(cls: type[Model], source: Any) -> Model:
-    """Load a model that was trained to choose.
-
-    Raises:
-        UserError: It was not.
-    """
-    model = cls.from_pretrained(source)
-    if model.load_report is not None and model.load_report.missing:
-        lacking = ", ".join(model.load_report.missing)
-        raise UserError(
-            f"{source}: expected a model that was trained to choose, it has no {lacking}; "
-            "`do_train` makes one"
-        )
-    return model
-
-
 def evaluate_splits(
     model: Model, batching: Batching, parts: Mapping[str, Sequence[ChoiceExample]]
 ) -> Iterator[Evaluated]:
@@ -159,32 +141,6 @@ def evaluate_splits(
         if known:
             loader = batching.evaluation_loader(features(batching, known))
             yield evaluate(model, loader, loss=cross_entropy, metric=metrics.accuracy, split=split)
-
-
-def record(folder: str | Path, facts: Mapping[str, Any], events: Sequence[Evaluated]) -> str:
-    """Keep what an evaluation found in a folder's results.
-
-    Args:
-        folder: The run's output folder.
-        facts: Of the signature.
-        events: One, or one for each language, of one split; none are kept as nothing.
-
-    Returns:
-        A Markdown table of the languages, where there are several.
-    """
-    if len(events) > 1:
-        languages.record(folder, facts, events)
-        return languages.table(Path(facts["model"]).name, languages.summarize(events), ())
-    for event in events if distributed.rank() == 0 else ():
-        append_result(
-            folder,
-            signature(split=event.split, metric="acc", **facts),
-            event.metrics,
-            loss=event.loss,
-            examples=event.examples,
-            seconds=round(event.seconds, 2),
-        )
-    return ""
 
 
 def write_predictions(

@@ -152,7 +152,7 @@ def test_what_cannot_be(models: dict[str, Path], tmp_path: Path, capsys: Any) ->
     with refused("no such file .--train_file."):
         main(models["bert"], tmp_path / "a", train_file="/nowhere.csv")
     assert not (tmp_path / "a").exists()
-    with refused("expected a model that was trained to choose, it has no classifier"):
+    with refused("expected a model that was trained on the task, it has no classifier"):
         main(models["bert"], tmp_path / "b", "--do_eval", validation_file=SWAG / "val.csv")
     for switches, changes, message in (
         (("--do_predict",), {}, "--do_predict needs --test_file"),
