@@ -229,7 +229,9 @@ def test(
             write = partial(write_answers, has_negatives=has_negatives)
             say(f"{write(folder, part_of(split), questions, found)}\n")
     name = Path((args.validation_file or args.test_file)[0]).stem
-    return report_files(settings, events, f"answers/{name}", trained=args.do_train)
+    return report_files(
+        settings, events, f"answers/{name}", trained=args.do_train, tables=("f1", "exact_match")
+    )
 
 
 if __name__ == "__main__":

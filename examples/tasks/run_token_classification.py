@@ -224,7 +224,9 @@ def test(
             found = tags_of(logits, made.rows, sentences, tags)
             say(f"{write_tags(Path(args.output_dir), part_of(split), sentences, found)}\n")
     name = Path((args.validation_file or args.test_file)[0]).stem
-    return report_files(settings, events, f"tags/{name}", trained=args.do_train)
+    return report_files(
+        settings, events, f"tags/{name}", trained=args.do_train, tables=("f1", "acc")
+    )
 
 
 if __name__ == "__main__":

@@ -76,7 +76,12 @@ def load_trained(cls: type[AutoModel], folder: str, settings: RunSettings) -> Mo
 
 
 def report_files(
-    settings: RunSettings, events: Sequence[Evaluated], task: str, *, trained: bool
+    settings: RunSettings,
+    events: Sequence[Evaluated],
+    task: str,
+    *,
+    trained: bool,
+    tables: Sequence[str],
 ) -> dict[str, float]:
     """Keep the results of the files of a split; print a table where there are several languages.
 
@@ -85,6 +90,7 @@ def report_files(
         events: One a file.
         task: For the results, with its collection.
         trained: Whether the model was trained by this run.
+        tables: Metrics that have a table, where they are measured.
 
     Returns:
         The metrics by the name of the file's part: "validation_de f1".
@@ -102,7 +108,7 @@ def report_files(
         )
     if len(events) > 1:
         model = Path(settings.model_name_or_path).name
-        for name in events[0].metrics:
+        for name in [one for one in tables if one in events[0].metrics]:
             found = {languages.language_of(one): one.metrics[name] for one in events}
             found["average"] = sum(found.values()) / len(found)
             say(f"{name}:\n{languages.table(model, found, ())}")
