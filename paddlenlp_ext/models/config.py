@@ -26,6 +26,7 @@ Config = TypeVar("Config", bound="ModelConfig")
 FIELD_ALIASES = {"num_classes": "num_labels", "dropout": "classifier_dropout"}
 
 MOST = 2**31 - 1  # of any size or id
+NO_PADDING = -1  # as a `pad_token_id`
 MAX_EPS = 1e-3  # what Paddle's layer normalization takes
 # What would change the numbers of a model and is no field of ours: the value that is built here.
 BUILT: Mapping[str, Any] = {
@@ -49,7 +50,8 @@ class ModelConfig:
         attention_probs_dropout_prob: Dropout probability of attention weights.
         classifier_dropout: Dropout probability before a classifier; `hidden_dropout_prob` if None.
         initializer_range: Standard deviation of new weights.
-        pad_token_id: Padding token id; padding is not attended to if no mask is given.
+        pad_token_id: Padding token id; padding is not attended to if no mask is given. -1, or null
+            in a file: no token is padding.
         num_labels: Width of a classifier; 1 means regression.
         id2label: Name of each label; `LABEL_0`, … if None.
         problem_type: `regression`, `single_label_classification` or `multi_label_classification`;
@@ -177,7 +179,9 @@ class ModelConfig:
             if (value := values.get(name, built)) != built and value:
                 raise UserError(f"{origin}: {name} {shown(value)} is not built here")
         known = {field.name: field for field in fields(cls)}
-        # A token that a file says there is none of is our default: it is not used then.
+        # Another token that a file says there is none of is our default: it is not used then.
+        if "pad_token_id" in values and values["pad_token_id"] is None:
+            values["pad_token_id"] = NO_PADDING
         taken = {
             name: value
             for name, value in values.items()
@@ -310,6 +314,8 @@ def _problem(name: str, hint: Any, value: Any) -> str | None:
 
 def _range(name: str, kind: type) -> tuple[float, float]:
     """Return the least and the greatest value of a field that is a number."""
+    if name == "pad_token_id":
+        return NO_PADDING, MOST
     if kind is int:
         return (0 if name.endswith("_id") or name in _MAY_BE_0 else 1), MOST
     if "dropout" in name:

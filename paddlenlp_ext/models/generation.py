@@ -10,7 +10,7 @@ from paddle import Tensor
 from paddle.nn import functional as F
 
 from paddlenlp_ext.errors import UserError
-from paddlenlp_ext.models.config import ModelConfig
+from paddlenlp_ext.models.config import NO_PADDING, ModelConfig
 from paddlenlp_ext.models.heads import LanguageModel
 from paddlenlp_ext.models.outputs import BaseModelOutput, CausalLMOutput, DecoderCache
 from paddlenlp_ext.nn.heads import next_token_loss
@@ -117,6 +117,7 @@ class ForCausalLM(LanguageModel):
             _check_drawing(temperature, top_k, top_p)
         if eos_token_id is None:
             eos_token_id = getattr(self.config, "eos_token_id", None)
+        filler = pad if pad != NO_PADDING else eos_token_id or 0  # as transformers does
         unfinished = paddle.ones([ids.shape[0], 1], dtype="bool")
         cache, newest = None, ids
         for _ in range(max_new_tokens):
@@ -136,7 +137,7 @@ class ForCausalLM(LanguageModel):
                 chosen = paddle.multinomial(probabilities, 1)
             else:
                 chosen = logits.argmax(axis=-1, keepdim=True)
-            newest = paddle.where(unfinished, chosen, paddle.full_like(chosen, pad))
+            newest = paddle.where(unfinished, chosen, paddle.full_like(chosen, filler))
             ids = paddle.concat([ids, newest], axis=1)
             mask = paddle.concat([mask, unfinished.astype(mask.dtype)], axis=1)
             cache = output.past_key_values

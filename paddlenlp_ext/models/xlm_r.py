@@ -20,7 +20,7 @@ from paddle import Tensor
 
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.models.base import Format
-from paddlenlp_ext.models.config import ModelConfig
+from paddlenlp_ext.models.config import NO_PADDING, ModelConfig
 from paddlenlp_ext.models.generation import ForCausalLM
 from paddlenlp_ext.models.heads import (
     FirstTokenClassification,
@@ -65,6 +65,8 @@ class XLMRobertaConfig(ModelConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.pad_token_id == NO_PADDING:
+            raise UserError("pad_token_id must be a token's: positions are counted from there")
         if self.max_position_embeddings < self.pad_token_id + 2:
             raise UserError(
                 f"max_position_embeddings {self.max_position_embeddings} must be above "

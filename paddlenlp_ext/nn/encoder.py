@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -13,10 +14,26 @@ from paddle.nn import functional as F
 from paddlenlp_ext.nn.attention import Mask
 from paddlenlp_ext.nn.cpu.layers import Dropout, LayerNorm, gelu
 
+_tanh_gelu = partial(F.gelu, approximate=True)
+# Those of transformers under its names, but the two that have parameters (prelu, xielu).
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": gelu,  # the exact one, by erf
-    "gelu_new": partial(F.gelu, approximate=True),
+    "gelu_10": lambda x: gelu(x).clip(-10.0, 10.0),
+    "gelu_accurate": _tanh_gelu,
+    "gelu_fast": _tanh_gelu,
+    "gelu_new": _tanh_gelu,
+    "gelu_python": gelu,
+    "gelu_python_tanh": _tanh_gelu,
+    "gelu_pytorch_tanh": _tanh_gelu,
+    "laplace": lambda x: 0.5 * (1 + paddle.erf((x - 0.707107) / (0.282095 * math.sqrt(2)))),
+    "leaky_relu": F.leaky_relu,
+    "linear": lambda x: x,
+    "mish": F.mish,
+    "quick_gelu": lambda x: x * F.sigmoid(1.702 * x),
     "relu": F.relu,
+    "relu2": lambda x: F.relu(x).square(),
+    "relu6": F.relu6,
+    "sigmoid": F.sigmoid,
     "silu": F.silu,
     "swish": F.silu,
     "tanh": paddle.tanh,

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any, Optional
 
 import numpy as np
+import paddle
 import pytest
 
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.models import bert, ernie
 from paddlenlp_ext.models.auto import AutoConfig, AutoModelForSequenceClassification, base_class
 from paddlenlp_ext.models.config import ModelConfig
+from paddlenlp_ext.models.xlm_r import XLMRobertaConfig
 from paddlenlp_ext.presets.families import FAMILIES
 
 TINY: dict[str, Any] = {
@@ -47,7 +49,8 @@ WRONG: list[tuple[str, Any, str]] = [
     ("hidden_dropout_prob", 5.0, "hidden_dropout_prob must be a number from 0 to 1, not 5.0"),
     ("dropout", -0.1, "classifier_dropout must be a number from 0 to 1, not -0.1"),
     ("pad_token_id", 53, "pad_token_id 53 must be below vocab_size 53"),
-    ("pad_token_id", -1, "pad_token_id must be a whole number from 0"),
+    ("pad_token_id", -2, "pad_token_id must be a whole number from -1"),
+    ("hidden_act", "prelu", "hidden_act must be one of"),
     ("problem_type", "ranking", "problem_type must be one of regression"),
     ("is_decoder", "no", "is_decoder must be bool"),
     ("id2label", 5, "id2label must be an object of numbers and names, not 5"),
@@ -116,6 +119,30 @@ def test_what_files_may_leave_open(saved: Path) -> None:
     for name, value in (("pad_token_id", None), ("pool_act", None), ("classifier_dropout", None)):
         change(saved, name, value)
         AutoModelForSequenceClassification.from_pretrained(saved)
+
+
+@pytest.mark.parametrize("value", [-1, None])
+def test_a_model_without_padding_attends_to_all_tokens(saved: Path, value: int | None) -> None:
+    change(saved, "pad_token_id", value)
+    model = AutoModelForSequenceClassification.from_pretrained(saved)
+    assert model.config.pad_token_id == -1
+    ids = paddle.to_tensor([[3, 0, 7, 0]])
+    np.testing.assert_array_equal(
+        model(ids).logits.numpy(), model(ids, attention_mask=paddle.ones_like(ids)).logits.numpy()
+    )
+    with pytest.raises(UserError, match=r"^pad_token_id must be a token's"):
+        XLMRobertaConfig(pad_token_id=-1)
+
+
+def test_sequences_that_ended_are_filled_without_a_padding_token() -> None:
+    paddle.seed(3)
+    model = bert.BertForCausalLM(bert.BertConfig(**TINY, pad_token_id=-1))
+    model.eval()
+    ids = paddle.to_tensor([[3, 7], [5, 9]])
+    first = int(model.generate(ids, max_new_tokens=1)[0, -1])
+    found = model.generate(ids, max_new_tokens=4, eos_token_id=first).numpy()
+    assert found.min() >= 0
+    assert {*found[0, 2:]} == {first}
 
 
 def test_numbers_of_numpy_are_numbers() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from paddlenlp_ext.models.config import ModelConfig
 from paddlenlp_ext.models.transformer import make_stack
-from paddlenlp_ext.nn.encoder import Encoder, EncoderLayer, LayerOutput
+from paddlenlp_ext.nn.encoder import ACTIVATIONS, Encoder, EncoderLayer, LayerOutput
 
 B, L, H, LAYERS = 3, 5, 6, 4
 CONFIG = ModelConfig(
@@ -28,6 +29,48 @@ def encoder() -> Encoder:
     encoder = make_stack(CONFIG)
     encoder.eval()
     return encoder
+
+
+def gelu(x):
+    return x / 2 * (1 + np.vectorize(math.erf)(x / math.sqrt(2)))
+
+
+def tanh_gelu(x):
+    return x / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+FORMULAS = {
+    "gelu": gelu,
+    "gelu_10": lambda x: np.clip(gelu(x), -10, 10),
+    **dict.fromkeys(
+        ("gelu_accurate", "gelu_fast", "gelu_new", "gelu_python_tanh", "gelu_pytorch_tanh"),
+        tanh_gelu,
+    ),
+    "gelu_python": gelu,
+    "laplace": lambda x: np.vectorize(math.erf)((x - 0.707107) / (0.282095 * 2**0.5)) / 2 + 0.5,
+    "leaky_relu": lambda x: np.where(x < 0, 0.01 * x, x),
+    "linear": lambda x: x,
+    "mish": lambda x: x * np.tanh(np.log1p(np.exp(x))),
+    "quick_gelu": lambda x: x * sigmoid(1.702 * x),
+    "relu": lambda x: np.maximum(x, 0),
+    "relu2": lambda x: np.maximum(x, 0) ** 2,
+    "relu6": lambda x: np.clip(x, 0, 6),
+    "sigmoid": sigmoid,
+    "silu": lambda x: x * sigmoid(x),
+    "swish": lambda x: x * sigmoid(x),
+    "tanh": np.tanh,
+}
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations_are_their_formulas(name):
+    values = np.linspace(-17, 17, 341)
+    found = ACTIVATIONS[name](paddle.to_tensor(values.astype("float32"))).numpy()
+    np.testing.assert_allclose(found, FORMULAS[name](values), rtol=1e-5, atol=2e-6)
 
 
 def test_only_what_is_asked_for_is_returned(encoder):
