@@ -137,9 +137,8 @@ def make_random(preset: str, folder: Path) -> None:
 
     config: ModelConfig = config_of(preset)
     torch.manual_seed(0)
-    reference = transformers.AutoModel.from_config(
-        transformers.AutoConfig.for_model(**config.to_dict())
-    )
+    sizes = transformers.AutoConfig.for_model(**config.to_dict())
+    reference = transformers.AutoModel.from_config(sizes)
     for parameter in reference.parameters():
         if parameter.ndim == 1:  # biases and LayerNorms are otherwise 0 and 1: nothing to mix up
             parameter.add_(torch.randn_like(parameter) * config.initializer_range)
