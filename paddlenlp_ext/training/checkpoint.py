@@ -11,6 +11,7 @@ does.
 import logging
 import math
 import os
+import re
 import socket
 import sys
 import uuid
@@ -46,6 +47,8 @@ LATEST = "latest"  # a file with the name of the newest checkpoint
 LOCK = ".lock"
 OWNER = ".lock-owner"  # who holds the lock, for the message of who does not
 
+_LOCK_BYTES = re.compile(rb"(\d+\n.*)?", re.DOTALL)  # empty; a process where files cannot be locked
+_OWNER_TEXT = re.compile(r"process \d+ on .*\n")
 OTHER = "choose another `output_dir`"
 KEPT = f"checkpoints saved before are whole; make room, or {OTHER}"
 
@@ -219,7 +222,8 @@ class Checkpoints:
                 raise UserError(
                     f"{why}; a checkpoint takes about {size_of(model):,} bytes; {KEPT}"
                 ) from error
-            folders.write_text(self.output_dir / LATEST, name + "\n")
+            latest = self.output_dir / LATEST
+            folders.write_text(latest, name + "\n", is_ours=self._is_pointer)
             self._prune()
 
         self._on_first(save)
@@ -269,8 +273,10 @@ class Checkpoints:
         try:
             self._made = [folder for folder in (here, *here.parents) if not folder.exists()]
             here.mkdir(parents=True, exist_ok=True)
+            _require_lock(here / LOCK)
             self._lock.acquire(timeout=0)
-            folders.write_text(owner, f"process {os.getpid()} on {socket.gethostname()}\n")
+            who = f"process {os.getpid()} on {socket.gethostname()}\n"
+            folders.write_text(owner, who, is_ours=_OWNER_TEXT.fullmatch)
             folders.sweep(here)
         except Timeout:
             who = f"another run writes here ({_read(owner)}); wait for it"
@@ -321,6 +327,11 @@ class Checkpoints:
                 return folder
             logger.warning("%s; an earlier checkpoint is taken", problem)
         return None
+
+    def _is_pointer(self, text: str) -> bool:
+        """Return whether the text of a `latest` file is the name of a checkpoint."""
+        name = text.removesuffix("\n")
+        return name in {path.name for path in self._manifests()}
 
     def _manifests(self, parent: Path | None = None) -> dict[Path, folders.Manifest]:
         """Read the manifests of all checkpoints in a folder, the output folder by default."""
@@ -433,6 +444,17 @@ def _refuse(folder: Path, differences: Sequence[str]) -> None:
 
 def _damage(folder: Path) -> str | None:
     return folders.damage(folder) if os.path.isdir(folder) else f"{folder}: there is no such folder"
+
+
+def _require_lock(path: Path) -> None:
+    """Refuse what is no lock: older `filelock`s empty it, or what it links to, before they look.
+
+    Raises:
+        UserError: Somebody else put it there.
+    """
+    is_lock = os.path.isfile(path) and not os.path.islink(path)
+    if os.path.lexists(path) and not (is_lock and _LOCK_BYTES.fullmatch(path.read_bytes()[:300])):
+        raise UserError(f"{path}: is no lock of a run; move it away, or {OTHER}")
 
 
 def _read(path: Path) -> str:

@@ -8,6 +8,7 @@ anything else is not used.
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import stat
@@ -23,6 +24,9 @@ from paddlenlp_ext.files.scratch import WORK, abandoned, discard, make_scratch
 MANIFEST = "manifest.json"
 MOVED = "moved"  # what stood in the place, in the marked folder
 MAX_MANIFEST = 16 << 20  # bytes
+MAX_TEXT = 4 << 10  # bytes of another file that is written here
+
+logger = logging.getLogger(__name__)
 
 Manifest = dict[str, Any]
 
@@ -139,8 +143,18 @@ def remove(folder: Path) -> None:
         discard(scratch)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a small file whole, through a temporary one, down to the disk."""
+def write_text(path: Path, text: str, *, is_ours: Callable[[str], object] | None = None) -> None:
+    """Write a small file whole, through a temporary one, down to the disk.
+
+    Args:
+        path: The file.
+        text: What it holds.
+        is_ours: Tells by its text whether a file that stands there is this project's; anything else
+            is kept as `<name>.before-<n>`, since it may be the user's.
+    """
+    if is_ours and os.path.lexists(path) and not is_ours(_text_of(path)):
+        kept = set_aside(path, path)
+        logger.warning("%s was not written here; it is kept as %s", path, kept.name)
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
@@ -178,14 +192,28 @@ def _retire(scratch: Path, folder: Path) -> None:
         if not os.path.lexists(folder):
             os.rename(aside, folder)
         elif holds_more(aside):
-            number = 1
-            while os.path.lexists(kept := folder.with_name(f"{folder.name}.before-{number}")):
-                number += 1
-            os.rename(aside, kept)
+            set_aside(aside, folder)
         else:
             shutil.rmtree(scratch / WORK, ignore_errors=True)
             os.rename(aside, scratch / WORK)
     discard(scratch)
+
+
+def set_aside(found: Path, place: Path) -> Path:
+    """Keep what stood in a place beside it, as `<name>.before-<n>`; return where."""
+    number = 1
+    while os.path.lexists(kept := place.with_name(f"{place.name}.before-{number}")):
+        number += 1
+    os.rename(found, kept)
+    return kept
+
+
+def _text_of(path: Path) -> str:
+    """Read a small file; empty where it is a link, no file, or no text."""
+    try:
+        return "" if path.is_symlink() else read_file(path, MAX_TEXT).decode()
+    except (WeightsError, UnicodeDecodeError):
+        return ""
 
 
 def _files(folder: Path) -> Iterator[Path]:

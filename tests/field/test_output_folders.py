@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from paddlenlp_ext.training.checkpoint import FORMAT, LATEST, Checkpoints
+from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.training.checkpoint import FORMAT, LATEST, OWNER, Checkpoints
 from paddlenlp_ext.training.events import Evaluated, Progress, StepDone
 from paddlenlp_ext.training.folders import _manifest_text
 from paddlenlp_ext.training.optimization import adamw
@@ -63,6 +64,64 @@ def test_a_resume_continues_the_last_run_and_no_earlier_one(tmp_path, pointer, m
         found = checkpoints.find(LATEST)
         assert found is not None
         assert found.progress.step == 2
+
+
+FOREIGN = [
+    "text",
+    "my notes\nof two lines\n",
+    b"\xff\0",
+    "x" * 10**5,
+    "folder",
+    "link",
+    "to model_4",
+]
+
+
+@pytest.mark.parametrize("name", [LATEST, OWNER])
+@pytest.mark.parametrize("what", FOREIGN, ids=range(len(FOREIGN)))
+def test_what_somebody_put_in_the_place_of_a_file_of_ours_is_kept(tmp_path, name, what, caplog):
+    folder, target = tmp_path / "out", tmp_path / "target"
+    target.write_text("process 7 on here\n")
+    if name == LATEST and what == "to model_4":
+        checkpoint(folder, 4)
+        (folder / name).unlink()
+    folder.mkdir(exist_ok=True)
+    place = folder / name
+    if what == "folder":
+        place.mkdir()
+        (place / "mine").write_text("x")
+    elif what == "link":
+        place.symlink_to(target)
+    elif what == "to model_4":
+        place.symlink_to("model_4")
+    else:
+        place.write_bytes(what if isinstance(what, bytes) else what.encode())
+    before = place.lstat()
+    checkpoint(folder, 9, LATEST)
+    kept = folder / f"{name}.before-1"
+    assert (kept.lstat().st_ino, kept.lstat().st_size) == (before.st_ino, before.st_size)
+    assert target.read_text() == "process 7 on here\n"
+    assert f"{place} was not written here; it is kept as {kept.name}" in caplog.messages
+    assert (folder / LATEST).read_text() == "model_9\n"
+    checkpoint(folder, 10, LATEST)
+    assert not (folder / f"{name}.before-2").exists()
+
+
+@pytest.mark.parametrize("what", ["text", "folder", "link"])
+def test_what_somebody_put_in_the_place_of_the_lock_is_refused(tmp_path, what):
+    lock, target = tmp_path / "out/.lock", tmp_path / "target"
+    target.write_text("mine")
+    lock.parent.mkdir()
+    if what == "folder":
+        lock.mkdir()
+    elif what == "link":
+        lock.symlink_to(target)
+    else:
+        lock.write_text("mine")
+    with pytest.raises(UserError, match=r"\.lock: is no lock of a run; move it away, or choose"):
+        checkpoint(lock.parent, 4)
+    assert what == "folder" or lock.read_text() == "mine"
+    assert [path.name for path in lock.parent.iterdir()] == [".lock"]
 
 
 def test_a_second_run_keeps_the_history_of_the_first(tmp_path):
