@@ -123,6 +123,9 @@ class Loaded:
         tokenizer: Its own.
         name: What the user called it, for messages.
         model: Itself, where it is one of this library and no program.
+
+    Raises:
+        UserError: The tokenizer is another model's, with more tokens.
     """
 
     runner: Runner
@@ -130,6 +133,9 @@ class Loaded:
     tokenizer: Tokenizer
     name: str
     model: Model | None = None
+
+    def __post_init__(self) -> None:
+        self.config.require_rows(len(self.tokenizer))
 
     @property
     def max_length(self) -> int:

@@ -206,6 +206,22 @@ class ModelConfig:
         """
         return self
 
+    def require_rows(self, tokens: int) -> None:
+        """Refuse a tokenizer with ids that the word embeddings have no rows for.
+
+        Args:
+            tokens: How many ids it has; fewer than rows are as good.
+
+        Raises:
+            UserError: It has more.
+        """
+        if tokens > self.vocab_size:
+            raise UserError(
+                f"the tokenizer has {tokens:,} tokens, the model {self.vocab_size:,} word "
+                "embeddings; take the model's own tokenizer, or enlarge the model by "
+                "`resize_token_embeddings` and save it"
+            )
+
     def to_dict(self) -> dict[str, Any]:
         """Return what `config.json` needs, readable by transformers and PaddleNLP too."""
         values = asdict(self)

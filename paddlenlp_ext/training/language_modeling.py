@@ -265,6 +265,7 @@ class Text:
         """
         settings, check = self.settings, check_rows(model.config.vocab_size)
         require_positions(model, self.form.max_seq_length, settings.pad_to_multiple_of)
+        model.config.require_rows(len(self.tokenizer))
         shards: dict[str, ShardSet] = {}
         for split in splits:
             if split in self.files or (split == "validation" and self.form.held_out):

@@ -252,6 +252,7 @@ class Run:
         """
         settings, checkpoints, found = self.settings, self.checkpoints, self.resumed
         require_positions(model, data.max_length, settings.pad_to_multiple_of)
+        model.config.require_rows(len(tokenizer))
         accumulate = settings.gradient_accumulation_steps
         total_steps = checkpoints.settle(data.digest, -(-len(data.train) // accumulate))
         if settings.trim_vocab:

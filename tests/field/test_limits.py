@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,11 @@ import pytest
 
 from paddlenlp_ext import cli
 from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.inference.runners import load
+from paddlenlp_ext.models.auto import AutoConfig
 from paddlenlp_ext.models.bert import BertConfig, BertForMaskedLM
 from paddlenlp_ext.models.ernie_m import ErnieMConfig, ErnieMForSequenceClassification
+from paddlenlp_ext.tokenizers.bert import BertTokenizer
 from paddlenlp_ext.training.run import require_positions
 from tests.docs.test_readmes import script_of
 from tests.scripts import test_bert_run_glue as bert
@@ -64,6 +68,27 @@ def test_positions_that_a_table_begins_with_do_not_count() -> None:
     require_positions(model, 19, 1)
     with pytest.raises(UserError, match="has 19 positions"):
         require_positions(model, 20, 1)
+
+
+def test_a_tokenizer_with_more_tokens_than_the_model_is_refused_before_the_first_step(
+    encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    rows = AutoConfig.from_pretrained(encoder).vocab_size
+    for name, tokens in (("fits", rows), ("over", rows + 1)):
+        shutil.copytree(encoder, tmp_path / name)
+        tokenizer = BertTokenizer.from_pretrained(encoder)
+        tokenizer.add_tokens([f"<new{n}>" for n in range(tokens - len(tokenizer))])
+        tokenizer.save_pretrained(tmp_path / name)
+    options = {"task_name": "SST-2", "max_steps": 1, "save_steps": 1}
+    bert.main(tmp_path / "fits", tmp_path / "out", **options)
+    capsys.readouterr()
+    said = rf"^the tokenizer has {rows + 1:,} tokens, the model {rows:,} word embeddings; take"
+    with pytest.raises(UserError, match=said):
+        bert.main(tmp_path / "over", tmp_path / "none", **options)
+    assert "global step" not in capsys.readouterr().out
+    trained = sorted(tmp_path.glob("out/*/config.json"))[0].parent
+    with pytest.raises(UserError, match=said):
+        load(trained, "ForSequenceClassification", tokenizer=tmp_path / "over")
 
 
 SCRIPTS = {
