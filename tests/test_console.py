@@ -60,7 +60,7 @@ def test_every_script_has_a_name():
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
-        (["trian"], "unknown command 'trian'; did you mean train?; known: train, "),
+        (["tarin"], "unknown command 'tarin'; did you mean train?; known: train, "),
         (["train", "glu"], "unknown task 'glu'; did you mean glue?; known: glue, "),
         (["train", "xyz"], "unknown task 'xyz'; known: glue, "),
     ],
