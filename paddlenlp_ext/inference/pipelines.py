@@ -24,11 +24,14 @@ from paddlenlp_ext.inference.classification import MultipleChoice, TextClassific
 from paddlenlp_ext.inference.extraction import InformationExtraction
 from paddlenlp_ext.inference.language import FillMask, TextGeneration
 from paddlenlp_ext.inference.runners import load
+from paddlenlp_ext.inference.spans import QuestionAnswering, TokenClassification
 from paddlenlp_ext.models.base import Model
 from paddlenlp_ext.tokenizers.base import Tokenizer
 
 TASKS: dict[str, type[Pipeline[Any]]] = {
     "text-classification": TextClassification,
+    "token-classification": TokenClassification,
+    "question-answering": QuestionAnswering,
     "multiple-choice": MultipleChoice,
     "fill-mask": FillMask,
     "text-generation": TextGeneration,

@@ -18,8 +18,11 @@ from paddlenlp_ext.inference.pipelines import pipeline
 from paddlenlp_ext.models.base import Model
 from paddlenlp_ext.models.bert import BertModel
 from paddlenlp_ext.tasks.batches import EvaluationOrder, Loader
+from paddlenlp_ext.tasks.entities import find_entities
 from paddlenlp_ext.tasks.features import make_features
+from paddlenlp_ext.tasks.spans import AnswerSettings, Question, find_answers, make_windows
 from paddlenlp_ext.tasks.task import TextExample
+from paddlenlp_ext.tasks.token_labels import TaggedSentence, make_token_rows, tags_of
 from paddlenlp_ext.tokenizers.bert import BertTokenizer
 from tests.models.test_contract import build
 
@@ -262,3 +265,66 @@ def test_mistakes_are_one_line(tokenizer, tmp_path):
     saved(encoder, tokenizer, tmp_path)
     with pytest.raises(UserError, match=r"have no classifier.*: it was not trained for this"):
         pipeline("text-classification", tmp_path)
+
+
+def test_tags_are_those_of_the_evaluation(tokenizer):
+    names = {0: "O", 1: "B-a", 2: "I-a", 3: "B-b", 4: "I-b"}
+    sizes = SIZES | {"num_labels": 5, "id2label": names, "initializer_range": 0.5}
+    model = build("bert", "ForTokenClassification", **sizes)
+    model.eval()
+    sentences = [TaggedSentence(tuple(text.split()), (), "") for text in TEXTS]
+    rows = make_token_rows(sentences, [*names.values()], tokenizer, 23)
+    order = EvaluationOrder(len(rows.features), 1)
+    loader = Loader(rows.features, order, pad_token_id=0)
+    logits = [model(**batch.inputs).logits.numpy()[0] for batch in loader]
+    expected = tags_of(logits, rows.rows, sentences, [*names.values()])
+    find = pipeline("token-classification", model, tokenizer=tokenizer, batch_size=4)
+    by_words = find([{"words": [*one.words]} for one in sentences])
+    assert by_words == find(TEXTS)
+    for sentence, tags, found in zip(sentences, expected, by_words, strict=True):
+        entities = find_entities(tags)
+        places = np.cumsum([0, *(len(word) + 1 for word in sentence.words)])
+        assert [(one["entity_group"], one["start"], one["end"]) for one in found] == [
+            (kind, places[first], places[last + 1] - 1) for kind, first, last in entities
+        ]
+    assert find("") == []
+    assert {one["entity_group"] for one in find(TEXTS[28], ignore_labels=[])} >= {"O"}
+    with pytest.raises(InputError, match="expected a text or a dict with `words`"):
+        find({"word": "a"})
+    with pytest.raises(UserError, match="`aggregation_strategy` 'last': expected one of none"):
+        find("a", aggregation_strategy="last")
+
+
+def test_answers_are_those_of_the_evaluation(tokenizer, tmp_path):
+    model = build("bert", "ForQuestionAnswering", **SIZES, initializer_range=1.0)
+    model.eval()
+    pairs = [(f"is the {TEXTS[n % 5]}", TEXTS[n]) for n in range(5, 60)]
+    questions = [Question(str(n), *pair, (), -1, False, "") for n, pair in enumerate(pairs)]
+    windows = make_windows(questions, tokenizer, 20, 4, 6)
+    assert len(windows.windows) > len(pairs)
+    loader = Loader(windows.features, EvaluationOrder(len(windows.features), 1), pad_token_id=0)
+    outputs = [model(**batch.inputs) for batch in loader]
+    logits = [np.stack([one.start_logits[0].numpy(), one.end_logits[0].numpy()], -1)
+              for one in outputs]  # fmt: skip
+    sizes = {"max_answer_len": 5, "doc_stride": 4, "max_question_len": 6}
+    answer = pipeline(
+        "question-answering", model, tokenizer=tokenizer, batch_size=4, max_length=20, **sizes
+    )
+    program = pipeline(
+        "question-answering", served(model, tokenizer, tmp_path), max_length=20, **sizes
+    )
+    for is_impossible in (False, True):
+        settings = AnswerSettings(max_answer_length=5, version_2_with_negative=is_impossible)
+        expected = find_answers(logits, windows.windows, questions, settings)
+        found = answer(pairs, handle_impossible_answer=is_impossible)
+        assert [one["answer"] for one in found] == [one.answer for one in expected]
+        again = program(pairs, handle_impossible_answer=is_impossible)
+        assert [one["answer"] for one in again] == [one.answer for one in expected]
+        assert any(one["answer"] == "" for one in found) == is_impossible
+    one = answer(question=pairs[3][0], context=pairs[3][1])
+    assert one["answer"] == pairs[3][1][one["start"] : one["end"]]
+    best = answer(pairs[3], top_k=3)
+    assert best[0]["answer"] == one["answer"]
+    assert len({(two["start"], two["end"]) for two in best}) == 3
+    with pytest.raises(InputError, match="expected a dict with `question` and `context`"):
+        answer(question="what", context=" ")
