@@ -171,7 +171,7 @@ def test(args: argparse.Namespace, settings: RunSettings) -> dict[str, float]:
     for split, rows in text.shards(model, splits).items():
         event = lm.evaluate_text(model, text, rows, split)
         say(log_evaluation(event))
-        metrics |= report_files(settings, [event], task, trained=trained)
+        metrics |= report_files(settings, [event], task, trained=trained, tables=())
         if split == "test":
             path = Path(args.output_dir) / "predictions.jsonl"
             lm.write_losses(model, text, rows, path)

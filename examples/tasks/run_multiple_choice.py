@@ -165,8 +165,8 @@ def test(args: argparse.Namespace, run: Run, splits: Mapping[str, Choices]) -> d
         for event in multiple_choice.evaluate_splits(model, batching, parts):
             say(log_evaluation(event))
             events.append(event)
-        task, trained = "multiple-choice", args.do_train
-        metrics |= report_files(run.settings, events, task, trained=trained) if events else {}
+        kept = {"trained": args.do_train, "tables": ("acc",)}
+        metrics |= report_files(run.settings, events, "multiple-choice", **kept)
         if split == "test":
             for path in multiple_choice.write_predictions(model, batching, parts, args.output_dir):
                 say(f"predictions: {path}\n")
