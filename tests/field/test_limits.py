@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import shutil
 from pathlib import Path
 from typing import Any
@@ -118,7 +117,7 @@ def test_a_tilde_is_the_home_folder_in_every_path(script: str, monkeypatch: Any)
 
 def test_only_what_begins_with_a_tilde_is_expanded(monkeypatch: Any) -> None:
     monkeypatch.setenv("HOME", "/somewhere")
-    parser = argparse.ArgumentParser()
+    parser = cli.Parser()
     cli.add_engine_arguments(parser)
     parser.add_argument("--names", nargs="+")
     parser.add_argument("--place", type=Path)
