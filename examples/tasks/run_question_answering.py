@@ -207,7 +207,8 @@ def test(
 
     if not (args.do_eval or args.do_predict):
         return {}
-    distributed.start(settings.device)
+    if not args.do_train:
+        distributed.start(settings.device)
     model = load_trained(AutoModelForQuestionAnswering, source, settings)
     tokenizer = AutoTokenizer.from_pretrained(source)
     batching, chosen = Batching(settings, tokenizer), answer_settings(args)

@@ -204,7 +204,8 @@ def test(
 
     if not (args.do_eval or args.do_predict):
         return {}
-    distributed.start(settings.device)
+    if not args.do_train:
+        distributed.start(settings.device)
     model = load_trained(AutoModelForTokenClassification, source, settings)
     tokenizer = AutoTokenizer.from_pretrained(source)
     batching, tags = Batching(settings, tokenizer), model.config.label_names

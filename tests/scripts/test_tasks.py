@@ -90,6 +90,13 @@ def test_answers_in_two_languages(encoder, tmp_path, capsys):
     answers = json.loads((tmp_path / "a/predictions.json").read_text())
     assert [*answers] == [f"sample-dev-0{number}" for number in range(1, 7)]
     AutoModelForQuestionAnswering.from_pretrained(tmp_path / "a")
+    # Two processes train, evaluate and predict as one.
+    both = multilingual.command_line(flags | {"batch_size": 8, "output_dir": tmp_path / "two"})
+    code, _, errors = multilingual.launch(ANSWERS, [*both, "--num_train_epochs", "1"], processes=2)
+    assert code == 0, errors
+    assert json.loads((tmp_path / "two/predictions.json").read_text()) == answers
+    last = json_lines(tmp_path / "two/results.jsonl")[-1]["metrics"]
+    assert last == {name: metrics[f"validation_en {name}"] for name in last}
     # The model that was trained gives the same numbers when it is evaluated alone.
     alone = {**files, "do_eval": True, "device": "cpu", "model_name_or_path": tmp_path / "a"}
     assert run(ANSWERS, tmp_path / "b", **alone) == metrics
