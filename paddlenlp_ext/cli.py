@@ -307,6 +307,61 @@ def check_task_files(parser: argparse.ArgumentParser, args: argparse.Namespace) 
             parser.error(f"--{flag} needs --{files}{more if flag == 'do_eval' else ''}")
 
 
+OWN_FILES = ("train_file", "validation_file", "test_file")
+
+
+def add_own_data_arguments(parser: argparse.ArgumentParser, *, languages: bool = False) -> None:
+    """Add the flags of a user's own data, in their own group of `--help`.
+
+    Args:
+        parser: A script's parser.
+        languages: Whether the script evaluates language by language.
+    """
+    group = parser.add_argument_group(
+        "own data", "files of your own in place of a task: .csv, .tsv, .json, .jsonl, .txt, or .gz"
+    )
+    add = group.add_argument
+    for name, text in (
+        ("train_file", "files or patterns with * to train on"),
+        ("validation_file", "those to evaluate on while training"),
+        ("test_file", "those to test on, or to predict; they may lack labels"),
+    ):
+        add(f"--{name}", nargs="+", metavar="FILE", help=text)
+    part = "part of the training rows to evaluate on where there is no --validation_file"
+    add("--validation_share", type=probability, default=0.1, help=part)
+    guessed = "guessed and said if not given"
+    add("--text_column_name", metavar="NAME", help=f"column of the text; {guessed}")
+    add("--text_pair_column_name", metavar="NAME", help=f"column of a second text; {guessed}")
+    add("--label_column_name", metavar="NAME", help=f"column of the label; {guessed}")
+    if languages:
+        add("--language_column_name", metavar="NAME", help="column of the language of a row")
+    names = "labels in the order of their numbers, or a file of them; default: those there are"
+    add("--labels", nargs="+", metavar="LABEL", help=names)
+    several = "what parts several labels in a field; default: a comma; JSON has lists"
+    add("--label_separator", metavar="TEXT", help=several)
+    kinds = ("single_label", "multi_label", "regression")
+    add("--problem_type", choices=kinds, help=guessed)
+
+
+def require_data(parser: argparse.ArgumentParser, args: argparse.Namespace, task_flag: str) -> None:
+    """Require either a task or files of a user, and files where a flag speaks of them.
+
+    Args:
+        parser: Says what is missing, and ends the script.
+        args: What was given.
+        task_flag: The flag that names a task of the page: "task_name".
+    """
+    files = [name for name in OWN_FILES if vars(args)[name]]
+    if not files and vars(args)[task_flag] is None:
+        parser.error(f"the following arguments are required: --{task_flag}, or --train_file")
+    if files and vars(args)[task_flag] is not None:
+        parser.error(f"--{files[0]} and --{task_flag}: files take the place of a task; give one")
+    named = ("text_column_name", "text_pair_column_name", "label_column_name", "labels")
+    for name in (*named, "language_column_name", "label_separator", "problem_type"):
+        if not files and vars(args).get(name) is not None:
+            parser.error(f"--{name} is of files of your own: give them as --train_file")
+
+
 def run(main: Callable[[], object]) -> NoReturn:
     """Run a script's `main` and end the process: a user's mistake is one line and exit code 2.
 

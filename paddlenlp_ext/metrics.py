@@ -5,7 +5,7 @@ under which the scripts report them. A correlation that is not defined, of one e
 that are all equal, is 0.0 and not NaN.
 """
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,12 +29,26 @@ class Metrics(dict[str, float]):
     """Metrics by their names.
 
     Attributes:
-        classes: Those of each class, by its number.
+        classes: Those of each class, by its name.
     """
 
-    def __init__(self, values: dict[str, float], classes: Iterable[ClassScores] = ()) -> None:
+    def __init__(self, values: Mapping[str, float], classes: Mapping[str, ClassScores]) -> None:
         super().__init__(values)
-        self.classes = tuple(classes)
+        self.classes = classes
+
+
+def class_table(metrics: Mapping[str, float]) -> str:
+    """Write the numbers of each class as a table; nothing where the metrics have none."""
+    classes = metrics.classes if isinstance(metrics, Metrics) else {}
+    if not classes:
+        return ""
+    rows: list[tuple[str, ...]] = [("label", "precision", "recall", "f1", "support")]
+    for name, one in classes.items():
+        rows.append((name, *(f"{v:.4f}" for v in one[:3]), str(one.support)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "".join(
+        f"{row[0]:<{widths[0]}}  {'  '.join(map(str.rjust, row[1:], widths[1:]))}\n" for row in rows
+    )
 
 
 def accuracy(predictions: Array, labels: Array) -> dict[str, float]:
@@ -106,12 +120,13 @@ def pearson_and_spearman(predictions: Array, labels: Array) -> dict[str, float]:
     }
 
 
-def single_label(predictions: Array, labels: Array) -> Metrics:
+def single_label(predictions: Array, labels: Array, names: Sequence[str]) -> Metrics:
     """Compute accuracy, and F1 over all classes: of their mean, and of all decisions together.
 
     Args:
         predictions: Logits; float [N, C].
         labels: Class numbers; int [N].
+        names: Of the classes.
     """
     from sklearn.metrics import f1_score
 
@@ -122,10 +137,10 @@ def single_label(predictions: Array, labels: Array) -> Metrics:
         for average in ("macro", "micro")
     )
     values = {"acc": acc, "macro_f1": macro, "micro_f1": micro}
-    return Metrics(values, _class_scores(labels, found, predictions.shape[-1]))
+    return Metrics(values, _class_scores(labels, found, names))
 
 
-def multi_label(predictions: Array, labels: Array) -> Metrics:
+def multi_label(predictions: Array, labels: Array, names: Sequence[str]) -> Metrics:
     """Compute F1 and the mean average precision, where rows have any number of labels.
 
     A label is predicted where its probability is at least one half. The average precision is that
@@ -134,11 +149,12 @@ def multi_label(predictions: Array, labels: Array) -> Metrics:
     Args:
         predictions: Logits; float [N, C].
         labels: Ones for a row's labels among zeros; float [N, C].
+        names: Of the labels.
     """
     from sklearn.metrics import average_precision_score
 
     gold, found = np.asarray(labels, np.int64), np.asarray(predictions >= 0, np.int64)
-    scores = _class_scores(gold, found, gold.shape[-1])
+    scores = _class_scores(gold, found, names)
     right = int((gold & found).sum())
     precisions = [
         average_precision_score(gold[:, label], predictions[:, label])
@@ -146,7 +162,7 @@ def multi_label(predictions: Array, labels: Array) -> Metrics:
     ]
     values = {
         "micro_f1": 2 * right / max(int(gold.sum() + found.sum()), 1),
-        "macro_f1": float(np.mean([one.f1 for one in scores])),
+        "macro_f1": float(np.mean([one.f1 for one in scores.values()])),
         "mean_average_precision": float(np.mean(precisions)) if precisions else 0.0,
     }
     return Metrics(values, scores)
@@ -168,19 +184,19 @@ def regression(predictions: Array, labels: Array) -> dict[str, float]:
     }
 
 
-def _class_scores(gold: Array, found: Array, num_classes: int) -> list[ClassScores]:
+def _class_scores(gold: Array, found: Array, names: Sequence[str]) -> dict[str, ClassScores]:
     """Compute the scores of each class; of one class a row [N], or of any number of them [N, C]."""
     from sklearn.metrics import precision_recall_fscore_support
 
     if gold.shape[-1:] == (1,):  # which scikit-learn takes for one class a row
         gold, found, chosen = gold[:, 0], found[:, 0], [1]
     else:
-        chosen = [*range(num_classes)]
+        chosen = [*range(len(names))]
     columns = precision_recall_fscore_support(
         gold, found, labels=chosen, average=None, zero_division=0.0
     )
     rows = zip(*(column.tolist() for column in columns), strict=True)
-    return [ClassScores(*row) for row in rows]
+    return {name: ClassScores(*row) for name, row in zip(names, rows, strict=True)}
 
 
 def _classes(logits: Array) -> Array:

@@ -8,6 +8,8 @@ import pytest
 from paddlenlp_ext import metrics
 from paddlenlp_ext.metrics import accuracy, accuracy_and_f1, matthews, pearson_and_spearman
 
+NAMES = "vwxyz"
+
 
 def logits(classes: list[int], width: int = 2) -> np.ndarray:
     return np.eye(width, dtype=np.float32)[classes] * 3 - 1
@@ -85,15 +87,15 @@ def test_one_label_a_row_as_scikit_learn_counts() -> None:
 
     random = np.random.default_rng(3)
     logits, gold = random.normal(size=(41, 4)), random.integers(0, 3, 41)
-    found = metrics.single_label(logits, gold)
+    found = metrics.single_label(logits, gold, NAMES[:4])
     classes = logits.argmax(-1)
     assert [*found] == ["acc", "macro_f1", "micro_f1"]
     assert found["acc"] == np.mean(classes == gold) == pytest.approx(found["micro_f1"])
     assert found["macro_f1"] == f1_score(gold, classes, average="macro")
-    assert [one.support for one in found.classes] == [*np.bincount(gold, minlength=4)]
+    assert [one.support for one in found.classes.values()] == [*np.bincount(gold, minlength=4)]
     right = np.sum((classes == 1) & (gold == 1))
-    assert found.classes[1].precision == pytest.approx(right / np.sum(classes == 1))
-    assert found.classes[1].recall == pytest.approx(right / np.sum(gold == 1))
+    assert found.classes["w"].precision == pytest.approx(right / np.sum(classes == 1))
+    assert found.classes["w"].recall == pytest.approx(right / np.sum(gold == 1))
 
 
 @pytest.mark.parametrize("width", [1, 5])
@@ -103,15 +105,15 @@ def test_several_labels_a_row_as_scikit_learn_counts(width: int) -> None:
     random = np.random.default_rng(3)
     logits = random.normal(size=(37, width))
     gold = (random.random((37, width)) < 0.3).astype(np.float32)
-    found = metrics.multi_label(logits, gold)
+    found = metrics.multi_label(logits, gold, NAMES[:width])
     chosen = (logits >= 0).astype(int)
     average = {} if width == 1 else {"average": "macro"}
     assert found["macro_f1"] == pytest.approx(f1_score(gold, chosen, **average))
     assert found["micro_f1"] == pytest.approx(f1_score(gold.ravel(), chosen.ravel()))
     expected = [average_precision_score(gold[:, k], logits[:, k]) for k in range(width)]
     assert found["mean_average_precision"] == pytest.approx(np.mean(expected))
-    assert [one.support for one in found.classes] == [*gold.sum(axis=0)]
-    nothing = metrics.multi_label(logits - 99, gold * 0)
+    assert [one.support for one in found.classes.values()] == [*gold.sum(axis=0)]
+    nothing = metrics.multi_label(logits - 99, gold * 0, NAMES[:width])
     assert [*nothing.values()] == [0.0, 0.0, 0.0]
 
 

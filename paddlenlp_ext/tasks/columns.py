@@ -68,7 +68,7 @@ def find_columns(given: Columns, names: Sequence[str], where: str, *, labelled: 
         given: What was given; an empty text is not.
         names: Of the table's columns.
         where: The table, for messages.
-        labelled: Whether it must have labels.
+        labelled: Whether it must have labels; if not, only the plainest names are taken for them.
 
     Raises:
         DataError: The table lacks a column, or more than one guess is possible.
@@ -86,7 +86,7 @@ def find_columns(given: Columns, names: Sequence[str], where: str, *, labelled: 
             )
     taken = {name for name in settings.values() if name}
     free = [name for name in names if name not in taken]
-    label = given.label or (_first(LABELS, free) if labelled else None)
+    label = given.label or _first(LABELS if labelled else LABELS[:3], free)
     free = [name for name in free if name != label and not _is_other(name)]
     text, pair = given.text, given.pair
     if not text and pair is None:

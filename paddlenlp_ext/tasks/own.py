@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from itertools import compress
 from pathlib import Path
 from typing import Any, Literal
@@ -31,11 +32,6 @@ Label = int | float | npt.NDArray[np.float32]
 Written = str | tuple[str, ...]  # a label as it is written; several at once are a tuple
 ReadLabel = Callable[[Written], Label]
 
-METRICS: Mapping[ProblemType, Metric] = {
-    "single_label": metrics.single_label,
-    "multi_label": metrics.multi_label,
-    "regression": metrics.regression,
-}
 SEPARATOR = ","  # of several labels in one field
 
 
@@ -81,15 +77,52 @@ class OwnData:
         task: Its labels, metric and files.
         splits: "train" first, then "dev" and "test", as far as there are any.
         languages: Of each row of a split; of no split where no column names them.
-        unlabelled: Splits whose files have no labels; their rows have the label 0.
         notes: What was guessed and what is done, a line each.
     """
 
     task: Task
     splits: Mapping[str, Examples]
     languages: Mapping[str, Sequence[str]]
-    unlabelled: Sequence[str]
     notes: Sequence[str]
+
+    def to_use(self, *, trains: bool, predicts: bool) -> dict[str, list[TextExample]]:
+        """Return what a trained model is used on, of which what has labels is evaluated.
+
+        Args:
+            trains: Whether the run trains it, and so has evaluated it on "dev".
+            predicts: Whether it predicts "test".
+
+        Raises:
+            DataError: There are no rows to predict.
+        """
+        if predicts and "test" not in self.splits:
+            raise DataError("`test_file`: expected rows to predict, got none")
+        wanted = {*self.task.splits} - {"train", *(("dev",) if trains else ())}
+        wanted |= {"test"} if predicts else set()
+        return {split: rows for split, rows in self.splits.items() if split in wanted}
+
+    def splits_by_language(
+        self,
+        wanted: Mapping[str, Sequence[str] | None],
+        *,
+        max_samples: Mapping[str, int | None],
+        settings: Mapping[str, str] | None = None,
+    ) -> dict[str, ExamplesByLanguage]:
+        """Put the rows of splits by their language, as `languages.read_splits` reads them.
+
+        Args:
+            wanted: Languages of each split, None for all; splits that there are not are left out.
+            max_samples: Rows of each language to use, the first ones, by split; None uses all.
+            settings: Where the languages of a split were given, if not as `languages`.
+        """
+        splits = {}
+        for split, codes in wanted.items():
+            if split in self.splits:
+                setting = (settings or {}).get(split, "languages")
+                splits[split] = self.by_language(split, codes, setting=setting)
+                for rows in splits[split].values():
+                    del rows[max_samples.get(split) or len(rows) :]
+        return splits
 
     def by_language(
         self, split: str, only: Sequence[str] | None = None, *, setting: str = "languages"
@@ -137,7 +170,9 @@ def read_own_data(settings: OwnDataSettings) -> OwnData:
     }
     if not files:
         raise DataError("`train_file`: expected a file, got none")
-    columns, first = _first_record(next(iter(files.values())), settings)
+    columns, first = _first_record(
+        next(iter(files.values())), settings, labelled={*files} != {"test"}
+    )
     labels = _given_labels(settings.labels) if settings.labels else ()
     problem = settings.problem_type
     if labels and problem is None:
@@ -172,21 +207,24 @@ def read_own_data(settings: OwnDataSettings) -> OwnData:
     notes.append(f"rows: {', '.join(counts)}")
     unlabelled = [split for split, one in splits.items() if not one.has_labels]
     notes += [f"{split} has no labels: there are no metrics of it" for split in unlabelled]
-    table = Table((), columns.texts, columns.label)
+
+    def table_of(split: str) -> Table:
+        return Table(tuple(map(str, files.get(split, ()))), columns.texts, columns.label)
+
     name = re.sub(r"[^\w.-]", "_", next(iter(files.values()))[0].name.partition(".")[0]) or "data"
     task = Task(
         name,
-        {split: replace(table, files=tuple(map(str, files.get(split, ())))) for split in splits},
-        METRICS[problem],
+        {split: table_of(split) for split in splits if split not in unlabelled},
+        _metric(problem, labels),
         labels=None if problem == "regression" else labels,
         is_multi_label=problem == "multi_label",
+        unlabelled={split: replace(table_of(split), label=None) for split in unlabelled},
         folder=f"own/{name}",
     )
     return OwnData(
         task,
         {split: Examples(one.rows, one.bad_rows) for split, one in splits.items()},
         {split: one.languages for split, one in splits.items() if one.languages},
-        unlabelled,
         notes,
     )
 
@@ -259,7 +297,9 @@ def _read_split(
     return found
 
 
-def _first_record(paths: Sequence[Path], settings: OwnDataSettings) -> tuple[Columns, Any]:
+def _first_record(
+    paths: Sequence[Path], settings: OwnDataSettings, *, labelled: bool
+) -> tuple[Columns, Any]:
     """Find the columns in the first record that there is, and return its label too."""
     given = Columns(
         settings.text_column_name or "",
@@ -272,9 +312,7 @@ def _first_record(paths: Sequence[Path], settings: OwnDataSettings) -> tuple[Col
             if isinstance(record, Record):
                 if settings.train_file and given.language not in record.values:
                     given = replace(given, language=None)  # the others may have it
-                columns = find_columns(
-                    given, [*record.values], str(path), labelled=bool(settings.train_file)
-                )
+                columns = find_columns(given, [*record.values], str(path), labelled=labelled)
                 columns = replace(columns, language=settings.language_column_name)
                 return columns, record.values.get(columns.label or "")
             if settings.on_bad_row == "error":
@@ -445,6 +483,13 @@ def _single(written: Written) -> str:
     if isinstance(written, tuple):
         raise ValueError(f"expected one label, got a list of {len(written)}")
     return written
+
+
+def _metric(problem: ProblemType, labels: Sequence[str]) -> Metric:
+    if problem == "regression":
+        return metrics.regression
+    by_labels = metrics.multi_label if problem == "multi_label" else metrics.single_label
+    return partial(by_labels, names=labels)
 
 
 def _choose(keys: Sequence[Any], share: float, seed: int) -> npt.NDArray[np.bool_]:

@@ -78,7 +78,7 @@ def read_splits(
     return splits
 
 
-def refuse_folder_of_another_task(folder: str | Path, task: CrossLingualTask) -> None:
+def refuse_folder_of_another_task(folder: str | Path, task: Task) -> None:
     """Refuse a folder with the best model of another task, which training would replace.
 
     Raises:
@@ -137,7 +137,7 @@ def batch(batching: Batching, splits: Mapping[str, ExamplesByLanguage]) -> RunDa
         batching: How examples become batches.
         splits: Of `read_splits`.
     """
-    dev = {split_name("dev", language): rows for language, rows in splits["dev"].items()}
+    dev = {split_name("dev", language): rows for language, rows in splits.get("dev", {}).items()}
     return batching.data(all_languages(splits["train"]), dev)
 
 
@@ -150,7 +150,7 @@ def evaluate_languages(
     model: nn.Layer,
     examples: Mapping[str, Sequence[TextExample]],
     batching: Batching,
-    task: CrossLingualTask,
+    task: Task,
     *,
     split: str = "test",
 ) -> Iterator[Evaluated]:
@@ -189,16 +189,18 @@ def part_of(split: str) -> str:
 
 
 def summarize(events: Iterable[Evaluated]) -> dict[str, float]:
-    """Bring the accuracies of several languages together.
+    """Bring the scores of several languages together, which are a task's first metric.
 
     Returns:
-        "acc" of all examples, "average" over the languages, and that of each language by its code.
+        That of all examples by its name ("acc"), "average" over the languages, and that of each
+        language by its code.
     """
     found = list(events)
-    by_language = {language_of(event): event.metrics["acc"] for event in found}
-    right = sum(event.metrics["acc"] * event.examples for event in found)
+    score = next(iter(found[0].metrics))
+    by_language = {language_of(event): event.metrics[score] for event in found}
+    sum_of_all = sum(event.metrics[score] * event.examples for event in found)
     return {
-        "acc": right / sum(event.examples for event in found),
+        score: sum_of_all / sum(event.examples for event in found),
         "average": fmean(by_language.values()),
         **by_language,
     }
@@ -218,7 +220,7 @@ def record(folder: str | Path, facts: Mapping[str, Any], events: Sequence[Evalua
     examples = sum(event.examples for event in events)
     append_result(
         folder,
-        signature(split=split, metric="acc", **facts),
+        signature(split=split, metric=next(iter(events[0].metrics)), **facts),
         summarize(events),
         loss=sum(event.loss * event.examples for event in events) / examples,
         examples=examples,
@@ -235,7 +237,7 @@ def table(model: str, summary: Mapping[str, float], order: Sequence[str]) -> str
         order: Languages in the order of the columns; those without a number are left out.
     """
     languages = [code for code in order if code in summary]
-    languages += [code for code in summary if code not in ("acc", "average", *languages)]
+    languages += [code for code in [*summary][2:] if code not in languages]  # after two means
     values = [summary[code] for code in (*languages, "average")]
     rows = (
         ["Model", *languages, "Avg"],

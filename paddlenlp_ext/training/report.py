@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from paddlenlp_ext.metrics import class_table
 from paddlenlp_ext.training import distributed, results
 from paddlenlp_ext.training.checkpoint import best
 from paddlenlp_ext.training.events import Evaluated, Event, Progress, StepDone
@@ -109,6 +110,8 @@ class Report:
             if not event.is_finite:
                 self._not_finite = event.step
             say(self.log_evaluation(event, self._evaluating if self.is_complete(event) else None))
+            if event.step == self.total_steps:
+                say(class_table(event.metrics))
             if self._history is not None and event.step == self.total_steps:
                 self._record(event)
         if self._history is not None and isinstance(event, (StepDone, Evaluated)):

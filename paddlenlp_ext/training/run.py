@@ -36,8 +36,9 @@ from paddlenlp_ext.pretraining.shard_set import ShardSet
 from paddlenlp_ext.tasks.batches import Loader
 from paddlenlp_ext.tasks.download import official_folder
 from paddlenlp_ext.tasks.label_orders import is_unnamed, numbers_by_name
-from paddlenlp_ext.tasks.rows import read_examples
-from paddlenlp_ext.tasks.task import Task, TextExample
+from paddlenlp_ext.tasks.own import OwnData
+from paddlenlp_ext.tasks.rows import Examples, read_examples
+from paddlenlp_ext.tasks.task import Task
 from paddlenlp_ext.tokenizers.base import Tokenizer
 from paddlenlp_ext.training import distributed
 from paddlenlp_ext.training.checkpoint import Checkpoint, Checkpoints
@@ -56,6 +57,8 @@ from paddlenlp_ext.training.vocabulary_trimming import trim_vocabulary
 AnyModel = TypeVar("AnyModel", bound=Model)
 
 logger = logging.getLogger(__name__)
+
+SEVERAL_LABELS = "multi_label_classification"  # `problem_type` of a config
 
 
 class Run:
@@ -139,9 +142,13 @@ class Run:
         other gets the task's.
         """
         read_config = cls.read_config if issubclass(cls, Model) else AutoConfig.from_pretrained
-        names = self._names_of_labels(task, read_config(self.source).label_names)
-        id2label = dict(enumerate(names)) or None
-        return cls.from_pretrained(self.source, num_labels=task.num_labels, id2label=id2label)
+        known = read_config(self.source)
+        names = self._names_of_labels(task, known.label_names)
+        changes: dict[str, Any] = {"id2label": dict(enumerate(names)) or None}
+        if task.is_multi_label or known.problem_type == SEVERAL_LABELS:
+            of_one = "regression" if task.labels is None else "single_label_classification"
+            changes["problem_type"] = SEVERAL_LABELS if task.is_multi_label else of_one
+        return cls.from_pretrained(self.source, num_labels=task.num_labels, **changes)
 
     def _names_of_labels(self, task: Task, known: Sequence[str]) -> Sequence[str]:
         """Name the labels of a model, in its order, as it does where that says anything."""
@@ -179,12 +186,12 @@ class Run:
         return cls.from_pretrained(self.source)
 
     def read_task(
-        self, task: Task, tokenizer: Tokenizer, data_dir: str | Path | None
+        self, task: Task | OwnData, tokenizer: Tokenizer, data_dir: str | Path | None
     ) -> RunData[Loader]:
         """Read all splits of a task, of which the first is trained on; then tokenize them.
 
         Args:
-            task: Its files are read.
+            task: Its files are read; a user's own have been.
             tokenizer: Makes ids of their texts.
             data_dir: Folder of the files, or the one above it; None downloads the official ones on
                 the first use.
@@ -192,15 +199,20 @@ class Run:
         Raises:
             DataError: A file is missing or holds rows that cannot be used.
         """
-        settings, folder = self.settings, data_dir or official_folder(task)
-        splits: dict[str, Sequence[TextExample]] = {}
-        for split in task.splits:
-            examples = read_examples(task, split, folder, on_bad_row=settings.on_bad_row)
-            report_skipped_rows(examples.bad_rows)
-            limit = settings.max_eval_samples if splits else settings.max_train_samples
-            splits[split] = examples[:limit]
-        train = splits.pop(next(iter(task.splits)))
-        return self.batching(tokenizer).data(train, splits)
+        settings = self.settings
+        found: dict[str, Examples] = {}
+        if isinstance(task, OwnData):
+            found = {split: task.splits[split] for split in task.task.splits if split != "test"}
+        else:
+            folder = data_dir or official_folder(task)
+            for split in task.splits:
+                found[split] = read_examples(task, split, folder, on_bad_row=settings.on_bad_row)
+                report_skipped_rows(found[split].bad_rows)
+        train, *others = found
+        limits = {train: settings.max_train_samples}
+        limits |= dict.fromkeys(others, settings.max_eval_samples)
+        splits = {split: examples[: limits[split]] for split, examples in found.items()}
+        return self.batching(tokenizer).data(splits.pop(train), splits)
 
     def read_shards(self, shards: Mapping[str, ShardSet], make: MakeTensors) -> RunData[Any]:
         """Make batches of shards, of which those called "train" are trained on.

@@ -32,6 +32,9 @@ FREE = {
     ),
     *("logging_steps", "save_steps", "keep_checkpoints", "verbose", "prepare_only"),
     *("resume_from_checkpoint", "init_from_ckpt", "from_scratch", "tokenizer_name"),
+    *("train_file", "validation_file", "test_file", "validation_share", "labels"),
+    *("text_column_name", "text_pair_column_name", "label_column_name", "language_column_name"),
+    *("label_separator", "problem_type"),
     *("eager_run", "to_static", "fuse_transformer", "profiler_options", "memory_length", "help"),
 }
 ALSO_FREE = {

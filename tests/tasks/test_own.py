@@ -155,7 +155,7 @@ def test_several_files_and_patterns(tmp_path: Path) -> None:
     )  # fmt: skip
     assert found(data) == [("one", "x"), ("two", "y")]
     assert [one.text_a for one in data.splits["test"]] == ["three"]
-    assert [*data.unlabelled] == ["test"]
+    assert [*data.task.unlabelled] == ["test"]
 
 
 def test_rows_by_language(tmp_path: Path) -> None:

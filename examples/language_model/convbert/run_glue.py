@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING
 
 from paddlenlp_ext import cli
 from paddlenlp_ext.process import runtime
+from paddlenlp_ext.tasks.task import Task
 
 if TYPE_CHECKING:
-    from paddlenlp_ext.tasks.task import Task, TextExample
+    from paddlenlp_ext.tasks.own import OwnData
+    from paddlenlp_ext.tasks.task import TextExample
     from paddlenlp_ext.training.events import Evaluated, StepDone
     from paddlenlp_ext.training.report import Pace
     from paddlenlp_ext.training.run import Run
@@ -39,7 +41,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     rate, part = cli.non_negative_float, cli.probability
     add("--model_type", required=True, type=str.lower, choices=MODEL_TYPES, help="model family")
     add("--model_name_or_path", required=True, help="a preset, or a folder with a model")
-    add("--task_name", required=True, help="CoLA, SST-2, MRPC, STS-B, QQP, MNLI, QNLI or RTE")
+    add("--task_name", help="CoLA, SST-2, MRPC, STS-B, QQP, MNLI, QNLI or RTE")
     add("--max_seq_length", type=count, default=128, help="longer texts are cut")
     add("--batch_size", type=count, default=32, help="examples a step, each device")
     add("--learning_rate", type=rate, default=1e-4, help="the highest of the run")
@@ -55,8 +57,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--max_steps", type=cli.integer, default=-1, help="above 0, wins over the epochs")
     cli.add_engine_arguments(parser)
     cli.add_phase_arguments(parser)
+    cli.add_own_data_arguments(parser)
     args = parser.parse_args(argv)
     args.do_train |= not (args.do_eval or args.do_predict)
+    cli.require_data(parser, args, "task_name")
     return args
 
 
@@ -94,38 +98,46 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
 def work(args: argparse.Namespace, device: str) -> dict[str, float]:
     """Do what is asked for in this process, which may be one of several; return the metrics."""
     from paddlenlp_ext.tasks.glue import glue_task
+    from paddlenlp_ext.training.own_task import read_own
     from paddlenlp_ext.training.run import Run
     from paddlenlp_ext.training.settings import RunSettings
     from paddlenlp_ext.training.trained import read_splits
 
-    task = glue_task(args.task_name)
+    own = read_own(vars(args), args.model_name_or_path, trains=args.do_train)
+    task = own.task if own else glue_task(args.task_name)
     settings = RunSettings.from_flags(vars(args), device=device)
     run = Run(settings, {name: vars(args)[name] for name in RESUME_MUST_MATCH})
-    wanted = [*task.splits][1:] if args.do_eval and not args.do_train else []
-    wanted += task.unlabelled if args.do_predict else []
-    splits = read_splits(settings, task, wanted, args.data_dir)  # what is wrong is said at once
+    if own:
+        splits = own.to_use(trains=args.do_train, predicts=args.do_predict)
+    else:
+        wanted = [*task.splits][1:] if args.do_eval and not args.do_train else []
+        wanted += task.unlabelled if args.do_predict else []
+        splits = read_splits(settings, task, wanted, args.data_dir)  # what is wrong, said at once
     folder, metrics = Path(args.model_name_or_path), {}
     if args.do_train:
-        folder, metrics = train(args, run, task)
-    return metrics | use(args, run, task, folder, splits) if splits else metrics
+        folder, metrics = train(args, run, own or task)
+    return metrics | use(args, run, own or task, folder, splits) if splits else metrics
 
 
-def train(args: argparse.Namespace, run: Run, task: Task) -> tuple[Path, dict[str, float]]:
+def train(
+    args: argparse.Namespace, run: Run, source: Task | OwnData
+) -> tuple[Path, dict[str, float]]:
     """Fine-tune; return the folder of the trained model, and the last metrics."""
     from paddlenlp_ext.models.auto import model_class
     from paddlenlp_ext.tokenizers.auto import AutoTokenizer
     from paddlenlp_ext.training.finetune import finetune
     from paddlenlp_ext.training.losses import judge
 
+    task = source if isinstance(source, Task) else source.task
     with run:
         tokenizer = AutoTokenizer.from_pretrained(run.vocabulary)
-        data = run.read_task(task, tokenizer, args.data_dir)
+        data = run.read_task(source, tokenizer, args.data_dir)
         model = run.load_classifier(model_class(args.model_type, "ForSequenceClassification"), task)
         training = run.prepare(
             model,
             tokenizer,
             data,
-            task=f"glue/{task.name}",
+            task=task.folder,
             log_step=log_step,
             log_evaluation=log_evaluation,
         )
@@ -153,22 +165,26 @@ def train(args: argparse.Namespace, run: Run, task: Task) -> tuple[Path, dict[st
 def use(
     args: argparse.Namespace,
     run: Run,
-    task: Task,
+    source: Task | OwnData,
     folder: Path,
     splits: Mapping[str, Sequence[TextExample]],
 ) -> dict[str, float]:
     """Evaluate the labelled splits with a trained model, predict the others; return the metrics."""
+    from paddlenlp_ext.metrics import class_table
     from paddlenlp_ext.training.report import say
     from paddlenlp_ext.training.trained import Trained
 
     gc.collect()  # the trained model goes before the saved one comes
+    task = source if isinstance(source, Task) else source.task
     trained = Trained.load(run, folder, task)
     metrics: dict[str, float] = {}
     labelled = {split: rows for split, rows in splits.items() if split in task.splits}
-    for event in trained.evaluate(labelled, f"glue/{task.name}"):
-        say(log_evaluation(event, event.seconds))
+    for event in trained.evaluate(labelled, task.folder):
+        say(log_evaluation(event, event.seconds) + class_table(event.metrics))
         metrics |= {f"{event.split} {name}": value for name, value in event.metrics.items()}
-    if args.do_predict:
+    if args.do_predict and source is not task:
+        trained.predict(splits["test"])
+    elif args.do_predict:
         tests = {split: rows for split, rows in splits.items() if split in task.unlabelled}
         trained.submit(tests, args.submission_dir or Path(args.output_dir) / "submission")
     return metrics

@@ -20,6 +20,7 @@ from paddlenlp_ext.tasks.cross_lingual import XNLI, XNLI_TABLE_ORDER
 
 if TYPE_CHECKING:
     from paddlenlp_ext.tasks.cross_lingual import ExamplesByLanguage
+    from paddlenlp_ext.tasks.task import Task
     from paddlenlp_ext.training.events import Evaluated, StepDone
     from paddlenlp_ext.training.report import Pace
     from paddlenlp_ext.training.run import Run
@@ -35,7 +36,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     count, whole = cli.positive_int, cli.non_negative_int
     rate, part = cli.non_negative_float, cli.probability
-    add("--task_type", required=True, choices=TASK_TYPES, help="train in English, or in all")
+    add("--task_type", choices=TASK_TYPES, help="train in English, or in all")
     add("--model_name_or_path", required=True, help="a preset, or a folder with a model")
     add("--output_dir", required=True, help="where checkpoints and results go")
     add("--max_seq_length", type=count, default=256, help="longer pairs are cut")
@@ -60,7 +61,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--languages", nargs="+", help="of dev and test, and of translate-train-all; default: all")
     cli.add_engine_arguments(parser, omit=("seed", "use_amp", "scale_loss"), trims_vocabulary=True)
     cli.add_phase_arguments(parser, omit=("submission_dir",))
+    cli.add_own_data_arguments(parser, languages=True)
     args = parser.parse_args(argv)
+    cli.require_data(parser, args, "task_type")
     if not (args.do_train or args.do_eval or args.do_predict):
         args.do_train = args.do_eval = True  # as the page has it
     return args
@@ -78,10 +81,16 @@ def log_step(event: StepDone, pace: Pace) -> str:
 def log_evaluation(event: Evaluated, seconds: float | None = None) -> str:
     """Write the line of one language as the original script does."""
     language = event.split.partition("_")[2]
+    numbers = ", ".join(f"{name}: {value}" for name, value in event.metrics.items())
     return (
-        f"[{language.upper()}] eval loss: {event.loss:f}, acc: {event.metrics['acc']}, "
+        f"[{language.upper()}] eval loss: {event.loss:f}, {numbers}, "
         f"eval done total : {event.seconds} s\n"
     )
+
+
+def name_of(args: argparse.Namespace, task: Task) -> str:
+    """Name what is trained on for the results: "xnli/translate-train-all"."""
+    return f"xnli/{args.task_type}" if args.task_type else task.folder
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, float]:
@@ -90,6 +99,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     runtime.tune(args.verbose)
     runtime.import_paddle()  # only now: it takes a second, and reads what was tuned
     from paddlenlp_ext.training.languages import read_splits
+    from paddlenlp_ext.training.own_task import read_own
     from paddlenlp_ext.training.report import say
     from paddlenlp_ext.training.run import Run
     from paddlenlp_ext.training.settings import RunSettings, default_device
@@ -98,23 +108,31 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     run = Run(settings, {name: vars(args)[name] for name in RESUME_MUST_MATCH})
     if args.memory_length is not None:
         say("note: --memory_length is accepted and has no effect, as in the original\n")
+    own = read_own(vars(args), args.model_name_or_path, trains=args.do_train)
+    task = own.task if own else XNLI
     train_languages = ["en"] if args.task_type == TRANSFER else args.languages
     wanted = {"train": train_languages, "dev": args.languages} if args.do_train else {}
     if args.do_eval or args.do_predict:
         wanted["test"] = args.languages
-    data = read_splits(
-        XNLI,
-        wanted,
-        args.data_dir,
-        max_samples=dict.fromkeys(wanted, args.max_eval_samples)
-        | {"train": args.max_train_samples},
-        on_bad_row=args.on_bad_row,
+    args.do_eval &= "test" not in task.unlabelled
+    limits = dict.fromkeys(wanted, args.max_eval_samples) | {"train": args.max_train_samples}
+    data = (
+        own.splits_by_language(wanted, max_samples=limits)
+        if own
+        else read_splits(
+            XNLI, wanted, args.data_dir, max_samples=limits, on_bad_row=args.on_bad_row
+        )
     )
-    folder = train(args, run, data) if args.do_train else Path(args.model_name_or_path)
-    return test(args, run, folder, data["test"]) if "test" in data else {}
+    folder = train(args, run, task, data) if args.do_train else Path(args.model_name_or_path)
+    return test(args, run, task, folder, data["test"]) if "test" in data else {}
 
 
-def train(args: argparse.Namespace, run: Run, splits: Mapping[str, ExamplesByLanguage]) -> Path:
+def train(
+    args: argparse.Namespace,
+    run: Run,
+    task: Task,
+    splits: Mapping[str, ExamplesByLanguage],
+) -> Path:
     """Train, evaluating on each language of dev; return the folder of the last checkpoint."""
     from paddlenlp_ext.models.auto import AutoModelForSequenceClassification
     from paddlenlp_ext.tokenizers.auto import AutoTokenizer
@@ -125,17 +143,17 @@ def train(args: argparse.Namespace, run: Run, splits: Mapping[str, ExamplesByLan
     with run:
         tokenizer = AutoTokenizer.from_pretrained(run.vocabulary)
         data = languages.batch(run.batching(tokenizer), splits)
-        model = run.load_classifier(AutoModelForSequenceClassification, XNLI)
+        model = run.load_classifier(AutoModelForSequenceClassification, task)
         training = run.prepare(
             model,
             tokenizer,
             data,
-            task=f"xnli/{args.task_type}",
+            task=name_of(args, task),
             log_step=log_step,
             log_evaluation=log_evaluation,
         )
         last = run.resumed.folder if run.resumed else Path(args.output_dir)
-        loss, metric = judge(XNLI, model)
+        loss, metric = judge(task, model)
         for event in finetune(
             model,
             data.train,
@@ -157,7 +175,11 @@ def train(args: argparse.Namespace, run: Run, splits: Mapping[str, ExamplesByLan
 
 
 def test(
-    args: argparse.Namespace, run: Run, folder: Path, examples: ExamplesByLanguage
+    args: argparse.Namespace,
+    run: Run,
+    task: Task,
+    folder: Path,
+    examples: ExamplesByLanguage,
 ) -> dict[str, float]:
     """Test a checkpoint on each language, predict, or both; return the accuracies."""
     from paddlenlp_ext.training import languages
@@ -165,20 +187,20 @@ def test(
     from paddlenlp_ext.training.trained import Trained
 
     gc.collect()  # the trained model goes before the tested one comes
-    trained = Trained.load(run, folder, XNLI)
+    trained = Trained.load(run, folder, task)
     if args.do_predict:
         trained.predict_languages(examples)
     if not args.do_eval:
         return {}
     events = []
     say(f"test of {folder}:\n")
-    for event in languages.evaluate_languages(trained.model, examples, trained.batching, XNLI):
+    for event in languages.evaluate_languages(trained.model, examples, trained.batching, task):
         events.append(event)
         say(log_evaluation(event))
     summary = languages.summarize(events)
-    name = f"{Path(args.model_name_or_path).name}, {args.task_type}"
+    name = f"{Path(args.model_name_or_path).name}, {args.task_type or task.name}"
     say(languages.table(name, summary, XNLI_TABLE_ORDER))
-    facts = run.settings.facts(f"xnli/{args.task_type}", trained=args.do_train)
+    facts = run.settings.facts(name_of(args, task), trained=args.do_train)
     languages.record(args.output_dir, facts, events)
     return summary
 

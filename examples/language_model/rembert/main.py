@@ -20,7 +20,8 @@ from paddlenlp_ext.process import runtime
 from paddlenlp_ext.tasks.cross_lingual import PAWS_X, XNLI_REMBERT, XNLI_TABLE_ORDER
 
 if TYPE_CHECKING:
-    from paddlenlp_ext.tasks.cross_lingual import CrossLingualTask, ExamplesByLanguage
+    from paddlenlp_ext.tasks.cross_lingual import ExamplesByLanguage
+    from paddlenlp_ext.tasks.task import Task
     from paddlenlp_ext.training.events import Evaluated, StepDone
     from paddlenlp_ext.training.report import Pace
     from paddlenlp_ext.training.run import Run
@@ -51,7 +52,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--do_train", action="store_true", help="train, and keep the best model in --output_dir")
     add("--do_eval", action="store_true", help="test the model in --output_dir")
     add("--do_predict", action="store_true", help="write predictions of the test rows")
-    add("--task", required=True, type=str.lower, choices=TASKS, help="what to train and test on")
+    add("--task", type=str.lower, choices=TASKS, help="what to train and test on")
     add("--eval_step", type=count, default=2000, help="steps between evaluations")
     add("--max_seq_length", type=count, default=512, help="longer pairs are cut")
     batches = "batches per step; their examples weigh the same, however they are split"
@@ -61,14 +62,20 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--seed", type=whole, default=42, help="of data order, dropout and new weights")
     source = "a preset, or a folder with a model; default: rembert, or --output_dir"
     add("--model_name_or_path", help=source)
-    add("--train_languages", nargs="+", default=["en"], help="of the training data")
+    add("--train_languages", nargs="+", help="of the training data; default: en; of own data all")
     add("--languages", nargs="+", help="of dev and test; default: all that there are")
     add("--max_steps", type=cli.integer, default=-1, help="above 0, wins over the epochs")
     add("--logging_steps", type=count, default=100, help="steps between log lines")
     spelled_out = ("data_dir", "eval_batch_size", "gradient_accumulation_steps", "seed")
     cli.add_engine_arguments(parser, omit=spelled_out, trims_vocabulary=True)
+    cli.add_own_data_arguments(parser, languages=True)
     parser.set_defaults(keep_checkpoints=1)  # besides the best one
     args = parser.parse_args(argv)
+    cli.require_data(parser, args, "task")
+    if args.train_languages is None and args.task:
+        args.train_languages = ["en"]
+    if args.do_train and args.train_file and not (args.validation_file or args.validation_share):
+        parser.error("the best model is kept: give --validation_file or --validation_share")
     if not (args.do_train or args.do_eval or args.do_predict):
         parser.error("there is nothing to do: give --do_train, --do_eval, --do_predict or several")
     return args
@@ -84,7 +91,9 @@ def log_step(event: StepDone, pace: Pace) -> str:
 
 def log_evaluation(event: Evaluated, seconds: float | None = None) -> str:
     """Write the line of one language."""
-    return f"{event.split}: loss {event.loss:f}, accuracy {event.metrics['acc']:.4f}\n"
+    named = {"accuracy" if name == "acc" else name: value for name, value in event.metrics.items()}
+    numbers = ", ".join(f"{name} {value:.4f}" for name, value in named.items())
+    return f"{event.split}: loss {event.loss:f}, {numbers}\n"
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, float]:
@@ -93,6 +102,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     runtime.tune(args.verbose)
     runtime.import_paddle()  # only now: it takes a second, and reads what was tuned
     from paddlenlp_ext.training.languages import read_splits
+    from paddlenlp_ext.training.own_task import read_own
     from paddlenlp_ext.training.run import Run
     from paddlenlp_ext.training.settings import RunSettings, default_device
 
@@ -106,18 +116,25 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     )
     must_match = {name: vars(args)[name] for name in RESUME_MUST_MATCH}
     run = Run(settings, must_match | {"model_name_or_path": source})
-    task = TASKS[args.task]
+    own = read_own(vars(args), source, trains=args.do_train)
+    task = own.task if own else TASKS[args.task]
     wanted = {"train": args.train_languages, "dev": args.languages} if args.do_train else {}
     if args.do_eval or args.do_predict:
         wanted["test"] = args.languages
-    data = read_splits(
-        task,
-        wanted,
-        args.data_dir,
-        max_samples=dict.fromkeys(wanted, args.max_eval_samples)
-        | {"train": args.max_train_samples},
-        on_bad_row=args.on_bad_row,
-        settings={"train": "train_languages"},
+    args.do_eval &= "test" not in task.unlabelled
+    limits = dict.fromkeys(wanted, args.max_eval_samples) | {"train": args.max_train_samples}
+    settings_of = {"train": "train_languages"}
+    data = (
+        own.splits_by_language(wanted, max_samples=limits, settings=settings_of)
+        if own
+        else read_splits(
+            TASKS[args.task],
+            wanted,
+            args.data_dir,
+            max_samples=limits,
+            on_bad_row=args.on_bad_row,
+            settings=settings_of,
+        )
     )
     if args.do_train:
         train(args, run, task, data)
@@ -127,7 +144,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
 def train(
     args: argparse.Namespace,
     run: Run,
-    task: CrossLingualTask,
+    task: Task,
     splits: Mapping[str, ExamplesByLanguage],
 ) -> None:
     """Train on some languages, and keep the model that is best on the average of dev's."""
@@ -170,7 +187,7 @@ def train(
 
 
 def test(
-    args: argparse.Namespace, run: Run, task: CrossLingualTask, examples: ExamplesByLanguage
+    args: argparse.Namespace, run: Run, task: Task, examples: ExamplesByLanguage
 ) -> dict[str, float]:
     """Test a trained model on each language, predict, or both; return the accuracies."""
     from paddlenlp_ext.training import languages
@@ -190,9 +207,10 @@ def test(
         events.append(event)
         say(log_evaluation(event))
     summary = languages.summarize(events)
-    say(f"Accuracy {summary['acc']:.4f}\n")
+    score, value = next(iter(summary.items()))
+    say(f"{'Accuracy' if score == 'acc' else score} {value:.4f}\n")
     name = Path(run.settings.model_name_or_path).name
-    say(languages.table(name, summary, TABLE_ORDER[args.task]))
+    say(languages.table(name, summary, TABLE_ORDER.get(args.task, ())))
     languages.record(args.output_dir, run.settings.facts(task.name, trained=args.do_train), events)
     return summary
 
