@@ -64,6 +64,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--device", type=cli.device, help="cpu, gpu or xpu; default: a GPU if there is one")
     unused = ("data_dir", "group_by_length", "on_bad_row", "token_cache")
     cli.add_engine_arguments(parser, omit=unused)
+    parser.set_defaults(metric_for_best_model="loss")
     args = parser.parse_args(argv)
     cli.check_task_files(parser, args)
     if args.max_seq_length < 3:
@@ -153,7 +154,7 @@ def test(args: argparse.Namespace, settings: RunSettings) -> dict[str, float]:
     from paddlenlp_ext.training import distributed
     from paddlenlp_ext.training import language_modeling as lm
     from paddlenlp_ext.training.report import say
-    from paddlenlp_ext.training.task_files import report_files
+    from paddlenlp_ext.training.task_files import load_trained, report_files
 
     wanted = {"validation": args.do_eval, "test": args.do_predict}
     splits = [split for split, is_wanted in wanted.items() if is_wanted]
@@ -161,8 +162,8 @@ def test(args: argparse.Namespace, settings: RunSettings) -> dict[str, float]:
         return {}
     if not args.do_train:
         distributed.start(settings.device)
-    source = resolve(args.output_dir if args.do_train else args.model_name_or_path)
-    model = lm.class_for(args.objective, source).from_pretrained(source)
+    source = args.output_dir if args.do_train else args.model_name_or_path
+    model = load_trained(lm.class_for(args.objective, resolve(source)), source, settings)
     language = lm.LanguageSettings.from_flags(vars(args))
     text = lm.Text.of(language, AutoTokenizer.from_pretrained(source), settings)
     metrics: dict[str, float] = {}

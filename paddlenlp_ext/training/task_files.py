@@ -58,7 +58,7 @@ def read_splits(flags: Mapping[str, Any], settings: RunSettings, read: Read[Row]
     return splits
 
 
-def load_trained(cls: type[AutoModel], folder: str, settings: RunSettings) -> Model:
+def load_trained(cls: type[AutoModel] | type[Model], folder: str, settings: RunSettings) -> Model:
     """Load a model that was trained on a task.
 
     Raises:

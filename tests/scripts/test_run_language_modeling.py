@@ -153,6 +153,8 @@ def test_what_cannot_be(models: dict[str, Path], tmp_path: Path, capsys: Any) ->
         main(models["bert"], tmp_path / "b", max_seq_length=99)
     with refused("--train_file /nowhere/.*.txt: expected a text file or a pattern"):
         main(models["bert"], tmp_path / "c", train_file="/nowhere/*.txt")
+    with refused("expected a model that was trained on the task, it has no lm_head"):
+        main(models["bert"], tmp_path / "b", "--do_eval", validation_file=TEXT)
     (tmp_path / "bad.txt").write_bytes(b"fine\nnot \xff fine\n")
     with refused(r"bad\.txt:2: is not UTF-8"):
         main(models["bert"], tmp_path / "d", train_file=tmp_path / "bad.txt")
