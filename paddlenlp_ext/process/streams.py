@@ -81,8 +81,8 @@ def open_missing_streams() -> None:
             setattr(sys, name, stream)
 
 
-def progress_bar(total: int | None, **options: Any) -> "tqdm[None]":
+def progress_bar(total: int | None, *, hidden: bool = False, **options: Any) -> "tqdm[None]":
     """Make a progress bar on stderr; it shows nothing where that is no terminal, or closed."""
     from tqdm import tqdm  # only now: `--help` is there at once
 
-    return tqdm(total=total, disable=None if sys.stderr is not None else True, **options)
+    return tqdm(total=total, disable=True if hidden or sys.stderr is None else None, **options)

@@ -189,6 +189,11 @@ class Loader:
         self.pad_token_id = pad_token_id
         self.pad_to_multiple_of = pad_to_multiple_of
 
+    @property
+    def num_rows(self) -> int:
+        """Rows of an epoch, of all processes."""
+        return len(self.features)
+
     def __len__(self) -> int:
         """Return the number of batches of an epoch."""
         return len(self.order)

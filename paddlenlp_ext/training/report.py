@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from paddlenlp_ext.metrics import class_table
+from paddlenlp_ext.process.streams import progress_bar
 from paddlenlp_ext.training import distributed, results
 from paddlenlp_ext.training.checkpoint import best
 from paddlenlp_ext.training.events import Evaluated, Event, Progress, StepDone
@@ -95,10 +96,16 @@ class Report:
         self._pace = Pace()
         self._not_finite = 0  # last step that an evaluation was worth nothing of
         self._evaluating = 0.0  # seconds, of the splits of this step
+        done = resume.step if resume else 0
+        hidden = distributed.rank() > 0
+        self.bar = progress_bar(total_steps, hidden=hidden, initial=done, unit="step", leave=False)
 
     def add(self, event: Event) -> None:
         """Print and keep an event; results are kept of the last step's evaluations."""
+        self.bar.clear()
         if isinstance(event, StepDone):
+            self.bar.set_postfix(loss=f"{event.loss:.4f}", refresh=False)
+            self.bar.update()
             self._evaluating = 0.0
             self._pace.add(event)
             if event.step % self.logging_steps == 0 or event.step == self.total_steps:
@@ -137,8 +144,16 @@ class Report:
         """Whether no step of the run so far has a higher score, and no earlier one an equal one."""
         return best(self._scores()) == step
 
+    def best(self) -> tuple[int | None, dict[str, float]]:
+        """Return the best step of the run, and its metrics by "split name"."""
+        step = best(self._scores())
+        rows = self._history.evaluations if self._history is not None else []
+        here = [row for row in rows if row["step"] == step]
+        return step, {f"{row['split']} {n}": v for row in here for n, v in row["metrics"].items()}
+
     def draw(self) -> None:
         """Draw the curves of the run, `curves.png`."""
+        self.bar.close()
         if self._history is not None:
             results.plot_curves(self.output_dir)
 

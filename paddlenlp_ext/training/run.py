@@ -51,6 +51,7 @@ from paddlenlp_ext.training.precision import mixed_precision
 from paddlenlp_ext.training.pretrain import MakeTensors, ShardBatches
 from paddlenlp_ext.training.report import LogEvaluation, LogStep, Report, say
 from paddlenlp_ext.training.settings import RunSettings
+from paddlenlp_ext.training.summary import outcome, plan, tell
 from paddlenlp_ext.training.updates import UpdateSettings
 from paddlenlp_ext.training.vocabulary_trimming import trim_vocabulary
 
@@ -99,6 +100,7 @@ class Run:
         }
         self._identity |= must_match
         self._data = data
+        self._training: Training | None = None
 
     def __enter__(self) -> Run:
         """Lock the output folder, and find the checkpoint to continue from.
@@ -128,7 +130,12 @@ class Run:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Let another run use the output folder."""
+        """Say what came of the run, unless it failed; let another one use the output folder."""
+        if done := self._training:
+            done.report.bar.close()
+            if kind is None and distributed.rank() == 0:
+                tell(outcome(self.checkpoints, done.report, done.model))
+            self._training = None  # what follows needs the memory
         self.checkpoints.close()
 
     def batching(self, tokenizer: Tokenizer) -> Batching:
@@ -302,6 +309,7 @@ class Run:
                 scale_loss=settings.scale_loss,
             )
         progress = found.restore(model, optimizer, precision) if found else None
+        tell(plan(settings, task, model, data, total_steps, progress))
         report = Report(
             settings.output_dir,
             log_step=log_step,
@@ -319,10 +327,11 @@ class Run:
             on_non_finite=settings.on_non_finite,
             sources=data.sources,
         )
-        return Training(
+        self._training = Training(
             model, tokenizer, optimizer, total_steps, settings.save_steps, updates, progress,
             report, checkpoints,
         )  # fmt: skip
+        return self._training
 
 
 def require_positions(model: Model, max_length: int, multiple: int) -> None:

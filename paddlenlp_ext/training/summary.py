@@ -1,0 +1,136 @@
+"""What a run says on stderr of itself: before it begins, what it will do; at its end, what came."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from paddlenlp_ext.errors import one_line
+from paddlenlp_ext.models.base import Model
+from paddlenlp_ext.models.heads import ForSequenceClassification, ForTokenClassification
+from paddlenlp_ext.training import distributed
+from paddlenlp_ext.training.checkpoint import Checkpoints
+from paddlenlp_ext.training.events import Progress
+from paddlenlp_ext.training.folders import MANIFEST, read_manifest
+from paddlenlp_ext.training.loaders import RunData
+from paddlenlp_ext.training.report import Report
+from paddlenlp_ext.training.settings import RunSettings
+
+FLOAT = 4  # bytes
+LABELS = 10  # that are named
+
+
+def tell(lines: Mapping[str, str]) -> None:
+    """Print what is known, by what it is, on the first process."""
+    if distributed.rank() == 0:
+        text = "".join(f"{name + ':':8} {line}\n" for name, line in lines.items() if line)
+        print(text, end="", file=sys.stderr, flush=True)
+
+
+def plan(
+    settings: RunSettings,
+    task: str,
+    model: Model,
+    data: RunData[Any],
+    total_steps: int,
+    progress: Progress | None,
+) -> dict[str, str]:
+    """Describe what a run will do.
+
+    Args:
+        settings: What it is set up with.
+        task: With its collection: "glue/SST-2".
+        model: As it is trained.
+        data: What it is trained and evaluated on.
+        total_steps: Updates of the whole run.
+        progress: Where it continues; None at its beginning.
+    """
+    splits = {"train": data.train} | dict(data.evaluate_on)
+    rows = ", ".join(f"{split} {batches.num_rows:,}" for split, batches in splits.items())
+    processes = distributed.world_size()
+    batch = settings.batch_size * settings.gradient_accumulation_steps * processes
+    passes = total_steps * settings.gradient_accumulation_steps / len(data.train)
+    begun = f" from step {progress.step:,} on" if progress and progress.step else ""
+    every = f", evaluated and saved every {settings.save_steps:,}" * (settings.save_steps > 0)
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    threads = (
+        f", {threads} thread{'s' * (threads != '1')}"
+        if settings.device.startswith("cpu") and threads
+        else ""
+    )
+    memory = training_memory(model, settings.batch_size, data.max_length, settings.recompute)
+    count = sum(parameter.size for parameter in model.parameters())
+    return {
+        "task": task + _labels(model),
+        "model": f"{type(model).__name__}, {count:,} parameters, "
+        f"from {settings.model_name_or_path}",
+        "rows": f"{rows}; of up to {data.max_length} tokens",
+        "steps": f"{total_steps:,}{begun}, {batch} rows each, {passes:.3g} passes over the data"
+        + every,
+        "device": f"{settings.device}, {processes} process{'es' * (processes > 1)}{threads}; about "
+        f"{memory / 2**30:.1f} GiB for a model and its longest rows",
+        "output": str(settings.output_dir),
+    }
+
+
+def training_memory(model: Model, batch_size: int, length: int, recompute: bool) -> int:
+    """Estimate the bytes that training takes in float32, apart from Paddle itself.
+
+    Weights; gradients and AdamW's two means of what is trained; and what an encoder keeps of its
+    layers, as section 4.1 of https://arxiv.org/abs/2205.05198 counts it (in 16 bits).
+    """
+    config = model.config
+    parameters = model.parameters()
+    trained = sum(one.size for one in parameters if not one.stop_gradient)
+    fixed = FLOAT * (sum(one.size for one in parameters) + 3 * trained)
+    hidden, heads, layers = (
+        getattr(config, name)
+        for name in ("hidden_size", "num_attention_heads", "num_hidden_layers")
+    )
+    layer = 2 * batch_size * length * (34 * hidden + 5 * heads * length)
+    kept = FLOAT * batch_size * length * hidden
+    return int(fixed + (layers * kept + layer if recompute else layers * layer))
+
+
+def outcome(checkpoints: Checkpoints, report: Report, model: Model) -> dict[str, str]:
+    """Describe what a run has come to, and how to use its best model, or else its last.
+
+    Args:
+        checkpoints: Of the run; one that was not kept is not mentioned.
+        report: Knows the scores; on the first process.
+        model: Of the class that was trained.
+    """
+    step, metrics = report.best()
+    manifests = {
+        path.parent: facts
+        for path in sorted(checkpoints.output_dir.glob(f"*/{MANIFEST}"))
+        if (facts := read_manifest(path.parent)) and facts.get("run") == checkpoints.run
+    }
+    folder = max(
+        manifests, key=lambda path: (manifests[path]["step"] == step, manifests[path]["step"]),
+        default=None,
+    )  # fmt: skip
+    if folder is None:
+        return {}
+    numbers = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+    name = shlex.quote(str(folder))
+    is_classifier = isinstance(model, ForSequenceClassification)
+    return {
+        "result": f"step {step:,} is best: {numbers}" if numbers else "",
+        "model": str(folder),
+        "use it": f"paddlenlp-ext predict {name} FILE" if is_classifier else "",
+    }
+
+
+def _labels(model: Model) -> str:
+    """Name the labels that a head decides on, or say how many there are."""
+    if not isinstance(model, (ForSequenceClassification, ForTokenClassification)):
+        return ""
+    names = model.config.label_names
+    if len(names) == 1:
+        return ", a number"
+    more = f", … {len(names)} in all" if len(names) > LABELS else ""
+    return f", labels {', '.join(map(one_line, names[:LABELS]))}{more}"
