@@ -2,6 +2,7 @@
 
     paddlenlp-ext train glue --model_type bert --model_name_or_path bert-base-uncased \
         --task_name SST-2 --output_dir outputs
+    paddlenlp-ext predict outputs/model_500 new.csv
     paddlenlp-ext info outputs/model_500
     paddlenlp-ext export outputs/model_500 --format onnx
 
@@ -117,6 +118,37 @@ def export(argv: Sequence[str]) -> None:
     print(export_checked(args.model, args.output_dir, args.format))
 
 
+def predict(argv: Sequence[str]) -> None:
+    """Classify the rows of a file."""
+    parser = command_parser("predict")
+    add_model(parser)
+    add = parser.add_argument
+    add("file", metavar="FILE", type=Path, help="rows: .csv, .tsv, .json, .jsonl, .txt, or .gz")
+    add("--output", type=Path, metavar="DIR", help="for predictions; default: the file's folder")
+    add("--text_column_name", metavar="NAME", help="column of the text; default: by its name")
+    add("--text_pair_column_name", metavar="NAME", help="column of a second text")
+    add("--device", type=cli.device, help="cpu, gpu or xpu; default: a GPU if there is one")
+    add("--batch_size", type=cli.positive_int, default=32, help="rows computed together")
+    most = "longer texts are cut; default: as long as the model reads"
+    add("--max_length", type=cli.positive_int, metavar="N", help=most)
+    args = parser.parse_args(argv)
+    runtime.tune()
+    runtime.import_paddle()
+    from paddlenlp_ext.inference.files import predict_file
+
+    rows, table = predict_file(
+        args.model,
+        args.file,
+        args.output,
+        text=args.text_column_name,
+        pair=args.text_pair_column_name,
+        device=args.device,
+        batch_size=args.batch_size,
+        max_length=args.max_length,
+    )
+    print(f"predictions of {rows:,} rows: {table} and {table.with_suffix('.jsonl').name}")
+
+
 def plot(argv: Sequence[str]) -> None:
     """Draw the curves of a run again."""
     parser = command_parser("plot")
@@ -157,6 +189,7 @@ def ended(command: Command, argv: Sequence[str]) -> NoReturn:
 # What runs each command, and what it is for.
 COMMANDS: dict[str, tuple[Command, str]] = {
     "train": (train, "train a model on a task, by the task's script"),
+    "predict": (partial(ended, predict), "classify the rows of a file with a trained model"),
     "export": (partial(ended, export), "write a model as a program of Paddle Inference or ONNX"),
     "convert": (
         partial(run_script, "convert", f"{CONVBERT}/convert.py"),

@@ -215,6 +215,46 @@ def test_an_export_that_answers_otherwise_is_not_kept(classifier, tmp_path, monk
     assert [*tmp_path.iterdir()] == []
 
 
+def test_predict_writes_what_the_model_and_its_program_say(classifier, tmp_path, capsys):
+    (tmp_path / "new.csv").write_text('id,review\n7,"a fine, warm film"\n8,the the\n', "utf-8")
+    (tmp_path / "same.jsonl").write_text('{"text": "a fine, warm film"}\n{"text": "the the"}\n')
+    code, out, _ = ended(capsys, "predict", classifier, tmp_path / "new.csv")
+    assert (code, out) == (
+        0,
+        f"predictions of 2 rows: {tmp_path}/predictions_new.tsv and predictions_new.jsonl\n",
+    )
+    table = (tmp_path / "predictions_new.tsv").read_text().splitlines()
+    assert table[0] == "id\tlabel\tprobability_up\tprobability_down\tprobability_so, so"
+    assert [row.split("\t")[0] for row in table[1:]] == ["new.csv:2", "new.csv:3"]
+    checked_export.export_checked(classifier, tmp_path / "served")
+    flags = ("--output", tmp_path / "out")
+    assert ended(capsys, "predict", tmp_path / "served", tmp_path / "same.jsonl", *flags)[0] == 0
+    again = (tmp_path / "out/predictions_same.tsv").read_text().splitlines()
+    for row, other in zip(table[1:], again[1:], strict=True):
+        (_, label, *scores), (_, other_label, *others) = row.split("\t"), other.split("\t")
+        assert label == other_label
+        assert sum(map(float, scores)) == pytest.approx(1, abs=1e-5)
+        np.testing.assert_allclose([*map(float, scores)], [*map(float, others)], atol=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "problem"),
+    [
+        ("a.csv", "review\nfine\n  \n", "a.csv:3: expected a text in review"),
+        ("a.csv", "x,y\n1,2\n", "say which one holds the text with --text_column_name"),
+        ("a.csv", "review\n", "a.csv: expected rows, got none"),
+        ("a.jsonl", "{\n", "a.jsonl:1: "),
+        ("a.xls", "x", "expected a name that ends in"),
+    ],
+)
+def test_predict_names_what_it_cannot_read(name, text, problem, classifier, tmp_path, capsys):
+    (tmp_path / name).write_text(text)
+    code, out, err = ended(capsys, "predict", classifier, tmp_path / name)
+    assert (code, out) == (2, "")
+    assert problem in err
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
 def test_export_of_choices_without_a_tokenizer(tmp_path):
     RemBertForMultipleChoice(RemBertConfig(**SIZES | FAMILY_SIZES["rembert"])).save_pretrained(
         tmp_path
