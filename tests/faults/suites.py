@@ -79,6 +79,15 @@ MALFORMED_SHARDS = Suite(
 )
 
 
+def exported_programs(scale: Scale) -> Measured:
+    """Run exported programs; in the short form not those of every class."""
+    agree = Suite(("inference/test_export.py",), "programs agree")(scale)
+    programs = "field/test_exported_programs.py::test"
+    tests = [f"{programs}_an_exported_decoder_sees_no_later_token"]
+    tests += [] if scale.short else [f"{programs}_programs_compute_what_models_do"]
+    return joined(agree, Suite(tuple(tests), "of other classes agree")(scale))
+
+
 def mutated_shards(scale: Scale) -> Measured:
     """Read the sample shard with bytes changed at random."""
     count = scale.of(4000, 200)
@@ -184,9 +193,9 @@ FAULTS = (
     Fault(
         24,
         "exported programs run by paddle.jit.load, Paddle Inference and ONNX Runtime, with inputs "
-        "of three sizes",
+        "of three sizes; those of every class with a head, and decoders whose last token changes",
         "within 1e-5 of the model; nothing installed or downloaded meanwhile",
-        Suite(("inference/test_export.py",), "programs agree"),
+        exported_programs,
     ),
     Fault(
         26,
