@@ -96,14 +96,14 @@ def train(job: Job, folder: Path) -> Outcome:
     from paddlenlp_ext.training.events import StepDone
     from paddlenlp_ext.training.finetune import finetune
     from paddlenlp_ext.training.losses import cross_entropy
-    from paddlenlp_ext.training.optimization import adamw, linear_schedule
+    from paddlenlp_ext.training.optimization import adamw, rate_schedule
 
     model = load_model(job, folder)
     inputs = load(job.batches, model.config.vocab_size, folder)
     count = len(inputs.batches)
     numbers = [0] * job.warmup + list(range(count)) * job.passes
     data = loader(inputs, numbers, **loader_options(model))
-    schedule = linear_schedule(5e-5, 10 * len(numbers), warmup_proportion=0.1)
+    schedule = rate_schedule(5e-5, 10 * len(numbers), warmup_proportion=0.1)
     optimizer = adamw(model, schedule, weight_decay=0.01, max_grad_norm=1.0)
     events = finetune(
         model,

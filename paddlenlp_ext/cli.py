@@ -21,6 +21,7 @@ from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.process import launcher, runtime, signals
 from paddlenlp_ext.process.spawn import spawn as start_processes
 from paddlenlp_ext.process.streams import lasting_streams
+from paddlenlp_ext.training.schedules import SCHEDULES
 
 DEVICES = ("cpu", "gpu", "xpu", "npu")
 
@@ -213,6 +214,52 @@ def add_engine_arguments(
         type=non_negative_float,
         default=1.0,
         help="clip the global norm; 0 does not clip",
+    )
+    add(
+        "lr_scheduler_type",
+        choices=(*SCHEDULES,),
+        default="linear",
+        help="course of the learning rate after its warm-up, as in transformers",
+    )
+    add("freeze_embeddings", **switch, help="do not train the embeddings")
+    add(
+        "freeze_layers",
+        type=non_negative_int,
+        default=0,
+        metavar="N",
+        help="do not train the N lowest encoder layers",
+    )
+    add(
+        "label_smoothing_factor",
+        type=probability,
+        default=0.0,
+        metavar="PART",
+        help="part of each label that all classes share, in training; evaluations do without",
+    )
+    add(
+        "class_weights",
+        default=None,
+        metavar="balanced|FILE",
+        help="weight of each label in training: rare ones more, or lines of label, tab, weight",
+    )
+    add(
+        "load_best_model_at_end",
+        **{**switch, "default": True},
+        help="end with the best model, which `best` in --output_dir names",
+    )
+    add(
+        "metric_for_best_model",
+        default=None,
+        metavar="NAME",
+        help="what the best model is judged by, over all splits: a metric, or loss; default: the "
+        "first metric",
+    )
+    add(
+        "early_stopping_patience",
+        type=non_negative_int,
+        default=0,
+        metavar="N",
+        help="stop after N evaluations without a better one; 0 does not",
     )
     add("use_amp", **switch, help="train in mixed precision (GPU and XPU)")
     add(

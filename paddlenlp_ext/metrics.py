@@ -14,6 +14,12 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 IGNORED = -100  # the label of a place that has none
+LOWER_IS_BETTER = ("loss", "perplexity")  # also "generator loss"; all others: higher
+
+
+def is_lower_better(name: str) -> bool:
+    """Return whether a smaller number of this name is that of a better model."""
+    return name.rpartition(" ")[2] in LOWER_IS_BETTER
 
 
 class ClassScores(NamedTuple):

@@ -64,7 +64,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--logging_steps", type=count, default=100, help="steps between log lines")
     add("--save_steps", type=count, default=500, help="steps between checkpoints")
     add("--device", type=cli.device, help="cpu, gpu or xpu; default: a GPU if there is one")
-    cli.add_engine_arguments(parser, omit=("data_dir", "token_cache"), trims_vocabulary=True)
+    unused = ("data_dir", "token_cache", "label_smoothing_factor", "class_weights")
+    cli.add_engine_arguments(parser, omit=unused, trims_vocabulary=True)
     args = parser.parse_args(argv)
     cli.check_task_files(parser, args)
     return args

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -144,6 +145,7 @@ def train(
         tokenizer = AutoTokenizer.from_pretrained(run.vocabulary)
         model = run.load_classifier(AutoModelForTokenClassification, task)
         tags = model.config.label_names
+        run.task = replace(task, labels=tags)  # by which the rows are numbered
         rows = rows_of(args, sentences, tags, tokenizer)
         dev = splits["validation"]
         dev_rows = {split: rows_of(args, found, tags, tokenizer) for split, found in dev.items()}

@@ -165,15 +165,18 @@ class Encoder(nn.Layer):
             tuple(attentions) if output_attentions else None,
         )
 
-    def run(self, layer: nn.Layer, *inputs: object) -> LayerOutput:
+    def run(self, layer: nn.Layer, states: Tensor, *inputs: object) -> LayerOutput:
         """Run one layer, or have it computed again in the backward pass."""
-        if not self._should_recompute():
-            output: LayerOutput = layer(*inputs)
+        if not self._should_recompute(states):
+            output: LayerOutput = layer(states, *inputs)
             return output
         from paddle.distributed.fleet.utils import recompute
 
         # Only the hidden states leave the layer, or the weights that they came from would be kept.
-        return LayerOutput(recompute(lambda *same: layer(*same).hidden_states, *inputs))
+        return LayerOutput(recompute(lambda *same: layer(*same).hidden_states, states, *inputs))
 
-    def _should_recompute(self) -> bool:
-        return self.recompute and self.training and paddle.is_grad_enabled()
+    def _should_recompute(self, states: Tensor) -> bool:
+        # Above what is frozen: Paddle does not train a layer that it computes again from inputs
+        # without a gradient.
+        is_trained = self.training and paddle.is_grad_enabled() and not states.stop_gradient
+        return self.recompute and is_trained

@@ -44,6 +44,7 @@ logger = logging.getLogger(__name__)
 
 FORMAT = "paddlenlp_ext checkpoint 1"  # of the manifest and the files below
 LATEST = "latest"  # a file with the name of the newest checkpoint
+BEST = "best"  # the same of the best one, where models are evaluated
 LOCK = ".lock"
 OWNER = ".lock-owner"  # who holds the lock, for the message of who does not
 
@@ -119,6 +120,7 @@ class Checkpoints:
         self.identity = RunIdentity.of_run(settings, distributed.world_size(), data)
         self.keep = keep
         self.run = uuid.uuid4().hex  # continued runs have it in common, so that they prune as one
+        self.grown_from = 0  # updates of the run that is continued, if it was complete with them
         self._resumed: Checkpoint | None = None
         self._made: list[Path] = []  # folders that were not there before
         self._lock = FileLock(self.output_dir / LOCK)
@@ -169,13 +171,19 @@ class Checkpoints:
             How many updates the run makes in all.
 
         Raises:
-            UserError: The run that is continued had other data or another number of updates, or
-                nothing says how long to train.
+            UserError: The run that is continued had other data or another number of updates, unless
+                it was complete and gets more; or nothing says how long to train.
         """
         self.identity = replace(self.identity, data=data or self.identity.data)
         total = self.identity.total_steps(steps_per_epoch)
         if found := self._resumed:
-            _refuse(found.folder, self.identity.differences(found.identity, steps_per_epoch))
+            step = found.progress.step
+            _refuse(
+                found.folder,
+                self.identity.differences(found.identity, steps_per_epoch, step=step),
+            )
+            was = found.identity.total_steps(steps_per_epoch)
+            self.grown_from = was if was < total else 0
         return total
 
     def save(
@@ -187,7 +195,7 @@ class Checkpoints:
         *,
         write: Callable[[Path], object],
         precision: MixedPrecision | None = None,
-        score: float | None = None,
+        scores: Mapping[int, float] | None = None,
     ) -> Path:
         """Save the run; all processes call it, and return when the checkpoint is complete.
 
@@ -199,13 +207,14 @@ class Checkpoints:
             write: Writes the model and the tokenizer into the folder that it is given; called on
                 the first process alone.
             precision: Mixed precision of the run.
-            score: Higher is better; the best checkpoint is never deleted.
+            scores: By step, of the whole run as far as it has come; higher is better. The best
+                checkpoint is never deleted, and `best` names it.
 
         Raises:
             UserError: It cannot be written; earlier checkpoints are as they were.
         """
         folder = self.output_dir / name
-
+        known = scores or {}
         begun = [folder]
 
         def write_all(temporary: Path) -> None:
@@ -215,19 +224,34 @@ class Checkpoints:
 
         def save() -> None:
             try:
-                folders.publish(folder, write_all, self._facts(progress, score))
+                folders.publish(folder, write_all, self._facts(progress, known.get(progress.step)))
             except (OSError, WeightsError) as error:
                 # By the name that the user knows, not that of the unfinished work.
                 why = _unsaved(error, folder).replace(str(begun[-1]), str(folder))
                 raise UserError(
                     f"{why}; a checkpoint takes about {size_of(model):,} bytes; {KEPT}"
                 ) from error
-            latest = self.output_dir / LATEST
-            folders.write_text(latest, name + "\n", is_ours=self._is_pointer)
-            self._prune()
+            chosen = self._best(known)
+            for pointer, target in ((LATEST, folder), (BEST, chosen)):
+                path = self.output_dir / pointer
+                if target is not None:
+                    folders.write_text(path, target.name + "\n", is_ours=self._is_pointer)
+                elif self._is_pointer(_read(path) + "\n"):
+                    path.unlink()  # it names an earlier run's best
+            self._prune(chosen)
 
         self._on_first(save)
         return folder
+
+    def chosen(self, scores: Mapping[int, float] | None) -> Path | None:
+        """Return the run's best checkpoint, or its newest one; all processes call it.
+
+        Args:
+            scores: By step, as in `save`; None chooses the newest.
+        """
+        return self._on_first(
+            lambda: (None if scores is None else self._best(scores)) or self._newest()
+        )
 
     def close(self) -> None:
         """Let another run use the output folder; one that was made and stayed empty goes again."""
@@ -329,7 +353,7 @@ class Checkpoints:
         return None
 
     def _is_pointer(self, text: str) -> bool:
-        """Return whether the text of a `latest` file is the name of a checkpoint."""
+        """Return whether the text of a `latest` or `best` file is the name of a checkpoint."""
         name = text.removesuffix("\n")
         return name in {path.name for path in self._manifests()}
 
@@ -382,25 +406,33 @@ class Checkpoints:
             "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         }
 
-    def _prune(self) -> None:
+    def _own(self) -> dict[Path, folders.Manifest]:
+        """Read the manifests of this run's checkpoints, in the order of their steps."""
+        found = self._manifests().items()
+        own = [(path, manifest) for path, manifest in found if manifest["run"] == self.run]
+        return dict(sorted(own, key=lambda one: one[1]["step"]))
+
+    def _newest(self) -> Path | None:
+        resumed = self._resumed.folder if self._resumed else None
+        return next(reversed(self._own()), resumed)
+
+    def _best(self, known: Mapping[int, float]) -> Path | None:
+        """Choose this run's best checkpoint, by what was saved with it where nothing is known."""
+        scores = {path: known.get(one["step"], one["score"]) for path, one in self._own().items()}
+        return best({path: score for path, score in scores.items() if score is not None})
+
+    def _prune(self, chosen: Path | None) -> None:
         """Delete this run's older checkpoints, but not the best and not where it continued.
 
         Those into which somebody put something stay, and do not count.
         """
         if self.keep <= 0:
             return
-        found = self._manifests()
-        own = {
-            path: manifest
-            for path, manifest in found.items()
-            if manifest["run"] == self.run and not folders.holds_more(path)
-        }
-        by_step = sorted(own, key=lambda path: own[path]["step"])
-        scores = {path: own[path]["score"] for path in by_step}
-        kept = {*by_step[-self.keep :], best({p: s for p, s in scores.items() if s is not None})}
+        own = [path for path in self._own() if not folders.holds_more(path)]
+        kept = {*own[-self.keep :], chosen}
         if self._resumed:
             kept.add(self._resumed.folder)
-        for path in by_step:
+        for path in own:
             if path not in kept:
                 folders.remove(path)
 

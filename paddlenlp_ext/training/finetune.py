@@ -22,7 +22,7 @@ from paddlenlp_ext.tasks.task import Metric
 from paddlenlp_ext.training import distributed, loop
 from paddlenlp_ext.training.events import Evaluated, Event, Progress
 from paddlenlp_ext.training.loop import Evaluation, Scores, UpdateBatches
-from paddlenlp_ext.training.losses import Loss, count_labels, logits_of
+from paddlenlp_ext.training.losses import Emphasis, Loss, logits_of
 from paddlenlp_ext.training.precision import MixedPrecision
 from paddlenlp_ext.training.updates import Updater, UpdateSettings, memory_explained
 
@@ -57,7 +57,7 @@ def finetune(
         model: Called with a batch's inputs; `losses.logits_of` reads its output.
         train: Batches of all epochs, as many on every process.
         evaluate_on: Split name to its batches; each process holds its part.
-        loss: Of `training.losses`.
+        loss: Of `training.losses`; `settings` may emphasise some of it in training.
         metric: Makes numbers of all predictions and labels of a split, as `evaluate` says; or one
             a split, by its name.
         optimizer: Of `model`; its schedule, if it has one, is advanced at each update.
@@ -83,7 +83,7 @@ def finetune(
         return lambda stop: _score(model, loader, own, loss, settings.precision, stop)
 
     yield from loop.train(
-        Updater(model, optimizer, _TaskObjective(loss), settings),
+        Updater(model, optimizer, _TaskObjective(loss, settings.emphasis), settings),
         _updates(train, settings.accumulate, progress.step),
         {split: evaluation(split, loader) for split, loader in evaluate_on.items()},
         max_steps=max_steps,
@@ -126,12 +126,14 @@ class _TaskObjective:
     """The mean loss of a task's labels."""
 
     loss: Loss
+    emphasis: Emphasis
 
-    def count(self, batch: Batch) -> list[int]:
-        return [count_labels(batch["labels"])]
+    def count(self, batch: Batch) -> list[float]:
+        return [self.emphasis.count(batch["labels"])]
 
     def losses(self, model: nn.Layer, batch: Batch) -> list[Tensor]:
-        return [self.loss(logits_of(model(**batch.inputs), batch), batch["labels"])]
+        logits = logits_of(model(**batch.inputs), batch)
+        return [self.emphasis.losses(self.loss, logits, batch["labels"])]
 
 
 def _updates(train: Loader, accumulate: int, step: int) -> Iterator[UpdateBatches]:

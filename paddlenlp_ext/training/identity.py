@@ -27,6 +27,11 @@ AFFECTS_RESULT = (
     "adam_epsilon",
     "layerwise_decay",
     "max_grad_norm",
+    "lr_scheduler_type",
+    "label_smoothing_factor",
+    "class_weights",
+    "freeze_embeddings",
+    "freeze_layers",
     "group_by_length",
     "use_amp",
     "amp_level",
@@ -34,6 +39,14 @@ AFFECTS_RESULT = (
     "max_train_samples",
     "seed",
 )
+# What runs had before there was such a setting, which their checkpoints do not record.
+BEFORE: Mapping[str, Any] = {
+    "lr_scheduler_type": "linear",
+    "label_smoothing_factor": 0.0,
+    "class_weights": None,
+    "freeze_embeddings": False,
+    "freeze_layers": 0,
+}
 BATCH = ("batch_size", "gradient_accumulation_steps")  # compared as rows of an update
 LENGTH = ("max_steps", "num_train_epochs")  # compared as the number of updates
 
@@ -122,28 +135,33 @@ class RunIdentity:
             )
         return int(epochs * steps_per_epoch)
 
-    def differences(self, saved: RunIdentity, steps_per_epoch: int | None = None) -> list[str]:
+    def differences(
+        self, saved: RunIdentity, steps_per_epoch: int | None = None, *, step: int = 0
+    ) -> list[str]:
         """Say what is not as in the run that is to be continued, each with both values.
 
         Args:
             saved: Of that run.
             steps_per_epoch: None before the data are read: the lengths are not compared then.
+            step: How far that run is; it may become longer when it has come to its end.
         """
         found = []
         if saved.batch.rows != self.batch.rows:
             found.append(f"`batch_size` {saved.batch} (now {self.batch})")
         if steps_per_epoch is not None:
             was, now = (one.total_steps(steps_per_epoch) for one in (saved, self))
-            if was != now:
+            if was != now and not was <= step < now:
                 found.append(f"{was} steps in all (now {now})")
         if saved.data and self.data and saved.data != self.data:
             found.append(f"data of digest {saved.data[:16]} (now {self.data[:16]})")
         for name in dict.fromkeys([*self.settings, *saved.settings]):
             if name in (*BATCH, *LENGTH):
                 continue
-            if name in AFFECTS_RESULT and name not in saved.settings:
+            if name in AFFECTS_RESULT and name not in {*saved.settings, *BEFORE}:
                 continue  # version 0.1.0 recorded the flags of a script only
-            before, after = saved.settings.get(name), self.settings.get(name)
+            before, after = (
+                one.get(name, BEFORE.get(name)) for one in (saved.settings, self.settings)
+            )
             if not SAME.get(name, _equal)(before, after):
                 found.append(f"`{name}` {before!r} (now {after!r})")
         return found

@@ -94,7 +94,8 @@ def train(
     with StopRequest() as stop:
         while True:
             step = progress.step
-            if step and is_evaluation_due(step, evaluate_every, max_steps):
+            is_due = step > 0 and is_evaluation_due(step, evaluate_every, max_steps)
+            if is_due:
                 for split, evaluate in list(evaluations.items())[progress.evaluations :]:
                     scores = evaluate(stop)
                     if scores is None:
@@ -106,7 +107,8 @@ def train(
                     yield event
                     if not event.is_finite:
                         _refuse_evaluation(updater, event, is_last=step >= max_steps)
-            if step >= max_steps:
+            is_over = is_due and evaluations and updater.settings.is_over(step)
+            if is_over or step >= max_steps:
                 return
             began = time.perf_counter()
             taken = next(updates)

@@ -5,6 +5,7 @@ counts of labels differ: the loop sums these numbers and divides by the count of
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy.typing as npt
@@ -136,6 +137,58 @@ def judge(task: Task, model: nn.Layer) -> tuple[Loss, Metric]:
         return metric(predictions[..., columns], labels)
 
     return loss_in_order, metric_in_order
+
+
+@dataclass(frozen=True, slots=True)
+class Emphasis:
+    """What training minimises of the loss of a task with classes; evaluations report that as it is.
+
+    Attributes:
+        smoothing: Part of a label that all classes share, the right one among them.
+        by_class: Weight of the labels of each class, in the task's order; float32 [C]. None weighs
+            them the same.
+    """
+
+    smoothing: float = 0.0
+    by_class: Tensor | None = None
+
+    def losses(self, loss: Loss, logits: Tensor, labels: Tensor) -> Tensor:
+        """Compute the losses whose sum, divided by `count`, is minimised.
+
+        Args:
+            loss: A cross-entropy, or any loss where nothing is emphasised.
+            logits: One row a label; float [..., C].
+            labels: Class numbers, or `IGNORED`; int64 [...].
+
+        Returns:
+            A loss a label, 0 for ignored ones; float32 [N], with N labels.
+        """
+        losses = loss(logits, labels)
+        if self.smoothing == 0.0 and self.by_class is None:
+            return losses
+        flat = labels.reshape([-1])
+        is_there = flat != IGNORED
+        if self.smoothing:
+            rows = logits.reshape([-1, logits.shape[-1]]).astype("float32")
+            even = paddle.logsumexp(rows, axis=-1) - rows.mean(-1)  # mean loss of all classes
+            even = paddle.where(is_there, even, paddle.zeros_like(even))
+            losses = (1.0 - self.smoothing) * losses + self.smoothing * even
+        if self.by_class is not None:
+            # What is ignored has no loss, so any weight will do.
+            classes = paddle.where(is_there, flat, paddle.zeros_like(flat))
+            losses = losses * paddle.gather(self.by_class, classes)
+        return losses
+
+    def count(self, labels: Tensor) -> float:
+        """Count the labels that are not ignored, each by its weight.
+
+        Args:
+            labels: int64 or float32 [...].
+        """
+        if self.by_class is None:
+            return count_labels(labels)
+        classes = labels.numpy()
+        return float(self.by_class.numpy()[classes[classes != IGNORED]].sum(dtype="float64"))
 
 
 def count_labels(labels: Tensor) -> int:

@@ -1,8 +1,9 @@
-"""AdamW with decay groups and layer-wise rates, and the linear schedule of BERT."""
+"""AdamW with decay groups and layer-wise rates, and the schedules of its rate."""
 
 import math
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import paddle
 from paddle import Tensor, nn
@@ -10,36 +11,42 @@ from paddle.nn.clip import _squared_l2_norm
 from paddle.optimizer import AdamW
 from paddle.optimizer.lr import LambdaDecay, LRScheduler
 
+from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.nn.cpu.layers import on_cpu
 from paddlenlp_ext.nn.trimmed_embedding import TrimmedEmbedding, trimmed_tables
+from paddlenlp_ext.training.schedules import LOWEST, Course
 
 NORMALISATIONS = (nn.LayerNorm, nn.BatchNorm, nn.GroupNorm)
 LAYER_NUMBER = re.compile(r"(?:^|\.)layers\.(\d+)\.")
 
 
-def linear_schedule(
+def rate_schedule(
     learning_rate: float,
     total_steps: int,
     *,
+    kind: str = "linear",
     warmup_steps: int = 0,
     warmup_proportion: float = 0.0,
 ) -> LRScheduler:
-    """Raise the learning rate from 0 during the warm-up, then let it fall to 0 at the last step.
+    """Raise the learning rate from 0 during the warm-up, then let it run as `SCHEDULES` says.
 
     Args:
         learning_rate: The highest rate.
         total_steps: Updates of the whole run.
+        kind: Of `training.schedules`; "linear" falls to 0 at the last step, as BERT's.
         warmup_steps: Updates of the warm-up; above 0 it wins over the proportion.
         warmup_proportion: Part of all updates that are warm-up, rounded down as in PaddleNLP.
+
+    Raises:
+        UserError: The schedule falls to a rate that is above the highest.
     """
+    if kind == "polynomial" and learning_rate <= LOWEST:
+        raise UserError(
+            f"`lr_scheduler_type` polynomial: falls to {LOWEST}; give a `learning_rate` above that"
+        )
     warmup = warmup_steps if warmup_steps > 0 else math.floor(warmup_proportion * total_steps)
-
-    def factor(step: int) -> float:
-        if step < warmup:
-            return step / warmup
-        return max(0.0, (total_steps - step) / max(1, total_steps - warmup))
-
-    return LambdaDecay(learning_rate, factor)
+    course = Course(learning_rate, total_steps, warmup)
+    return LambdaDecay(learning_rate, partial(course.factor, kind))
 
 
 def adamw(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from paddlenlp_ext.metrics import class_table
+from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.metrics import class_table, is_lower_better
 from paddlenlp_ext.process.streams import progress_bar
 from paddlenlp_ext.training import distributed, results
 from paddlenlp_ext.training.checkpoint import best
@@ -70,6 +72,10 @@ class Report:
         total_steps: Updates of the whole run; results are those after the last.
         facts: Of the signature: what all results of the run have in common.
         resume: Where the run continues.
+        metric: By which models are judged, as it is called in evaluations, or "loss"; None takes
+            the first. What is better follows from the name.
+        patience: Evaluations one after another without a better one after which the run is over;
+            0 never ends it.
     """
 
     def __init__(
@@ -83,8 +89,12 @@ class Report:
         total_steps: int,
         facts: Mapping[str, Any],
         resume: Progress | None = None,
+        metric: str | None = None,
+        patience: int = 0,
     ) -> None:
         self.output_dir = Path(output_dir)
+        self.metric = metric and _spelled(metric.removeprefix("eval_"))
+        self.patience = patience
         self.log_step = log_step
         self.log_evaluation = log_evaluation
         self.logging_steps = logging_steps
@@ -94,6 +104,7 @@ class Report:
         self.metrics: dict[str, float] = {}  # the last ones of each split, by "split name"
         self._history = results.History(output_dir, resume) if distributed.rank() == 0 else None
         self._pace = Pace()
+        self._unrecorded: list[Evaluated] = []  # of the last step
         self._not_finite = 0  # last step that an evaluation was worth nothing of
         self._evaluating = 0.0  # seconds, of the splits of this step
         done = resume.step if resume else 0
@@ -103,10 +114,13 @@ class Report:
     def add(self, event: Event) -> None:
         """Print and keep an event; results are kept of the last step's evaluations."""
         self.bar.clear()
+        if self._history is not None and isinstance(event, (StepDone, Evaluated)):
+            self._history.add(event)
         if isinstance(event, StepDone):
             self.bar.set_postfix(loss=f"{event.loss:.4f}", refresh=False)
             self.bar.update()
             self._evaluating = 0.0
+            self._unrecorded = []
             self._pace.add(event)
             if event.step % self.logging_steps == 0 or event.step == self.total_steps:
                 say(self.log_step(event, self._pace) + "\n")
@@ -117,12 +131,9 @@ class Report:
             if not event.is_finite:
                 self._not_finite = event.step
             say(self.log_evaluation(event, self._evaluating if self.is_complete(event) else None))
-            if event.step == self.total_steps:
-                say(class_table(event.metrics))
-            if self._history is not None and event.step == self.total_steps:
-                self._record(event)
-        if self._history is not None and isinstance(event, (StepDone, Evaluated)):
-            self._history.add(event)
+            self._unrecorded.append(event)
+            if event.step == self.total_steps or (self.is_complete(event) and self._is_stale()):
+                self._record()
 
     def is_complete(self, event: Event) -> bool:
         """Whether this event is the evaluation of a step's last split."""
@@ -133,20 +144,57 @@ class Report:
         return step != self._not_finite
 
     def score(self, step: int) -> float | None:
-        """Average the scores of a step's splits, whichever process measured them.
+        """Return the score of a step; None where it has none, and on other processes."""
+        return self.scores.get(step)
 
-        None while splits are missing, where a number is not finite, and on other processes than
-        the first.
+    @property
+    def scores(self) -> dict[int, float]:
+        """Average the splits of each step, whichever process measured them; higher is better.
+
+        Steps of which splits are missing, or a number is not finite, have no score; on other
+        processes than the first there are none. The history knows what was measured before a
+        resume.
         """
-        return self._scores().get(step)
+        found = {step: self._score(rows) for step, rows in self._evaluated().items()}
+        return {step: score for step, score in found.items() if score is not None}
 
     def is_best(self, step: int) -> bool:
         """Whether no step of the run so far has a higher score, and no earlier one an equal one."""
-        return best(self._scores()) == step
+        return best(self.scores) == step
+
+    def is_over(self, step: int) -> bool:
+        """Whether to stop after a step because no evaluation was better for too long.
+
+        All processes ask, when all splits were evaluated.
+
+        Raises:
+            UserError: The evaluations do not have the metric that models are to be judged by.
+        """
+        if self.metric is None and not self.patience:
+            return False
+        known, stale, top = distributed.gather(
+            (self._metrics_of(step), self._is_stale(), best(self.scores))
+        )[0]
+        if self.metric and known and self.metric not in ("loss", *map(_spelled, known)):
+            raise UserError(
+                f"`metric_for_best_model`: there is no {self.metric}; give one of "
+                f"{', '.join(known)}, loss; `resume_from_checkpoint` latest goes on after step "
+                f"{step}"
+            )
+        if not stale or step >= self.total_steps:
+            return False
+        if distributed.rank() == 0:
+            print(
+                f"the run ends early, at step {step}: no evaluation was better in the last "
+                f"{self.patience} than that of step {top} (`early_stopping_patience`)",
+                file=sys.stderr,
+                flush=True,
+            )
+        return True
 
     def best(self) -> tuple[int | None, dict[str, float]]:
         """Return the best step of the run, and its metrics by "split name"."""
-        step = best(self._scores())
+        step = best(self.scores)
         rows = self._history.evaluations if self._history is not None else []
         here = [row for row in rows if row["step"] == step]
         return step, {f"{row['split']} {n}": v for row in here for n, v in row["metrics"].items()}
@@ -157,25 +205,56 @@ class Report:
         if self._history is not None:
             results.plot_curves(self.output_dir)
 
-    def _scores(self) -> dict[int, float]:
-        """Take the scores from the history, which knows what was measured before a resume."""
-        values: dict[int, list[float]] = {}
+    def _evaluated(self) -> dict[int, list[Mapping[str, Any]]]:
+        """Return the rows of the history of each step of which all splits were evaluated."""
+        found: dict[int, list[Mapping[str, Any]]] = {}
         for row in self._history.evaluations if self._history is not None else ():
-            if None not in (row["loss"], *row["metrics"].values()):
-                values.setdefault(row["step"], []).append(next(iter(row["metrics"].values())))
-        complete = (one for one in values.items() if len(one[1]) == self.splits)
-        return {step: sum(found) / len(found) for step, found in complete}
+            found.setdefault(row["step"], []).append(row)
+        return {step: rows for step, rows in found.items() if len(rows) == self.splits}
 
-    def _record(self, event: Evaluated) -> None:
-        signature = results.signature(
-            split=event.split, metric="+".join(event.metrics), **self.facts
-        )
-        results.append_result(
-            self.output_dir,
-            signature,
-            event.metrics,
-            step=event.step,
-            loss=event.loss,
-            examples=event.examples,
-            seconds=round(event.seconds, 2),
-        )
+    def _score(self, rows: Sequence[Mapping[str, Any]]) -> float | None:
+        values: list[float] = []
+        for row in rows:
+            numbers = {_spelled(name): v for name, v in row["metrics"].items()}
+            numbers["loss"] = row["loss"]
+            name = self.metric or next(iter(numbers))
+            if None in numbers.values() or name not in numbers:
+                return None
+            values.append(-numbers[name] if is_lower_better(name) else numbers[name])
+        return sum(values) / len(values)
+
+    def _metrics_of(self, step: int) -> list[str]:
+        """Name the metrics that all splits of a step have."""
+        rows = self._evaluated().get(step, [])
+        names = [name for row in rows for name in row["metrics"]]
+        return [name for name in dict.fromkeys(names) if names.count(name) == len(rows)]
+
+    def _is_stale(self) -> bool:
+        """Whether as many evaluations as the patience allows were no better than one before."""
+        scores = self.scores
+        top = best(scores)
+        later = [step for step in self._evaluated() if top is None or step > top]
+        return 0 < self.patience <= len(later)
+
+    def _record(self) -> None:
+        """Show and write down the last results; one that is there already is left out."""
+        for event in self._unrecorded if self._history is not None else ():
+            say(class_table(event.metrics))
+            signature = results.signature(
+                split=event.split, metric="+".join(event.metrics), **self.facts
+            )
+            results.append_result(
+                self.output_dir,
+                signature,
+                event.metrics,
+                step=event.step,
+                loss=event.loss,
+                examples=event.examples,
+                seconds=round(event.seconds, 2),
+            )
+        self._unrecorded = []
+
+
+def _spelled(name: str) -> str:
+    """Spell a metric in one way: "acc and f1" can be given as acc_and_f1."""
+    return name.replace("_", " ")

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,11 +43,13 @@ from paddlenlp_ext.tasks.task import Task
 from paddlenlp_ext.tokenizers.base import Tokenizer
 from paddlenlp_ext.training import distributed
 from paddlenlp_ext.training.checkpoint import Checkpoint, Checkpoints
+from paddlenlp_ext.training.class_weights import choose_emphasis, read_class_weights
 from paddlenlp_ext.training.events import Evaluated, Event, Progress, StepDone
+from paddlenlp_ext.training.freezing import freeze
 from paddlenlp_ext.training.identity import AFFECTS_RESULT, BATCH, LENGTH
 from paddlenlp_ext.training.loaders import Batching, RunData, report_skipped_rows
 from paddlenlp_ext.training.loop import is_evaluation_due
-from paddlenlp_ext.training.optimization import adamw, linear_schedule
+from paddlenlp_ext.training.optimization import adamw, learning_rate_of, rate_schedule, schedule_of
 from paddlenlp_ext.training.precision import mixed_precision
 from paddlenlp_ext.training.pretrain import MakeTensors, ShardBatches
 from paddlenlp_ext.training.report import LogEvaluation, LogStep, Report, say
@@ -79,6 +82,7 @@ class Run:
         resumed: The checkpoint that the run continues from.
         source: Where the model comes from: the checkpoint, or what the settings name.
         vocabulary: Where the tokenizer comes from: its own source if the settings name one.
+        task: Whose labels the training rows are numbered by, where a classifier is trained.
 
     Raises:
         DeviceError: The device is not there.
@@ -92,13 +96,15 @@ class Run:
     def __init__(
         self, settings: RunSettings, must_match: Mapping[str, Any], *, data: str = ""
     ) -> None:
+        self._class_weights = read_class_weights(settings.class_weights)
         distributed.start(settings.device)
         distributed.seed_everything(settings.seed)
         self.settings = settings
         self._identity = {
             name: getattr(settings, name) for name in (*AFFECTS_RESULT, *BATCH, *LENGTH)
         }
-        self._identity |= must_match
+        self._identity |= {"class_weights": self._class_weights, **must_match}
+        self.task: Task | None = None
         self._data = data
         self._training: Training | None = None
 
@@ -148,6 +154,7 @@ class Run:
         A trained model keeps the order that its config has them in, which `losses.judge` heeds; any
         other gets the task's.
         """
+        self.task = task
         read_config = cls.read_config if issubclass(cls, Model) else AutoConfig.from_pretrained
         known = read_config(self.source)
         names = self._names_of_labels(task, known.label_names)
@@ -272,6 +279,8 @@ class Run:
         settings, checkpoints, found = self.settings, self.checkpoints, self.resumed
         require_positions(model, data.max_length, settings.pad_to_multiple_of)
         model.config.require_rows(len(tokenizer))
+        if settings.early_stopping_patience and not data.evaluate_on:
+            raise UserError("`early_stopping_patience`: there is nothing to evaluate on")
         accumulate = settings.gradient_accumulation_steps
         total_steps = checkpoints.settle(data.digest, -(-len(data.train) // accumulate))
         if settings.trim_vocab:
@@ -282,11 +291,13 @@ class Run:
                 )
             loaders: list[Loader] = [data.train, *data.evaluate_on.values()]
             trim_vocabulary(model, tokenizer, loaders, Path(settings.output_dir))
+        freeze(model, embeddings=settings.freeze_embeddings, layers=settings.freeze_layers)
         optimizer = adamw(
             model,
-            linear_schedule(
+            rate_schedule(
                 settings.learning_rate,
                 total_steps,
+                kind=settings.lr_scheduler_type,
                 warmup_steps=settings.warmup_steps,
                 warmup_proportion=settings.warmup_proportion,
             ),
@@ -309,6 +320,8 @@ class Run:
                 scale_loss=settings.scale_loss,
             )
         progress = found.restore(model, optimizer, precision) if found else None
+        if progress is not None and checkpoints.grown_from:
+            _go_on(optimizer, progress.step, total_steps, settings.lr_scheduler_type)
         tell(plan(settings, task, model, data, total_steps, progress))
         report = Report(
             settings.output_dir,
@@ -319,6 +332,11 @@ class Run:
             total_steps=total_steps,
             facts=settings.facts(task, max_length=data.max_length),
             resume=progress,
+            metric=settings.metric_for_best_model,
+            patience=settings.early_stopping_patience,
+        )
+        emphasis = choose_emphasis(
+            settings.label_smoothing_factor, self._class_weights, self.task, data.train
         )
         updates = UpdateSettings(
             accumulate=accumulate,
@@ -326,12 +344,29 @@ class Run:
             seed=settings.seed,
             on_non_finite=settings.on_non_finite,
             sources=data.sources,
+            emphasis=emphasis,
+            is_over=report.is_over,
         )
         self._training = Training(
             model, tokenizer, optimizer, total_steps, settings.save_steps, updates, progress,
-            report, checkpoints,
+            report, checkpoints, settings.load_best_model_at_end,
         )  # fmt: skip
         return self._training
+
+
+def _go_on(optimizer: Optimizer, step: int, total_steps: int, kind: str) -> None:
+    """Let a run that was complete go on by the schedule of its new length, and say so."""
+    schedule = schedule_of(optimizer)
+    assert schedule is not None
+    schedule.step(step)
+    if distributed.rank() == 0:
+        print(
+            f"the run was complete with {step} steps, and goes on to {total_steps}: its learning "
+            f"rate goes on as in a {kind} schedule of {total_steps} steps, at "
+            f"{learning_rate_of(optimizer):.10f}",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def require_positions(model: Model, max_length: int, multiple: int) -> None:
@@ -364,6 +399,7 @@ class Training:
         progress: Where the run continues; None at its beginning.
         report: Prints and keeps what happens.
         checkpoints: Of the output folder.
+        ends_with_best: Whether the run ends with its best model, or with its last.
     """
 
     model: Model
@@ -375,6 +411,7 @@ class Training:
     progress: Progress | None
     report: Report
     checkpoints: Checkpoints
+    ends_with_best: bool = True
 
     def is_checkpoint_due(self, event: Event) -> bool:
         """Whether to save now: after a step's evaluation, and when the run is interrupted.
@@ -402,7 +439,8 @@ class Training:
         Args:
             name: Of the checkpoint's folder.
             event: After which it is saved.
-            best_to: A folder that gets the model too if it is the best so far.
+            best_to: A folder that gets the model too if it is the best so far, or the newest where
+                the run ends with its last.
 
         Returns:
             The checkpoint's folder.
@@ -413,7 +451,8 @@ class Training:
 
         def write(folder: Path) -> None:
             folders = [folder]
-            if best_to is not None and self.report.is_best(event.step):
+            is_wanted = not self.ends_with_best or self.report.is_best(event.step)
+            if best_to is not None and is_wanted:
                 folders.append(Path(best_to))
             for one in folders:
                 self.model.save_pretrained(one)
@@ -426,5 +465,13 @@ class Training:
             self.optimizer,
             write=write,
             precision=self.updates.precision,
-            score=self.report.score(event.step),
+            scores=self.report.scores,
         )
+
+    def chosen(self) -> Path:
+        """Return the checkpoint that the run ends with: its best one, or its last.
+
+        All processes call it, after the loop; what follows training loads the model from there.
+        """
+        scores = self.report.scores if self.ends_with_best else None
+        return self.checkpoints.chosen(scores) or self.checkpoints.output_dir

@@ -36,6 +36,9 @@ class RunSettings:
         max_seq_length: 0 where the data have their length already.
         adam_betas: Memory of AdamW for the mean of gradients and for that of their squares.
         layerwise_decay: Factor of the learning rate from one encoder layer to the one below.
+        class_weights: "balanced", or a file with the weight of each label.
+        metric_for_best_model: None takes the first one of the evaluations.
+        early_stopping_patience: Evaluations without a better one; 0 does not stop.
     """
 
     model_name_or_path: str
@@ -63,6 +66,11 @@ class RunSettings:
     adam_epsilon: float = 1e-8
     layerwise_decay: float = 1.0
     max_grad_norm: float = 1.0
+    lr_scheduler_type: str = "linear"
+    label_smoothing_factor: float = 0.0
+    class_weights: str | None = None
+    freeze_embeddings: bool = False
+    freeze_layers: int = 0
     use_amp: bool = False
     amp_level: Literal["O1", "O2"] = "O1"
     amp_dtype: Literal["float16", "bfloat16"] = "float16"
@@ -73,6 +81,9 @@ class RunSettings:
     seed: int = 42
     resume_from_checkpoint: str | None = None
     keep_checkpoints: int = 0
+    load_best_model_at_end: bool = True
+    metric_for_best_model: str | None = None
+    early_stopping_patience: int = 0
 
     @classmethod
     def from_flags(cls, flags: Mapping[str, Any], **settings: Any) -> RunSettings:

@@ -6,9 +6,9 @@ two processes with 16 rows, one with 32, and one with 2 x 16 then compute the sa
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import numpy as np
@@ -20,6 +20,7 @@ from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.process import runtime
 from paddlenlp_ext.tasks.batches import Batch
 from paddlenlp_ext.training import distributed
+from paddlenlp_ext.training.losses import Emphasis
 from paddlenlp_ext.training.optimization import NonFiniteNormError, schedule_of
 from paddlenlp_ext.training.precision import MixedPrecision
 
@@ -37,8 +38,8 @@ class OutOfMemoryError(UserError):
 class Objective(Protocol):
     """What an update minimises: a sum of terms, each a mean over its own labels."""
 
-    def count(self, batch: Batch) -> Sequence[int]:
-        """Count the labels of each term."""
+    def count(self, batch: Batch) -> Sequence[float]:
+        """Count the labels of each term, or add up their weights."""
 
     def losses(self, model: nn.Layer, batch: Batch) -> Sequence[Tensor]:
         """Compute each term's losses, one a label; float32 [N]."""
@@ -55,6 +56,9 @@ class UpdateSettings:
         on_non_finite: Whether a loss or a norm of the gradients that is not finite ends the run,
             or only its update.
         sources: Where each training row stands ("train.tsv:17"), for messages.
+        emphasis: Which labels of a task weigh more, and how sure the model shall be of them.
+        is_over: Asked on all processes when all splits were evaluated after a step, which it is
+            given: whether to stop there.
     """
 
     accumulate: int = 1
@@ -62,6 +66,8 @@ class UpdateSettings:
     seed: int = 42
     on_non_finite: Literal["stop", "skip"] = "stop"
     sources: Sequence[str] = ()
+    emphasis: Emphasis = field(default_factory=Emphasis)
+    is_over: Callable[[int], bool] = lambda step: False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +102,10 @@ class Updater:
     objective: Objective
     settings: UpdateSettings
 
-    def count(self, batches: Sequence[Batch]) -> list[int]:
+    def count(self, batches: Sequence[Batch]) -> list[float]:
         """Count this process's examples and the labels of each term, to be summed over all."""
         labels = np.sum([self.objective.count(batch) for batch in batches], axis=0)
-        return [sum(len(batch.rows) for batch in batches), *map(int, labels)]
+        return [sum(len(batch.rows) for batch in batches), *map(float, labels)]
 
     def update(self, step: int, batches: Sequence[Batch], totals: Sequence[float]) -> Outcome:
         """Update the weights once.
@@ -156,7 +162,7 @@ class Updater:
             with memory_explained(batch, f"step {step}", is_training=True):
                 with precision.autocast() if precision else nullcontext():
                     terms = self.objective.losses(self.model, batch)
-                means = [t.sum() / max(1.0, n) for t, n in zip(terms, labels, strict=True)]
+                means = [t.sum() / (n or 1.0) for t, n in zip(terms, labels, strict=True)]
                 loss = paddle.add_n(means)
                 (precision.scale(loss) if precision else loss).backward()
             done.append((batch, [term.detach() for term in terms], loss.detach()))

@@ -15,7 +15,7 @@ from paddlenlp_ext.metrics import accuracy
 from paddlenlp_ext.training.events import Evaluated, StepDone
 from paddlenlp_ext.training.finetune import finetune
 from paddlenlp_ext.training.losses import cross_entropy
-from paddlenlp_ext.training.optimization import adamw, linear_schedule
+from paddlenlp_ext.training.optimization import adamw, rate_schedule
 from paddlenlp_ext.training.report import Report
 from paddlenlp_ext.training.results import History, append_result, plot_curves
 from paddlenlp_ext.training.updates import NonFiniteLossError, UpdateSettings
@@ -50,7 +50,7 @@ def trained(model: Any, steps: int, max_grad_norm: float, **settings: Any) -> An
         evaluate_on={},
         loss=cross_entropy,
         metric=accuracy,
-        optimizer=adamw(model, linear_schedule(0.01, steps), max_grad_norm=max_grad_norm),
+        optimizer=adamw(model, rate_schedule(0.01, steps), max_grad_norm=max_grad_norm),
         max_steps=steps,
         settings=UpdateSettings(**settings),
     )

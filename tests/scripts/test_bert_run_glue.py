@@ -120,7 +120,7 @@ def test_log_lines_and_files(encoder: Path, tmp_path: Path, capsys: pytest.Captu
     ] * 2
     assert lines[-1].endswith(f"accu: {scores['dev acc']:f}")
     assert {path.name for path in tmp_path.iterdir() if not path.name.startswith(".")} == {
-        "model_3", "model_5", "latest", "history.jsonl", "results.jsonl", "curves.png",
+        "model_3", "model_5", "latest", "best", "history.jsonl", "results.jsonl", "curves.png",
     }  # fmt: skip
     saved = {path.name for path in (tmp_path / "model_5").iterdir()}
     assert saved >= {"config.json", "model_state.pdparams", "vocab.txt", "tokenizer_config.json"}
@@ -239,12 +239,12 @@ def test_a_run_goes_on_with_its_batch_divided_otherwise(
 
 
 def test_another_batch_or_length_is_refused_with_both(encoder: Path, tmp_path: Path) -> None:
-    main(encoder, tmp_path, max_steps=3)
-    resume = {"max_steps": 3, "resume_from_checkpoint": "latest"}
+    main(encoder, tmp_path, max_steps=6)
+    resume = {"max_steps": 6, "resume_from_checkpoint": "latest"}
     both = r"--batch_size 8 x 1 process x 1 = 8 \(now 8 x 1 process x 2 = 16\)"
     with refused(both):
         main(encoder, tmp_path, gradient_accumulation_steps=2, **resume)
-    with refused(r"3 steps in all \(now 5\)"):  # which the one epoch of the rows makes
+    with refused(r"6 steps in all \(now 5\)"):  # which the one epoch of the rows makes
         main(encoder, tmp_path, **resume | {"max_steps": -1})
     with refused(r"--task_name 'RTE' \(now 'MRPC'\)"):
         main(encoder, tmp_path, task_name="MRPC", **resume)

@@ -85,7 +85,7 @@ def test_log_lines(trained: tuple[Path, dict, str]) -> None:
 def test_files(trained: tuple[Path, dict, str]) -> None:
     output, result, _ = trained
     assert visible(output) == {
-        "ernie_m_ft_model_2.pdparams", "ernie_m_final_model_4.pdparams", "latest",
+        "ernie_m_ft_model_2.pdparams", "ernie_m_final_model_4.pdparams", "latest", "best",
         "history.jsonl", "results.jsonl", "curves.png",
     }  # fmt: skip
     saved = visible(output / "ernie_m_final_model_4.pdparams")

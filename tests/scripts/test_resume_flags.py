@@ -30,6 +30,7 @@ FREE = {
         "eval_batch_size",
         "max_eval_samples",
     ),
+    *("load_best_model_at_end", "metric_for_best_model", "early_stopping_patience"),
     *("logging_steps", "save_steps", "keep_checkpoints", "verbose", "prepare_only"),
     *("resume_from_checkpoint", "init_from_ckpt", "from_scratch", "tokenizer_name"),
     *("train_file", "validation_file", "test_file", "validation_share", "labels"),

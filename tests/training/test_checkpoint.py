@@ -104,7 +104,7 @@ def saved(folder: Path, *steps: int, keep: int = 0, scores: dict[int, float] | N
                 model,
                 adamw(model, 0.1),
                 write=lambda folder: save(model, folder),
-                score=(scores or {}).get(step),
+                scores=scores,
             )
 
 

@@ -18,7 +18,7 @@ from paddlenlp_ext.training import distributed
 from paddlenlp_ext.training.events import Evaluated, Progress, StepDone
 from paddlenlp_ext.training.finetune import evaluate, finetune
 from paddlenlp_ext.training.losses import cross_entropy
-from paddlenlp_ext.training.optimization import adamw, linear_schedule
+from paddlenlp_ext.training.optimization import adamw, rate_schedule
 from paddlenlp_ext.training.precision import mixed_precision
 from paddlenlp_ext.training.updates import NonFiniteLossError, UpdateSettings
 from tests.training.tiny_run import (
@@ -37,7 +37,7 @@ from tests.training.tiny_run import (
 def events(steps: int = 9, **options: Any) -> list[Any]:
     model = tiny_model()
     train_loader, dev = loaders(37, 23, 8)
-    optimizer = adamw(model, linear_schedule(0.01, steps, warmup_steps=2))
+    optimizer = adamw(model, rate_schedule(0.01, steps, warmup_steps=2))
     defaults: dict[str, Any] = {"evaluate_on": {"dev": dev, "dev_2": dev}, "evaluate_every": 4}
     return list(
         finetune(
@@ -199,7 +199,7 @@ def poisoned(**settings: Any) -> tuple[TinyClassifier, Any, list[str]]:
         evaluate_on={},
         loss=cross_entropy,
         metric=accuracy,
-        optimizer=adamw(model, linear_schedule(0.01, 5)),
+        optimizer=adamw(model, rate_schedule(0.01, 5)),
         max_steps=5,
         settings=UpdateSettings(sources=[f"train.tsv:{k + 2}" for k in range(37)], **settings),
     )

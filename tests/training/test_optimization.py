@@ -15,13 +15,13 @@ from paddlenlp_ext.training.optimization import (
     decayed_parameters,
     layerwise_ratios,
     learning_rate_of,
-    linear_schedule,
+    rate_schedule,
 )
 
 
 def rates(steps: int, **options: float) -> list[float]:
     """The rate that the log shows at each step: the one after the schedule has moved."""
-    schedule = linear_schedule(1e-4, steps, **options)
+    schedule = rate_schedule(1e-4, steps, **options)
     shown = []
     for _ in range(steps):
         schedule.step()

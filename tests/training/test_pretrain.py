@@ -15,7 +15,7 @@ from paddlenlp_ext.models.bert import BertConfig, BertForPreTraining
 from paddlenlp_ext.pretraining.reader import ShardReader
 from paddlenlp_ext.training.events import DataPosition, Evaluated, Progress, StepDone
 from paddlenlp_ext.training.objectives import MaskedLM, MaskedTensors
-from paddlenlp_ext.training.optimization import adamw, linear_schedule
+from paddlenlp_ext.training.optimization import adamw, rate_schedule
 from paddlenlp_ext.training.pretrain import ShardBatches, _updates, evaluate, pretrain
 from paddlenlp_ext.training.updates import NonFiniteLossError, UpdateSettings
 from tests.pretraining.test_shards import V, arrays, open_set, write
@@ -57,7 +57,7 @@ def train(
     optimizer: Any = None,
     **options: Any,
 ) -> list[Any]:
-    optimizer = optimizer or adamw(net, linear_schedule(0.01, steps), weight_decay=0.1)
+    optimizer = optimizer or adamw(net, rate_schedule(0.01, steps), weight_decay=0.1)
     objective = options.pop("objective", MaskedLM())
     return list(
         pretrain(net, source, objective=objective, optimizer=optimizer, max_steps=steps, **options)
@@ -127,7 +127,7 @@ def test_continues_bit_for_bit(tmp_path, step):
     whole = model(0.2)
     expected = train(whole, source, 11)
     net = model(0.2)
-    optimizer = adamw(net, linear_schedule(0.01, 11), weight_decay=0.1)
+    optimizer = adamw(net, rate_schedule(0.01, 11), weight_decay=0.1)
     begun = pretrain(net, source, objective=MaskedLM(), optimizer=optimizer, max_steps=11)
     first = list(islice(begun, step))
     begun.close()

@@ -24,7 +24,7 @@ from paddlenlp_ext.training.checkpoint import Checkpoints
 from paddlenlp_ext.training.events import StepDone
 from paddlenlp_ext.training.finetune import finetune
 from paddlenlp_ext.training.losses import cross_entropy
-from paddlenlp_ext.training.optimization import adamw, linear_schedule
+from paddlenlp_ext.training.optimization import adamw, rate_schedule
 from paddlenlp_ext.training.updates import UpdateSettings
 from paddlenlp_ext.training.vocabulary_trimming import trim_vocabulary
 from paddlenlp_ext.weights.files import read_weights
@@ -98,7 +98,7 @@ def run(
             trim_vocabulary(model, SpecialTokens(), [train, dev], folder)
         optimizer = adamw(
             model,
-            linear_schedule(5e-3, STEPS, warmup_proportion=0.2),
+            rate_schedule(5e-3, STEPS, warmup_proportion=0.2),
             weight_decay=weight_decay,
             beta2=0.99,
             max_grad_norm=0.5,

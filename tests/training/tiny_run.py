@@ -27,7 +27,7 @@ from paddlenlp_ext.training.events import Evaluated, Interrupted, StepDone
 from paddlenlp_ext.training.finetune import finetune
 from paddlenlp_ext.training.loaders import digest as content_digest
 from paddlenlp_ext.training.losses import cross_entropy
-from paddlenlp_ext.training.optimization import adamw, linear_schedule
+from paddlenlp_ext.training.optimization import adamw, rate_schedule
 from paddlenlp_ext.training.updates import UpdateSettings
 from paddlenlp_ext.weights.formats.safe_tensors import read_safetensors, write_safetensors
 
@@ -118,7 +118,7 @@ def train(
         )
     if found:
         load(model, found.folder)
-    schedule = linear_schedule(0.02, args.steps, warmup_proportion=0.1)
+    schedule = rate_schedule(0.02, args.steps, warmup_proportion=0.1)
     optimizer = adamw(model, schedule, weight_decay=0.1, max_grad_norm=0.5)
     if args.poison is not None and rank == world - 1:
         model.register_forward_post_hook(_poison(args.poison))

@@ -125,7 +125,7 @@ def work(args: argparse.Namespace, device: str) -> dict[str, float]:
 def train(
     args: argparse.Namespace, run: Run, source: Task | OwnData
 ) -> tuple[Path, dict[str, float]]:
-    """Fine-tune; return the folder of the trained model, and the last metrics."""
+    """Fine-tune; return the folder of the best model, and the last metrics."""
     from paddlenlp_ext.models.auto import model_class
     from paddlenlp_ext.tokenizers.auto import AutoTokenizer
     from paddlenlp_ext.training import distributed
@@ -147,7 +147,6 @@ def train(
             log_step=log_step,
             log_evaluation=log_evaluation,
         )
-        folder = run.resumed.folder if run.resumed else Path(args.output_dir)
         loss, metric = judge(task, model)
         for event in finetune(
             model,
@@ -163,9 +162,9 @@ def train(
         ):
             training.report.add(event)
             if training.is_checkpoint_due(event):
-                folder = training.save(f"model_{event.step}", event)
+                training.save(f"model_{event.step}", event)
         training.report.draw()
-    return folder, training.report.metrics
+        return training.chosen(), training.report.metrics
 
 
 def use(

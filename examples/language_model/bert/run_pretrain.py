@@ -74,7 +74,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--model_name_or_path",
     )
     unused = ("data_dir", "group_by_length", "on_bad_row", "token_cache")
-    cli.add_engine_arguments(parser, omit=unused)
+    of_tasks = ("label_smoothing_factor", "class_weights")
+    cli.add_engine_arguments(parser, omit=(*unused, *of_tasks))
     return parser.parse_args(argv)
 
 

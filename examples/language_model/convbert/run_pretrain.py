@@ -75,7 +75,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--prepare_only", action="store_true", help="make the shards of the corpus, and stop"
     )
     unused = ("eval_batch_size", "data_dir", "group_by_length", "on_bad_row", "token_cache")
-    cli.add_engine_arguments(parser, omit=unused)
+    of_tasks = ("label_smoothing_factor", "class_weights")
+    cli.add_engine_arguments(parser, omit=(*unused, *of_tasks))
     parser.set_defaults(scale_loss=1024.0)
     args = parser.parse_args(argv)
     if args.max_seq_length < 3:

@@ -60,6 +60,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--scale_loss", type=cli.positive_float, default=2.0**15, help=first_scale)
     add("--languages", nargs="+", help="of dev and test, and of translate-train-all; default: all")
     cli.add_engine_arguments(parser, omit=("seed", "use_amp", "scale_loss"), trims_vocabulary=True)
+    parser.set_defaults(load_best_model_at_end=False)  # the page tests the last checkpoint
     cli.add_phase_arguments(parser, omit=("submission_dir",))
     cli.add_own_data_arguments(parser, languages=True)
     args = parser.parse_args(argv)
@@ -133,7 +134,7 @@ def train(
     task: Task,
     splits: Mapping[str, ExamplesByLanguage],
 ) -> Path:
-    """Train, evaluating on each language of dev; return the folder of the last checkpoint."""
+    """Train, evaluating on each language of dev; return the folder of the one to test."""
     from paddlenlp_ext.models.auto import AutoModelForSequenceClassification
     from paddlenlp_ext.tokenizers.auto import AutoTokenizer
     from paddlenlp_ext.training import languages
@@ -152,7 +153,6 @@ def train(
             log_step=log_step,
             log_evaluation=log_evaluation,
         )
-        last = run.resumed.folder if run.resumed else Path(args.output_dir)
         loss, metric = judge(task, model)
         for event in finetune(
             model,
@@ -169,9 +169,9 @@ def train(
             training.report.add(event)
             if training.is_checkpoint_due(event):
                 kind = "final" if event.step == training.total_steps else "ft"
-                last = training.save(f"ernie_m_{kind}_model_{event.step}.pdparams", event)
+                training.save(f"ernie_m_{kind}_model_{event.step}.pdparams", event)
         training.report.draw()
-    return last
+        return training.chosen()
 
 
 def test(
