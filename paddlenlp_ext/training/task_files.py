@@ -110,6 +110,7 @@ def report_files(
         model = Path(settings.model_name_or_path).name
         for name in [one for one in tables if one in events[0].metrics]:
             found = {languages.language_of(one): one.metrics[name] for one in events}
-            found["average"] = sum(found.values()) / len(found)
-            say(f"{name}:\n{languages.table(model, found, ())}")
+            mean = sum(found.values()) / len(found)
+            means = {"of rows": mean, "average": mean}  # which `table` expects first
+            say(f"{name}:\n{languages.table(model, means | found, ())}")
     return metrics
