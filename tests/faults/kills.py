@@ -44,6 +44,13 @@ def kills(scale: Scale) -> Measured:
     return joined(*parts)
 
 
+# Flags of the engine that a run must continue with as it began.
+ENGINE = {
+    "lr_scheduler_type": "cosine", "label_smoothing_factor": 0.1, "class_weights": "balanced",
+    "freeze_embeddings": True, "freeze_layers": 1, "metric_for_best_model": "loss",
+    "early_stopping_patience": 3, "keep_checkpoints": 2,
+}  # fmt: skip
+
 FAULTS = (
     Fault(
         1,
@@ -60,7 +67,9 @@ if __name__ == "__main__":
     encoder(folder)
 
     def train(processes: int, output: Path) -> dict[str, Any]:
-        given = flags(folder, output, processes, resume_from_checkpoint="latest", save_steps=2)
+        given = flags(
+            folder, output, processes, resume_from_checkpoint="latest", save_steps=2, **ENGINE
+        )
         script.main(given)
         digest, losses = result(output)
         for step, loss in enumerate(losses, start=1):
