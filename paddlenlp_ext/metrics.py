@@ -194,7 +194,7 @@ def _class_scores(gold: Array, found: Array, names: Sequence[str]) -> dict[str, 
     """Compute the scores of each class; of one class a row [N], or of any number of them [N, C]."""
     from sklearn.metrics import precision_recall_fscore_support
 
-    if gold.shape[-1:] == (1,):  # which scikit-learn takes for one class a row
+    if gold.ndim == 2 and gold.shape[1] == 1:  # which scikit-learn takes for one class a row
         gold, found, chosen = gold[:, 0], found[:, 0], [1]
     else:
         chosen = [*range(len(names))]

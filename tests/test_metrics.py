@@ -122,3 +122,9 @@ def test_scores_have_both_correlations_and_an_error() -> None:
     assert found["mse"] == pytest.approx(1 / 3)
     assert found["spearman"] == pytest.approx(1.0)
     assert found["pearson"] == pytest.approx(np.corrcoef([1, 2, 4], [1, 2, 3])[0, 1])
+
+
+def test_one_row_has_metrics_too() -> None:
+    found = metrics.single_label(np.array([[0.0, 2.0]]), np.array([1]), NAMES[:2])
+    assert found == {"acc": 1.0, "macro_f1": 1.0, "micro_f1": 1.0}
+    assert [one.support for one in found.classes.values()] == [0, 1]

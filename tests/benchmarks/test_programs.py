@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.jobs import ROOT
+from benchmarks.own_data_memory import measure
 
 
 def run(folder: Path, module: str, *flags: str) -> str:
@@ -41,3 +42,12 @@ def test_a_walk_lists_what_a_program_calls(tmp_path: Path) -> None:
     *files, summary = run(tmp_path, "benchmarks.walk", script, "--help").splitlines()
     assert "paddlenlp_ext/cli.py" in files
     assert summary.endswith(" functions")
+
+
+def test_memory_of_own_data_grows_little_with_the_rows(tmp_path: Path) -> None:
+    """The ids are kept on disk, so a row takes its text and what stands for it in Python."""
+    found = []
+    for rows in (1_000, 31_000):
+        (tmp_path / str(rows)).mkdir()
+        found.append(measure(tmp_path / str(rows), rows, words=20, steps=1)["peak_mb"])
+    assert found[1] - found[0] < 30_000 * 0.003  # 3 kB a row; with 2 million rows it is 1 kB
