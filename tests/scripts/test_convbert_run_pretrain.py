@@ -155,7 +155,7 @@ def test_log_lines_and_files(
     assert f"discriminator acc: {scores['dev discriminator acc']:f}, " in evaluations[-1]
     folders = {"model_3.pdparams", "model_6.pdparams", "model_7.pdparams", "shards"}
     assert {path.name for path in tmp_path.iterdir() if not path.name.startswith(".")} == {
-        *folders, "latest", "history.jsonl", "results.jsonl", "curves.png",
+        *folders, "latest", "best", "history.jsonl", "results.jsonl", "curves.png",
     }  # fmt: skip
     saved = {path.name for path in (tmp_path / "model_7.pdparams").iterdir()}
     assert saved >= {"config.json", "model_state.pdparams", "vocab.txt", "tokenizer_config.json"}

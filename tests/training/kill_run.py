@@ -118,7 +118,7 @@ def kill(body: Body, processes: int, kills: int, folder: Path, *, runs: int = 0)
     killed: set[int] = set()  # numbers of runs
     while done < kills or len(killed & {*range(finished)}) < runs:
         children = start(body, processes, folder, f"killed{finished}")
-        time.sleep(moment.uniform(0.02, 0.6) * duration)
+        time.sleep(moment.uniform(0.02, 1.2) * duration)  # some must end
         with suppress(ProcessLookupError):  # it ended first
             os.kill(moment.choice(children), signal.SIGKILL)
         codes = wait(children)

@@ -38,21 +38,19 @@ IDS = paddle.to_tensor(np.random.default_rng(0).integers(2, 23, (3, 7)))
 def gradients(model: Model) -> dict[str, np.ndarray]:
     paddle.seed(3)
     model(input_ids=IDS).logits.square().sum().backward()
-    found = {name: p.grad.numpy() for name, p in model.named_parameters() if p.grad is not None}
-    for parameter in model.parameters():
-        parameter.grad = None
-    return found
+    return {name: p.grad.numpy() for name, p in model.named_parameters() if p.grad is not None}
 
 
 @pytest.mark.parametrize("cls", CLASSES)
 def test_what_is_not_frozen_is_trained_as_before(cls):
     """Paddle does not train a layer that it recomputes from inputs without a gradient."""
-    model = cls(cls.config_class(**SIZES))
-    model.train()
-    whole = gradients(model)
+    trained = cls(cls.config_class(**SIZES))
+    trained.train()
+    whole = gradients(trained)
     for embeddings, layers, recompute in ((True, 0, True), (False, 2, True), (True, 2, False)):
-        for parameter in model.parameters():
-            parameter.stop_gradient = False
+        model = cls(cls.config_class(**SIZES))
+        model.set_state_dict(trained.state_dict())
+        model.train()
         freeze(model, embeddings=embeddings, layers=layers)
         frozen = {name for name, p in model.named_parameters() if p.stop_gradient}
         below = ["backbone.embeddings."] * embeddings
