@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.process import launcher, runtime, signals
@@ -317,6 +317,20 @@ def add_phase_arguments(parser: argparse.ArgumentParser, *, omit: tuple[str, ...
     if "submission_dir" not in omit:
         together = "where GLUE's files of all tasks come together; default: OUTPUT_DIR/submission"
         group.add_argument("--submission_dir", metavar="DIR", help=together)
+
+
+class Phases(NamedTuple):
+    """What a script is to do."""
+
+    trains: bool
+    evaluates: bool
+    predicts: bool
+
+
+def phases(args: argparse.Namespace, default: Phases) -> Phases:
+    """Return what was asked for, or where nothing was, what the script's page has."""
+    given = Phases(args.do_train, args.do_eval, args.do_predict)
+    return given if any(given) else default
 
 
 def add_task_files(parser: argparse.ArgumentParser, form: str) -> None:

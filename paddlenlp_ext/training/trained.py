@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import gc
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from paddlenlp_ext.metrics import class_table
 from paddlenlp_ext.models.auto import AutoModelForSequenceClassification
 from paddlenlp_ext.models.base import Model
 from paddlenlp_ext.tasks.download import official_folder
 from paddlenlp_ext.tasks.label_orders import label_order
+from paddlenlp_ext.tasks.own import OwnData
 from paddlenlp_ext.tasks.predictions import LabelPredictions, kind_of, write_predictions
 from paddlenlp_ext.tasks.rows import read_examples
 from paddlenlp_ext.tasks.submissions import pack_submission, write_submission
@@ -24,28 +27,40 @@ from paddlenlp_ext.training.finetune import evaluate, predict
 from paddlenlp_ext.training.languages import load_trained
 from paddlenlp_ext.training.loaders import Batching, report_skipped_rows
 from paddlenlp_ext.training.losses import judge
-from paddlenlp_ext.training.report import say
+from paddlenlp_ext.training.report import LogEvaluation, say
 from paddlenlp_ext.training.results import append_result, signature
 from paddlenlp_ext.training.run import Run, require_positions
 from paddlenlp_ext.training.settings import RunSettings
 
 
 def read_splits(
-    settings: RunSettings, task: Task, splits: Iterable[str], data_dir: str | Path | None
+    settings: RunSettings,
+    source: Task | OwnData,
+    data_dir: str | Path | None,
+    *,
+    trains: bool,
+    evaluates: bool,
+    predicts: bool,
 ) -> dict[str, list[TextExample]]:
-    """Read splits of a task to evaluate on or to predict.
+    """Read the splits that a trained model is used on.
 
     Args:
         settings: Say how many rows are used, and what becomes of bad ones.
-        task: Its files are read.
-        splits: Those that are wanted.
+        source: A task whose files are read, or a user's files.
         data_dir: Folder of the files, or the one above it; None downloads the official ones.
+        trains: Whether the run trains the model, and so has evaluated it.
+        evaluates: Whether labelled rows are evaluated.
+        predicts: Whether the test rows are predicted.
 
     Raises:
         DataError: A file is missing or holds rows that cannot be used.
     """
+    if not isinstance(source, Task):
+        return source.to_use(trains=trains, predicts=predicts)
+    task = source
     found: dict[str, list[TextExample]] = {}
-    for split in splits:
+    wanted = [*task.splits][1:] if evaluates and not trains else []
+    for split in wanted + [*task.unlabelled] * predicts:
         folder = data_dir or official_folder(task, split)
         examples = read_examples(task, split, folder, on_bad_row=settings.on_bad_row)
         report_skipped_rows(examples.bad_rows)
@@ -82,6 +97,7 @@ class Trained:
             UserError: There is no model, none that was trained on the task, or none that reads rows
                 of `max_seq_length`.
         """
+        gc.collect()  # a model that was just trained goes before the saved one comes
         settings = run.settings
         model = load_trained(AutoModelForSequenceClassification, folder, task)
         require_positions(model, settings.max_seq_length, settings.pad_to_multiple_of)
@@ -161,3 +177,41 @@ class Trained:
             archive, lacking = pack_submission(Path(folder))
             say(f"for GLUE: {archive}" + (f", which lacks: {'; '.join(lacking)}" * bool(lacking)))
             say("\n")
+
+
+def use_trained(
+    run: Run,
+    folder: str | Path,
+    task: Task,
+    splits: Mapping[str, Sequence[TextExample]],
+    *,
+    log_evaluation: LogEvaluation,
+    predicts: bool,
+    submission_dir: str | Path | None,
+) -> dict[str, float]:
+    """Evaluate the labelled splits with a trained model, and predict the test rows.
+
+    Args:
+        run: Of the script.
+        folder: Where the model was saved.
+        task: What it was trained on.
+        splits: Of `read_splits`.
+        log_evaluation: The script's text of an evaluated split.
+        predicts: Whether the test rows are predicted.
+        submission_dir: Where files for GLUE's server go; None writes predictions alone.
+
+    Returns:
+        The metrics by "split name".
+    """
+    trained = Trained.load(run, folder, task)
+    metrics: dict[str, float] = {}
+    labelled = {split: rows for split, rows in splits.items() if split in task.splits}
+    for event in trained.evaluate(labelled, task.folder):
+        say(log_evaluation(event, event.seconds) + class_table(event.metrics))
+        metrics |= {f"{event.split} {name}": value for name, value in event.metrics.items()}
+    if predicts and submission_dir is None:
+        trained.predict(splits["test"])
+    elif predicts and submission_dir is not None:
+        tests = {split: rows for split, rows in splits.items() if split in task.unlabelled}
+        trained.submit(tests, submission_dir)
+    return metrics

@@ -12,8 +12,7 @@ On several GPUs: name them in `CUDA_VISIBLE_DEVICES`; or, on a CPU too,
 from __future__ import annotations
 
 import argparse
-import gc
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +22,6 @@ from paddlenlp_ext.tasks.task import Task
 
 if TYPE_CHECKING:
     from paddlenlp_ext.tasks.own import OwnData
-    from paddlenlp_ext.tasks.task import TextExample
     from paddlenlp_ext.training.events import Evaluated, StepDone
     from paddlenlp_ext.training.report import Pace
     from paddlenlp_ext.training.run import Run
@@ -59,7 +57,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     cli.add_phase_arguments(parser)
     cli.add_own_data_arguments(parser)
     args = parser.parse_args(argv)
-    args.do_train |= not (args.do_eval or args.do_predict)
     cli.require_data(parser, args, "task_name")
     return args
 
@@ -101,22 +98,36 @@ def work(args: argparse.Namespace, device: str) -> dict[str, float]:
     from paddlenlp_ext.training.own_task import read_own
     from paddlenlp_ext.training.run import Run
     from paddlenlp_ext.training.settings import RunSettings
-    from paddlenlp_ext.training.trained import read_splits
+    from paddlenlp_ext.training.trained import read_splits, use_trained
 
-    own = read_own(vars(args), args.model_name_or_path, trains=args.do_train)
+    trains, evaluates, predicts = cli.phases(args, cli.Phases(True, False, False))
+    own = read_own(vars(args), args.model_name_or_path, trains=trains)
     task = own.task if own else glue_task(args.task_name)
     settings = RunSettings.from_flags(vars(args), device=device)
     run = Run(settings, {name: vars(args)[name] for name in RESUME_MUST_MATCH})
-    if own:
-        splits = own.to_use(trains=args.do_train, predicts=args.do_predict)
-    else:
-        wanted = [*task.splits][1:] if args.do_eval and not args.do_train else []
-        wanted += task.unlabelled if args.do_predict else []
-        splits = read_splits(settings, task, wanted, args.data_dir)  # what is wrong, said at once
+    splits = read_splits(  # before training, so that what is wrong is said at once
+        settings,
+        own or task,
+        args.data_dir,
+        trains=trains,
+        evaluates=evaluates,
+        predicts=predicts,
+    )
     folder, metrics = Path(args.model_name_or_path), {}
-    if args.do_train:
+    if trains:
         folder, metrics = train(args, run, own or task)
-    return metrics | use(args, run, own or task, folder, splits) if splits else metrics
+    if not splits:
+        return metrics
+    submission = None if own else args.submission_dir or Path(args.output_dir) / "submission"
+    return metrics | use_trained(
+        run,
+        folder,
+        task,
+        splits,
+        log_evaluation=log_evaluation,
+        predicts=predicts,
+        submission_dir=submission,
+    )
 
 
 def train(
@@ -159,34 +170,6 @@ def train(
                 training.save(f"{task.name.lower()}_ft_model_{event.step}.pdparams", event)
         training.report.draw()
         return training.chosen(), training.report.metrics
-
-
-def use(
-    args: argparse.Namespace,
-    run: Run,
-    source: Task | OwnData,
-    folder: Path,
-    splits: Mapping[str, Sequence[TextExample]],
-) -> dict[str, float]:
-    """Evaluate the labelled splits with a trained model, predict the others; return the metrics."""
-    from paddlenlp_ext.metrics import class_table
-    from paddlenlp_ext.training.report import say
-    from paddlenlp_ext.training.trained import Trained
-
-    gc.collect()  # the trained model goes before the saved one comes
-    task = source if isinstance(source, Task) else source.task
-    trained = Trained.load(run, folder, task)
-    metrics: dict[str, float] = {}
-    labelled = {split: rows for split, rows in splits.items() if split in task.splits}
-    for event in trained.evaluate(labelled, task.folder):
-        say(log_evaluation(event, event.seconds) + class_table(event.metrics))
-        metrics |= {f"{event.split} {name}": value for name, value in event.metrics.items()}
-    if args.do_predict and source is not task:
-        trained.predict(splits["test"])
-    elif args.do_predict:
-        tests = {split: rows for split, rows in splits.items() if split in task.unlabelled}
-        trained.submit(tests, args.submission_dir or Path(args.output_dir) / "submission")
-    return metrics
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ On several devices: `python -m paddle.distributed.launch --nproc_per_node 2` in 
 from __future__ import annotations
 
 import argparse
-import gc
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,8 +64,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     cli.add_own_data_arguments(parser, languages=True)
     args = parser.parse_args(argv)
     cli.require_data(parser, args, "task_type")
-    if not (args.do_train or args.do_eval or args.do_predict):
-        args.do_train = args.do_eval = True  # as the page has it
     return args
 
 
@@ -99,8 +96,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     args = parse_args(argv)
     runtime.tune(args.verbose)
     runtime.import_paddle()  # only now: it takes a second, and reads what was tuned
-    from paddlenlp_ext.training.languages import read_splits
-    from paddlenlp_ext.training.own_task import read_own
+    from paddlenlp_ext.training.own_task import read_languages, read_own
     from paddlenlp_ext.training.report import say
     from paddlenlp_ext.training.run import Run
     from paddlenlp_ext.training.settings import RunSettings, default_device
@@ -109,30 +105,18 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     run = Run(settings, {name: vars(args)[name] for name in RESUME_MUST_MATCH})
     if args.memory_length is not None:
         say("note: --memory_length is accepted and has no effect, as in the original\n")
-    own = read_own(vars(args), args.model_name_or_path, trains=args.do_train)
+    todo = cli.phases(args, cli.Phases(True, True, False))
+    own = read_own(vars(args), args.model_name_or_path, trains=todo.trains)
     task = own.task if own else XNLI
     train_languages = ["en"] if args.task_type == TRANSFER else args.languages
-    wanted = {"train": train_languages, "dev": args.languages} if args.do_train else {}
-    if args.do_eval or args.do_predict:
-        wanted["test"] = args.languages
-    args.do_eval &= "test" not in task.unlabelled
-    limits = dict.fromkeys(wanted, args.max_eval_samples) | {"train": args.max_train_samples}
-    data = (
-        own.splits_by_language(wanted, max_samples=limits)
-        if own
-        else read_splits(
-            XNLI, wanted, args.data_dir, max_samples=limits, on_bad_row=args.on_bad_row
-        )
-    )
-    folder = train(args, run, task, data) if args.do_train else Path(args.model_name_or_path)
-    return test(args, run, task, folder, data["test"]) if "test" in data else {}
+    tests = todo.evaluates or todo.predicts
+    data = read_languages(vars(args), own or task, train_languages, trains=todo.trains, tests=tests)
+    folder = train(args, run, task, data) if todo.trains else Path(args.model_name_or_path)
+    return test(args, todo, run, task, folder, data["test"]) if "test" in data else {}
 
 
 def train(
-    args: argparse.Namespace,
-    run: Run,
-    task: Task,
-    splits: Mapping[str, ExamplesByLanguage],
+    args: argparse.Namespace, run: Run, task: Task, splits: Mapping[str, ExamplesByLanguage]
 ) -> Path:
     """Train, evaluating on each language of dev; return the folder of the one to test."""
     from paddlenlp_ext.models.auto import AutoModelForSequenceClassification
@@ -176,6 +160,7 @@ def train(
 
 def test(
     args: argparse.Namespace,
+    todo: cli.Phases,
     run: Run,
     task: Task,
     folder: Path,
@@ -186,11 +171,10 @@ def test(
     from paddlenlp_ext.training.report import say
     from paddlenlp_ext.training.trained import Trained
 
-    gc.collect()  # the trained model goes before the tested one comes
     trained = Trained.load(run, folder, task)
-    if args.do_predict:
+    if todo.predicts:
         trained.predict_languages(examples)
-    if not args.do_eval:
+    if not todo.evaluates or "test" in task.unlabelled:
         return {}
     events = []
     say(f"test of {folder}:\n")
@@ -200,7 +184,7 @@ def test(
     summary = languages.summarize(events)
     name = f"{Path(args.model_name_or_path).name}, {args.task_type or task.name}"
     say(languages.table(name, summary, XNLI_TABLE_ORDER))
-    facts = run.settings.facts(name_of(args, task), trained=args.do_train)
+    facts = run.settings.facts(name_of(args, task), trained=todo.trains)
     languages.record(args.output_dir, facts, events)
     return summary
 

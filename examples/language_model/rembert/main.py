@@ -10,7 +10,6 @@ On several devices: `python -m paddle.distributed.launch --nproc_per_node 2` in 
 from __future__ import annotations
 
 import argparse
-import gc
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,8 +71,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.set_defaults(keep_checkpoints=1)  # besides the best one
     args = parser.parse_args(argv)
     cli.require_data(parser, args, "task")
-    if args.train_languages is None and args.task:
-        args.train_languages = ["en"]
     if args.do_train and args.train_file and not (args.validation_file or args.validation_share):
         parser.error("the best model is kept: give --validation_file or --validation_share")
     if not (args.do_train or args.do_eval or args.do_predict):
@@ -101,8 +98,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     args = parse_args(argv)
     runtime.tune(args.verbose)
     runtime.import_paddle()  # only now: it takes a second, and reads what was tuned
-    from paddlenlp_ext.training.languages import read_splits
-    from paddlenlp_ext.training.own_task import read_own
+    from paddlenlp_ext.training.own_task import read_languages, read_own
     from paddlenlp_ext.training.run import Run
     from paddlenlp_ext.training.settings import RunSettings, default_device
 
@@ -114,27 +110,15 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
         save_steps=args.eval_step,
         adam_betas=BETAS,
     )
+    train_languages = args.train_languages or (["en"] if args.task else None)
     must_match = {name: vars(args)[name] for name in RESUME_MUST_MATCH}
-    run = Run(settings, must_match | {"model_name_or_path": source})
+    must_match |= {"model_name_or_path": source, "train_languages": train_languages}
+    run = Run(settings, must_match)
     own = read_own(vars(args), source, trains=args.do_train)
     task = own.task if own else TASKS[args.task]
-    wanted = {"train": args.train_languages, "dev": args.languages} if args.do_train else {}
-    if args.do_eval or args.do_predict:
-        wanted["test"] = args.languages
-    args.do_eval &= "test" not in task.unlabelled
-    limits = dict.fromkeys(wanted, args.max_eval_samples) | {"train": args.max_train_samples}
-    settings_of = {"train": "train_languages"}
-    data = (
-        own.splits_by_language(wanted, max_samples=limits, settings=settings_of)
-        if own
-        else read_splits(
-            TASKS[args.task],
-            wanted,
-            args.data_dir,
-            max_samples=limits,
-            on_bad_row=args.on_bad_row,
-            settings=settings_of,
-        )
+    tests = args.do_eval or args.do_predict
+    data = read_languages(
+        vars(args), own or task, train_languages, trains=args.do_train, tests=tests
     )
     if args.do_train:
         train(args, run, task, data)
@@ -142,10 +126,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
 
 
 def train(
-    args: argparse.Namespace,
-    run: Run,
-    task: Task,
-    splits: Mapping[str, ExamplesByLanguage],
+    args: argparse.Namespace, run: Run, task: Task, splits: Mapping[str, ExamplesByLanguage]
 ) -> None:
     """Train on some languages, and keep the model that is best on the average of dev's."""
     from paddlenlp_ext.models.auto import model_class
@@ -195,11 +176,10 @@ def test(
     from paddlenlp_ext.training.trained import Trained
 
     source = args.output_dir if args.do_train else run.settings.model_name_or_path
-    gc.collect()  # the trained model goes before the tested one comes
     trained = Trained.load(run, source, task)
     if args.do_predict:
         trained.predict_languages(examples)
-    if not args.do_eval:
+    if not args.do_eval or "test" in task.unlabelled:
         return {}
     events = []
     say(f"test of {source}:\n")
