@@ -48,7 +48,7 @@ oldest: $(OLDEST_VENV)/.installed
 faults: $(VENV)/.exporting
 	$(BIN)/python -m tests.faults
 
-# Fewer of each kind, under five minutes.
+# Fewer of each kind, some seven minutes on two cores.
 faults-short: $(VENV)/.developed
 	$(BIN)/python -m tests.faults --short
 
