@@ -205,10 +205,10 @@ def test_export_writes_all_that_is_needed_and_compares(classifier, tmp_path, cap
 
 
 def test_an_export_that_answers_otherwise_is_not_kept(classifier, tmp_path, monkeypatch, capsys):
-    def wrong(path: Path, batch: dict[str, np.ndarray]) -> list[np.ndarray]:
+    def wrong(runner: object, batch: dict[str, np.ndarray]) -> list[np.ndarray]:
         return [np.full((len(batch["input_ids"]), 3), 7.0, "float32")]
 
-    monkeypatch.setattr(checked_export, "_run", wrong)
+    monkeypatch.setattr(checked_export.ProgramRunner, "__call__", wrong)
     code, _, err = ended(capsys, "export", classifier, "--output_dir", tmp_path / "served")
     assert code == 2
     assert "more than 1e-04; nothing was written" in err

@@ -14,6 +14,7 @@ import paddle
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.files.sources import Source, resolve
 from paddlenlp_ext.inference.export import INPUTS, export_logits, export_onnx
+from paddlenlp_ext.inference.runners import ONNX_ENDING, OnnxRunner, ProgramRunner
 from paddlenlp_ext.models.base import Model
 from paddlenlp_ext.models.conversion import find_tokenizer, saved_class
 from paddlenlp_ext.models.heads import ForMultipleChoice
@@ -67,7 +68,8 @@ def export_checked(
         with paddle.no_grad():
             output = loaded(**{name: paddle.to_tensor(ids) for name, ids in batch.items()})
         expected = [value.numpy() for value in output.values()]
-        found = _run(path, batch)
+        runner = OnnxRunner(path) if path.suffix == ONNX_ENDING else ProgramRunner(path)
+        found = runner(batch)
         pairs = list(zip(found, expected, strict=True))
         difference = max(float(np.abs(one - other).max()) for one, other in pairs)
         if not difference <= TOLERANCE:
@@ -115,23 +117,3 @@ def _samples(model: Model, tokenizer: Tokenizer | None) -> dict[str, Array]:
     if isinstance(model, ForMultipleChoice):
         batch = {n: ids.reshape(-1, CHOICES, ids.shape[-1]) for n, ids in batch.items()}
     return batch
-
-
-def _run(path: Path, batch: dict[str, Array]) -> list[Array]:
-    """Run what was exported, as those who are given its folder alone."""
-    if path.suffix == ".onnx":
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise UserError(
-                f"comparing needs ONNX Runtime ({error}): pip install 'paddlenlp-ext[export]'"
-            ) from error
-        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-        found: list[Array] = session.run(None, batch)
-        return found
-    program = paddle.jit.load(str(path))
-    program.eval()
-    with paddle.no_grad():
-        output = program(*(paddle.to_tensor(ids) for ids in batch.values()))
-    values = output if isinstance(output, (list, tuple)) else [output]
-    return [value.numpy() for value in values]
