@@ -17,6 +17,7 @@ import os
 import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, NoReturn, TextIO, cast
@@ -77,12 +78,23 @@ def read_records(path: Path, name: str = "") -> Records:
             a bad record cannot be made out.
     """
     read = _reader(path)
+    with open_text(path) as raw:
+        # A byte that is no UTF-8 becomes a lone surrogate, so that its line is known.
+        text = io.TextIOWrapper(raw, "utf-8-sig", errors="surrogateescape", newline="")
+        yield from read(path, name or path.name, text)
+
+
+@contextmanager
+def open_text(path: Path) -> Iterator[io.BufferedReader]:
+    """Open a file of text, maybe compressed by gzip; what can be wrong with it is named.
+
+    Raises:
+        DataError: It is not there, it cannot be read, or it is no text.
+    """
     try:
         with open_file(path) as file, _decompressed(file) as raw:
             require_text(path, raw.peek(8)[:8])
-            # A byte that is no UTF-8 becomes a lone surrogate, so that its line is known.
-            text = io.TextIOWrapper(raw, "utf-8-sig", errors="surrogateescape", newline="")
-            yield from read(path, name or path.name, text)
+            yield raw
     except WeightsError as error:
         raise DataError(str(error)) from None
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:

@@ -173,7 +173,7 @@ def _lines(path: Path, task: Task, table: Table) -> Iterator[tuple[int, bytes]]:
     empty = 0  # lines, just before this one
     try:
         with open_file(path) as file:
-            for number, line in enumerate(_bounded_lines(file), start=1):
+            for number, line in enumerate(bounded_lines(file), start=1):
                 bare = line.removesuffix(b"\n").removesuffix(b"\r")
                 if number == 1:
                     names = ", ".join(map(repr, table.read))
@@ -208,7 +208,7 @@ def require_text(path: Path, line: bytes, expected: str = "text") -> None:
         raise DataError(f"{path}:1: expected {expected} in UTF-8, got {found[0]}; {found[1]}")
 
 
-def _bounded_lines(file: BinaryIO) -> Iterator[bytes]:
+def bounded_lines(file: BinaryIO) -> Iterator[bytes]:
     """Yield lines, of an overlong one only the beginning, so that no file fills the memory."""
     limit = MAX_LINE + 2
     while line := file.readline(limit):

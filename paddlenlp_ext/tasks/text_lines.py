@@ -1,18 +1,14 @@
 """Lines of text files that others made."""
 
 import glob
-import gzip
 import os
 import re
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from paddlenlp_ext.errors import DataError, WeightsError
-from paddlenlp_ext.files.disk import open_file
-from paddlenlp_ext.tasks.rows import BOM, MAX_LINE, require_text
-
-GZIP = b"\x1f\x8b"
+from paddlenlp_ext.errors import DataError
+from paddlenlp_ext.tasks.records import open_text
+from paddlenlp_ext.tasks.rows import BOM, MAX_LINE, bounded_lines
 
 
 def named_files(patterns: Sequence[str], setting: str) -> list[Path]:
@@ -57,25 +53,17 @@ def read_text(path: Path) -> str:
     Raises:
         DataError: It is not there or not such a file; the line of what is no UTF-8 is named.
     """
-    try:
-        with open_file(path) as file:
-            content = file.read()
-        if content.startswith(GZIP):
-            content = gzip.decompress(content)
-    except WeightsError as error:
-        raise DataError(str(error)) from None
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: expected a whole gzip file ({error}); get it again") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
-    require_text(path, content[:8])
+    with open_text(path) as raw:
+        content = raw.read()
     try:
         return content.removeprefix(BOM).decode()
     except UnicodeDecodeError as error:
-        line, byte = content.count(b"\n", 0, error.start) + 1, content[error.start]
-        raise DataError(
-            f"{path}:{line}: expected UTF-8, got byte 0x{byte:02x}; convert the file to UTF-8"
-        ) from None
+        line = content.count(b"\n", 0, error.start) + 1
+        raise DataError(_no_utf8(path, line, content[error.start])) from None
+
+
+def _no_utf8(path: Path, line: int, byte: int) -> str:
+    return f"{path}:{line}: expected UTF-8, got byte 0x{byte:02x}; convert the file to UTF-8"
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -84,10 +72,15 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     Raises:
         DataError: See `read_text`; or a line is too long to be one.
     """
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
-        if len(line) > MAX_LINE:
-            raise DataError(
-                f"{path}:{number}: expected at most {MAX_LINE:,} characters in a line, got "
-                f"{len(line):,}; give a file of lines"
-            )
-        yield number, line.removesuffix("\r")
+    with open_text(path) as raw:
+        for number, line in enumerate(bounded_lines(raw), start=1):
+            bare = line.removesuffix(b"\n").removesuffix(b"\r")
+            if len(bare) > MAX_LINE:
+                raise DataError(
+                    f"{path}:{number}: expected at most {MAX_LINE:,} bytes in a line, got more; "
+                    "give a file of lines"
+                )
+            try:
+                yield number, bare.removeprefix(BOM if number == 1 else b"").decode()
+            except UnicodeDecodeError as error:
+                raise DataError(_no_utf8(path, number, error.object[error.start])) from None

@@ -10,6 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,6 +22,7 @@ from paddlenlp_ext.files.disk import replace_file
 from paddlenlp_ext.metrics import IGNORED
 from paddlenlp_ext.tasks.entities import OUTSIDE, TAG, entity_scores, scheme_of
 from paddlenlp_ext.tasks.features import CHUNK, Features
+from paddlenlp_ext.tasks.records import fault_of, read_records
 from paddlenlp_ext.tasks.rows import BadRow
 from paddlenlp_ext.tasks.task import Metric
 from paddlenlp_ext.tasks.text_lines import numbered_lines
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 CONLLU = ("ID", "FORM", "LEMMA", "UPOS", "XPOS", "FEATS", "HEAD", "DEPREL", "DEPS", "MISC")
 DOCUMENT = "-DOCSTART-"  # what CoNLL-2003 begins a document with, as a sentence
+JSON_ENDINGS = (".json", ".jsonl", ".ndjson")
 JSON_KEYS = (("words", "tokens"), ("tags", "ner_tags", "upos", "labels"))
 
 
@@ -57,8 +60,8 @@ def read_sentences(
     """Read sentences.
 
     Args:
-        paths: `.json` and `.jsonl` are lines of JSON, `.conllu` is CoNLL-U, all others have columns
-            parted by tabs or else by spaces.
+        paths: `.json`, `.jsonl` and `.ndjson` have objects of JSON, `.conllu` is CoNLL-U, all
+            others have columns parted by tabs or else by spaces.
         text_column: Where the words are: a key of JSON, the number of a column, from 1, or its
             name in CoNLL-U. If not given: "words" or "tokens", FORM, the first column.
         label_column: Where the tags are; likewise: "tags" …, UPOS, the last column.
@@ -73,12 +76,9 @@ def read_sentences(
     """
     sentences: list[TaggedSentence] = []
     bad_rows: list[BadRow] = []
-    columns = (text_column, label_column)
     for path in paths:
-        name = path.name.lower().removesuffix(".gz")
-        read = _json_lines if name.endswith((".json", ".jsonl")) else _columns
         before = len(sentences)
-        for found in read(path, columns, is_labelled):
+        for found in iterate_sentences(path, text_column, label_column, is_labelled=is_labelled):
             if isinstance(found, TaggedSentence):
                 sentences.append(found)
             elif on_bad_row == "skip":
@@ -94,6 +94,29 @@ def read_sentences(
     return sentences, bad_rows
 
 
+def iterate_sentences(
+    path: Path,
+    text_column: str | None = None,
+    label_column: str | None = None,
+    *,
+    is_labelled: bool = True,
+) -> Iterator[TaggedSentence | BadRow]:
+    """Yield the sentences of a file one by one, and what of it cannot be used.
+
+    Args:
+        path: See `read_sentences`, as for the others.
+        text_column: Where the words are.
+        label_column: Where the tags are.
+        is_labelled: Whether there must be tags.
+
+    Raises:
+        DataError: The file cannot be read, or has no such column.
+    """
+    name = path.name.lower().removesuffix(".gz")
+    read = _json_rows if name.endswith(JSON_ENDINGS) else _columns
+    yield from read(path, (text_column, label_column), is_labelled)
+
+
 def _columns(
     path: Path, columns: tuple[str | None, str | None], is_labelled: bool
 ) -> Iterator[TaggedSentence | BadRow]:
@@ -102,7 +125,7 @@ def _columns(
     lines: list[tuple[int, list[str]]] = []
     separator: str | None = "\t" if is_conllu else ""
     width = len(CONLLU) if is_conllu else 0
-    for number, line in [*numbered_lines(path), (0, "")]:
+    for number, line in chain(numbered_lines(path), [(0, "")]):
         if not line.strip():
             if lines and lines[0][1][0] != DOCUMENT:
                 places = _places(path, columns, width, is_conllu)
@@ -165,31 +188,24 @@ def _sentence(
     return TaggedSentence(words, tags if all(tags) else (), f"{path.name}:{lines[0][0]}")
 
 
-def _json_lines(
+def _json_rows(
     path: Path, columns: tuple[str | None, str | None], is_labelled: bool
 ) -> Iterator[TaggedSentence | BadRow]:
-    """Read JSON lines."""
-    for number, line in numbered_lines(path):
-        if not line.strip():
+    """Read objects of JSON."""
+    for record in read_records(path):
+        if isinstance(record, BadRow):
+            yield record
             continue
-        source = f"{path.name}:{number}"
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            yield BadRow(source, f"expected a JSON object a line ({error})")
-            continue
-        if not isinstance(row, dict):
-            yield BadRow(source, f"expected a JSON object, got {shown(row)}")
-            continue
+        row = record.values
         keys = [
             given or next((one for one in known if one in row), known[0])
             for given, known in zip(columns, JSON_KEYS, strict=True)
         ]
         reason = _fault(row, keys, is_labelled)
         if reason:
-            yield BadRow(source, reason)
+            yield BadRow(record.source, reason)
         else:
-            yield TaggedSentence(tuple(row[keys[0]]), tuple(row.get(keys[1], ())), source)
+            yield TaggedSentence(tuple(row[keys[0]]), tuple(row.get(keys[1]) or ()), record.source)
 
 
 def _fault(row: Mapping[str, Any], keys: Sequence[str], is_labelled: bool) -> str:
@@ -206,7 +222,7 @@ def _fault(row: Mapping[str, Any], keys: Sequence[str], is_labelled: bool) -> st
         return f"expected words as {keys[0]!r}, got none"
     if tags is not None and len(tags) != len(words or ()):
         return f"expected {len(words)} tags, one a word, got {len(tags)}"
-    return ""
+    return fault_of("".join([*words, *(tags or ())]))
 
 
 def tag_names(sentences: Iterable[TaggedSentence]) -> tuple[str, ...]:

@@ -66,6 +66,11 @@ def test_conllu_and_json_lines(tmp_path):
     assert [one.tags for one in sentences] == [("O", "B-x"), ("O",)]
     (one,), _ = read(tmp_path, '{"w": ["a"]}', "x.jsonl", text_column="w", is_labelled=False)
     assert one == TaggedSentence(("a",), (), "x.jsonl:1")
+    listed = '[{"words": ["a"],\n "tags": ["O"]}, {"words": ["b"], "tags": ["O"]}]'
+    sentences, _ = read(tmp_path, listed, "x.json")
+    assert [one.source for one in sentences] == ["x.json:1", "x.json:2"]
+    sentences, _ = read(tmp_path, '{"words": ["a"], "tags": null}', "x.jsonl", is_labelled=False)
+    assert sentences[0].tags == ()
 
 
 def test_words_alone_are_enough_to_be_tagged(tmp_path):
@@ -86,12 +91,18 @@ def test_words_alone_are_enough_to_be_tagged(tmp_path):
         ("t.conll", "\n\n", r"t\.conll: expected sentences"),
         ("t.conll.gz", gzip.compress(b"a O\n")[:-9], r"expected a whole gzip file"),
         ("t.conllu", "1\ta\ta\tX\n", r"t\.conllu:1: expected 10 columns"),
-        ("t.jsonl", "{", r"t\.jsonl:1: expected a JSON object a line"),
-        ("t.jsonl", "[1]", r"t\.jsonl:1: expected a JSON object, got \[1\]"),
+        ("t.jsonl", "{", r"t\.jsonl:1: expected an object of JSON"),
+        ("t.jsonl", "[1]", r"t\.jsonl:1: expected an object of JSON, got \[1\]"),
         ("t.jsonl", '{"words": ["a"]}', r"t\.jsonl:1: expected 'tags'"),
         ("t.jsonl", '{"words": ["a"], "tags": [1]}', r"t\.jsonl:1: expected a list of texts"),
         ("t.jsonl", '{"words": ["a"], "tags": ["O", "O"]}', "expected 1 tags, one a word, got 2"),
         ("t.jsonl", '{"words": [], "tags": []}', r"t\.jsonl:1: expected words"),
+        ("t.jsonl", '{"words": ["a\\ud800"], "tags": ["O"]}', "got half a character"),
+        (
+            "t.json",
+            '[{"words": ["a"], "tags": ["O"]},\n3]',
+            r"t\.json:2: expected an object of JSON",
+        ),
     ],
 )
 def test_what_cannot_be_used_is_named(tmp_path, name, content, message):
