@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -196,7 +195,8 @@ def test(
 ) -> dict[str, float]:
     """Evaluate a trained model on the validation files, and answer the test files with it."""
     from paddlenlp_ext.models.auto import AutoModelForQuestionAnswering
-    from paddlenlp_ext.tasks.spans import answer_metric, find_answers, write_answers
+    from paddlenlp_ext.tasks.prediction_files import answer_writer, path_of, write_all
+    from paddlenlp_ext.tasks.spans import answer_metric, find_answers
     from paddlenlp_ext.tokenizers.auto import AutoTokenizer
     from paddlenlp_ext.training import distributed
     from paddlenlp_ext.training.finetune import evaluate, predict
@@ -227,9 +227,10 @@ def test(
         logits = predict(model, batching.evaluation_loader(made.features))
         if distributed.rank() == 0:
             found = find_answers(logits, made.windows, questions, chosen)
-            has_negatives, folder = args.version_2_with_negative, Path(args.output_dir)
-            write = partial(write_answers, has_negatives=has_negatives)
-            say(f"{write(folder, part_of(split), questions, found)}\n")
+            place = Path(args.output_dir), part_of(split)
+            writer = answer_writer(*place, has_negatives=args.version_2_with_negative)
+            write_all(writer, zip(questions, found, strict=True))
+            say(f"{path_of(*place, 'json')}\n")
     name = Path((args.validation_file or args.test_file)[0]).stem
     return report_files(
         settings, events, f"answers/{name}", trained=args.do_train, tables=("f1", "exact_match")

@@ -194,7 +194,8 @@ def test(
 ) -> dict[str, float]:
     """Evaluate a trained model on the validation files, and tag the test files with it."""
     from paddlenlp_ext.models.auto import AutoModelForTokenClassification
-    from paddlenlp_ext.tasks.token_labels import tag_metric, tags_of, write_tags
+    from paddlenlp_ext.tasks.prediction_files import path_of, tag_writer, write_all
+    from paddlenlp_ext.tasks.token_labels import tag_metric, tags_of
     from paddlenlp_ext.tokenizers.auto import AutoTokenizer
     from paddlenlp_ext.training import distributed
     from paddlenlp_ext.training.finetune import evaluate, predict
@@ -225,7 +226,9 @@ def test(
         logits = predict(model, batching.evaluation_loader(made.features))
         if distributed.rank() == 0:
             found = tags_of(logits, made.rows, sentences, tags)
-            say(f"{write_tags(Path(args.output_dir), part_of(split), sentences, found)}\n")
+            place = Path(args.output_dir), part_of(split)
+            write_all(tag_writer(*place), zip(sentences, found, strict=True))
+            say(f"{path_of(*place)}\n")
     name = Path((args.validation_file or args.test_file)[0]).stem
     return report_files(
         settings, events, f"tags/{name}", trained=args.do_train, tables=("f1", "acc")

@@ -9,7 +9,8 @@ import numpy as np
 from paddlenlp_ext.errors import DataError
 from paddlenlp_ext.inference.pipelines import pipeline
 from paddlenlp_ext.tasks.columns import Columns, find_columns
-from paddlenlp_ext.tasks.predictions import LabelPredictions, kind_of, write_predictions
+from paddlenlp_ext.tasks.prediction_files import write_labels
+from paddlenlp_ext.tasks.predictions import LabelPredictions, kind_of
 from paddlenlp_ext.tasks.records import Record, read_records
 
 Texts = tuple[str, str | None]
@@ -59,7 +60,7 @@ def predict_file(
     )
     kind = kind_of(config.num_labels, config.problem_type)
     predictions = LabelPredictions(sources, scores, () if kind == "none" else names, kind)
-    table, _ = write_predictions(folder or path.parent, predictions, path.name.partition(".")[0])
+    table = write_labels(folder or path.parent, path.name.partition(".")[0], predictions)
     return len(sources), table
 
 

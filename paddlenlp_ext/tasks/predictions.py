@@ -1,17 +1,13 @@
-"""What a model's scores mean, probabilities and labels, and the files that say so."""
+"""What a model's scores mean: probabilities and labels."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-
-from paddlenlp_ext.files.disk import replace_file
 
 Array = npt.NDArray[Any]
 
@@ -88,59 +84,17 @@ class LabelPredictions:
         scores = probabilities(logits, kind).reshape(len(sources), -1)
         return cls(sources, scores, () if kind == "none" else labels, kind)
 
-    def answers(self) -> list[Any]:
-        """Return each row's answer: a label, a list of them where a row has several, or a score."""
-        if self.kind == "none":
-            return [float(row[0]) for row in self.scores]
-        if self.kind == "softmax":
-            return [self.labels[place] for place in self.scores.argmax(axis=-1)]
-        chosen = self.scores >= THRESHOLD
-        return [
-            [name for name, is_said in zip(self.labels, row, strict=True) if is_said]
-            for row in chosen
-        ]
 
-
-def write_predictions(
-    folder: Path, predictions: LabelPredictions, part: str = ""
-) -> tuple[Path, Path]:
-    """Write predictions as a table and as a JSON object a line.
+def answer_of(scores: npt.NDArray[np.float64], labels: Sequence[str], kind: Kind) -> Any:
+    """Return a row's answer: a label, a list of them where a row has several, or a score.
 
     Args:
-        folder: Where to; made if it is not there.
-        predictions: Of the rows of one file.
-        part: What of the data they are of, where there are several parts: a language.
-
-    Returns:
-        `predictions.tsv`, with the columns id, label, and the probability of each label (or score,
-        for a regression), and `predictions.jsonl`; with "_" and the part in their names.
-
-    Raises:
-        WeightsError: They cannot be written; what was there before is whole.
+        scores: Of the labels, or of a regression; float64 [C].
+        labels: Their names.
+        kind: How scores became probabilities.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    stem = f"predictions_{part}" if part else "predictions"
-    table, lines = folder / f"{stem}.tsv", folder / f"{stem}.jsonl"
-    field = "label" if predictions.labels else "score"
-    rows = [*zip(predictions.sources, predictions.answers(), predictions.scores, strict=True)]
-    with replace_file(table) as temporary, temporary.open("w", encoding="utf-8") as file:
-        columns = ["id", field, *(f"probability_{name}" for name in predictions.labels)]
-        file.write("\t".join(map(_field, columns)) + "\n")
-        for source, answer, scores in rows:
-            of_labels = scores if predictions.labels else ()
-            file.write("\t".join(map(_field, (source, answer, *of_labels))) + "\n")
-    with replace_file(lines) as temporary, temporary.open("w", encoding="utf-8") as file:
-        for source, answer, scores in rows:
-            row = {"id": source, field: answer}
-            if predictions.labels:
-                row["probabilities"] = dict(zip(predictions.labels, scores.tolist(), strict=True))
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
-    return table, lines
-
-
-def _field(value: Any) -> str:
-    """Write a field of a table, in which tabs and line ends would be others."""
-    if isinstance(value, float):
-        return f"{value:.6f}"
-    text = ",".join(value) if isinstance(value, list) else str(value)
-    return " ".join(text.split()) if {*"\t\n\r"} & {*text} else text
+    if kind == "none":
+        return float(scores[0])
+    if kind == "softmax":
+        return labels[int(scores.argmax())]
+    return [name for name, score in zip(labels, scores, strict=True) if score >= THRESHOLD]

@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_ext.errors import DataError, UserError, shown
-from paddlenlp_ext.files.disk import replace_file
 from paddlenlp_ext.tasks.answers import squad_scores
 from paddlenlp_ext.tasks.features import CHUNK, Features
 from paddlenlp_ext.tasks.rows import BadRow
@@ -322,6 +321,11 @@ class Found:
     best: Sequence[Answer]
     null_odds: float
 
+    @property
+    def chosen(self) -> Answer:
+        """The best one with the answer's text."""
+        return next(one for one in self.best if one.text == self.answer)
+
 
 def find_answers(
     logits: Sequence[Scores],
@@ -389,44 +393,6 @@ def _choose(found: list[Answer], null: Answer, settings: AnswerSettings) -> Foun
     odds = _score(null) - _score(text) if text else 0.0
     is_null = settings.version_2_with_negative and odds > settings.null_score_diff_threshold
     return Found("" if is_null or text is None else text.text, best, odds)
-
-
-def write_answers(
-    folder: Path,
-    part: str,
-    questions: Sequence[Question],
-    found: Sequence[Found],
-    *,
-    has_negatives: bool,
-) -> Path:
-    """Write answers by the ids of their questions, as the official scripts read them.
-
-    Args:
-        folder: Where to.
-        part: What of the data they are of, where there are several parts: a language.
-        questions: What was asked.
-        found: What was found for each.
-        has_negatives: Whether `null_odds.json` is wanted.
-
-    Returns:
-        `predictions.json`, beside `nbest_predictions.json`.
-
-    Raises:
-        WeightsError: They cannot be written; what was there before is whole.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    pairs = [(one.name, other) for one, other in zip(questions, found, strict=True)]
-    files: dict[str, dict[str, Any]] = {
-        "predictions": {name: one.answer for name, one in pairs},
-        "nbest_predictions": {name: [best._asdict() for best in one.best] for name, one in pairs},
-    }
-    if has_negatives:
-        files["null_odds"] = {name: one.null_odds for name, one in pairs}
-    for name, content in files.items():
-        with replace_file(folder / f"{name}{part and '_'}{part}.json") as path:
-            text = json.dumps(content, ensure_ascii=False, indent=2)
-            path.write_text(text + "\n", encoding="utf-8")
-    return folder / f"predictions{part and '_'}{part}.json"
 
 
 def answer_metric(

@@ -6,7 +6,6 @@ first piece. A sentence that is longer than a row is split into several rows, so
 lost. A word of which the tokenizer makes nothing counts as predicted outside of all entities.
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_ext.errors import DataError, shown
-from paddlenlp_ext.files.disk import replace_file
 from paddlenlp_ext.metrics import IGNORED
 from paddlenlp_ext.tasks.entities import OUTSIDE, TAG, entity_scores, scheme_of
 from paddlenlp_ext.tasks.features import CHUNK, Features
@@ -345,40 +343,6 @@ def tags_of(
         for word, best in zip(row.words, scores[row.tokens].argmax(-1), strict=True):
             found[row.sentence][word] = tags[best]
     return found
-
-
-def write_tags(
-    folder: Path, part: str, sentences: Sequence[TaggedSentence], found: Sequence[Sequence[str]]
-) -> Path:
-    """Write predicted tags: `predictions.tsv`, a word and its tag a line, and `predictions.jsonl`.
-
-    Args:
-        folder: Where to.
-        part: What of the data they are of, where there are several parts: a language.
-        sentences: What was tagged.
-        found: The tags of each.
-
-    Returns:
-        The table.
-
-    Raises:
-        WeightsError: They cannot be written; what was there before is whole.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    table = folder / f"predictions{part and '_'}{part}.tsv"
-    pairs = [*zip(sentences, found, strict=True)]
-    with replace_file(table) as path, path.open("w", encoding="utf-8", newline="") as file:
-        for sentence, tags in pairs:
-            lines = [f"{word}\t{tag}" for word, tag in zip(sentence.words, tags, strict=True)]
-            file.write("\n".join([*lines, "", ""]))
-    with (
-        replace_file(table.with_suffix(".jsonl")) as path,
-        path.open("w", encoding="utf-8", newline="") as file,
-    ):
-        for sentence, tags in pairs:
-            row = {"id": sentence.source, "words": sentence.words, "tags": tags}
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
-    return table
 
 
 def tag_metric(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from paddlenlp_ext import metrics
-from paddlenlp_ext.files.disk import replace_file
 from paddlenlp_ext.metrics import IGNORED
 from paddlenlp_ext.models.base import Model
 from paddlenlp_ext.tasks.batches import Loader
@@ -23,6 +21,7 @@ from paddlenlp_ext.tasks.choices import (
     read_choices,
 )
 from paddlenlp_ext.tasks.features import Features
+from paddlenlp_ext.tasks.prediction_files import choice_writer, path_of, write_all
 from paddlenlp_ext.tasks.predictions import probabilities
 from paddlenlp_ext.tasks.records import find_files
 from paddlenlp_ext.training import distributed
@@ -152,41 +151,20 @@ def write_predictions(
     """Write what a model chooses: `predictions.tsv` and `.jsonl`, of each language its own.
 
     Returns:
-        The files, of which the first process writes.
+        The tables; the first process writes.
     """
     written: list[Path] = []
     for split, examples in parts.items():
         loader = batching.evaluation_loader(features(batching, examples))
         scores = predict(model, loader)
-        rows: list[dict[str, Any]] = []
-        for one, logits in zip(examples, scores, strict=True):
-            found = probabilities(logits[: len(one.choices)], "softmax")
-            label = int(found.argmax())
-            rows.append(
-                {
-                    "id": one.source,
-                    "label": label,
-                    "answer": one.choices[label],
-                    "probabilities": {str(place): float(one) for place, one in enumerate(found)},
-                }
-            )
+        found = (
+            probabilities(logits[: len(one.choices)], "softmax")
+            for one, logits in zip(examples, scores, strict=True)
+        )
         language = split.partition("_")[2]
-        stem = Path(folder) / ("predictions" + (f"_{language}" if language else ""))
-        width = max(len(one.choices) for one in examples)
-        header = ["id", "label", *(f"probability_{number}" for number in range(width))]
-        table = [header]
-        for row in rows:
-            values = [f"{value:.6f}" for value in row["probabilities"].values()]
-            table.append([row["id"], str(row["label"]), *values, *[""] * (width - len(values))])
-        texts = {
-            stem.with_suffix(".tsv"): "".join("\t".join(row) + "\n" for row in table),
-            stem.with_suffix(".jsonl"): "".join(
-                json.dumps(row, ensure_ascii=False) + "\n" for row in rows
-            ),
-        }
-        for path, text in texts.items() if distributed.rank() == 0 else ():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with replace_file(path) as temporary:
-                temporary.write_text(text, encoding="utf-8")
-        written += texts
+        written.append(path_of(Path(folder), language))
+        if distributed.rank() == 0:
+            width = max(len(one.choices) for one in examples)
+            writer = choice_writer(Path(folder), language, width)
+            write_all(writer, zip(examples, found, strict=True))
     return written

@@ -16,7 +16,8 @@ from paddlenlp_ext.models.base import Model
 from paddlenlp_ext.tasks.download import official_folder
 from paddlenlp_ext.tasks.label_orders import label_order
 from paddlenlp_ext.tasks.own import OwnData
-from paddlenlp_ext.tasks.predictions import LabelPredictions, kind_of, write_predictions
+from paddlenlp_ext.tasks.prediction_files import write_labels
+from paddlenlp_ext.tasks.predictions import LabelPredictions, kind_of
 from paddlenlp_ext.tasks.rows import read_examples
 from paddlenlp_ext.tasks.submissions import pack_submission, write_submission
 from paddlenlp_ext.tasks.task import Task, TextExample
@@ -153,7 +154,7 @@ class Trained:
                 "none" if labels is None else kind_of(config.num_labels, config.problem_type),
             )
             folder = Path(self.batching.settings.output_dir)
-            table, _ = write_predictions(folder, predictions, part)
+            table = write_labels(folder, part, predictions)
             say(f"predictions of {len(examples):,} rows: {table}\n")
         return logits
 

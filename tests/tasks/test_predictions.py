@@ -12,12 +12,12 @@ import pytest
 
 from paddlenlp_ext.errors import WeightsError
 from paddlenlp_ext.tasks.glue import GLUE
+from paddlenlp_ext.tasks.prediction_files import label_writer, write_all, write_labels
 from paddlenlp_ext.tasks.predictions import (
     LabelPredictions,
     best_first,
     kind_of,
     probabilities,
-    write_predictions,
 )
 from paddlenlp_ext.tasks.submissions import ROWS, pack_submission, write_submission
 
@@ -53,7 +53,7 @@ def test_labels_of_one_kind(tmp_path):
     logits = np.array([[0.0, np.log(3)], [5.0, -5.0]], np.float32)
     sources = ["test.tsv:2", "test.tsv:3"]
     found = LabelPredictions.of(logits, sources, ["no", 'yes\t"indeed"'], "softmax")
-    write_predictions(tmp_path / "new", found, "de")
+    write_labels(tmp_path / "new", "de", found)
     table, lines = read(tmp_path / "new", "_de")
     assert table[0] == ["id", "label", "probability_no", 'probability_yes "indeed"']
     assert table[1] == ["test.tsv:2", 'yes "indeed"', "0.250000", "0.750000"]
@@ -66,14 +66,14 @@ def test_labels_of_one_kind(tmp_path):
 
 def test_several_labels_and_scores(tmp_path):
     logits = np.array([[2.0, -2.0, 0.0], [-1.0, -1.0, -1.0]], np.float32)
-    write_predictions(
-        tmp_path, LabelPredictions.of(logits, ["a:1", "a:2"], ["x", "y", "z"], "sigmoid")
+    write_labels(
+        tmp_path, "", LabelPredictions.of(logits, ["a:1", "a:2"], ["x", "y", "z"], "sigmoid")
     )
     table, lines = read(tmp_path)
     assert [row[1] for row in table] == ["label", "x,z", ""]
     assert [line["label"] for line in lines] == [["x", "z"], []]
-    write_predictions(
-        tmp_path, LabelPredictions.of(logits[:, :1], ["a:1", "a:2"], ["LABEL_0"], "none")
+    write_labels(
+        tmp_path, "", LabelPredictions.of(logits[:, :1], ["a:1", "a:2"], ["LABEL_0"], "none")
     )
     table, lines = read(tmp_path)
     assert table == [["id", "score"], ["a:1", "2.000000"], ["a:2", "-1.000000"]]
@@ -129,16 +129,28 @@ def test_the_archive_holds_all_tasks_and_says_what_it_lacks(tmp_path):
 
 def test_what_cannot_be_written_leaves_what_was_there(tmp_path, monkeypatch):
     found = LabelPredictions.of(np.zeros([1, 2]), ["a:1"], ["x", "y"], "softmax")
-    table, _ = write_predictions(tmp_path, found)
+    table = write_labels(tmp_path, "", found)
     before = table.read_bytes()
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(WeightsError, match=r"predictions.tsv: cannot be written: No space left"):
-        write_predictions(
-            tmp_path, LabelPredictions.of(np.ones([2, 2]), ["a:1", "a:2"], ["x", "y"], "softmax")
+    with pytest.raises(WeightsError, match=r"predictions.jsonl: cannot be written: No space left"):
+        write_labels(
+            tmp_path,
+            "",
+            LabelPredictions.of(np.ones([2, 2]), ["a:1", "a:2"], ["x", "y"], "softmax"),
         )
     assert table.read_bytes() == before
     assert len([*tmp_path.iterdir()]) == 2
+
+
+def test_of_rows_that_fail_nothing_is_left(tmp_path):
+    rows = iter([("a:1", np.ones(1)), ("a:2", np.ones(2))])
+    with pytest.raises(ValueError, match="longer"):
+        write_all(label_writer(tmp_path / "new/deep", "", ["x"], "softmax"), rows)
+    assert [*tmp_path.iterdir()] == []
+    (tmp_path / "file").touch()
+    with pytest.raises(WeightsError, match=r"file: cannot be written: File exists"):
+        write_labels(tmp_path / "file", "", LabelPredictions([], np.ones([0, 1]), ["x"], "softmax"))

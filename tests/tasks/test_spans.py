@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from paddlenlp_ext.errors import DataError, UserError
+from paddlenlp_ext.tasks.prediction_files import answer_writer, write_all
 from paddlenlp_ext.tasks.spans import (
     AnswerSettings,
     Question,
@@ -16,7 +17,6 @@ from paddlenlp_ext.tasks.spans import (
     find_answers,
     make_windows,
     read_questions,
-    write_answers,
 )
 from paddlenlp_ext.tokenizers.bert import BertTokenizer
 
@@ -182,11 +182,20 @@ def test_files_are_those_of_the_official_scripts(tmp_path, tokenizer):
     windows = make_windows(questions, tokenizer, 110, 20, 50)
     settings = AnswerSettings(version_2_with_negative=True)
     found = find_answers(right(windows), windows.windows, questions, settings)
-    path = write_answers(tmp_path, "de", questions, found, has_negatives=True)
-    assert path == tmp_path / "predictions_de.json"
+    writer = answer_writer(tmp_path / "new", "de", has_negatives=True)
+    write_all(writer, zip(questions, found, strict=True))
+    path = tmp_path / "new/predictions_de.json"
     answers = json.loads(path.read_text())
+    assert json.dumps(answers, ensure_ascii=False, indent=2) + "\n" == path.read_text()
     assert answers["sample-dev-03"] == "Hanna Brekke"
     assert answers["sample-dev-06"] == ""
-    best = json.loads((tmp_path / "nbest_predictions_de.json").read_text())["sample-dev-03"][0]
+    best = json.loads((tmp_path / "new/nbest_predictions_de.json").read_text())["sample-dev-03"][0]
     assert {"text", "probability", "start_logit", "end_logit"} <= best.keys()
-    assert json.loads((tmp_path / "null_odds_de.json").read_text()).keys() == answers.keys()
+    assert json.loads((tmp_path / "new/null_odds_de.json").read_text()).keys() == answers.keys()
+    table = [row.split("\t") for row in path.with_suffix(".tsv").read_text().splitlines()]
+    assert table[0] == ["id", "answer", "score", "start", "end"]
+    lines = [json.loads(row) for row in path.with_suffix(".jsonl").read_text().splitlines()]
+    for question, row, line in zip(questions, table[1:], lines, strict=True):
+        assert row[:2] == [question.name, answers[question.name]]
+        assert line["answer"] == question.context[line["start"] : line["end"]] == row[1]
+        assert float(row[2]) == pytest.approx(line["score"], abs=1e-6)

@@ -11,6 +11,7 @@ import pytest
 
 from paddlenlp_ext.errors import DataError
 from paddlenlp_ext.metrics import IGNORED
+from paddlenlp_ext.tasks.prediction_files import path_of, tag_writer, write_all
 from paddlenlp_ext.tasks.token_labels import (
     TaggedSentence,
     make_token_rows,
@@ -18,7 +19,6 @@ from paddlenlp_ext.tasks.token_labels import (
     tag_metric,
     tag_names,
     tags_of,
-    write_tags,
 )
 from paddlenlp_ext.tokenizers.bert import BertTokenizer
 
@@ -177,7 +177,8 @@ def test_tags_that_training_did_not_have_are_not_learned_and_count(tokenizer):
 
 def test_predictions_can_be_read_again(tmp_path):
     data = [sentence("a b", "X Y"), sentence("c", "X")]
-    table = write_tags(tmp_path / "new", "de", data, [one.tags for one in data])
+    table = path_of(tmp_path / "new", "de")
+    write_all(tag_writer(tmp_path / "new", "de"), [(one, one.tags) for one in data])
     assert table.name == "predictions_de.tsv"
     for path in (table, table.with_suffix(".jsonl")):
         sentences, _ = read_sentences([path])
