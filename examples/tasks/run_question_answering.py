@@ -19,7 +19,8 @@ from paddlenlp_ext import cli
 from paddlenlp_ext.process import runtime
 
 if TYPE_CHECKING:
-    from paddlenlp_ext.tasks.spans import AnswerSettings, Question, Windows
+    from paddlenlp_ext.tasks.questions import Question
+    from paddlenlp_ext.tasks.spans import AnswerSettings, Windows
     from paddlenlp_ext.tokenizers.base import Tokenizer
     from paddlenlp_ext.training.events import Evaluated, StepDone
     from paddlenlp_ext.training.report import Pace
@@ -90,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     args = parse_args(argv)
     runtime.tune(args.verbose)
     runtime.import_paddle()  # only now: it takes a second, and reads what was tuned
-    from paddlenlp_ext.tasks.spans import read_questions
+    from paddlenlp_ext.tasks.questions import read_questions
     from paddlenlp_ext.training.settings import RunSettings, default_device
     from paddlenlp_ext.training.task_files import read_splits
 

@@ -15,7 +15,8 @@ from paddlenlp_ext.inference.runners import Loaded, Outputs
 from paddlenlp_ext.tasks.entities import OUTSIDE, scheme_of
 from paddlenlp_ext.tasks.features import Features
 from paddlenlp_ext.tasks.predictions import probabilities
-from paddlenlp_ext.tasks.spans import AnswerSettings, Question, find_answers, make_windows
+from paddlenlp_ext.tasks.questions import Question
+from paddlenlp_ext.tasks.spans import AnswerSettings, find_answers, make_windows
 
 Strategy = Literal["none", "simple", "first", "average", "max"]
 STRATEGIES: tuple[Strategy, ...] = ("none", "simple", "first", "average", "max")

@@ -21,7 +21,8 @@ from paddlenlp_ext.tasks.predictions import Kind, LabelPredictions, answer_of
 
 if TYPE_CHECKING:
     from paddlenlp_ext.tasks.choices import ChoiceExample
-    from paddlenlp_ext.tasks.spans import Found, Question
+    from paddlenlp_ext.tasks.questions import Question
+    from paddlenlp_ext.tasks.spans import Found
     from paddlenlp_ext.tasks.token_labels import TaggedSentence
 
 Scores = npt.NDArray[np.float64]

@@ -1,186 +1,26 @@
-"""Questions about passages: SQuAD's files, windows of tokens, and the answers that scores choose.
+"""Answers in passages: windows of tokens, and the answers that scores choose.
 
-SQuAD 1.1 and 2.0, XQuAD and MLQA are written alike. A passage that is longer than a row becomes
-several rows, windows that overlap; an answer is looked for in all of them, as the script of
-transformers does.
+A passage that is longer than a row becomes several rows, windows that overlap; an answer is looked
+for in all of them, as the script of transformers does.
 """
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from paddlenlp_ext.errors import DataError, UserError, shown
+from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.tasks.answers import squad_scores
 from paddlenlp_ext.tasks.features import CHUNK, Features
-from paddlenlp_ext.tasks.rows import BadRow
+from paddlenlp_ext.tasks.questions import Question
 from paddlenlp_ext.tasks.task import Metric
-from paddlenlp_ext.tasks.text_lines import read_text
 
 if TYPE_CHECKING:
     from paddlenlp_ext.tokenizers.base import Tokenizer
 
 Scores = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A question about a passage.
-
-    Attributes:
-        name: Its id.
-        answers: The right ones, any of them; none where the passage has no answer.
-        start: Place of the first answer's first character; -1 without one.
-        is_labelled: Whether anything is known of its answer.
-        source: Where it stands: "train.json, question '56be'".
-    """
-
-    name: str
-    text: str
-    context: str
-    answers: tuple[str, ...]
-    start: int
-    is_labelled: bool
-    source: str
-
-
-def read_questions(
-    paths: Iterable[Path],
-    *,
-    for_training: bool = False,
-    is_labelled: bool = True,
-    has_negatives: bool = False,
-    on_bad_row: Literal["error", "skip"] = "error",
-) -> tuple[list[Question], list[BadRow]]:
-    """Read questions in SQuAD's format.
-
-    Args:
-        paths: The files.
-        for_training: Whether answers must stand where the file says.
-        is_labelled: Whether something must be known of the answer of each question.
-        has_negatives: Whether questions may have no answer, as in SQuAD 2.0.
-        on_bad_row: Whether a question that cannot be used is an error or left out.
-
-    Returns:
-        The questions, and what was left out.
-
-    Raises:
-        DataError: A file or a question cannot be used.
-    """
-    questions: list[Question] = []
-    bad_rows: list[BadRow] = []
-    names: set[str] = set()
-    for path in paths:
-        before = len(questions)
-        for found in _questions(path, for_training, is_labelled, has_negatives):
-            if isinstance(found, Question) and found.name not in names:
-                names.add(found.name)
-                questions.append(found)
-                continue
-            reason = "expected an id of its own, got that of another question"
-            bad = found if isinstance(found, BadRow) else BadRow(found.source, reason)
-            if on_bad_row == "error":
-                raise DataError(
-                    f"{path.parent / bad.source}: {bad.reason}; mend the question, or leave such "
-                    "ones out with `on_bad_row` skip"
-                )
-            bad_rows.append(bad)
-        if len(questions) == before:
-            raise DataError(f"{path}: expected questions, got none that can be used")
-    return questions, bad_rows
-
-
-def _questions(
-    path: Path, for_training: bool, is_labelled: bool, has_negatives: bool
-) -> Iterator[Question | BadRow]:
-    text = read_text(path)
-    try:
-        content = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise DataError(
-            f"{path}:{error.lineno}: expected JSON as SQuAD's ({error.msg}, column {error.colno}); "
-            "correct the file, or get it again"
-        ) from None
-    except RecursionError:
-        raise DataError(f"{path}:1: expected JSON as SQuAD's, got many levels") from None
-    line = text.count("\n", 0, text.find('"data"')) + 1
-    for place, article in _entries(path, content, "data", f"{path}:{line}"):
-        for where, paragraph in _entries(path, article, "paragraphs", place):
-            context = paragraph.get("context")
-            for at, row in _entries(path, paragraph, "qas", where):
-                name = row.get("id")
-                named = f"question {shown(name)}" if isinstance(name, str) else at.split(": ")[-1]
-                source = f"{path.name}:{_line_of(text, name)}: {named}"
-                yield _question(row, context, source, for_training, is_labelled, has_negatives)
-
-
-def _line_of(text: str, name: object) -> int:
-    """Return the line on which an id stands."""
-    return text.count("\n", 0, max(text.find(json.dumps(name)), 0)) + 1
-
-
-def _entries(path: Path, value: Any, key: str, at: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the objects of a list, and where each stands."""
-    rows = value.get(key) if isinstance(value, dict) else None
-    if not isinstance(rows, list):
-        raise DataError(f"{at}: expected an object with a list {key!r}, as in SQuAD's files")
-    for number, row in enumerate(rows):
-        place = f"{at}: {key}[{number}]" if key == "data" else f"{at}.{key}[{number}]"
-        if not isinstance(row, dict):
-            raise DataError(f"{place}: expected an object, got {shown(row)}")
-        yield place, row
-
-
-def _question(
-    row: Mapping[str, Any],
-    context: Any,
-    source: str,
-    for_training: bool,
-    is_labelled: bool,
-    has_negatives: bool,
-) -> Question | BadRow:
-    texts = {"id": row.get("id"), "question": row.get("question"), "context": context}
-    for key, text in texts.items():
-        if not isinstance(text, str) or not text.strip():
-            return BadRow(source, f"expected a text as {key!r}, got {shown(text)}")
-    given = row.get("answers")
-    is_known = given is not None or "is_impossible" in row
-    answers = [] if given is None or row.get("is_impossible") is True else given
-    spans = _spans(answers)
-    if spans is None:
-        wanted = "a list of answers, each with 'text' and 'answer_start'"
-        return BadRow(source, f"expected {wanted}, got {shown(given)}")
-    text, start = spans[0] if spans else ("", -1)
-    if for_training and spans and context[start : start + len(text)] != text:
-        found = shown(context[start : start + len(text)])
-        return BadRow(source, f"expected the answer {shown(text)} at {start}, got {found}")
-    if is_labelled and not is_known:
-        return BadRow(source, "expected 'answers', got none")
-    if not spans and is_known and not has_negatives:
-        return BadRow(source, "has no answer: expected one without `version_2_with_negative`")
-    name, question = texts["id"], texts["question"]
-    return Question(
-        str(name), str(question), context, tuple(one for one, _ in spans), start, is_known, source
-    )
-
-
-def _spans(answers: Any) -> list[tuple[str, int]] | None:
-    """Return answers and their places; None where they are none."""
-    if not isinstance(answers, list):
-        return None
-    found = []
-    for one in answers:
-        text, start = (
-            (one.get("text"), one.get("answer_start")) if isinstance(one, dict) else ("", 0)
-        )
-        if not isinstance(text, str) or not text or type(start) is not int or start < 0:
-            return None
-        found.append((text, start))
-    return found
 
 
 class Window(NamedTuple):

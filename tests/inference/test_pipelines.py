@@ -20,7 +20,8 @@ from paddlenlp_ext.models.bert import BertModel
 from paddlenlp_ext.tasks.batches import EvaluationOrder, Loader
 from paddlenlp_ext.tasks.entities import find_entities
 from paddlenlp_ext.tasks.features import make_features
-from paddlenlp_ext.tasks.spans import AnswerSettings, Question, find_answers, make_windows
+from paddlenlp_ext.tasks.questions import Question
+from paddlenlp_ext.tasks.spans import AnswerSettings, find_answers, make_windows
 from paddlenlp_ext.tasks.task import TextExample
 from paddlenlp_ext.tasks.token_labels import TaggedSentence, make_token_rows, tags_of
 from paddlenlp_ext.tokenizers.bert import BertTokenizer

@@ -10,13 +10,12 @@ import pytest
 
 from paddlenlp_ext.errors import DataError, UserError
 from paddlenlp_ext.tasks.prediction_files import answer_writer, write_all
+from paddlenlp_ext.tasks.questions import Question, iterate_questions, read_questions
 from paddlenlp_ext.tasks.spans import (
     AnswerSettings,
-    Question,
     answer_metric,
     find_answers,
     make_windows,
-    read_questions,
 )
 from paddlenlp_ext.tokenizers.bert import BertTokenizer
 
@@ -131,6 +130,10 @@ def test_an_answer_begins_before_it_ends_and_is_not_too_long(tokenizer):
             {"answers": [{"text": "Eve", "answer_start": 5}]},
             r"expected the answer 'Eve' at 5, got 've ",
         ),
+        (
+            {"answers": [{"text": "Eve", "answer_start": 12}]},
+            r"expected answers in the passage of 12 characters, got one at 12",
+        ),
         ({"answers": []}, r"has no answer: expected one without `version_2_with_negative`"),
         ({"is_impossible": True}, r"has no answer"),
     ],
@@ -169,6 +172,43 @@ def test_questions_without_answers_can_be_asked_and_bad_ones_left_out(tmp_path):
     )  # one has no answer
     assert (len(questions), len(bad)) == (5, 1)
     assert bad[0].source.startswith("dev.en.json:")
+
+
+ROWS = {
+    "a.csv": "id,question,passage,answers\n7,Who?,But Eve did.,x\n,When?,Now.,\n",
+    "a.jsonl": """{"id": 7, "question": "Who?", "context": "But Eve did.",
+        "answers": {"text": ["Eve"], "answer_start": [4]}}
+        {"question": "When?", "context": "Now.", "is_impossible": true}""".replace(",\n", ","),
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_tables_of_questions(tmp_path, name):
+    (tmp_path / name).write_text(ROWS[name])
+    questions, _ = read_questions([tmp_path / name], is_labelled=False, has_negatives=True)
+    first, second = questions
+    assert (first.name, first.text, first.context) == ("7", "Who?", "But Eve did.")
+    assert (second.name, second.source) == (second.source, f"{name}:{2 + name.endswith('v')}")
+    has_answers = name == "a.jsonl"
+    assert first.answers == ("Eve",) * has_answers
+    assert (second.answers, second.is_labelled) == ((), has_answers)
+    for columns in ({"question": "ask"}, {"context": "ask"}):
+        with pytest.raises(DataError, match=":1: expected a column 'ask', got 'id', 'question'"):
+            next(iterate_questions(tmp_path / name, **columns))
+
+
+def test_lines_of_questions_are_found_in_one_pass(tmp_path):
+    rows = [
+        {"id": f"q{n}é/{n % 7}", "question": "Who?", "answers": [{"text": "a", "answer_start": 0}]}
+        for n in range(30)
+    ]
+    content = {"data": [{"paragraphs": [{"context": "a b", "qas": rows}]}]}
+    for is_ascii in (True, False):
+        text = json.dumps(content, ensure_ascii=is_ascii, indent=1)
+        (tmp_path / "t.json").write_text(text)
+        places = [one.source.split(":")[1] for one in read_questions([tmp_path / "t.json"])[0]]
+        lines = text.split("\n")
+        assert places == [str(n) for n, line in enumerate(lines, 1) if '"id"' in line]
 
 
 def test_windows_need_room(tokenizer):
