@@ -8,7 +8,7 @@ ARC, CommonsenseQA, PIQA …) where it is not given, and said.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -18,8 +18,8 @@ import numpy as np
 from paddlenlp_ext.errors import DataError, shown
 from paddlenlp_ext.metrics import IGNORED
 from paddlenlp_ext.tasks.features import ChoiceFeatures, Features
-from paddlenlp_ext.tasks.records import Record, read_records
-from paddlenlp_ext.tasks.rows import BadRow
+from paddlenlp_ext.tasks.records import Record, fault_of, read_records
+from paddlenlp_ext.tasks.rows import BadRow, refuse_row
 from paddlenlp_ext.tasks.task import TextExample
 
 # Names in lower case; of those that a record has, the first one is meant.
@@ -175,39 +175,67 @@ def read_choices(
     by_file = {path: LANGUAGE.search(path.name) for path in files}
     codes = {path: code[1] for path, code in by_file.items() if code}
     named = len({*codes.values()}) == len(files) > 0
-    columns: ChoiceColumns | None = None
+    found.columns = find_choices(files, given, labelled=labelled)
+    for path in files:
+        for row, language in iterate_choices(path, found.columns, labelled=labelled):
+            if isinstance(row, ChoiceExample):
+                found.append(row)
+                found.languages.append(language or (codes.get(path) if named else None))
+            elif on_bad_row == "skip":
+                found.bad_rows.append(row)
+            else:
+                refuse_row(path, row)
+    if not found:
+        raise DataError(f"{', '.join(map(str, files))}: no usable row; give a file with some")
+    return found
+
+
+def find_choices(files: Sequence[Path], given: ChoiceColumns, *, labelled: bool) -> ChoiceColumns:
+    """Find the columns of files by the first record that they have; those given without one.
+
+    Raises:
+        DataError: The record lacks what must be there.
+    """
     for path in files:
         for record in read_records(path):
-            row: ChoiceExample | BadRow = record if isinstance(record, BadRow) else BadRow("", "")
-            language = codes.get(path) if named else None
             if isinstance(record, Record):
                 values = _flat(record.values)
-                columns = columns or given.completed(values, str(path))
+                columns = given.completed(values, str(path))
                 if labelled and columns.label is None:
                     raise DataError(
                         f"{path}: expected a column with the right choice, like 'label', got "
                         f"{_listed(values)}; name it by `label_column_name`"
                     )
-                try:
-                    row = _example(values, columns, record.source, labelled=labelled)
-                    language = str(values[columns.language]) if columns.language else language
-                except ValueError as error:
-                    row = BadRow(record.source, str(error))
-            if isinstance(row, ChoiceExample):
-                found.append(row)
-                found.languages.append(language)
-            elif on_bad_row == "skip":
-                found.bad_rows.append(row)
-            else:
-                line = row.source.rpartition(":")[2]
-                raise DataError(
-                    f"{path}:{line}: {row.reason}; mend the row, or leave such rows out with "
-                    "`on_bad_row` skip"
-                )
-    if columns is None or not found:
-        raise DataError(f"{', '.join(map(str, files))}: no usable row; give a file with some")
-    found.columns = columns
-    return found
+                return columns
+    return given
+
+
+def iterate_choices(
+    path: Path, columns: ChoiceColumns, *, labelled: bool
+) -> Iterator[tuple[ChoiceExample | BadRow, str | None]]:
+    """Yield the rows of a file one by one, and the language of each where a column names it.
+
+    Args:
+        path: Of the file.
+        columns: Of `find_choices`.
+        labelled: Whether rows must have labels.
+
+    Raises:
+        DataError: The file cannot be read.
+    """
+    for record in read_records(path):
+        row: ChoiceExample | BadRow
+        language = None
+        if isinstance(record, BadRow):
+            row = record
+        else:
+            values = _flat(record.values)
+            try:
+                row = _example(values, columns, record.source, labelled=labelled)
+                language = _text(values, columns.language) if columns.language else None
+            except ValueError as error:
+                row = BadRow(record.source, str(error))
+        yield row, language
 
 
 def held_out(examples: Choices, share: float, seed: int) -> tuple[Choices, Choices]:
@@ -313,6 +341,8 @@ def _text(values: Mapping[str, Any], name: str) -> str:
     text = values.get(name)
     if not isinstance(text, str) or not text.strip():
         raise ValueError(f"expected a text in {shown(name)}, got {shown(text) if text else 'none'}")
+    if reason := fault_of(text):
+        raise ValueError(f"{reason} in {shown(name)}")
     return text.strip()
 
 
@@ -328,6 +358,8 @@ def _listed_choices(values: Mapping[str, Any], name: str) -> tuple[list[str], li
     is_list = isinstance(texts, list) and isinstance(keys, list)
     if not is_list or not all(isinstance(one, str) and one.strip() for one in texts):
         raise ValueError(f"expected a list of texts in {shown(name)}, got {shown(found)}")
+    if reason := fault_of("".join(texts)):
+        raise ValueError(f"{reason} in {shown(name)}")
     return [one.strip() for one in texts], [str(key) for key in keys]
 
 
