@@ -173,7 +173,7 @@ def read_own_data(settings: OwnDataSettings) -> OwnData:
     columns, first = _first_record(
         next(iter(files.values())), settings, labelled={*files} != {"test"}
     )
-    labels = _given_labels(settings.labels) if settings.labels else ()
+    labels = given_labels(settings.labels) if settings.labels else ()
     problem = settings.problem_type
     if labels and problem is None:
         several = settings.label_separator or isinstance(first, list)
@@ -433,8 +433,12 @@ def _sorted_labels(
     return tuple(sorted(found, key=(lambda label: (int(label), label)) if is_numbers else None))
 
 
-def _given_labels(given: Sequence[str]) -> tuple[str, ...]:
-    """Return labels that are given in their order, or in a file with one a line."""
+def given_labels(given: Sequence[str]) -> tuple[str, ...]:
+    """Return labels that are given in their order, or in a file with one a line.
+
+    Raises:
+        DataError: The file cannot be read, or a label comes twice.
+    """
     labels = [*given]
     if len(labels) == 1 and os.path.isfile(os.path.expanduser(labels[0])):
         path = Path(labels[0]).expanduser()

@@ -121,6 +121,7 @@ class Checkpoints:
         self.keep = keep
         self.run = uuid.uuid4().hex  # continued runs have it in common, so that they prune as one
         self.grown_from = 0  # updates of the run that is continued, if it was complete with them
+        self._labels: Sequence[str] = ()
         self._resumed: Checkpoint | None = None
         self._made: list[Path] = []  # folders that were not there before
         self._lock = FileLock(self.output_dir / LOCK)
@@ -160,12 +161,13 @@ class Checkpoints:
         _say(f"continues from {folder}, step {found.progress.step}")
         return found
 
-    def settle(self, data: str, steps_per_epoch: int) -> int:
+    def settle(self, data: str, steps_per_epoch: int, labels: Sequence[str] = ()) -> int:
         """Take note of the data, which are read by now, and count the updates of the run.
 
         Args:
             data: Digest of the training data; empty where it was given at the beginning.
             steps_per_epoch: Updates that the data make up.
+            labels: By whose places the rows are numbered, if they are.
 
         Returns:
             How many updates the run makes in all.
@@ -175,6 +177,7 @@ class Checkpoints:
                 it was complete and gets more; or nothing says how long to train.
         """
         self.identity = replace(self.identity, data=data or self.identity.data)
+        self._labels = labels
         total = self.identity.total_steps(steps_per_epoch)
         if found := self._resumed:
             step = found.progress.step
@@ -359,9 +362,7 @@ class Checkpoints:
 
     def _manifests(self, parent: Path | None = None) -> dict[Path, folders.Manifest]:
         """Read the manifests of all checkpoints in a folder, the output folder by default."""
-        paths = [path for path in (parent or self.output_dir).glob("[!.]*") if path.is_dir()]
-        found = {path: folders.read_manifest(path) or {} for path in paths}
-        return {path: facts for path, facts in found.items() if _is_checkpoint(facts)}
+        return _manifests_in(parent or self.output_dir)
 
     def _warn_of_inexactness(self, folder: Path, saved: RunIdentity) -> None:
         manifest = folders.read_manifest(folder) or {}
@@ -401,6 +402,7 @@ class Checkpoints:
             "position": place,
             "score": score,
             "data": self.identity.data,
+            "labels": [*self._labels],
             "settings": self.identity.settings,
             "environment": self._environment(),
             "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -437,6 +439,35 @@ class Checkpoints:
                 folders.remove(path)
 
 
+def labels_to_keep(
+    output_dir: str | Path, choice: str | Path | None
+) -> tuple[Path, Sequence[str]] | None:
+    """Find by which labels the rows of the run are numbered that is to be continued.
+
+    It is asked before the rows are read; whether they are the same is for `Checkpoints.settle`.
+
+    Args:
+        output_dir: The run's folder.
+        choice: As in `Checkpoints.find`.
+
+    Returns:
+        A checkpoint of the run, and the labels; None if none is continued, or none that has them.
+    """
+    if choice is None:
+        return None
+    output = Path(output_dir)
+    places = [Path(choice), output / choice]
+    if choice == LATEST:
+        found = _manifests_in(output)
+        places = [output / Path(_read(output / LATEST)).name]
+        places += sorted(found, key=lambda path: str(found[path].get("date")), reverse=True)
+    facts = ((path, folders.read_manifest(path) or {}) for path in places)
+    path, manifest = next((one for one in facts if _is_checkpoint(one[1])), (output, {}))
+    labels = manifest.get("labels")
+    is_list = isinstance(labels, list) and all(isinstance(one, str) for one in labels)
+    return (path, labels) if is_list and labels else None
+
+
 def best(scores: Mapping[Key, float]) -> Key | None:
     """Choose the highest score, the first of equal ones.
 
@@ -444,6 +475,12 @@ def best(scores: Mapping[Key, float]) -> Key | None:
         scores: In the order of the steps.
     """
     return max(scores, key=scores.__getitem__, default=None)
+
+
+def _manifests_in(parent: Path) -> dict[Path, folders.Manifest]:
+    paths = [path for path in parent.glob("[!.]*") if path.is_dir()]
+    found = {path: folders.read_manifest(path) or {} for path in paths}
+    return {path: facts for path, facts in found.items() if _is_checkpoint(facts)}
 
 
 def _is_checkpoint(manifest: folders.Manifest) -> bool:

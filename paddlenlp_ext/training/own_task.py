@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.models.auto import AutoConfig
 from paddlenlp_ext.tasks.cross_lingual import CrossLingualTask, ExamplesByLanguage
 from paddlenlp_ext.tasks.label_orders import is_unnamed
-from paddlenlp_ext.tasks.own import OwnData, OwnDataSettings, ProblemType, read_own_data
+from paddlenlp_ext.tasks.own import (
+    OwnData,
+    OwnDataSettings,
+    ProblemType,
+    given_labels,
+    read_own_data,
+)
 from paddlenlp_ext.tasks.predictions import kind_of
+from paddlenlp_ext.training.checkpoint import labels_to_keep
 from paddlenlp_ext.training.languages import read_splits
 from paddlenlp_ext.training.loaders import report_skipped_rows
 from paddlenlp_ext.training.report import say
@@ -30,22 +38,28 @@ def read_own(flags: Mapping[str, Any], model: str, *, trains: bool) -> OwnData |
         flags: A script's, by their names.
         model: Where the model comes from; without training it is a trained one, and its config
             says what the labels are.
-        trains: Whether the run trains.
+        trains: Whether the run trains. One that is continued keeps its labels and their order.
 
     Raises:
-        UserError: A file, a column or a row cannot be used, or there is no training file.
+        UserError: A file, a column or a row cannot be used, there is no training file, or the run
+            that is continued has other labels.
     """
     if not any(flags[name] for name in FILES):
         return None
     settings = OwnDataSettings.from_flags(flags)
     if trains and not settings.train_file:
         raise UserError("`train_file`: expected a file to train on beside the others, got none")
-    if not trains:
-        config = AutoConfig.from_pretrained(model)
-        changes: dict[str, Any] = {"train_file": None}
+    kept = None
+    if trains:
+        kept = labels_to_keep(flags["output_dir"], flags["resume_from_checkpoint"])
+    if kept or not trains:
+        config = AutoConfig.from_pretrained(kept[0] if kept else model)
+        changes: dict[str, Any] = {} if trains else {"train_file": None}
         kind = settings.problem_type or PROBLEMS[kind_of(config.num_labels, config.problem_type)]
         changes["problem_type"] = kind
-        if kind != "regression" and not settings.labels:
+        if kept:
+            changes["labels"] = _as_kept(settings.labels, *kept)
+        elif kind != "regression" and not settings.labels:
             names = config.label_names
             changes["labels"] = [*map(str, range(len(names)))] if is_unnamed(names) else names
         settings = OwnDataSettings.from_flags({**flags, **changes})
@@ -55,6 +69,28 @@ def read_own(flags: Mapping[str, Any], model: str, *, trains: bool) -> OwnData |
     for examples in own.splits.values():
         report_skipped_rows(examples.bad_rows)
     return own
+
+
+def _as_kept(given: Sequence[str] | None, folder: Path, kept: Sequence[str]) -> Sequence[str]:
+    """Return the labels of a run that is continued, in its order.
+
+    Raises:
+        UserError: Others are given.
+    """
+    labels = given_labels(given) if given else kept
+    differ = {
+        "new": [one for one in labels if one not in kept],
+        "missing": [one for one in kept if one not in labels],
+    }
+    if any(differ.values()):
+        what = "; ".join(f"{how}: {', '.join(names)}" for how, names in differ.items() if names)
+        raise UserError(
+            f"`labels`: {folder} was trained with {', '.join(kept)} ({what}); give the same in any "
+            "order, or none, or start from the beginning in another `output_dir`"
+        )
+    if [*labels] != [*kept]:
+        say(f"labels in the order of {folder}: {', '.join(kept)}\n")
+    return kept
 
 
 def read_languages(

@@ -282,7 +282,9 @@ class Run:
         if settings.early_stopping_patience and not data.evaluate_on:
             raise UserError("`early_stopping_patience`: there is nothing to evaluate on")
         accumulate = settings.gradient_accumulation_steps
-        total_steps = checkpoints.settle(data.digest, -(-len(data.train) // accumulate))
+        labels = (self.task and self.task.labels) or ()
+        steps_per_epoch = -(-len(data.train) // accumulate)
+        total_steps = checkpoints.settle(data.digest, steps_per_epoch, labels)
         if settings.trim_vocab:
             if settings.use_amp and settings.amp_level == "O2":
                 raise UserError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -121,21 +122,42 @@ def test_every_kind_of_problem_trains_and_tests(
     assert config.get("problem_type") == problem
 
 
-def test_a_run_goes_on_bit_for_bit(encoder: Path, tmp_path: Path) -> None:
+def test_a_run_goes_on_bit_for_bit_with_its_labels_by_name(
+    encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     (tmp_path / "a.jsonl").write_text(KINDS["several labels"][1], encoding="utf-8")
+    (tmp_path / "names.txt").write_text("x0\nx1\nx2\nx3\n")
     own = ("--train_file", tmp_path / "a.jsonl")
-    run(encoder, tmp_path / "out", *own, max_steps=4)
+    reversed_labels = ("--labels", "x3", "x2", "x1", "x0")
+    run(encoder, tmp_path / "out", *own, *reversed_labels, max_steps=4)
     whole = losses(tmp_path / "out")
     state = (tmp_path / "out/model_4/model_state.pdparams").read_bytes()
     words = flags(encoder, tmp_path / "parts", *own, max_steps=4)
     words[words.index("--save_steps") + 1] = "2"
-    script_of(SCRIPT).main(words)
-    for path in sorted((tmp_path / "parts/model_4").iterdir()):
-        path.unlink()
-    (tmp_path / "parts/model_4").rmdir()
-    script_of(SCRIPT).main([*words, "--resume_from_checkpoint", "latest"])
-    assert losses(tmp_path / "parts") == whole
-    assert (tmp_path / "parts/model_4/model_state.pdparams").read_bytes() == state
+    script_of(SCRIPT).main([*words, *reversed_labels])
+    resume = ("--resume_from_checkpoint", "latest")
+    for labels, others in (
+        (["--labels", "x0", "x1", "x2", "x3"], True),
+        (["--labels", str(tmp_path / "names.txt")], True),
+        ([], False),  # without, it is not sorted that they are
+    ):
+        shutil.rmtree(tmp_path / "parts/model_4")
+        capsys.readouterr()
+        script_of(SCRIPT).main([*words, *resume, *labels])
+        assert losses(tmp_path / "parts") == whole
+        assert (tmp_path / "parts/model_4/model_state.pdparams").read_bytes() == state
+        said = f"labels in the order of {tmp_path / 'parts/model_2'}: x3, x2, x1, x0\n"
+        assert (said in capsys.readouterr().out) == others
+    message = (
+        r"--labels: .*/parts/model_4 was trained with x3, x2, x1, x0 "
+        r"\(new: y, z; missing: x3, x2\); give the same in any order, or none"
+    )
+    with refused(message):
+        script_of(SCRIPT).main([*words, *resume, "--labels", "x1", "y", "z", "x0"])
+    more = '{"premise": "a", "hypothesis": "b", "label": ["y"]}\n'
+    (tmp_path / "a.jsonl").write_text(KINDS["several labels"][1] + more, encoding="utf-8")
+    with refused(r"a\.jsonl:41: expected a label of x3, x2, x1, x0, got 'y'"):
+        script_of(SCRIPT).main([*words, *resume])
 
 
 def test_a_saved_model_is_evaluated_and_predicts_by_its_own_labels(
