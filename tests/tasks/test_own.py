@@ -168,6 +168,7 @@ def test_rows_by_language(tmp_path: Path) -> None:
         data.by_language("train", ["de"])
 
 
+PACKED = gzip.compress(b"text,label\n" * 99, mtime=0)
 BAD: dict[str, tuple[str, str | bytes, str]] = {
     "columns": ("a.csv", "text,label\na,b,c\n", r"a\.csv:2: expected 2 columns, got 3"),
     "open quote": ("a.csv", 'text,label\n"a,b\nc,d\n', r"a\.csv:2: expected the quote that opens"),
@@ -195,7 +196,7 @@ BAD: dict[str, tuple[str, str | bytes, str]] = {
     "list unclosed": ("a.json", '[{"text": "a", "label": 1}\n', r"a\.json:2: expected a list"),
     "no list": ("a.json", '[{"text": "a", "label": 1}\n{}]', r"a\.json:2: expected , of a list"),
     "tabs": ("a.txt", "a\tb\nc\n", r"a\.txt:2: expected text and label parted by tabs, got 1"),
-    "gzip cut": ("a.csv.gz", gzip.compress(b"text,label\n" * 99)[:-9], r"a\.csv\.gz: .*gzip"),
+    "gzip cut": ("a.csv.gz", PACKED[:-9], r"a\.csv\.gz: .*gzip"),
     "ending": ("a.xlsx", "text,label\n", r"a\.xlsx: expected a name that ends in \.csv"),
 }  # fmt: skip
 
