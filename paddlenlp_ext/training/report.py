@@ -192,12 +192,11 @@ class Report:
             )
         return True
 
-    def best(self) -> tuple[int | None, dict[str, float]]:
-        """Return the best step of the run, and its metrics by "split name"."""
-        step = best(self.scores)
+    def measured(self, step: int) -> dict[str, float | None]:
+        """Return the metrics of a step by "split name"; None for what is not finite."""
         rows = self._history.evaluations if self._history is not None else []
         here = [row for row in rows if row["step"] == step]
-        return step, {f"{row['split']} {n}": v for row in here for n, v in row["metrics"].items()}
+        return {f"{row['split']} {n}": v for row in here for n, v in row["metrics"].items()}
 
     def draw(self) -> None:
         """Draw the curves of the run, `curves.png`."""

@@ -140,7 +140,12 @@ class Run:
         if done := self._training:
             done.report.bar.close()
             if kind is None and distributed.rank() == 0:
-                tell(outcome(self.checkpoints, done.report, done.model))
+                ends_with_best = done.ends_with_best
+                tell(
+                    outcome(
+                        self.checkpoints, done.report, done.model, ends_with_best=ends_with_best
+                    )
+                )
             self._training = None  # what follows needs the memory
         self.checkpoints.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 import sys
@@ -12,7 +13,7 @@ from paddlenlp_ext.errors import one_line
 from paddlenlp_ext.models.base import Model
 from paddlenlp_ext.models.heads import ForSequenceClassification, ForTokenClassification
 from paddlenlp_ext.training import distributed
-from paddlenlp_ext.training.checkpoint import Checkpoints
+from paddlenlp_ext.training.checkpoint import Checkpoints, best
 from paddlenlp_ext.training.events import Progress
 from paddlenlp_ext.training.folders import MANIFEST, read_manifest
 from paddlenlp_ext.training.loaders import RunData
@@ -95,34 +96,52 @@ def training_memory(model: Model, batch_size: int, length: int, recompute: bool)
     return int(fixed + (layers * kept + layer if recompute else layers * layer))
 
 
-def outcome(checkpoints: Checkpoints, report: Report, model: Model) -> dict[str, str]:
-    """Describe what a run has come to, and how to use its best model, or else its last.
+def outcome(
+    checkpoints: Checkpoints, report: Report, model: Model, *, ends_with_best: bool
+) -> dict[str, str]:
+    """Describe what a run has come to, and how to use the model that it ends with.
 
     Args:
         checkpoints: Of the run; one that was not kept is not mentioned.
         report: Knows the scores; on the first process.
         model: Of the class that was trained.
+        ends_with_best: Whether that is its best model, where one is known, or its last.
     """
-    step, metrics = report.best()
+    top = best(report.scores)
     manifests = {
         path.parent: facts
         for path in sorted(checkpoints.output_dir.glob(f"*/{MANIFEST}"))
         if (facts := read_manifest(path.parent)) and facts.get("run") == checkpoints.run
     }
-    folder = max(
-        manifests, key=lambda path: (manifests[path]["step"] == step, manifests[path]["step"]),
-        default=None,
-    )  # fmt: skip
+    steps = {path: facts["step"] for path, facts in manifests.items()}
+    chosen = top if ends_with_best else None
+    folder = max(steps, key=lambda path: (steps[path] == chosen, steps[path]), default=None)
     if folder is None:
         return {}
-    numbers = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
     name = shlex.quote(str(folder))
     is_classifier = isinstance(model, ForSequenceClassification)
     return {
-        "result": f"step {step:,} is best: {numbers}" if numbers else "",
+        "result": _result(report, top, None if ends_with_best else steps[folder]),
         "model": str(folder),
         "use it": f"paddlenlp-ext predict {name} FILE" if is_classifier else "",
     }
+
+
+def _result(report: Report, best_step: int | None, last_step: int | None) -> str:
+    """Say what was measured of the best step, and of the last where the run ends with that."""
+    if best_step is None:
+        return ""
+    steps = {best_step: "best"}
+    if last_step is not None:
+        steps = {last_step: "last"} | {
+            best_step: "last and best" if best_step == last_step else "best"
+        }
+    parts = []
+    for step, what in steps.items():
+        numbers = report.measured(step).items()
+        listed = ", ".join(f"{n} {math.nan if v is None else v:.4f}" for n, v in numbers)
+        parts.append(f"step {step:,} is {what}" + (f": {listed}" if listed else ""))
+    return "; ".join(parts)
 
 
 def _labels(model: Model) -> str:

@@ -84,7 +84,7 @@ def test_a_run_ends_when_no_evaluation_was_better_for_too_long(folder, capsys):
     assert rest["digest"] == whole["digest"]
 
 
-def test_the_best_is_known_by_any_metric(folder):
+def test_the_best_is_known_by_any_metric(folder, capsys):
     whole = train(folder, output="loss", metric_for_best_model="loss", keep_checkpoints=1)
     losses = by_step(whole["evaluations"])
     top = min(losses, key=losses.__getitem__)
@@ -98,7 +98,21 @@ def test_the_best_is_known_by_any_metric(folder):
     assert (folder / "acc/best").read_text() == f"model_{first_best}\n"
     # The run is judged anew, by the scores of its history, and may end with its last model.
     assert train(folder, output="acc", metric_for_best_model="loss")["chosen"] == f"model_{top}"
+    capsys.readouterr()
     assert train(folder, output="acc", load_best_model_at_end=False)["chosen"] == "model_20"
+    said = capsys.readouterr().err
+    numbers = [
+        ", ".join(
+            f"{row['split']} {name} {value:.4f}"
+            for row in lines(folder / "acc/history.jsonl")
+            if "split" in row and row["step"] == step
+            for name, value in row["metrics"].items()
+        )
+        for step in (20, first_best)
+    ]
+    assert first_best < 20
+    expected = f"result:  step 20 is last: {numbers[0]}; step {first_best} is best: {numbers[1]}\n"
+    assert expected + f"model:   {folder / 'acc/model_20'}\n" in said
 
 
 def test_a_metric_that_is_not_there_costs_nothing(folder):
