@@ -43,9 +43,14 @@ class Metrics(dict[str, float]):
         self.classes = classes
 
 
+def class_scores(metrics: Mapping[str, float]) -> Mapping[str, ClassScores]:
+    """Return the scores of each class by its name; none where the metrics have none."""
+    return metrics.classes if isinstance(metrics, Metrics) else {}
+
+
 def class_table(metrics: Mapping[str, float]) -> str:
     """Write the numbers of each class as a table; nothing where the metrics have none."""
-    classes = metrics.classes if isinstance(metrics, Metrics) else {}
+    classes = class_scores(metrics)
     if not classes:
         return ""
     rows: list[tuple[str, ...]] = [("label", "precision", "recall", "f1", "support")]

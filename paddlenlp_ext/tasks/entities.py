@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
+from paddlenlp_ext.metrics import ClassScores
+
 TAG = re.compile(r"O|[BIES]-.+", re.DOTALL)
 OUTSIDE = "O"
 
@@ -59,7 +61,7 @@ def entity_scores(
     predicted: Iterable[Sequence[str]],
     gold: Iterable[Sequence[str]],
     scheme: Scheme | None = None,
-) -> dict[str, dict[str, float]]:
+) -> dict[str, ClassScores]:
     """Compute precision, recall and F1 of entities: right are those of the same words and type.
 
     Args:
@@ -68,8 +70,8 @@ def entity_scores(
         scheme: See `find_entities`.
 
     Returns:
-        "f1", "precision", "recall" and "support", the number of gold entities, by type; those of
-        all types together by "". What is not defined is 0.
+        The scores by type, of which the support is the number of gold entities; those of all types
+        together by "". What is not defined is 0.
     """
     right, found, wanted = Counter[str](), Counter[str](), Counter[str]()
     for one, other in zip(predicted, gold, strict=True):
@@ -81,10 +83,29 @@ def entity_scores(
     return {name: _scores(right[name], found[name], wanted[name]) for name in names}
 
 
-def _scores(right: int, found: int, wanted: int) -> dict[str, float]:
-    return {
-        "f1": 2 * right / (found + wanted) if right else 0.0,
-        "precision": right / found if right else 0.0,
-        "recall": right / wanted if right else 0.0,
-        "support": wanted,
-    }
+def tag_scores(
+    predicted: Iterable[Sequence[str]], gold: Iterable[Sequence[str]]
+) -> dict[str, ClassScores]:
+    """Compute the scores of each tag of words, those that are only predicted among them.
+
+    Args:
+        predicted: Tags of each sentence.
+        gold: The right ones.
+    """
+    pairs = Counter(
+        pair
+        for one, other in zip(predicted, gold, strict=True)
+        for pair in zip(one, other, strict=True)
+    )
+    found, wanted = Counter[str](), Counter[str]()
+    for (mine, theirs), count in pairs.items():
+        found[mine] += count
+        wanted[theirs] += count
+    names = sorted({*found, *wanted})
+    return {name: _scores(pairs[name, name], found[name], wanted[name]) for name in names}
+
+
+def _scores(right: int, found: int, wanted: int) -> ClassScores:
+    if not right:
+        return ClassScores(0.0, 0.0, 0.0, wanted)
+    return ClassScores(right / found, right / wanted, 2 * right / (found + wanted), wanted)

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_ext.errors import DataError, shown
-from paddlenlp_ext.metrics import IGNORED
-from paddlenlp_ext.tasks.entities import OUTSIDE, TAG, entity_scores, scheme_of
+from paddlenlp_ext.metrics import IGNORED, Metrics
+from paddlenlp_ext.tasks.entities import OUTSIDE, TAG, entity_scores, scheme_of, tag_scores
 from paddlenlp_ext.tasks.features import CHUNK, Features
 from paddlenlp_ext.tasks.records import fault_of, read_records
 from paddlenlp_ext.tasks.rows import BadRow
@@ -354,6 +354,8 @@ def tag_metric(
 ) -> Metric:
     """Make the metric of sentences: "f1", "precision" and "recall" of entities, and "acc" of words.
 
+    Its `classes` are the types of entities, or else the tags.
+
     Args:
         rows: Of `make_token_rows`.
         sentences: What they were made of, with tags.
@@ -363,14 +365,15 @@ def tag_metric(
     gold = [one.tags for one in sentences]
     scheme = scheme_of(tags)
 
-    def metric(predictions: Any, labels: Any) -> dict[str, float]:
+    def metric(predictions: Any, labels: Any) -> Metrics:
         found = tags_of(predictions, rows, sentences, tags)
         pairs = [*zip(found, gold, strict=True)]
         right = sum(one == other for pair in pairs for one, other in zip(*pair, strict=True))
         scores = {"acc": right / sum(map(len, gold))}
         if scheme is None:
-            return scores
-        entities = entity_scores(found, gold, scheme if strict else None)[""]
-        return {name: entities[name] for name in ("f1", "precision", "recall")} | scores
+            return Metrics(scores, tag_scores(found, gold))
+        entities = entity_scores(found, gold, scheme if strict else None)
+        precision, recall, f1, _ = entities.pop("")
+        return Metrics({"f1": f1, "precision": precision, "recall": recall} | scores, entities)
 
     return metric

@@ -3,7 +3,8 @@
 A signature, after sacreBLEU, names everything that a number depends on, so that two numbers can be
 compared, or not: `convbert-small|glue/sst-2|dev|acc|bs256|lr1e-4|ep3|len128|seed42|gpu1|...`. A run
 whose length was given in steps has `steps2000` in place of `ep3`, and one that only evaluates has
-nothing of training: `model_500|glue/sst-2|dev|acc|len128|gpu1|...`.
+nothing of training: `model_500|glue/sst-2|dev|acc|len128|gpu1|...`. What is trained otherwise than
+by default comes after the length: `...|ep3|cosine|smooth0.1|frozen-layers2|len128|...`.
 """
 
 import json
@@ -23,6 +24,7 @@ from paddlenlp_ext import __version__
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.files import disk
 from paddlenlp_ext.files.scratch import WORK, discard, make_scratch
+from paddlenlp_ext.metrics import class_scores
 from paddlenlp_ext.training.events import Evaluated, Progress, StepDone
 
 RESULTS = "results.jsonl"
@@ -34,7 +36,7 @@ Line = dict[str, Any]
 logger = logging.getLogger(__name__)
 
 
-def signature(
+def signature(  # noqa: PLR0913 - what a number depends on
     *,
     model: str,
     task: str,
@@ -47,6 +49,7 @@ def signature(
     learning_rate: float | None = None,
     epochs: float | None = None,
     steps: int | None = None,
+    changes: Sequence[str] = (),
     seed: int | None = None,
 ) -> str:
     """Name what a result depends on; what is None took no part in it and is left out.
@@ -63,6 +66,7 @@ def signature(
         learning_rate: The highest of the run.
         epochs: Passes over the training data that set the length of the run.
         steps: Updates that set it instead.
+        changes: What is trained otherwise than by default: "cosine".
         seed: Of data order, dropout and new weights.
     """
     rate = learning_rate
@@ -75,6 +79,7 @@ def signature(
         None if rate is None else "lr" + np.format_float_scientific(rate, trim="-", exp_digits=1),
         None if epochs is None else f"ep{epochs:g}",
         None if steps is None else f"steps{steps}",
+        *changes,
         f"len{max_length}",
         None if seed is None else f"seed{seed}",
         f"{device.partition(':')[0]}{processes}",
@@ -94,7 +99,7 @@ def append_result(
     Args:
         folder: The run's output folder.
         signature: What the numbers depend on.
-        metrics: The numbers.
+        metrics: The numbers; those of each class are kept as "classes".
         facts: What else is worth keeping: step, loss, examples, seconds.
 
     Returns:
@@ -102,7 +107,7 @@ def append_result(
     """
     path = Path(folder) / RESULTS
     date = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    line = _line({"signature": signature, "metrics": dict(metrics), **facts, "date": date})
+    line = _line({"signature": signature, **_numbers(metrics), **facts, "date": date})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         known = [_measured(row) for row in _read(path) if row is not None]
@@ -114,8 +119,15 @@ def append_result(
     return path
 
 
+def _numbers(metrics: Mapping[str, float]) -> Line:
+    """Return metrics, and those of each class if there are any, as parts of a line."""
+    classes = {name: one._asdict() for name, one in class_scores(metrics).items()}
+    return {"metrics": dict(metrics)} | ({"classes": classes} if classes else {})
+
+
 def _measured(result: Line) -> Line:
-    return {name: fact for name, fact in result.items() if name not in ("seconds", "date")}
+    others = ("classes", "seconds", "date")  # of which an older version kept no classes
+    return {name: fact for name, fact in result.items() if name not in others}
 
 
 def _is_whole(path: Path) -> bool:
@@ -196,7 +208,7 @@ class History:
         if isinstance(event, StepDone):
             row |= {"learning_rate": event.learning_rate, "seconds": round(event.seconds, 4)}
         else:
-            row |= {"split": event.split, "metrics": dict(event.metrics)}
+            row |= {"split": event.split, **_numbers(event.metrics)}
             self.evaluations.append(_finite(row))
         try:
             with self.path.open("a", encoding="utf-8") as file:

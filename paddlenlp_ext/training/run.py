@@ -43,7 +43,7 @@ from paddlenlp_ext.tasks.task import Task
 from paddlenlp_ext.tokenizers.base import Tokenizer
 from paddlenlp_ext.training import distributed
 from paddlenlp_ext.training.checkpoint import Checkpoint, Checkpoints
-from paddlenlp_ext.training.class_weights import choose_emphasis, read_class_weights
+from paddlenlp_ext.training.class_weights import choose_emphasis
 from paddlenlp_ext.training.events import Evaluated, Event, Progress, StepDone
 from paddlenlp_ext.training.freezing import freeze
 from paddlenlp_ext.training.identity import AFFECTS_RESULT, BATCH, LENGTH
@@ -96,14 +96,13 @@ class Run:
     def __init__(
         self, settings: RunSettings, must_match: Mapping[str, Any], *, data: str = ""
     ) -> None:
-        self._class_weights = read_class_weights(settings.class_weights)
         distributed.start(settings.device)
         distributed.seed_everything(settings.seed)
         self.settings = settings
         self._identity = {
             name: getattr(settings, name) for name in (*AFFECTS_RESULT, *BATCH, *LENGTH)
         }
-        self._identity |= {"class_weights": self._class_weights, **must_match}
+        self._identity |= must_match
         self.task: Task | None = None
         self._data = data
         self._training: Training | None = None
@@ -343,7 +342,7 @@ class Run:
             patience=settings.early_stopping_patience,
         )
         emphasis = choose_emphasis(
-            settings.label_smoothing_factor, self._class_weights, self.task, data.train
+            settings.label_smoothing_factor, settings.class_weights, self.task, data.train
         )
         updates = UpdateSettings(
             accumulate=accumulate,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -10,6 +12,7 @@ from typing import Any, Literal
 import paddle
 
 from paddlenlp_ext.training import distributed
+from paddlenlp_ext.training.class_weights import Weights, read_class_weights
 
 GPU_PADDING = 8  # lengths are rounded up to it: tensor cores compute in blocks of eight
 
@@ -36,7 +39,7 @@ class RunSettings:
         max_seq_length: 0 where the data have their length already.
         adam_betas: Memory of AdamW for the mean of gradients and for that of their squares.
         layerwise_decay: Factor of the learning rate from one encoder layer to the one below.
-        class_weights: "balanced", or a file with the weight of each label.
+        class_weights: "balanced", or the weight of each label.
         metric_for_best_model: None takes the first one of the evaluations.
         early_stopping_patience: Evaluations without a better one; 0 does not stop.
     """
@@ -68,7 +71,7 @@ class RunSettings:
     max_grad_norm: float = 1.0
     lr_scheduler_type: str = "linear"
     label_smoothing_factor: float = 0.0
-    class_weights: str | None = None
+    class_weights: str | Weights | None = None
     freeze_embeddings: bool = False
     freeze_layers: int = 0
     use_amp: bool = False
@@ -92,9 +95,15 @@ class RunSettings:
         Args:
             flags: Values by the names of the flags.
             settings: What the script decides otherwise, or names otherwise.
+
+        Raises:
+            DataError: The file of `class_weights` cannot be used.
         """
         names = {field.name for field in fields(cls)}
-        return cls(**{name: flags[name] for name in names & flags.keys()} | settings)
+        values = {name: flags[name] for name in names & flags.keys()} | settings
+        if "class_weights" in values:
+            values["class_weights"] = read_class_weights(values["class_weights"])
+        return cls(**values)
 
     @property
     def pad_to_multiple_of(self) -> int:
@@ -125,5 +134,23 @@ class RunSettings:
             **({"steps": self.max_steps} if by_steps else {"epochs": self.num_train_epochs}),
             "batch_size": self.batch_size * self.gradient_accumulation_steps * processes,
             "learning_rate": self.learning_rate,
+            "changes": self._changes(),
             "seed": self.seed,
         }
+
+    def _changes(self) -> list[str]:
+        """Name what is trained otherwise than by default, for a signature."""
+        weights = self.class_weights
+        if isinstance(weights, Mapping):  # whatever the file is called
+            text = json.dumps(weights, sort_keys=True)
+            weights = hashlib.sha256(text.encode()).hexdigest()[:8]
+        judged = f"-{self.metric_for_best_model}" if self.metric_for_best_model else ""
+        parts = (
+            (self.lr_scheduler_type, self.lr_scheduler_type != "linear"),
+            (f"smooth{self.label_smoothing_factor:g}", self.label_smoothing_factor),
+            (f"weights-{weights}", weights),
+            ("frozen-embeddings", self.freeze_embeddings),
+            (f"frozen-layers{self.freeze_layers}", self.freeze_layers),
+            (f"patience{self.early_stopping_patience}{judged}", self.early_stopping_patience),
+        )
+        return [part for part, is_changed in parts if is_changed]

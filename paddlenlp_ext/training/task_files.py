@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.metrics import class_table
 from paddlenlp_ext.models.auto import AutoModel
 from paddlenlp_ext.models.base import Model
 from paddlenlp_ext.tasks.rows import BadRow
@@ -83,20 +84,22 @@ def report_files(
     trained: bool,
     tables: Sequence[str],
 ) -> dict[str, float]:
-    """Keep the results of the files of a split; print a table where there are several languages.
+    """Keep the results of the files of a split; print tables by class, and one by language.
 
     Args:
         settings: Of the run.
         events: One a file.
         task: For the results, with its collection.
         trained: Whether the model was trained by this run.
-        tables: Metrics that have a table, where they are measured.
+        tables: Metrics that have a table where there are several languages.
 
     Returns:
         The metrics by the name of the file's part: "validation_de f1".
     """
     metrics = {f"{one.split} {name}": v for one in events for name, v in one.metrics.items()}
     for event in events if distributed.rank() == 0 else ():
+        if by_class := class_table(event.metrics):
+            say(f"{event.split}:\n{by_class}")
         facts = settings.facts(task, trained=trained)
         append_result(
             settings.output_dir,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
+from itertools import chain
 
 import pytest
 
-from paddlenlp_ext.tasks.entities import entity_scores, find_entities, scheme_of
+from paddlenlp_ext.tasks.entities import entity_scores, find_entities, scheme_of, tag_scores
 
 # seqeval's README.
 GOLD = [["O", "O", "O", "B-MISC", "I-MISC", "I-MISC", "O"], ["B-PER", "I-PER", "O"]]
@@ -15,15 +16,31 @@ FOUND = [["O", "O", "B-MISC", "I-MISC", "I-MISC", "I-MISC", "O"], ["B-PER", "I-P
 
 def test_the_scores_of_seqevals_readme():
     scores = entity_scores(FOUND, GOLD)
-    assert scores[""] == {"f1": 0.5, "precision": 0.5, "recall": 0.5, "support": 2}
-    assert scores["MISC"] == {"f1": 0.0, "precision": 0.0, "recall": 0.0, "support": 1}
-    assert scores["PER"] == {"f1": 1.0, "precision": 1.0, "recall": 1.0, "support": 1}
+    assert scores[""]._asdict() == {"f1": 0.5, "precision": 0.5, "recall": 0.5, "support": 2}
+    assert scores["MISC"] == (0.0, 0.0, 0.0, 1)
+    assert scores["PER"] == (1.0, 1.0, 1.0, 1)
+
+
+def test_scores_of_tags_are_scikit_learns():
+    from sklearn.metrics import precision_recall_fscore_support
+
+    draw = random.Random(7)
+    gold, found = (
+        [[draw.choice(tags) for _ in range(9)] for _ in range(5)] for tags in ["XYZ", "XYW"]
+    )
+    scores = tag_scores(found, gold)
+    assert [*scores] == ["W", "X", "Y", "Z"]
+    columns = precision_recall_fscore_support(
+        [*chain(*gold)], [*chain(*found)], labels=[*scores], zero_division=0.0
+    )
+    for one, row in zip(scores.values(), zip(*columns, strict=True), strict=True):
+        assert one == pytest.approx(row)
 
 
 def test_strict_mode_of_seqevals_readme():
     gold, found = [["B-NP", "I-NP", "O"]], [["I-NP", "I-NP", "O"]]
-    assert entity_scores(found, gold)["NP"]["f1"] == 1.0
-    assert entity_scores(found, gold, "BIO")["NP"]["f1"] == 0.0
+    assert entity_scores(found, gold)["NP"].f1 == 1.0
+    assert entity_scores(found, gold, "BIO")["NP"].f1 == 0.0
 
 
 @pytest.mark.parametrize(

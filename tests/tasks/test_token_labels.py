@@ -165,6 +165,7 @@ def test_long_sentences_have_several_rows_and_words_without_pieces_count_as_outs
     assert scores["acc"] == 8 / 9  # the lost word counts, as tagged O
     assert scores["f1"] == pytest.approx(2 / 3)
     assert [*scores] == ["f1", "precision", "recall", "acc"]
+    assert scores.classes == {"x": (pytest.approx(2 / 3),) * 3 + (3,)}
 
 
 def test_tags_that_training_did_not_have_are_not_learned_and_count(tokenizer):
@@ -173,6 +174,7 @@ def test_tags_that_training_did_not_have_are_not_learned_and_count(tokenizer):
     assert made.features[0].label.tolist() == [IGNORED, 0, IGNORED, IGNORED]
     scores = tag_metric(made.rows, data, ("X", "Y"), strict=False)([np.eye(2)[[0, 0, 0, 0]]], None)
     assert scores == {"acc": 0.5}
+    assert scores.classes == {"X": (0.5, 1.0, pytest.approx(2 / 3), 1), "Z": (0.0, 0.0, 0.0, 1)}
 
 
 def test_predictions_can_be_read_again(tmp_path):

@@ -72,6 +72,7 @@ def test_a_run_ends_when_no_evaluation_was_better_for_too_long(folder, capsys):
     assert (folder / "out/latest").read_text() == f"model_{top + 4}\n"
     recorded = lines(folder / "out/results.jsonl")
     assert [row["step"] for row in recorded] == [top + 4] * 2
+    assert "|ep4|constant|patience2-eval_loss|len9|" in recorded[0]["signature"]
 
     again = train(folder, lr_scheduler_type="constant", **ENDING)
     assert again["losses"] == {}

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import builtins
 import json
+import re
+from dataclasses import asdict, replace
 
 import pytest
 
 from paddlenlp_ext import __version__
+from paddlenlp_ext.metrics import ClassScores, Metrics
 from paddlenlp_ext.training.events import Evaluated, Progress, StepDone
 from paddlenlp_ext.training.results import CURVES, History, append_result, plot_curves, signature
+from paddlenlp_ext.training.settings import RunSettings
 
 FACTS = {
     "model": "convbert-small",
@@ -38,6 +42,7 @@ def test_signature():
     [
         ({"learning_rate": 3.5e-5}, "lr3.5e-5"),
         ({"epochs": 0.5}, "ep0.5"),
+        ({"changes": ["cosine", "smooth0.1"]}, "smooth0.1"),
         ({"model": "/home/me/out/model_500/"}, "model_500"),
         ({"device": "cpu"}, "cpu1"),
         ({"epochs": None, "steps": 320}, "steps320"),
@@ -60,6 +65,51 @@ def test_results_are_lines_that_add_up(tmp_path):
     assert [line["step"] for line in lines] == [100, 200]
     assert lines[0]["signature"] == "a|b"
     assert lines[0]["metrics"] == {"acc": 0.9}
+
+
+def test_signatures_name_what_is_trained_otherwise_than_by_default(tmp_path):
+    settings = RunSettings(
+        model_name_or_path="m", output_dir="o", device="cpu", batch_size=8, learning_rate=1e-4,
+        num_train_epochs=3, logging_steps=1, save_steps=1,
+    )  # fmt: skip
+
+    def changes(**values):
+        return replace(settings, **values).facts("glue/RTE")["changes"]
+
+    assert changes() == []
+    assert changes(lr_scheduler_type="cosine", label_smoothing_factor=0.1) == [
+        "cosine",
+        "smooth0.1",
+    ]
+    assert changes(class_weights="balanced", freeze_embeddings=True, freeze_layers=2) == [
+        "weights-balanced",
+        "frozen-embeddings",
+        "frozen-layers2",
+    ]
+    assert changes(early_stopping_patience=3) == ["patience3"]
+    assert "changes" not in settings.facts("glue/RTE", trained=False)
+    # Weights of a file by what it holds, whatever it is called.
+    named = {}
+    for name, text in (("a", "x 1\ny 2\n"), ("b", '{"y": 2, "x": 1.0}'), ("c", "x 1\ny 3\n")):
+        (tmp_path / name).write_text(text)
+        flags = asdict(settings) | {"class_weights": str(tmp_path / name)}
+        (named[name],) = RunSettings.from_flags(flags).facts("t")["changes"]
+    assert named["a"] == named["b"] != named["c"]
+    assert re.fullmatch(r"weights-[0-9a-f]{8}", named["a"])
+
+
+def test_the_numbers_of_each_class_are_kept(tmp_path):
+    metrics = Metrics({"acc": 0.9}, {"x": ClassScores(0.5, 1.0, 2 / 3, 3)})
+    path = append_result(tmp_path, "a|b", metrics, step=1)
+    (tmp_path / "old").mkdir()
+    append_result(tmp_path / "old", "a|b", {"acc": 0.9}, step=1)
+    append_result(tmp_path / "old", "a|b", metrics, step=1)  # measured again, as by a newer version
+    assert len((tmp_path / "old/results.jsonl").read_text().splitlines()) == 1
+    history = History(tmp_path)
+    history.add(Evaluated(1, "dev", 0.4, metrics, 100, 1.0))
+    for row in (json.loads(path.read_text()), history.rows[0]):
+        assert row["metrics"] == {"acc": 0.9}
+        assert row["classes"] == {"x": {"precision": 0.5, "recall": 1.0, "f1": 2 / 3, "support": 3}}
 
 
 def step(number: int) -> StepDone:
