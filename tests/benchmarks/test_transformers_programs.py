@@ -1,0 +1,108 @@
+"""The other sides of docs/results.md learn and score from the same weights as the scripts do."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import xcopa_split
+from paddlenlp_ext.models.auto import AutoModelForMultipleChoice, AutoModelForQuestionAnswering
+from paddlenlp_ext.tasks.choices import ChoiceColumns, read_choices
+from paddlenlp_ext.tokenizers.auto import AutoTokenizer
+from tests.docs.test_readmes import script_of
+from tests.scripts import multilingual
+from tests.scripts.multilingual import DATA, ROOT
+
+SETTINGS = {"batch_size": 16, "learning_rate": 1e-3, "num_train_epochs": 2, "weight_decay": 0.1}
+FREEZE = {"freeze_embeddings": True, "freeze_layers": 1}
+ONLY_OURS = {
+    "group_by_length": True,
+    "warmup_proportion": 0.1,
+    "save_steps": 1000,
+    "device": "cpu",
+    "do_train": True,
+    "do_eval": True,
+}
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return multilingual.xlm_r(tmp_path_factory.mktemp("encoder"))
+
+
+def with_head(auto: Any, encoder: Path, folder: Path) -> Path:
+    """Write the encoder, without dropout, with a head: the same one for both sides."""
+    auto.from_pretrained(encoder).save_pretrained(folder, format="huggingface")
+    AutoTokenizer.from_pretrained(encoder).save_pretrained(folder)
+    return folder
+
+
+def words(flags: dict[str, Any]) -> list[str]:
+    return multilingual.command_line(flags)
+
+
+@pytest.mark.parity
+def test_answers(encoder: Path, tmp_path: Path) -> None:
+    program = pytest.importorskip("benchmarks.transformers_answers")
+    content = json.loads((DATA / "qa/train.en.json").read_text())
+    for article in content["data"]:
+        for paragraph in article["paragraphs"]:
+            paragraph["qas"] = [one for one in paragraph["qas"] if not one["is_impossible"]]
+    (tmp_path / "train.en.json").write_text(json.dumps(content))
+    flags = SETTINGS | {
+        "model_name_or_path": with_head(AutoModelForQuestionAnswering, encoder, tmp_path / "model"),
+        "train_file": tmp_path / "train.en.json",
+        "validation_file": tmp_path / "train.en.json",
+        "max_seq_length": 64,
+        "doc_stride": 16,
+    }
+    theirs = program.main(words(flags))["train.en"]
+    own = {"max_query_length": 40, "output_dir": tmp_path / "ours"}
+    script = script_of(ROOT / "examples/tasks/run_question_answering.py")
+    ours = script.main(words(flags | ONLY_OURS | own))
+    assert 0 < theirs["f1"] < 1
+    for name in ("f1", "exact_match"):
+        assert ours[f"validation {name}"] == theirs[name]
+
+
+@pytest.mark.parity
+def test_choices(encoder: Path, tmp_path: Path) -> None:
+    program = pytest.importorskip("benchmarks.transformers_choices")
+    flags = (
+        SETTINGS
+        | FREEZE
+        | {
+            "model_name_or_path": with_head(
+                AutoModelForMultipleChoice, encoder, tmp_path / "model"
+            ),
+            "train_file": DATA / "choice/copa/val.*.jsonl",
+            "validation_file": DATA / "choice/copa/val.*.jsonl",
+            "max_seq_length": 48,
+        }
+    )
+    theirs = program.main(words(flags))
+    script = script_of(ROOT / "examples/tasks/run_multiple_choice.py")
+    ours = script.main(words(flags | ONLY_OURS | {"output_dir": tmp_path / "ours"}))
+    assert {f"validation_{language} acc": one for language, one in theirs.items()} == ours
+    assert theirs.keys() == {"de", "en", "zh"}
+
+
+def test_xcopa_is_split_by_premise(tmp_path: Path) -> None:
+    source = DATA / "choice/copa"
+    assert xcopa_split.split(source, tmp_path, held_out=4, seed=0)["test"] == 12
+    tests = {}
+    for language in ("de", "en", "zh"):
+        parts = [
+            read_choices([tmp_path / f"{name}.{language}.jsonl"], ChoiceColumns(), labelled=True)
+            for name in ("train", "test")
+        ]
+        whole = read_choices([source / f"val.{language}.jsonl"], ChoiceColumns(), labelled=True)
+        texts = [{one.text for one in part} for part in parts]
+        assert not texts[0] & texts[1]
+        assert sum(map(len, parts)) == len(whole)
+        tests[language] = [[one.text for one in whole].index(one.text) for one in parts[1]]
+        assert sorted(one.label for one in parts[1]) == [0, 0, 1, 1]
+    assert tests["de"] == tests["en"] == tests["zh"]
