@@ -21,7 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--num_train_epochs", type=int, default=3)
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--trim_vocab", action="store_true", help="train the words of the data only"
+    )
     return parser.parse_args(argv)
 
 
@@ -135,14 +138,25 @@ class Rows:
             yield inputs, torch.tensor(labels), chosen
 
 
+class TrimmedTable(torch.nn.Module):
+    """The embeddings of some words, by the ids of all; the others are never looked up."""
+
+    def __init__(self, table: torch.nn.Embedding, used: Sequence[int]) -> None:
+        super().__init__()
+        places = torch.zeros(table.num_embeddings, dtype=torch.long)
+        places[used] = torch.arange(len(used))
+        self.register_buffer("places", places)
+        self.rows = torch.nn.Embedding.from_pretrained(table.weight[used], freeze=False)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        """Look ids up; float32 [B, L, H]."""
+        return self.rows(self.places[ids])
+
+
 def test(
-    model: Any,
-    sentences: Sequence[TaggedSentence],
-    tags: Sequence[str],
-    make_rows: Callable[[Sequence[TaggedSentence]], Rows],
+    model: Any, rows: Rows, sentences: Sequence[TaggedSentence], tags: Sequence[str]
 ) -> dict[str, float]:
     """Score the tags of sentences as the script does."""
-    rows = make_rows(sentences)
     logits: dict[int, np.ndarray] = {}
     order = EvaluationOrder(len(rows.ids), 64, lengths=rows.lengths)
     with torch.no_grad():
@@ -158,19 +172,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     torch.set_num_threads(args.threads)
     transformers.set_seed(args.seed)
     train = read_sentences(args.train_file)[0]
+    sentences = {path: read_sentences([path])[0] for path in args.validation_file}
     tags = tag_names(train)
     is_rembert = transformers.AutoConfig.from_pretrained(folder).model_type == "rembert"
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder, use_fast=not is_rembert)
     model = transformers.AutoModelForTokenClassification.from_pretrained(
         folder, num_labels=len(tags), dtype=torch.float32
     )
+    make_rows = partial(Rows, tags=tags, tokenizer=tokenizer, longest=args.max_seq_length)
+    rows, tested = make_rows(train), {path: make_rows(one) for path, one in sentences.items()}
+    if args.trim_vocab:
+        used = {rows.pad}.union(*(ids for one in (rows, *tested.values()) for ids in one.ids))
+        model.set_input_embeddings(TrimmedTable(model.get_input_embeddings(), sorted(used)))
     plain, decayed = [], []
     for name, parameter in model.named_parameters():
         (plain if "bias" in name or "norm" in name.lower() else decayed).append(parameter)
     groups = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, args.learning_rate, weight_decay=args.weight_decay)
-    make_rows = partial(Rows, tags=tags, tokenizer=tokenizer, longest=args.max_seq_length)
-    rows = make_rows(train)
     steps = -(-len(rows.ids) // args.batch_size) * args.num_train_epochs
     schedule = transformers.get_linear_schedule_with_warmup(
         optimizer, int(steps * args.warmup_proportion), steps
@@ -192,7 +210,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     model.eval()
     results = {}
     for path in args.validation_file:
-        results[path.stem] = test(model, read_sentences([path])[0], tags, make_rows)
+        results[path.stem] = test(model, tested[path], sentences[path], tags)
     line = vars(args) | {
         "train_file": list(map(str, args.train_file)),
         "validation_file": list(map(str, args.validation_file)),
