@@ -51,7 +51,7 @@ def read_class_weights(choice: str | None) -> str | Weights | None:
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue
-        label, _, weight = (line if "\t" in line else line.replace(" ", "\t")).rpartition("\t")
+        label, _, weight = line.strip().rpartition("\t" if "\t" in line else " ")
         _add(weights, label.strip(), weight, f"{choice}:{number}")
     if not weights:
         raise DataError(f"{choice}: is empty; {EXPECTED}")

@@ -285,6 +285,9 @@ class Run:
         model.config.require_rows(len(tokenizer))
         if settings.early_stopping_patience and not data.evaluate_on:
             raise UserError("`early_stopping_patience`: there is nothing to evaluate on")
+        emphasis = choose_emphasis(
+            settings.label_smoothing_factor, settings.class_weights, self.task, data.train
+        )
         accumulate = settings.gradient_accumulation_steps
         labels = (self.task and self.task.labels) or ()
         steps_per_epoch = -(-len(data.train) // accumulate)
@@ -340,9 +343,6 @@ class Run:
             resume=progress,
             metric=settings.metric_for_best_model,
             patience=settings.early_stopping_patience,
-        )
-        emphasis = choose_emphasis(
-            settings.label_smoothing_factor, settings.class_weights, self.task, data.train
         )
         updates = UpdateSettings(
             accumulate=accumulate,

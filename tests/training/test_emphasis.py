@@ -109,9 +109,11 @@ def test_balanced_weights_come_from_the_training_rows():
 
 @pytest.mark.parametrize(
     "text",
-    ["odd\t2\r\neven\t0.5\n", "\ufeffeven 0.5\n\nodd 2", json.dumps({"Odd": 2, "even": 0.5})],
+    ["odd\t2\r\neven\t0.5\n", "\ufeffeven 0.5\n\nodd 2 ", json.dumps({"Odd": 2, "even": 0.5})],
 )
 def test_files_of_weights(tmp_path, text):
+    (tmp_path / "spaces").write_text("so so 1\nnot at all 2\n")
+    assert read_class_weights(str(tmp_path / "spaces")) == {"so so": 1.0, "not at all": 2.0}
     (tmp_path / "weights").write_text(text, encoding="utf-8")
     assert choose(read_class_weights(str(tmp_path / "weights"))).by_class.tolist() == [0.5, 2.0]
 
