@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.errors import UserError, one_line
 from paddlenlp_ext.models.auto import AutoConfig
 from paddlenlp_ext.tasks.cross_lingual import CrossLingualTask, ExamplesByLanguage
 from paddlenlp_ext.tasks.label_orders import is_unnamed
@@ -83,10 +83,11 @@ def _as_kept(given: Sequence[str] | None, folder: Path, kept: Sequence[str]) -> 
         "missing": [one for one in kept if one not in labels],
     }
     if any(differ.values()):
-        what = "; ".join(f"{how}: {', '.join(names)}" for how, names in differ.items() if names)
+        lists = {how: one_line(", ".join(names), 50) for how, names in differ.items() if names}
+        what = "; ".join(f"{how}: {names}" for how, names in lists.items())
         raise UserError(
-            f"`labels`: {folder} was trained with {', '.join(kept)} ({what}); give the same in any "
-            "order, or none, or start from the beginning in another `output_dir`"
+            f"`labels`: not those of {folder} ({what}); give the same in any order, or none, or "
+            "start from the beginning in another `output_dir`"
         )
     if [*labels] != [*kept]:
         say(f"labels in the order of {folder}: {', '.join(kept)}\n")

@@ -149,8 +149,8 @@ def test_a_run_goes_on_bit_for_bit_with_its_labels_by_name(
         said = f"labels in the order of {tmp_path / 'parts/model_2'}: x3, x2, x1, x0\n"
         assert (said in capsys.readouterr().out) == others
     message = (
-        r"--labels: .*/parts/model_4 was trained with x3, x2, x1, x0 "
-        r"\(new: y, z; missing: x3, x2\); give the same in any order, or none"
+        r"--labels: not those of .*/parts/model_4 \(new: y, z; missing: x3, x2\); give the same in "
+        r"any order, or none, or start"
     )
     with refused(message):
         script_of(SCRIPT).main([*words, *resume, "--labels", "x1", "y", "z", "x0"])
