@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -192,11 +193,14 @@ class Report:
             )
         return True
 
-    def measured(self, step: int) -> dict[str, float | None]:
-        """Return the metrics of a step by "split name"; None for what is not finite."""
+    def measured(self, step: int) -> dict[str, dict[str, float]]:
+        """Return the metrics of each split of a step, by their names."""
         rows = self._history.evaluations if self._history is not None else []
-        here = [row for row in rows if row["step"] == step]
-        return {f"{row['split']} {n}": v for row in here for n, v in row["metrics"].items()}
+        return {
+            row["split"]: {n: math.nan if v is None else v for n, v in row["metrics"].items()}
+            for row in rows
+            if row["step"] == step
+        }
 
     def draw(self) -> None:
         """Draw the curves of the run, `curves.png`."""

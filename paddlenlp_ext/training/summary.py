@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import os
 import shlex
 import sys
 from collections.abc import Mapping
+from statistics import fmean
 from typing import Any
 
 from paddlenlp_ext.errors import one_line
@@ -22,6 +22,7 @@ from paddlenlp_ext.training.settings import RunSettings
 
 FLOAT = 4  # bytes
 LABELS = 10  # that are named
+SPLITS = 2  # each of which is listed
 
 
 def tell(lines: Mapping[str, str]) -> None:
@@ -136,12 +137,21 @@ def _result(report: Report, best_step: int | None, last_step: int | None) -> str
         steps = {last_step: "last"} | {
             best_step: "last and best" if best_step == last_step else "best"
         }
-    parts = []
-    for step, what in steps.items():
-        numbers = report.measured(step).items()
-        listed = ", ".join(f"{n} {math.nan if v is None else v:.4f}" for n, v in numbers)
-        parts.append(f"step {step:,} is {what}" + (f": {listed}" if listed else ""))
-    return "; ".join(parts)
+    parts = (
+        f"step {step:,} is {what}: {_numbers(report.measured(step))}"
+        for step, what in steps.items()
+    )
+    return "; ".join(part.removesuffix(": ") for part in parts)
+
+
+def _numbers(measured: Mapping[str, Mapping[str, float]]) -> str:
+    """List the metrics of splits, of many of them their means."""
+    if len(measured) <= SPLITS:
+        numbers = {f"{split} {n}": v for split, one in measured.items() for n, v in one.items()}
+        return ", ".join(f"{name} {value:.4f}" for name, value in numbers.items())
+    names = next(iter(measured.values()))
+    means = (f"{name} {fmean(one[name] for one in measured.values()):.4f}" for name in names)
+    return f"{', '.join(means)}, means of {len(measured)} splits"
 
 
 def _labels(model: Model) -> str:
