@@ -26,7 +26,7 @@ BUCKET = 1 << 24  # elements that are reduced together: 64 MB of float32
 
 
 def start(device: str) -> None:
-    """Choose the device, and join the other processes where a launcher started several.
+    """Choose the device, and join the other processes, once, where a launcher started several.
 
     Args:
         device: "cpu", "gpu", "xpu" or "npu", or one of several: "gpu:1".
@@ -37,7 +37,7 @@ def start(device: str) -> None:
     """
     check_device(device)
     paddle.set_device(device)
-    if int(os.environ.get("PADDLE_TRAINERS_NUM", "1")) > 1:
+    if int(os.environ.get("PADDLE_TRAINERS_NUM", "1")) > 1 and not dist.is_initialized():
         runtime.require_open_files(runtime.OPEN_FILES_OF_SEVERAL)
         with launcher.joining():
             dist.init_parallel_env()
