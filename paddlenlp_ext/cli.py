@@ -11,7 +11,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
@@ -96,6 +96,12 @@ def boolean(text: str) -> bool:
         case "n" | "no" | "f" | "false" | "off" | "0":
             return False
     raise argparse.ArgumentTypeError(f"expected True or False, got {text!r}")
+
+
+# A flag that is on, given alone, and else what its value says.
+SWITCH: Mapping[str, Any] = {
+    "type": boolean, "nargs": "?", "const": True, "default": False, "metavar": "BOOL",
+}  # fmt: skip
 
 
 def device(text: str) -> str:
@@ -183,7 +189,6 @@ def add_engine_arguments(
         if name not in omit:
             group.add_argument(f"--{name}", **options)  # type: ignore[arg-type]
 
-    switch = {"type": boolean, "nargs": "?", "const": True, "default": False, "metavar": "BOOL"}
     add("seed", type=non_negative_int, default=42, help="of data order, dropout and new weights")
     add("data_dir", default=None, help="folder of the data files; without it they are downloaded")
     add(
@@ -221,7 +226,7 @@ def add_engine_arguments(
         default="linear",
         help="course of the learning rate after its warm-up, as in transformers",
     )
-    add("freeze_embeddings", **switch, help="do not train the embeddings")
+    add("freeze_embeddings", **SWITCH, help="do not train the embeddings")
     add(
         "freeze_layers",
         type=non_negative_int,
@@ -244,7 +249,7 @@ def add_engine_arguments(
     )
     add(
         "load_best_model_at_end",
-        **{**switch, "default": True},
+        **{**SWITCH, "default": True},
         help="end with the best model, which `best` in --output_dir names",
     )
     add(
@@ -261,7 +266,7 @@ def add_engine_arguments(
         metavar="N",
         help="stop after N evaluations without a better one; 0 does not",
     )
-    add("use_amp", **switch, help="train in mixed precision (GPU and XPU)")
+    add("use_amp", **SWITCH, help="train in mixed precision (GPU and XPU)")
     add(
         "amp_level",
         choices=("O1", "O2"),
@@ -270,15 +275,15 @@ def add_engine_arguments(
     )
     add("amp_dtype", choices=("float16", "bfloat16"), default="float16", help="of mixed precision")
     add("scale_loss", type=positive_float, default=2.0**15, help="first loss scale, for float16")
-    add("recompute", **switch, help="save memory: compute activations again in the backward pass")
+    add("recompute", **SWITCH, help="save memory: compute activations again in the backward pass")
     if trims_vocabulary:
         add(
             "trim_vocab",
-            **switch,
+            **SWITCH,
             help="save memory: train only the word embeddings of tokens that occur in the data; "
             "checkpoints are whole and the same",
         )
-    add("group_by_length", **switch, help="put rows of similar length together, to pad less")
+    add("group_by_length", **SWITCH, help="put rows of similar length together, to pad less")
     add(
         "on_bad_row",
         choices=("error", "skip"),
@@ -293,10 +298,10 @@ def add_engine_arguments(
     )
     add(
         "token_cache",
-        **{**switch, "default": True},
+        **{**SWITCH, "default": True},
         help="keep the ids of large data on disk for the next run; default: true",
     )
-    add("verbose", **switch, help="print the settings that were tuned to this machine")
+    add("verbose", **SWITCH, help="print the settings that were tuned to this machine")
 
 
 def add_phase_arguments(parser: argparse.ArgumentParser, *, omit: tuple[str, ...] = ()) -> None:
@@ -348,6 +353,35 @@ def add_task_files(parser: argparse.ArgumentParser, form: str) -> None:
     add("--do_train", action="store_true", help="train, evaluating every --save_steps")
     add("--do_eval", action="store_true", help="evaluate the trained model, or the one given")
     add("--do_predict", action="store_true", help="write what the model says of --test_file")
+
+
+def add_training_arguments(parser: argparse.ArgumentParser, rows: str, **defaults: object) -> None:
+    """Add the flags of training that all scripts of a task's files have.
+
+    Args:
+        parser: A script's parser.
+        rows: What a batch is of, for the help: "sentences".
+        defaults: Those of the script, where they are others.
+    """
+    add = parser.add_argument
+    add("--output_dir", required=True, help="where the best model, checkpoints and results go")
+    add("--batch_size", type=positive_int, default=16, help=f"{rows} a step, each device")
+    add("--learning_rate", type=non_negative_float, default=5e-5, help="the highest of the run")
+    decay = "of all but biases and LayerNorm"
+    add("--weight_decay", type=non_negative_float, default=0.0, help=decay)
+    add("--adam_epsilon", type=positive_float, default=1e-8, help="AdamW's")
+    add(
+        "--warmup_steps", type=non_negative_int, default=0, help="above 0, wins over the proportion"
+    )
+    part = "part of the steps that warm up"
+    add("--warmup_proportion", type=probability, default=0.0, help=part)
+    add("--num_train_epochs", type=positive_int, default=3, help="passes over the data")
+    add("--max_steps", type=integer, default=-1, help="above 0, wins over the epochs")
+    add("--logging_steps", type=positive_int, default=100, help="steps between log lines")
+    every = "steps between evaluations, and checkpoints"
+    add("--save_steps", type=positive_int, default=500, help=every)
+    add("--device", type=device, help="cpu, gpu or xpu; default: a GPU if there is one")
+    parser.set_defaults(**defaults)
 
 
 def check_task_files(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:

@@ -20,8 +20,9 @@ from paddlenlp_ext.process import runtime
 
 if TYPE_CHECKING:
     from paddlenlp_ext.training.events import Evaluated, StepDone
+    from paddlenlp_ext.training.language_modeling import LanguageSettings
     from paddlenlp_ext.training.report import Pace
-    from paddlenlp_ext.training.settings import RunSettings
+    from paddlenlp_ext.training.run import Run
 
 # Flags of this script alone that a resumed run must have in common with the one that it continues.
 RESUME_MUST_MATCH = (
@@ -34,9 +35,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = cli.Parser(description="Train a language model on plain text.")
     add = parser.add_argument
-    count, whole = cli.positive_int, cli.non_negative_int
-    rate, part = cli.non_negative_float, cli.probability
-    switch = {"type": cli.boolean, "nargs": "?", "const": True, "default": False, "metavar": "BOOL"}
+    part = cli.probability
     add("--model_name_or_path", required=True, help="a preset, or a folder with a model")
     new = "begin with random weights: only the model's config.json is used"
     add("--from_scratch", action="store_true", help=new)
@@ -46,22 +45,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     cli.add_task_files(parser, "text in UTF-8; an empty line parts documents")
     share = "part of the rows of --train_file to evaluate on where there is no --validation_file"
     add("--validation_share", type=part, default=0.0, help=share)
-    add("--output_dir", required=True, help="where rows, checkpoints and results go")
-    add("--max_seq_length", type=count, default=512, help="tokens of a row")
-    add("--line_by_line", **switch, help="a row for each line; else rows are filled")
+    add("--max_seq_length", type=cli.positive_int, default=512, help="tokens of a row")
+    add("--line_by_line", **cli.SWITCH, help="a row for each line; else rows are filled")
     add("--mlm_probability", type=part, default=0.15, help="part of the tokens that is masked")
-    add("--whole_word_mask", **switch, help="mask all tokens of a word, or none")
-    add("--batch_size", type=count, default=8, help="rows a step, each device")
-    add("--learning_rate", type=rate, default=5e-5, help="the highest of the run")
-    add("--weight_decay", type=rate, default=0.01, help="of all but biases and LayerNorm")
-    add("--adam_epsilon", type=cli.positive_float, default=1e-8, help="AdamW's")
-    add("--warmup_steps", type=whole, default=0, help="above 0, wins over the proportion")
-    add("--warmup_proportion", type=part, default=0.0, help="part of the steps that warm up")
-    add("--num_train_epochs", type=count, default=3, help="passes over the data")
-    add("--max_steps", type=cli.integer, default=-1, help="above 0, wins over the epochs")
-    add("--logging_steps", type=count, default=100, help="steps between log lines")
-    add("--save_steps", type=count, default=500, help="steps between checkpoints")
-    add("--device", type=cli.device, help="cpu, gpu or xpu; default: a GPU if there is one")
+    add("--whole_word_mask", **cli.SWITCH, help="mask all tokens of a word, or none")
+    cli.add_training_arguments(parser, "rows", batch_size=8, weight_decay=0.01)
     of_data = ("data_dir", "group_by_length", "on_bad_row", "token_cache")
     unused = (*of_data, "label_smoothing_factor", "class_weights")
     cli.add_engine_arguments(parser, omit=unused)
@@ -93,38 +81,39 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     args = parse_args(argv)
     runtime.tune(args.verbose)
     runtime.import_paddle()  # only now: it takes a second, and reads what was tuned
+    from paddlenlp_ext.pretraining.text_shards import corpus_digest
+    from paddlenlp_ext.training.language_modeling import LanguageSettings
+    from paddlenlp_ext.training.run import Run
     from paddlenlp_ext.training.settings import RunSettings, default_device
 
     settings = RunSettings.from_flags(vars(args), device=args.device or default_device())
-    metrics = train(args, settings) if args.do_train else {}
-    return metrics | test(args, settings)
+    language = LanguageSettings.from_flags(vars(args))
+    data = corpus_digest(language.files()["train"]) if args.do_train else ""
+    run = Run(settings, {name: vars(args)[name] for name in RESUME_MUST_MATCH}, data=data)
+    metrics = train(args, run, language) if args.do_train else {}
+    return metrics | (test(args, run, language) if args.do_eval or args.do_predict else {})
 
 
-def train(args: argparse.Namespace, settings: RunSettings) -> dict[str, float]:
+def train(args: argparse.Namespace, run: Run, language: LanguageSettings) -> dict[str, float]:
     """Train, and keep the best model in --output_dir, or the last where nothing is evaluated."""
-    from paddlenlp_ext.pretraining.text_shards import corpus_digest
     from paddlenlp_ext.tokenizers.auto import AutoTokenizer
     from paddlenlp_ext.training import language_modeling as lm
     from paddlenlp_ext.training.pretrain import pretrain
-    from paddlenlp_ext.training.run import Run
 
-    language = lm.LanguageSettings.from_flags(vars(args))
-    files = language.files()["train"]
-    must_match = {name: vars(args)[name] for name in RESUME_MUST_MATCH}
-    with Run(settings, must_match, data=corpus_digest(files)) as run:
+    with run:
         cls = lm.class_for(args.objective, run.source)
         tokenizer = AutoTokenizer.from_pretrained(run.vocabulary)
         if args.from_scratch and run.resumed is None:
             model = cls(cls.read_config(run.source).replace(vocab_size=len(tokenizer)))
         else:
             model = cls.from_pretrained(run.source)
-        text = lm.Text.of(language, tokenizer, settings)
+        text = lm.Text.of(language, tokenizer, run.settings)
         data = run.read_shards(text.shards(model, ("train", "validation")), text.tensors)
         training = run.prepare(
             model,
             tokenizer,
             data,
-            task=f"{args.objective}-lm/{files[0].stem}",
+            task=f"{args.objective}-lm/{language.files()['train'][0].stem}",
             log_step=log_step,
             log_evaluation=log_evaluation,
         )
@@ -143,37 +132,30 @@ def train(args: argparse.Namespace, settings: RunSettings) -> dict[str, float]:
             if training.is_checkpoint_due(event):
                 training.save(f"model_{event.step}", event, best_to=args.output_dir)
         training.report.draw()
-        if not data.evaluate_on:
-            training.save_model(args.output_dir)
     return training.report.metrics
 
 
-def test(args: argparse.Namespace, settings: RunSettings) -> dict[str, float]:
+def test(args: argparse.Namespace, run: Run, language: LanguageSettings) -> dict[str, float]:
     """Evaluate the trained model, or the one given, and write the loss of each row to predict."""
     from paddlenlp_ext.files.sources import resolve
     from paddlenlp_ext.tokenizers.auto import AutoTokenizer
-    from paddlenlp_ext.training import distributed
     from paddlenlp_ext.training import language_modeling as lm
+    from paddlenlp_ext.training import task_files
     from paddlenlp_ext.training.report import say
-    from paddlenlp_ext.training.task_files import load_trained, report_files
 
-    wanted = {"validation": args.do_eval, "test": args.do_predict}
-    splits = [split for split, is_wanted in wanted.items() if is_wanted]
-    if not splits:
-        return {}
-    if not args.do_train:
-        distributed.start(settings.device)
     source = args.output_dir if args.do_train else args.model_name_or_path
-    model = load_trained(lm.class_for(args.objective, resolve(source)), source, settings)
-    language = lm.LanguageSettings.from_flags(vars(args))
-    text = lm.Text.of(language, AutoTokenizer.from_pretrained(source), settings)
+    cls = lm.class_for(args.objective, resolve(source))
+    model = task_files.load_trained(cls, source, run.settings)
+    text = lm.Text.of(language, AutoTokenizer.from_pretrained(source), run.settings)
+    splits = ["validation"] * args.do_eval + ["test"] * args.do_predict
     metrics: dict[str, float] = {}
-    task, trained = f"{args.objective}-lm", args.do_train
     say(f"test of {source}:\n")
     for split, rows in text.shards(model, splits).items():
         event = lm.evaluate_text(model, text, rows, split)
         say(log_evaluation(event))
-        metrics |= report_files(settings, [event], task, trained=trained, tables=())
+        metrics |= task_files.report(
+            run.settings, [event], f"{args.objective}-lm", trained=args.do_train
+        )
         if split == "test":
             path = Path(args.output_dir) / "predictions.jsonl"
             lm.write_losses(model, text, rows, path)

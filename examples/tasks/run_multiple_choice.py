@@ -11,7 +11,8 @@ language ("val.et.jsonl") are evaluated language by language.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,10 +20,11 @@ from paddlenlp_ext import cli
 from paddlenlp_ext.process import runtime
 
 if TYPE_CHECKING:
-    from paddlenlp_ext.tasks.choices import Choices
+    from paddlenlp_ext.tasks.choices import ChoiceExample
     from paddlenlp_ext.training.events import Evaluated, StepDone
     from paddlenlp_ext.training.report import Pace
     from paddlenlp_ext.training.run import Run
+    from paddlenlp_ext.training.task_files import Splits
 
 RESUME_MUST_MATCH = ("model_name_or_path",)  # besides the settings of every run and the data
 
@@ -31,33 +33,22 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = cli.Parser(description="Train a model to choose one of several texts.")
     add = parser.add_argument
-    count, whole = cli.positive_int, cli.non_negative_int
-    rate, part = cli.non_negative_float, cli.probability
     add("--model_name_or_path", required=True, help="a preset, or a folder with a model")
     cli.add_task_files(parser, "tables (CSV, TSV), JSON or JSON lines")
     share = "part of --train_file to evaluate on where there is no --validation_file"
-    add("--validation_share", type=part, default=0.1, help=share)
+    add("--validation_share", type=cli.probability, default=0.1, help=share)
     add("--context_column_name", help="of the text that choices follow; guessed by default")
     add("--question_column_name", help="of the question about it; guessed by default")
     choices = "a column for each choice, or one column of lists; guessed by default"
     add("--choices_column_names", nargs="+", default=[], help=choices)
     right = "of the right choice: its number, letter or text; guessed by default"
     add("--label_column_name", help=right)
-    add("--first_label", type=whole, default=0, help="the number that means the first choice")
+    first = "the number that means the first choice"
+    add("--first_label", type=cli.non_negative_int, default=0, help=first)
     add("--language_column_name", help="of the language; default: from the files' names, if there")
-    add("--output_dir", required=True, help="where checkpoints and results go")
-    add("--max_seq_length", type=count, default=128, help="tokens of a text with a choice")
-    add("--batch_size", type=count, default=16, help="rows a step, each device")
-    add("--learning_rate", type=rate, default=5e-5, help="the highest of the run")
-    add("--weight_decay", type=rate, default=0.0, help="of all but biases and LayerNorm")
-    add("--adam_epsilon", type=cli.positive_float, default=1e-8, help="AdamW's")
-    add("--warmup_steps", type=whole, default=0, help="above 0, wins over the proportion")
-    add("--warmup_proportion", type=part, default=0.1, help="part of the steps that warm up")
-    add("--num_train_epochs", type=count, default=3, help="passes over the data")
-    add("--max_steps", type=cli.integer, default=-1, help="above 0, wins over the epochs")
-    add("--logging_steps", type=count, default=100, help="steps between log lines")
-    add("--save_steps", type=count, default=500, help="steps between evaluations")
-    add("--device", type=cli.device, help="cpu, gpu or xpu; default: a GPU if there is one")
+    most = "tokens of a text with a choice"
+    add("--max_seq_length", type=cli.positive_int, default=128, help=most)
+    cli.add_training_arguments(parser, "rows", warmup_proportion=0.1)
     unused = ("data_dir", "label_smoothing_factor", "class_weights")
     cli.add_engine_arguments(parser, omit=unused, trims_vocabulary=True)
     args = parser.parse_args(argv)
@@ -86,33 +77,29 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     from paddlenlp_ext.training.multiple_choice import ChoiceSettings, read_splits
     from paddlenlp_ext.training.run import Run
     from paddlenlp_ext.training.settings import RunSettings, default_device
+    from paddlenlp_ext.training.task_files import wanted_splits
 
     settings = RunSettings.from_flags(vars(args), device=args.device or default_device())
     run = Run(settings, {name: vars(args)[name] for name in RESUME_MUST_MATCH})
-    wanted = {
-        "train": args.do_train,
-        "validation": args.do_train or args.do_eval,
-        "test": args.do_predict,
-    }
-    splits = read_splits(
-        ChoiceSettings.from_flags(vars(args)), [*filter(wanted.get, wanted)], settings
-    )
+    own = ChoiceSettings.from_flags(vars(args))
+    splits = read_splits(own, wanted_splits(vars(args)), settings)
     metrics = train(args, run, splits) if args.do_train else {}
-    return metrics | test(args, run, splits)
+    return metrics | (test(args, run, splits) if args.do_eval or args.do_predict else {})
 
 
-def train(args: argparse.Namespace, run: Run, splits: Mapping[str, Choices]) -> dict[str, float]:
+def train(args: argparse.Namespace, run: Run, splits: Splits[ChoiceExample]) -> dict[str, float]:
     """Train, and keep the best model in --output_dir, or the last where nothing is evaluated."""
-    from paddlenlp_ext.metrics import accuracy
     from paddlenlp_ext.models.auto import AutoModelForMultipleChoice
     from paddlenlp_ext.tokenizers.auto import AutoTokenizer
-    from paddlenlp_ext.training import multiple_choice
     from paddlenlp_ext.training.finetune import finetune
     from paddlenlp_ext.training.losses import cross_entropy
+    from paddlenlp_ext.training.multiple_choice import rows_of
+    from paddlenlp_ext.training.task_files import batch
 
     with run:
         tokenizer = AutoTokenizer.from_pretrained(run.vocabulary)
-        data = multiple_choice.batch(run.batching(tokenizer), splits)
+        batching = run.batching(tokenizer)
+        data, metrics = batch(batching, splits, partial(rows_of, batching))
         model = AutoModelForMultipleChoice.from_pretrained(run.source)
         training = run.prepare(
             model,
@@ -127,7 +114,7 @@ def train(args: argparse.Namespace, run: Run, splits: Mapping[str, Choices]) -> 
             data.train,
             evaluate_on=data.evaluate_on,
             loss=cross_entropy,
-            metric=accuracy,
+            metric=metrics,
             optimizer=training.optimizer,
             max_steps=training.total_steps,
             evaluate_every=args.save_steps,
@@ -138,38 +125,36 @@ def train(args: argparse.Namespace, run: Run, splits: Mapping[str, Choices]) -> 
             if training.is_checkpoint_due(event):
                 training.save(f"model_{event.step}", event, best_to=args.output_dir)
         training.report.draw()
-        if not data.evaluate_on:
-            training.save_model(args.output_dir)
     return training.report.metrics
 
 
-def test(args: argparse.Namespace, run: Run, splits: Mapping[str, Choices]) -> dict[str, float]:
+def test(args: argparse.Namespace, run: Run, splits: Splits[ChoiceExample]) -> dict[str, float]:
     """Evaluate the trained model, or the one given, and write what it chooses."""
     from paddlenlp_ext.models.auto import AutoModelForMultipleChoice
     from paddlenlp_ext.tokenizers.auto import AutoTokenizer
-    from paddlenlp_ext.training import multiple_choice
+    from paddlenlp_ext.training import task_files
+    from paddlenlp_ext.training.losses import cross_entropy
+    from paddlenlp_ext.training.multiple_choice import labelled, rows_of
     from paddlenlp_ext.training.report import say
-    from paddlenlp_ext.training.task_files import load_trained, report_files
 
-    wanted = {"validation": args.do_eval, "test": args.do_predict}
-    if not any(wanted.values()):
-        return {}
     source = args.output_dir if args.do_train else args.model_name_or_path
-    model = load_trained(AutoModelForMultipleChoice, source, run.settings)
+    model = task_files.load_trained(AutoModelForMultipleChoice, source, run.settings)
     batching = run.batching(AutoTokenizer.from_pretrained(source))
-    metrics: dict[str, float] = {}
+    rows = partial(rows_of, batching)
     say(f"test of {source}:\n")
-    for split in filter(wanted.get, wanted):
-        parts = multiple_choice.by_language(splits, split)
+    metrics: dict[str, float] = {}
+    for split in ("validation", "test") if args.do_eval else ("test",):
         events = []
-        for event in multiple_choice.evaluate_splits(model, batching, parts):
+        for event in task_files.evaluate(
+            model, batching, labelled(splits[split]), rows, cross_entropy
+        ):
             say(log_evaluation(event))
             events.append(event)
-        kept = {"trained": args.do_train, "tables": ("acc",)}
-        metrics |= report_files(run.settings, events, "multiple-choice", **kept)
-        if split == "test":
-            for path in multiple_choice.write_predictions(model, batching, parts, args.output_dir):
-                say(f"predictions: {path}\n")
+        metrics |= task_files.report(
+            run.settings, events, "multiple-choice", trained=args.do_train, tables=("acc",)
+        )
+    for path in task_files.predict(model, batching, splits["test"], rows, args.output_dir):
+        say(f"predictions: {path}\n")
     return metrics
 
 

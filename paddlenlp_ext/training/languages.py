@@ -174,8 +174,8 @@ def evaluate_languages(
 
 
 def split_name(split: str, language: str) -> str:
-    """Name a language's part of a split: "dev_ar"."""
-    return f"{split}_{language}"
+    """Name a language's part of a split, "dev_ar", or where no language is known, the split."""
+    return f"{split}_{language}" if language else split
 
 
 def language_of(event: Evaluated) -> str:

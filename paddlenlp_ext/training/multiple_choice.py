@@ -1,16 +1,14 @@
-"""Multiple choice on a user's own files: batches of all splits, evaluation and predictions."""
+"""Multiple choice on a user's own files: what is read, and the rows that a model reads of it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from paddlenlp_ext import metrics
-from paddlenlp_ext.metrics import IGNORED
-from paddlenlp_ext.models.base import Model
-from paddlenlp_ext.tasks.batches import Loader
+from paddlenlp_ext.metrics import IGNORED, accuracy
 from paddlenlp_ext.tasks.choices import (
     ChoiceColumns,
     ChoiceExample,
@@ -20,17 +18,14 @@ from paddlenlp_ext.tasks.choices import (
     pairs,
     read_choices,
 )
-from paddlenlp_ext.tasks.features import Features
-from paddlenlp_ext.tasks.prediction_files import choice_writer, path_of, write_all
+from paddlenlp_ext.tasks.prediction_files import choice_writer
 from paddlenlp_ext.tasks.predictions import probabilities
 from paddlenlp_ext.tasks.records import find_files
-from paddlenlp_ext.training import distributed
-from paddlenlp_ext.training.events import Evaluated
-from paddlenlp_ext.training.finetune import evaluate, predict
-from paddlenlp_ext.training.loaders import FILES, Batching, RunData, report_skipped_rows
-from paddlenlp_ext.training.losses import cross_entropy
+from paddlenlp_ext.training.languages import split_name
+from paddlenlp_ext.training.loaders import FILES, Batching, report_skipped_rows
 from paddlenlp_ext.training.report import say
 from paddlenlp_ext.training.settings import RunSettings
+from paddlenlp_ext.training.task_files import Splits, TaskRows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,19 +62,19 @@ class ChoiceSettings:
 
 
 def read_splits(
-    own: ChoiceSettings, splits: Sequence[str], settings: RunSettings
-) -> dict[str, Choices]:
+    own: ChoiceSettings, wanted: Sequence[str], settings: RunSettings
+) -> Splits[ChoiceExample]:
     """Read all rows before anything is tokenized or trained, and say what of them is read.
 
     Args:
-        own: Where they are; without files of "validation", a part of "train" is, if that is wanted.
-        splits: Those that are wanted: "train", "validation" and "test".
+        own: Where they are; without files of "validation", a part of "train" is.
+        wanted: The splits that are needed.
         settings: Of the run.
 
     Raises:
         DataError: A file or a row cannot be used.
     """
-    given = {split: getattr(own, FILES[split]) for split in splits}
+    given = {split: getattr(own, FILES[split]) for split in wanted}
     files = {split: find_files(names, FILES[split]) for split, names in given.items() if names}
     share, on_bad_row = own.validation_share, settings.on_bad_row
     found_in: dict[str, Choices] = {}
@@ -93,78 +88,37 @@ def read_splits(
             found_in["train"], share, settings.seed
         )
         say(f"validation: {len(found_in['validation'])} of these rows (`validation_share`)\n")
+    splits: dict[str, dict[str, list[ChoiceExample]]] = {split: {} for split in FILES}
     for split, found in found_in.items():
         limit = settings.max_eval_samples if split != "train" else settings.max_train_samples
         limit = limit or len(found)
         del found[limit:], found.languages[limit:]
-    return found_in
+        parts = {"": found} if split == "train" else found.by_language()
+        splits[split] = {split_name(split, part): rows for part, rows in parts.items()}
+    return splits
 
 
 def _names(paths: Sequence[Path]) -> str:
     return paths[0].name if len(paths) == 1 else f"{len(paths)} files"
 
 
-def features(batching: Batching, examples: Sequence[ChoiceExample]) -> Sequence[Features]:
-    """Tokenize examples."""
-    return grouped(examples, batching.features(pairs(examples)))
-
-
-def batch(batching: Batching, splits: Mapping[str, Choices]) -> RunData[Loader]:
-    """Make batches of the rows to train on, and of those of each language to evaluate on."""
-    train = splits["train"]
-    return batching.data_of(
-        features(batching, train),
-        {
-            split: features(batching, rows)
-            for split, rows in by_language(splits, "validation").items()
-        },
-        [one.source for one in train],
+def rows_of(batching: Batching, examples: Sequence[ChoiceExample]) -> TaskRows:
+    """Make the rows that a model reads."""
+    return TaskRows(
+        grouped(examples, batching.features(pairs(examples))),
+        [one.source for one in examples],
+        accuracy,
+        lambda logits: map(_scores, examples, logits),
+        partial(choice_writer, width=max(len(one.choices) for one in examples)),
     )
 
 
-def by_language(splits: Mapping[str, Choices], split: str) -> dict[str, list[ChoiceExample]]:
-    """Part a split by language: "test_et", "test_zh"; as it is where no language is named."""
-    parts = splits[split].by_language() if split in splits else {}
-    return {f"{split}_{code}" if code else split: rows for code, rows in parts.items()}
+def _scores(example: ChoiceExample, logits: Any) -> Any:
+    """Return the probabilities of an example's own choices; float64 [C]."""
+    return probabilities(logits[: len(example.choices)], "softmax")
 
 
-def evaluate_splits(
-    model: Model, batching: Batching, parts: Mapping[str, Sequence[ChoiceExample]]
-) -> Iterator[Evaluated]:
-    """Evaluate on each part in turn; all processes iterate, and each gets all results.
-
-    Parts of which no label is known are left out.
-    """
-    for split, examples in parts.items():
-        known = [one for one in examples if one.label != IGNORED]
-        if known:
-            loader = batching.evaluation_loader(features(batching, known))
-            yield evaluate(model, loader, loss=cross_entropy, metric=metrics.accuracy, split=split)
-
-
-def write_predictions(
-    model: Model,
-    batching: Batching,
-    parts: Mapping[str, Sequence[ChoiceExample]],
-    folder: str | Path,
-) -> list[Path]:
-    """Write what a model chooses: `predictions.tsv` and `.jsonl`, of each language its own.
-
-    Returns:
-        The tables; the first process writes.
-    """
-    written: list[Path] = []
-    for split, examples in parts.items():
-        loader = batching.evaluation_loader(features(batching, examples))
-        scores = predict(model, loader)
-        found = (
-            probabilities(logits[: len(one.choices)], "softmax")
-            for one, logits in zip(examples, scores, strict=True)
-        )
-        language = split.partition("_")[2]
-        written.append(path_of(Path(folder), language))
-        if distributed.rank() == 0:
-            width = max(len(one.choices) for one in examples)
-            writer = choice_writer(Path(folder), language, width)
-            write_all(writer, zip(examples, found, strict=True))
-    return written
+def labelled(files: Mapping[str, Sequence[ChoiceExample]]) -> dict[str, list[ChoiceExample]]:
+    """Leave out rows of which no label is known, and files that have no other ones."""
+    known = {split: [one for one in rows if one.label != IGNORED] for split, rows in files.items()}
+    return {split: rows for split, rows in known.items() if rows}

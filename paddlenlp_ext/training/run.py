@@ -432,21 +432,14 @@ class Training:
             return without and is_evaluation_due(event.step, self.save_steps, self.total_steps)
         return True
 
-    def save_model(self, folder: str | Path) -> None:
-        """Save the model as it is, and its tokenizer, on the first process; no checkpoint."""
-        if distributed.rank() == 0:
-            self.model.save_pretrained(folder)
-            self.tokenizer.save_pretrained(folder)
-        distributed.barrier()
-
     def save(self, name: str, event: Event, *, best_to: str | Path | None = None) -> Path:
         """Save a checkpoint; its score is that of the step's own evaluation, if it is complete.
 
         Args:
             name: Of the checkpoint's folder.
             event: After which it is saved.
-            best_to: A folder that gets the model too if it is the best so far, or the newest where
-                the run ends with its last.
+            best_to: A folder that gets the model too if it is the best so far; or the newest, where
+                nothing is evaluated or the run ends with its last.
 
         Returns:
             The checkpoint's folder.
@@ -457,8 +450,8 @@ class Training:
 
         def write(folder: Path) -> None:
             folders = [folder]
-            is_wanted = not self.ends_with_best or self.report.is_best(event.step)
-            if best_to is not None and is_wanted:
+            judges = self.ends_with_best and self.report.splits
+            if best_to is not None and (not judges or self.report.is_best(event.step)):
                 folders.append(Path(best_to))
             for one in folders:
                 self.model.save_pretrained(one)

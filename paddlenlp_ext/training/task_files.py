@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -10,19 +11,48 @@ from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.metrics import class_table
 from paddlenlp_ext.models.auto import AutoModel
 from paddlenlp_ext.models.base import Model
+from paddlenlp_ext.tasks.batches import Loader
+from paddlenlp_ext.tasks.features import Features
+from paddlenlp_ext.tasks.prediction_files import Writer, path_of, write_all
 from paddlenlp_ext.tasks.rows import BadRow
+from paddlenlp_ext.tasks.task import Metric
 from paddlenlp_ext.tasks.text_lines import by_language, named_files
-from paddlenlp_ext.training import distributed, languages
+from paddlenlp_ext.training import distributed, finetune, languages
 from paddlenlp_ext.training.events import Evaluated
-from paddlenlp_ext.training.loaders import report_skipped_rows
+from paddlenlp_ext.training.loaders import FILES, Batching, RunData, report_skipped_rows
+from paddlenlp_ext.training.losses import Loss
 from paddlenlp_ext.training.report import say
 from paddlenlp_ext.training.results import append_result, signature
 from paddlenlp_ext.training.run import require_positions
 from paddlenlp_ext.training.settings import RunSettings
 
 Row = TypeVar("Row")
+# Rows of "train", "validation" and "test", in each by the name of the file's part: the split's own,
+# or one with the language as "test_de". Splits that are not needed are empty.
 Splits = Mapping[str, Mapping[str, Sequence[Row]]]
 Read = Callable[[str, Sequence[Path]], tuple[Sequence[Row], Sequence[BadRow]]]
+
+
+@dataclass(frozen=True)
+class TaskRows:
+    """What a model reads of the rows of a file, and what is made of its predictions.
+
+    Attributes:
+        features: Of each row that it reads; a long row of the file may be several.
+        sources: Where each of them stands: "train.conll:17".
+        metric: Makes numbers of the predictions.
+        answers: Says what they mean, row by row of the file.
+        writer: Of rows and answers into a folder; see `prediction_files`.
+    """
+
+    features: Sequence[Features]
+    sources: Sequence[str]
+    metric: Metric
+    answers: Callable[[finetune.Predictions], Iterable[Any]]
+    writer: Callable[[Path, str], Writer]
+
+
+MakeRows = Callable[[Sequence[Row]], TaskRows]
 
 
 def read_splits(flags: Mapping[str, Any], settings: RunSettings, read: Read[Row]) -> Splits[Row]:
@@ -32,21 +62,11 @@ def read_splits(flags: Mapping[str, Any], settings: RunSettings, read: Read[Row]
         flags: `train_file`, `validation_file` and `test_file`, and what is to be done.
         settings: How many rows are used.
         read: Reads files of a split, and what cannot be used of them.
-
-    Returns:
-        Rows by split, "train", "validation" and "test", and in it by the name of the file's part:
-        the split's own, or one with the language as "test_de". Splits that are not needed are
-        empty.
     """
-    is_wanted = {
-        "train": flags["do_train"],
-        "validation": flags["do_train"] or flags["do_eval"],
-        "test": flags["do_predict"],
-    }
     splits: dict[str, dict[str, Sequence[Row]]] = {}
-    for split, wanted in is_wanted.items():
-        setting = f"{split}_file"
-        paths = named_files(flags[setting] or (), setting) if wanted else []
+    for split, setting in FILES.items():
+        is_wanted = split in wanted_splits(flags)
+        paths = named_files(flags[setting] or (), setting) if is_wanted else []
         parts = {"": paths} if split == "train" else {k: [p] for k, p in by_language(paths).items()}
         limit = settings.max_train_samples if split == "train" else settings.max_eval_samples
         splits[split] = {}
@@ -55,8 +75,65 @@ def read_splits(flags: Mapping[str, Any], settings: RunSettings, read: Read[Row]
                 continue
             rows, bad_rows = read(split, files)
             report_skipped_rows(bad_rows)
-            splits[split][languages.split_name(split, part) if part else split] = rows[:limit]
+            splits[split][languages.split_name(split, part)] = rows[:limit]
     return splits
+
+
+def wanted_splits(flags: Mapping[str, Any]) -> list[str]:
+    """Return the splits that a script needs for what is to be done."""
+    wanted = {
+        "train": flags["do_train"],
+        "validation": flags["do_train"] or flags["do_eval"],
+        "test": flags["do_predict"],
+    }
+    return [*filter(wanted.get, wanted)]
+
+
+def batch(
+    batching: Batching, splits: Splits[Row], make: MakeRows[Row]
+) -> tuple[RunData[Loader], dict[str, Metric]]:
+    """Make batches to train and to evaluate on, and the metric of each file to evaluate on."""
+    (train,) = map(make, splits["train"].values())
+    dev = {split: make(rows) for split, rows in splits["validation"].items()}
+    features = {split: rows.features for split, rows in dev.items()}
+    data = batching.data_of(train.features, features, train.sources)
+    return data, {split: rows.metric for split, rows in dev.items()}
+
+
+def evaluate(
+    model: Model,
+    batching: Batching,
+    files: Mapping[str, Sequence[Row]],
+    make: MakeRows[Row],
+    loss: Loss,
+) -> Iterator[Evaluated]:
+    """Evaluate on each file of a split in turn; all processes iterate, and get the same."""
+    for split, rows in files.items():
+        made = make(rows)
+        loader = batching.evaluation_loader(made.features)
+        yield finetune.evaluate(model, loader, loss=loss, metric=made.metric, split=split)
+
+
+def predict(
+    model: Model,
+    batching: Batching,
+    files: Mapping[str, Sequence[Row]],
+    make: MakeRows[Row],
+    folder: str | Path,
+) -> Iterator[Path]:
+    """Predict each file of a split in turn; all processes iterate, and the first one writes.
+
+    Yields:
+        The file of each, on the first process.
+    """
+    for split, rows in files.items():
+        made = make(rows)
+        predictions = finetune.predict(model, batching.evaluation_loader(made.features))
+        if distributed.rank() == 0:
+            place = Path(folder), languages.part_of(split)
+            answers = made.answers(predictions)
+            write_all(made.writer(*place), zip(rows, answers, strict=True))
+            yield path_of(*place)
 
 
 def load_trained(cls: type[AutoModel] | type[Model], folder: str, settings: RunSettings) -> Model:
@@ -76,13 +153,13 @@ def load_trained(cls: type[AutoModel] | type[Model], folder: str, settings: RunS
     return model
 
 
-def report_files(
+def report(
     settings: RunSettings,
     events: Sequence[Evaluated],
     task: str,
     *,
     trained: bool,
-    tables: Sequence[str],
+    tables: Sequence[str] = (),
 ) -> dict[str, float]:
     """Keep the results of the files of a split; print tables by class, and one by language.
 

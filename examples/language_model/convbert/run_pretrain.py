@@ -68,9 +68,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--tokenizer_name",
         help="preset, or folder with a vocabulary; default: as --model_name_or_path",
     )
-    switch = {"type": cli.boolean, "nargs": "?", "const": True, "default": False, "metavar": "BOOL"}
     packed = "fill rows with lines that follow one another, up to an empty line"
-    more.add_argument("--pack_lines", **switch, help=packed)
+    more.add_argument("--pack_lines", **cli.SWITCH, help=packed)
     more.add_argument(
         "--prepare_only", action="store_true", help="make the shards of the corpus, and stop"
     )

@@ -53,8 +53,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--max_steps", type=cli.integer, default=-1, help="above 0, wins over the epochs")
     add("--seed", type=whole, default=42, help="of data order, dropout and new weights")
     add("--device", type=cli.device, help="cpu, gpu or xpu; default: a GPU if there is one")
-    switch = {"type": cli.boolean, "nargs": "?", "const": True, "default": False, "metavar": "BOOL"}
-    add("--use_amp", **switch, help="train in mixed precision (GPU and XPU)")
+    add("--use_amp", **cli.SWITCH, help="train in mixed precision (GPU and XPU)")
     first_scale = "first loss scale, for float16"
     add("--scale_loss", type=cli.positive_float, default=2.0**15, help=first_scale)
     add("--languages", nargs="+", help="of dev and test, and of translate-train-all; default: all")
