@@ -50,6 +50,15 @@ SCRIPTS = {
     "bert-pretraining": (f"{BERT}/run_pretrain.py", "masked tokens and next sentence"),
     "convbert-pretraining": (f"{CONVBERT}/run_pretrain.py", "replaced tokens"),
 }
+PREDICTS = """\
+what FILE holds, by the class of the model:
+  labels of texts   a table with a header row (.csv, .tsv), JSON (.jsonl, .json), or lines (.txt)
+  tags of words     a word a line, as CoNLL's and CoNLL-U's; JSON of words; or texts as above
+  answers           SQuAD's JSON (.json), or a table or .jsonl with a question and its context
+  choices           a table or JSON with a text and its choices
+each may be compressed by gzip. What is written: predictions_FILE.tsv and .jsonl, and of answers
+also the files that SQuAD's official scripts read.
+"""
 Command = Callable[[Sequence[str]], None]  # runs with the rest of the command line
 
 
@@ -119,34 +128,55 @@ def export(argv: Sequence[str]) -> None:
 
 
 def predict(argv: Sequence[str]) -> None:
-    """Classify the rows of a file."""
-    parser = command_parser("predict")
+    """Predict the rows of a file."""
+    parser = command_parser("predict", PREDICTS)
     add_model(parser)
     add = parser.add_argument
-    add("file", metavar="FILE", type=Path, help="rows: .csv, .tsv, .json, .jsonl, .txt, or .gz")
+    add("file", metavar="FILE", type=Path, help="rows; see below which")
     add("--output", type=Path, metavar="DIR", help="for predictions; default: the file's folder")
-    add("--text_column_name", metavar="NAME", help="column of the text; default: by its name")
-    add("--text_pair_column_name", metavar="NAME", help="column of a second text")
     add("--device", type=cli.device, help="cpu, gpu or xpu; default: a GPU if there is one")
     add("--batch_size", type=cli.positive_int, default=32, help="rows computed together")
-    most = "longer texts are cut; default: as long as the model reads"
-    add("--max_length", type=cli.positive_int, metavar="N", help=most)
-    args = parser.parse_args(argv)
+    most = "tokens of a row; default: as many as the model reads, 384 for questions"
+    add("--max_length", "--max_seq_length", type=cli.positive_int, metavar="N", help=most)
+    bad = "stop at a row that cannot be used, or leave it out and say so"
+    add("--on_bad_row", choices=("error", "skip"), default="error", help=bad)
+    columns = parser.add_argument_group("columns", "by default they are guessed by their names")
+    for name, text in {
+        "text": "of the text, or of words: a name, or its number where a word is on each line",
+        "text_pair": "of a second text",
+        "context": "of the passage of a question, or of the text before choices",
+        "question": "of the question",
+        "language": "of the language: the predictions of each have their own files",
+    }.items():
+        columns.add_argument(f"--{name}_column_name", metavar="NAME", help=text)
+    several = "a column for each choice, or one of lists"
+    columns.add_argument("--choices_column_names", nargs="+", metavar="NAME", help=several)
+    answers = parser.add_argument_group("answers", "of questions; as the model was trained with")
+    none = "passages may have no answer, as in SQuAD 2.0"
+    answers.add_argument("--version_2_with_negative", action="store_const", const=True, help=none)
+    threshold = "how much higher no answer must score than the best one; default: 0"
+    answers.add_argument("--null_score_diff_threshold", type=float, metavar="X", help=threshold)
+    windows = "tokens that windows of a passage share; default: 128, or a third of --max_length"
+    answers.add_argument("--doc_stride", type=cli.non_negative_int, metavar="N", help=windows)
+    for name, text in {
+        "max_query_length": "longer questions are cut; default: 64, or a quarter of --max_length",
+        "max_answer_length": "most tokens of an answer; default: 30",
+        "n_best_size": "answers that are kept; default: 20",
+    }.items():
+        answers.add_argument(f"--{name}", type=cli.positive_int, metavar="N", help=text)
+    args = vars(parser.parse_args(argv))
     runtime.tune()
     runtime.import_paddle()
+    from paddlenlp_ext.inference.file_tasks import FileSettings
     from paddlenlp_ext.inference.files import predict_file
 
-    rows, table = predict_file(
-        args.model,
-        args.file,
-        args.output,
-        text=args.text_column_name,
-        pair=args.text_pair_column_name,
-        device=args.device,
-        batch_size=args.batch_size,
-        max_length=args.max_length,
-    )
-    print(f"predictions of {rows:,} rows: {table} and {table.with_suffix('.jsonl').name}")
+    model, path, folder = (args.pop(name) for name in ("model", "file", "output"))
+    run = {name: args.pop(name) for name in ("device", "batch_size", "max_length", "on_bad_row")}
+    found = predict_file(model, path, folder, FileSettings(**args), **run)
+    for note in (found.note, found.left_out):
+        print(f"{path.name}: {note}\n" * bool(note), end="", file=sys.stderr)
+    for rows, table in zip(found.rows.values(), found.tables, strict=True):
+        print(f"predictions of {rows:,} rows: {table} and {table.with_suffix('.jsonl').name}")
 
 
 def plot(argv: Sequence[str]) -> None:
@@ -170,9 +200,9 @@ def info(argv: Sequence[str]) -> None:
         print(f"{name + ':':12} {value}")
 
 
-def command_parser(name: str) -> argparse.ArgumentParser:
+def command_parser(name: str, more: str = "") -> argparse.ArgumentParser:
     """Make the parser of a command."""
-    return cli.Parser(prog=f"{PROGRAM} {name}", description=COMMANDS[name][1])
+    return cli.Parser(prog=f"{PROGRAM} {name}", description=COMMANDS[name][1], epilog=more)
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
@@ -189,7 +219,10 @@ def ended(command: Command, argv: Sequence[str]) -> NoReturn:
 # What runs each command, and what it is for.
 COMMANDS: dict[str, tuple[Command, str]] = {
     "train": (train, "train a model on a task, by the task's script"),
-    "predict": (partial(ended, predict), "classify the rows of a file with a trained model"),
+    "predict": (
+        partial(ended, predict),
+        "predict the rows of a file: labels, tags, answers, choices",
+    ),
     "export": (partial(ended, export), "write a model as a program of Paddle Inference or ONNX"),
     "convert": (
         partial(run_script, "convert", f"{CONVBERT}/convert.py"),

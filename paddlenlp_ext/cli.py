@@ -141,7 +141,7 @@ class Parser(argparse.ArgumentParser):
         super().error(message)
 
 
-class _Help(argparse.HelpFormatter):
+class _Help(argparse.RawDescriptionHelpFormatter):
     """Says what a flag is when it is not given, unless its text does or it is nothing."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:

@@ -175,7 +175,7 @@ def load(
         model.eval()
         own = _tokenizer(tokenizer, task)
         return Loaded(ModelRunner(model), model.config, own, type(model).__name__, model)
-    exported = None if isinstance(model, Source) else _exported(Path(model).expanduser())
+    exported = None if isinstance(model, Source) else exported_path(model)
     if exported is not None:
         folder = resolve(exported.parent)
         on = device or paddle.device.get_device()
@@ -199,8 +199,9 @@ def _tokenizer(found: str | Path | Source | Tokenizer, task: str) -> Tokenizer:
     return cls.from_pretrained(found, **({"drop_lone_space": True} if of_uie_m else {}))
 
 
-def _exported(path: Path) -> Path | None:
+def exported_path(model: str | Path) -> Path | None:
     """Return an ONNX file, or the path of a program without its ending; None for anything else."""
+    path = Path(model).expanduser()
     if path.is_dir():
         if any((path / name).is_file() for name in WEIGHT_FILES):
             return None

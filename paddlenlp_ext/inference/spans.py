@@ -16,7 +16,7 @@ from paddlenlp_ext.tasks.entities import OUTSIDE, scheme_of
 from paddlenlp_ext.tasks.features import Features
 from paddlenlp_ext.tasks.predictions import probabilities
 from paddlenlp_ext.tasks.questions import Question
-from paddlenlp_ext.tasks.spans import AnswerSettings, find_answers, make_windows
+from paddlenlp_ext.tasks.spans import AnswerSettings, Found, find_answers, make_windows
 
 Strategy = Literal["none", "simple", "first", "average", "max"]
 STRATEGIES: tuple[Strategy, ...] = ("none", "simple", "first", "average", "max")
@@ -203,15 +203,19 @@ class AnswerOptions:
     Attributes:
         top_k: How many answers there are, the best ones; not given, one and no list.
         max_answer_len: Most tokens of an answer.
+        n_best_size: Answers that are compared.
         handle_impossible_answer: Whether "" may be an answer: that the text has none.
+        null_score_diff_threshold: How much higher no answer must score than the best one, then.
         doc_stride: Tokens that a row has in common with the one before, where a text takes several;
-            by default 128, or a quarter of a short row.
+            by default 128, or a third of a short row.
         max_question_len: Most tokens of a question; by default 64, or a quarter of a short row.
     """
 
     top_k: int = 0
     max_answer_len: int = 30
+    n_best_size: int = 20
     handle_impossible_answer: bool = False
+    null_score_diff_threshold: float = 0.0
     doc_stride: int | None = None
     max_question_len: int | None = None
 
@@ -240,13 +244,12 @@ class QuestionAnswering(Pipeline[AnswerOptions]):
 
     def rows(self, samples: Sequence[Any], options: AnswerOptions) -> list[Row]:
         """Tokenize questions and texts, long ones into several rows."""
-        share = self.max_length // 4
         windows = make_windows(
             [_question_of(sample) for sample in samples],
             self.tokenizer,
             self.max_length,
-            min(share, 128) if options.doc_stride is None else options.doc_stride,
-            options.max_question_len or min(share, 64),
+            min(self.max_length // 3, 128) if options.doc_stride is None else options.doc_stride,
+            options.max_question_len or min(self.max_length // 4, 64),
         )
         return [
             Row(features, window.question, window._replace(question=0))
@@ -259,13 +262,7 @@ class QuestionAnswering(Pipeline[AnswerOptions]):
 
     def answer(self, sample: Any, found: list[Any], options: AnswerOptions) -> Any:
         """Choose the best answers of all rows."""
-        logits, windows = zip(*found, strict=True)
-        settings = AnswerSettings(
-            n_best_size=max(20, options.top_k),
-            max_answer_length=options.max_answer_len,
-            version_2_with_negative=options.handle_impossible_answer,
-        )
-        (chosen,) = find_answers(logits, windows, [_question_of(sample)], settings)
+        chosen = self.found(sample, found, options)
         named = [
             {"score": one.probability, "start": one.start, "end": one.end, "answer": one.text}
             for one in chosen.best
@@ -276,8 +273,22 @@ class QuestionAnswering(Pipeline[AnswerOptions]):
         named.sort(key=lambda one: one["answer"] != chosen.answer)
         return named[: options.top_k] if options.top_k else named[0]
 
+    def found(self, sample: Any, kept: list[Any], options: AnswerOptions) -> Found:
+        """Return what was found of a question, as the script finds it."""
+        logits, windows = zip(*kept, strict=True)
+        settings = AnswerSettings(
+            n_best_size=max(options.n_best_size, options.top_k),
+            max_answer_length=options.max_answer_len,
+            version_2_with_negative=options.handle_impossible_answer,
+            null_score_diff_threshold=options.null_score_diff_threshold,
+        )
+        (chosen,) = find_answers(logits, windows, [_question_of(sample)], settings)
+        return chosen
+
 
 def _question_of(sample: Any) -> Question:
+    if isinstance(sample, Question):
+        return sample
     if isinstance(sample, dict) and {*sample} == {"question", "context"}:
         sample = (sample["question"], sample["context"])
     match sample:

@@ -27,6 +27,7 @@ LABELS = (
     *("label", "labels", "gold_label", "class", "category", "categories", "sentiment", "target"),
     *("tag", "tags", "topic", "intent", "emotion", "rating", "stars", "score", "similarity"),
 )
+LONGEST = 4  # words of a name that is guessed
 OTHERS = (
     "id",
     "idx",
@@ -94,12 +95,14 @@ def find_columns(given: Columns, names: Sequence[str], where: str, *, labelled: 
     elif not text:
         text = _first(TEXTS, free) or ""
     free = [name for name in free if name not in (text, pair)]
-    if not text and (label or not labelled) and len(free) == 1:
+    # Where there is no header, the first text stands in its place.
+    are_names = not labelled and all(len(name.split()) <= LONGEST for name in names)
+    if not text and (label or are_names) and len(free) == 1:
         text, free = free[0], []
     if not text:
         raise DataError(
-            f"{where}: has the columns {_listed(names)}; say which one holds the text with "
-            "`text_column_name`"
+            f"{where}: has the columns {_listed(names)}; expected a header row with one like "
+            "'text', or say which one holds the text with `text_column_name`"
         )
     if labelled and label is None and len(free) == 1:
         label = free[0]

@@ -6,6 +6,8 @@ first piece. A sentence that is longer than a row is split into several rows, so
 lost. A word of which the tokenizer makes nothing counts as predicted outside of all entities.
 """
 
+import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,8 +32,9 @@ if TYPE_CHECKING:
 
 CONLLU = ("ID", "FORM", "LEMMA", "UPOS", "XPOS", "FEATS", "HEAD", "DEPREL", "DEPS", "MISC")
 DOCUMENT = "-DOCSTART-"  # what CoNLL-2003 begins a document with, as a sentence
+IDEOGRAPH = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 JSON_ENDINGS = (".json", ".jsonl", ".ndjson")
-JSON_KEYS = (("words", "tokens"), ("tags", "ner_tags", "upos", "labels"))
+JSON_KEYS = (("words", "tokens", "text", "sentence"), ("tags", "ner_tags", "upos", "labels"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,11 +202,27 @@ def _json_rows(
             given or next((one for one in known if one in row), known[0])
             for given, known in zip(columns, JSON_KEYS, strict=True)
         ]
+        if isinstance(row.get(keys[0]), str):
+            row = {**row, keys[0]: [*split_words(row[keys[0]])]}
         reason = _fault(row, keys, is_labelled)
         if reason:
             yield BadRow(record.source, reason)
         else:
             yield TaggedSentence(tuple(row[keys[0]]), tuple(row.get(keys[1]) or ()), record.source)
+
+
+def split_words(text: str) -> tuple[str, ...]:
+    """Split a plain text into words, as most data sets of tags have them.
+
+    Spaces part words, punctuation around a word is apart from it, and each ideograph is one.
+    """
+    words: list[str] = []
+    for part in IDEOGRAPH.sub(r" \g<0> ", text).split():
+        marks = [unicodedata.category(one)[0] in "PS" for one in part]
+        first = marks.index(False) if False in marks else len(part)
+        last = max(len(part) - marks[::-1].index(False), first) if False in marks else first
+        words += [*part[:first], *([part[first:last]] if first < last else []), *part[last:]]
+    return tuple(words)
 
 
 def _fault(row: Mapping[str, Any], keys: Sequence[str], is_labelled: bool) -> str:
