@@ -187,7 +187,7 @@ def _squad_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     except RecursionError:
         raise DataError(f"{path}:1: expected JSON as SQuAD's, got many levels") from None
     at, line = 0, 1  # of the last id
-    first = text.count("\n", 0, text.find('"data"')) + 1
+    first = text.count("\n", 0, max(text.find('"data"'), 0)) + 1
     for place, article in _entries(path, content, "data", f"{path}:{first}"):
         for where, paragraph in _entries(path, article, "paragraphs", place):
             for row_at, row in _entries(path, paragraph, "qas", where):
