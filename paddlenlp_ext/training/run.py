@@ -364,12 +364,15 @@ def _go_on(optimizer: Optimizer, step: int, total_steps: int, kind: str) -> None
     """Let a run that was complete go on by the schedule of its new length, and say so."""
     schedule = schedule_of(optimizer)
     assert schedule is not None
+    before = learning_rate_of(optimizer)
     schedule.step(step)
+    rate = learning_rate_of(optimizer)
     if distributed.rank() == 0:
         print(
             f"the run was complete with {step} steps, and goes on to {total_steps}: its learning "
-            f"rate goes on as in a {kind} schedule of {total_steps} steps, at "
-            f"{learning_rate_of(optimizer):.10f}",
+            f"rate goes on as in a {kind} schedule of {total_steps} steps, at {rate:.10f}"
+            + f" after {before:.10f}"
+            * (rate != before),
             file=sys.stderr,
             flush=True,
         )
