@@ -7,12 +7,16 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import paddle
 import pytest
 
-from paddlenlp_ext.tasks.token_labels import read_sentences
+from paddlenlp_ext.metrics import IGNORED
+from paddlenlp_ext.tasks.token_labels import make_token_rows, read_sentences
 from paddlenlp_ext.transformers import (
     AutoModelForQuestionAnswering,
     AutoModelForTokenClassification,
+    AutoTokenizer,
 )
 from tests.docs.test_readmes import script_of
 from tests.scripts import multilingual
@@ -70,6 +74,48 @@ def test_tags_by_language(encoder, tmp_path, capsys):
     assert again == metrics
     results = [json_lines(tmp_path / name / "results.jsonl")[-1]["metrics"] for name in "ab"]
     assert results[0] == results[1]
+
+
+def test_weights_of_tags_are_those_of_their_names(encoder, tmp_path):
+    """The loss of an update is the mean over all words, each by the weight of its tag."""
+    train = DATA / "tags/entities-train.conll"
+    sentences, _ = read_sentences([train])
+    tags = [*sorted({tag for one in sentences for tag in one.tags}, reverse=True)]
+    paddle.seed(3)
+    model = AutoModelForTokenClassification.from_pretrained(
+        encoder, id2label=dict(enumerate(tags)), classifier_dropout_prob=0.0
+    )
+    model.save_pretrained(tmp_path / "model")
+    tokenizer = AutoTokenizer.from_pretrained(encoder)
+    tokenizer.save_pretrained(tmp_path / "model")
+    weights = {tag: 0.25 * (number + 1) for number, tag in enumerate(sorted(tags))}
+    lines = (f"{tag.lower()}\t{weights[tag]}\n" for tag in sorted(tags, key=len))
+    (tmp_path / "weights.tsv").write_text("".join(lines))
+    flags = {"model_name_or_path": tmp_path / "model", "train_file": train, "do_train": True,
+             "class_weights": tmp_path / "weights.tsv", "learning_rate": 0, "max_steps": 1,
+             "batch_size": len(sentences), "max_seq_length": 64, "device": "cpu"}  # fmt: skip
+    run(TAGS, tmp_path / "out", **flags)
+    features = make_token_rows(sentences, tags, tokenizer, 64).features
+    model.eval()
+    total = count = 0.0
+    for one in features:
+        ids = paddle.to_tensor(one.input_ids[None].astype("int64"))
+        logits = model(input_ids=ids).logits.numpy()[0].astype(np.float64)
+        at = np.flatnonzero(one.label != IGNORED)
+        logits = logits[at] - logits[at].max(-1, keepdims=True)
+        losses = np.log(np.exp(logits).sum(-1)) - logits[np.arange(len(at)), one.label[at]]
+        by_tag = np.array([weights[tags[number]] for number in one.label[at]])
+        total, count = total + (by_tag * losses).sum(), count + by_tag.sum()
+    (row,) = json_lines(tmp_path / "out/history.jsonl")
+    assert row["loss"] == pytest.approx(total / count, rel=1e-5)
+    for text, message in (
+        ("O\t1\n", r"--class_weights: the file has no weight for \['I-person', "),
+        ("O\tx\n", r"weights\.tsv:1: expected a label and a number of at least 0, got 'x'"),
+    ):
+        (tmp_path / "weights.tsv").write_text(text)
+        with refused(message):
+            run(TAGS, tmp_path / "new", **flags)
+        assert not (tmp_path / "new").exists()
 
 
 def test_answers_in_two_languages(encoder, tmp_path, capsys):
