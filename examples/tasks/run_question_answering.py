@@ -50,6 +50,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     threshold = "how much higher no answer must score than the best one, for there to be none"
     add("--null_score_diff_threshold", type=float, default=0.0, help=threshold)
+    rules = "by which answers are compared; mlqa: articles and words of the files' languages"
+    add("--answer_rules", choices=("squad", "mlqa"), default="squad", help=rules)
     add("--doc_stride", type=whole, default=128, help="tokens that windows of a passage share")
     add("--max_query_length", type=count, default=64, help="longer questions are cut")
     add("--n_best_size", type=count, default=20, help="answers that are kept of each question")
@@ -79,11 +81,18 @@ def log_evaluation(event: Evaluated, seconds: float | None = None) -> str:
     return f"{event.split} loss: {event.loss:f}, {numbers}\n"
 
 
+def name_of(args: argparse.Namespace, files: Sequence[str]) -> str:
+    """Name the task for the results, by its first file, and by how answers are scored."""
+    rules = "" if args.answer_rules == "squad" else f"-{args.answer_rules}"
+    return f"answers{rules}/{Path(files[0]).stem}"
+
+
 def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     """Train, evaluate and predict as the command line says; return the last metrics."""
     args = parse_args(argv)
     runtime.tune(args.verbose)
     runtime.import_paddle()  # only now: it takes a second, and reads what was tuned
+    from paddlenlp_ext.tasks.answers import answer_language
     from paddlenlp_ext.tasks.questions import read_questions
     from paddlenlp_ext.training.run import Run
     from paddlenlp_ext.training.settings import RunSettings, default_device
@@ -98,6 +107,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
         has_negatives=args.version_2_with_negative,
         on_bad_row=settings.on_bad_row,
     ))  # fmt: skip
+    if args.answer_rules == "mlqa":
+        for questions in splits["validation"].values():  # before training, what cannot be known
+            answer_language(questions[0].file)
     if args.do_train:
         train(args, run, splits)
     return test(args, run, splits) if args.do_eval or args.do_predict else {}
@@ -113,7 +125,11 @@ def rows_of(
 
     has_negatives = args.version_2_with_negative
     settings = spans.AnswerSettings(
-        args.n_best_size, args.max_answer_length, has_negatives, args.null_score_diff_threshold
+        args.n_best_size,
+        args.max_answer_length,
+        has_negatives,
+        args.null_score_diff_threshold,
+        args.answer_rules,
     )
     made = spans.make_windows(
         questions, tokenizer, args.max_seq_length, args.doc_stride, args.max_query_length
@@ -144,7 +160,7 @@ def train(args: argparse.Namespace, run: Run, splits: Splits[Question]) -> None:
             model,
             tokenizer,
             data,
-            task=f"answers/{Path(args.train_file[0]).stem}",
+            task=name_of(args, args.train_file),
             log_step=log_step,
             log_evaluation=log_evaluation,
         )
@@ -186,9 +202,9 @@ def test(args: argparse.Namespace, run: Run, splits: Splits[Question]) -> dict[s
         events.append(event)
     for path in task_files.predict(model, batching, splits["test"], rows, args.output_dir):
         say(f"{path.with_suffix('.json')}\n")
-    name = Path((args.validation_file or args.test_file)[0]).stem
+    name = name_of(args, args.validation_file or args.test_file)
     return task_files.report(
-        run.settings, events, f"answers/{name}", trained=args.do_train, tables=("f1", "exact_match")
+        run.settings, events, name, trained=args.do_train, tables=("f1", "exact_match")
     )
 
 

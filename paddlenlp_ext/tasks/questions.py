@@ -41,6 +41,11 @@ class Question:
     is_labelled: bool
     source: str
 
+    @property
+    def file(self) -> str:
+        """The name of the file that it stands in."""
+        return self.source.partition(":")[0]
+
 
 def read_questions(
     paths: Iterable[Path],

@@ -6,13 +6,13 @@ for in all of them, as the script of transformers does.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_ext.errors import UserError
-from paddlenlp_ext.tasks.answers import squad_scores
+from paddlenlp_ext.tasks.answers import answer_language, squad_scores
 from paddlenlp_ext.tasks.features import CHUNK, Features
 from paddlenlp_ext.tasks.questions import Question
 from paddlenlp_ext.tasks.task import Metric
@@ -128,12 +128,15 @@ class AnswerSettings:
         version_2_with_negative: Whether no answer is an answer.
         null_score_diff_threshold: How much higher the score of no answer must be than that of the
             best one, for there to be none.
+        answer_rules: By which answers are compared with the right ones. Those of "mlqa" depend on
+            the language, which the names of the files say.
     """
 
     n_best_size: int = 20
     max_answer_length: int = 30
     version_2_with_negative: bool = False
     null_score_diff_threshold: float = 0.0
+    answer_rules: Literal["squad", "mlqa"] = "squad"
 
 
 class Answer(NamedTuple):
@@ -244,6 +247,11 @@ def answer_metric(
     def metric(predictions: Any, labels: Any) -> dict[str, float]:
         found = find_answers(predictions, windows, questions, settings)
         given = {one.name: best.answer for one, best in zip(questions, found, strict=True)}
-        return squad_scores(given, gold, has_negatives=settings.version_2_with_negative)
+        languages = None
+        if settings.answer_rules == "mlqa":
+            languages = {one.name: answer_language(one.file) for one in questions}
+        return squad_scores(
+            given, gold, has_negatives=settings.version_2_with_negative, languages=languages
+        )
 
     return metric

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from paddlenlp_ext.errors import DataError
+from paddlenlp_ext.tasks.answers import MLQA_FILE
 from paddlenlp_ext.tasks.records import open_text
 from paddlenlp_ext.tasks.rows import BOM, MAX_LINE, bounded_lines
 
@@ -33,14 +34,19 @@ def named_files(patterns: Sequence[str], setting: str) -> list[Path]:
 def by_language(paths: Sequence[Path]) -> dict[str, Path]:
     """Name files by their languages, "de" of "xquad.de.json" or "de_pud.conllu".
 
-    Where their names do not say each file's own in two letters, files are named by their names; a
+    MLQA's names say that of the passages and that of the questions: "de", or "de-en" where they
+    differ. Where names do not say each file's own in two letters, files are named by their names; a
     single one is "".
     """
     if len(paths) == 1:
         return {"": paths[0]}
     parts = [re.split(r"[._-]", path.name.lower()) for path in paths]
     codes = [[part for part in one if re.fullmatch("[a-z]{2}", part)] for one in parts]
-    languages = [found[0] for found in codes if len(found) == 1]
+    languages = [
+        "-".join(dict.fromkeys(found))
+        for found, path in zip(codes, paths, strict=True)
+        if len(found) == 1 or MLQA_FILE.search(path.name.lower())
+    ]
     if len({*languages}) == len(paths):
         return dict(zip(languages, paths, strict=True))
     names = [path.name.partition(".")[0] for path in paths]

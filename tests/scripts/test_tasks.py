@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import paddle
 import pytest
 
 from paddlenlp_ext.metrics import IGNORED
+from paddlenlp_ext.tasks.answers import squad_scores
+from paddlenlp_ext.tasks.questions import read_questions
 from paddlenlp_ext.tasks.token_labels import make_token_rows, read_sentences
 from paddlenlp_ext.transformers import (
     AutoModelForQuestionAnswering,
@@ -146,8 +149,19 @@ def test_answers_in_two_languages(encoder, tmp_path, capsys):
     # The model that was trained gives the same numbers when it is evaluated alone.
     alone = {**files, "do_eval": True, "device": "cpu", "model_name_or_path": tmp_path / "a"}
     assert run(ANSWERS, tmp_path / "b", **alone) == metrics
+    # MLQA's rules are those of the language that a file's name says.
+    gold = {one.name: one.answers for one in read_questions([QA_DE], has_negatives=True)[0]}
+    expected = squad_scores(answers, gold, has_negatives=True, languages=dict.fromkeys(gold, "de"))
+    alone |= {"validation_file": QA_DE, "answer_rules": "mlqa"}
+    scores = run(ANSWERS, tmp_path / "c", **alone)
+    assert scores == {f"validation {name}": value for name, value in expected.items()}
+    assert "|answers-mlqa/dev.de|" in json_lines(tmp_path / "c/results.jsonl")[0]["signature"]
+    shutil.copy(QA_DE, tmp_path / "dev.json")
+    with refused(r"dev\.json: expected a name with the language .* leave out --answer_rules mlqa"):
+        run(ANSWERS, tmp_path / "d", **alone | {"validation_file": tmp_path / "dev.json"})
 
 
+QA_DE = DATA / "qa/dev.de.json"
 POS, QA = DATA / "tags/train.en.conllu", DATA / "qa/dev.en.json"
 
 

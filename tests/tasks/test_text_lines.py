@@ -17,6 +17,13 @@ from paddlenlp_ext.tasks.text_lines import by_language, named_files, numbered_li
         (["de_pud-first500.conllu", "en_ewt-dev.conllu"], ["de", "en"]),
         (["a/xquad.de.json", "b/xquad.de.json"], ["a/xquad.de.json", "b/xquad.de.json"]),
         (["test-en-de.json", "test-en-zh.json"], ["test-en-de", "test-en-zh"]),
+        (
+            [
+                f"test-context-{one}-question-{two}.json"
+                for one, two in (("ar", "ar"), ("ar", "de"), ("zh", "zh"))
+            ],
+            ["ar", "ar-de", "zh"],
+        ),
         (["dev.conll", "test.conll"], ["dev", "test"]),
         (["dev.en.conll"], [""]),
         ([], []),
