@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks import worker
 from benchmarks.inputs import Inputs, load, occurring_ids
 from benchmarks.jobs import Job, Outcome
-from paddlenlp_ext import cli
+from paddlenlp_ext.cli import program
 from paddlenlp_ext.process import runtime
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def measure(job: Job, folder: Path) -> Outcome | None:
     if job.work != "tokenize":
         runtime.import_paddle()
     if job.processes > 1:
-        cli.spawn(take_part, job.processes, job, folder, device="cpu")
+        program.spawn(take_part, job.processes, job, folder, device="cpu")
         return None
     return WORKS[job.work](job, folder)
 

@@ -23,7 +23,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
-from paddlenlp_ext import __version__, cli
+from paddlenlp_ext import __version__
+from paddlenlp_ext.cli import parsing, program
 from paddlenlp_ext.process import runtime
 
 PROGRAM = "paddlenlp-ext"
@@ -87,13 +88,13 @@ def choose(
     if name in known:
         return [*given]
     if name not in ("--help", "-h"):
-        problem = f"unknown {kind.lower()} {name!r}{cli.did_you_mean(name, known)}"
+        problem = f"unknown {kind.lower()} {name!r}{parsing.did_you_mean(name, known)}"
         print(f"error: {problem}; known: {', '.join(known)}", file=sys.stderr)
-        sys.exit(cli.USER_ERROR)
+        sys.exit(program.USER_ERROR)
     print(f"usage: {PROGRAM} {before}{kind} …; each has its own --help\n")
     for name, what in known.items():
         print(f"  {name:22}  {what}")
-    sys.exit(0 if given else cli.USER_ERROR)
+    sys.exit(0 if given else program.USER_ERROR)
 
 
 def train(argv: Sequence[str]) -> None:
@@ -134,10 +135,10 @@ def predict(argv: Sequence[str]) -> None:
     add = parser.add_argument
     add("file", metavar="FILE", type=Path, help="rows; see below which")
     add("--output", type=Path, metavar="DIR", help="for predictions; default: the file's folder")
-    add("--device", type=cli.device, help="cpu, gpu or xpu; default: a GPU if there is one")
-    add("--batch_size", type=cli.positive_int, default=32, help="rows computed together")
+    add("--device", type=parsing.device, help="cpu, gpu or xpu; default: a GPU if there is one")
+    add("--batch_size", type=parsing.positive_int, default=32, help="rows computed together")
     most = "tokens of a row; default: as many as the model reads, 384 for questions"
-    add("--max_length", "--max_seq_length", type=cli.positive_int, metavar="N", help=most)
+    add("--max_length", "--max_seq_length", type=parsing.positive_int, metavar="N", help=most)
     bad = "stop at a row that cannot be used, or leave it out and say so"
     add("--on_bad_row", choices=("error", "skip"), default="error", help=bad)
     columns = parser.add_argument_group("columns", "by default they are guessed by their names")
@@ -157,13 +158,13 @@ def predict(argv: Sequence[str]) -> None:
     threshold = "how much higher no answer must score than the best one; default: 0"
     answers.add_argument("--null_score_diff_threshold", type=float, metavar="X", help=threshold)
     windows = "tokens that windows of a passage share; default: 128, or a third of --max_length"
-    answers.add_argument("--doc_stride", type=cli.non_negative_int, metavar="N", help=windows)
+    answers.add_argument("--doc_stride", type=parsing.non_negative_int, metavar="N", help=windows)
     for name, text in {
         "max_query_length": "longer questions are cut; default: 64, or a quarter of --max_length",
         "max_answer_length": "most tokens of an answer; default: 30",
         "n_best_size": "answers that are kept; default: 20",
     }.items():
-        answers.add_argument(f"--{name}", type=cli.positive_int, metavar="N", help=text)
+        answers.add_argument(f"--{name}", type=parsing.positive_int, metavar="N", help=text)
     args = vars(parser.parse_args(argv))
     runtime.tune()
     runtime.import_paddle()
@@ -202,7 +203,7 @@ def info(argv: Sequence[str]) -> None:
 
 def command_parser(name: str, more: str = "") -> argparse.ArgumentParser:
     """Make the parser of a command."""
-    return cli.Parser(prog=f"{PROGRAM} {name}", description=COMMANDS[name][1], epilog=more)
+    return parsing.Parser(prog=f"{PROGRAM} {name}", description=COMMANDS[name][1], epilog=more)
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
@@ -213,7 +214,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 
 def ended(command: Command, argv: Sequence[str]) -> NoReturn:
     """Run a command as a script is run; scripts do so themselves."""
-    cli.run(partial(command, argv))
+    program.run(partial(command, argv))
 
 
 # What runs each command, and what it is for.

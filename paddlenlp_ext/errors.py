@@ -1,7 +1,7 @@
 """The mistakes that a user can make: a line each, with the place, what was expected and the cure.
 
-Scripts print such an error as one line and exit with code 2 (`paddlenlp_ext.cli.run`); a traceback
-is left to mistakes of this project.
+Scripts print such an error as one line and exit with code 2 (`cli.program.run`); a traceback is
+left to mistakes of this project.
 
 Files of others decide parts of such lines. What they say is quoted and cut (`shown`), and no
 message has a control character or more than `LONGEST` characters, whatever it is made of.

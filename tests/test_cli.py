@@ -10,8 +10,8 @@ import sys
 
 import pytest
 
-from paddlenlp_ext.cli import (
-    add_engine_arguments,
+from paddlenlp_ext.cli.flags import add_engine_arguments
+from paddlenlp_ext.cli.parsing import (
     boolean,
     device,
     integer,
@@ -20,8 +20,8 @@ from paddlenlp_ext.cli import (
     positive_float,
     positive_int,
     probability,
-    run,
 )
+from paddlenlp_ext.cli.program import run
 from paddlenlp_ext.errors import DataError
 from paddlenlp_ext.process.signals import raise_pending
 
@@ -215,10 +215,11 @@ def test_a_signal_that_python_drops_ends_the_run_at_the_next_question(number, co
 def test_help_does_not_wait_for_paddle():
     program = (
         "import argparse, sys\n"
-        "from paddlenlp_ext import cli, metrics\n"
+        "from paddlenlp_ext import metrics\n"
+        "from paddlenlp_ext.cli import flags, program\n"
         "from paddlenlp_ext.process import runtime\n"
         "from paddlenlp_ext.training import results\n"
-        "cli.add_engine_arguments(argparse.ArgumentParser())\n"
+        "flags.add_engine_arguments(argparse.ArgumentParser())\n"
         "heavy = {'paddle', 'sklearn', 'scipy', 'matplotlib'} & set(sys.modules)\n"
         "sys.exit(', '.join(heavy) or 0)\n"
     )

@@ -16,7 +16,8 @@ import paddle
 import pytest
 
 from paddlenlp_ext import __main__ as console
-from paddlenlp_ext import __version__, cli
+from paddlenlp_ext import __version__
+from paddlenlp_ext.cli import parsing
 from paddlenlp_ext.inference import checked_export
 from paddlenlp_ext.models.bert import BertConfig, BertForSequenceClassification, BertModel
 from paddlenlp_ext.models.rembert import RemBertConfig, RemBertForMultipleChoice
@@ -100,14 +101,14 @@ def test_a_required_flag_that_is_misspelled(capsys):
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_help_shows_every_default(path, monkeypatch, capsys):
-    made: list[cli.Parser] = []
-    original = cli.Parser.__init__
+    made: list[parsing.Parser] = []
+    original = parsing.Parser.__init__
 
-    def note(self: cli.Parser, **options: object) -> None:
+    def note(self: parsing.Parser, **options: object) -> None:
         original(self, **options)
         made.append(self)
 
-    monkeypatch.setattr(cli.Parser, "__init__", note)
+    monkeypatch.setattr(parsing.Parser, "__init__", note)
     with pytest.raises(SystemExit, match="0"):
         script_of(path).parse_args(["--help"])
     assert "usage:" in capsys.readouterr().out

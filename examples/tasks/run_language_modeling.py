@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from paddlenlp_ext import cli
+from paddlenlp_ext.cli import flags, parsing, program
 from paddlenlp_ext.process import runtime
 
 if TYPE_CHECKING:
@@ -33,29 +33,28 @@ RESUME_MUST_MATCH = (
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = cli.Parser(description="Train a language model on plain text.")
+    parser = parsing.Parser(description="Train a language model on plain text.")
     add = parser.add_argument
-    part = cli.probability
     add("--model_name_or_path", required=True, help="a preset, or a folder with a model")
     new = "begin with random weights: only the model's config.json is used"
     add("--from_scratch", action="store_true", help=new)
     vocabulary = "preset, or folder with a vocabulary; default: as --model_name_or_path"
     add("--tokenizer_name", help=vocabulary)
     add("--objective", choices=("masked", "causal"), default="masked", help="what is predicted")
-    cli.add_task_files(parser, "text in UTF-8; an empty line parts documents")
-    share = "part of the rows of --train_file to evaluate on where there is no --validation_file"
-    add("--validation_share", type=part, default=0.0, help=share)
-    add("--max_seq_length", type=cli.positive_int, default=512, help="tokens of a row")
-    add("--line_by_line", **cli.SWITCH, help="a row for each line; else rows are filled")
-    add("--mlm_probability", type=part, default=0.15, help="part of the tokens that is masked")
-    add("--whole_word_mask", **cli.SWITCH, help="mask all tokens of a word, or none")
-    cli.add_training_arguments(parser, "rows", batch_size=8, weight_decay=0.01)
+    form = "text in UTF-8; an empty line parts documents"
+    flags.add_task_files(parser, form, validation_share=0.0)
+    add("--max_seq_length", type=parsing.positive_int, default=512, help="tokens of a row")
+    add("--line_by_line", **parsing.SWITCH, help="a row for each line; else rows are filled")
+    masked = "part of the tokens that is masked"
+    add("--mlm_probability", type=parsing.probability, default=0.15, help=masked)
+    add("--whole_word_mask", **parsing.SWITCH, help="mask all tokens of a word, or none")
+    flags.add_training_arguments(parser, "rows", batch_size=8, weight_decay=0.01)
     of_data = ("data_dir", "group_by_length", "on_bad_row", "token_cache")
     unused = (*of_data, "label_smoothing_factor", "class_weights")
-    cli.add_engine_arguments(parser, omit=unused)
+    flags.add_engine_arguments(parser, omit=unused)
     parser.set_defaults(metric_for_best_model="loss")
     args = parser.parse_args(argv)
-    cli.check_task_files(parser, args)
+    flags.check_task_files(parser, args)
     if args.max_seq_length < 3:
         parser.error("--max_seq_length: expected at least 3: two special tokens and one of a text")
     return args
@@ -164,4 +163,4 @@ def test(args: argparse.Namespace, run: Run, language: LanguageSettings) -> dict
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    program.run(main)

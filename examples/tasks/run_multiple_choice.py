@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from paddlenlp_ext import cli
+from paddlenlp_ext.cli import flags, parsing, program
 from paddlenlp_ext.process import runtime
 
 if TYPE_CHECKING:
@@ -31,12 +31,10 @@ RESUME_MUST_MATCH = ("model_name_or_path",)  # besides the settings of every run
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = cli.Parser(description="Train a model to choose one of several texts.")
+    parser = parsing.Parser(description="Train a model to choose one of several texts.")
     add = parser.add_argument
     add("--model_name_or_path", required=True, help="a preset, or a folder with a model")
-    cli.add_task_files(parser, "tables (CSV, TSV), JSON or JSON lines")
-    share = "part of --train_file to evaluate on where there is no --validation_file"
-    add("--validation_share", type=cli.probability, default=0.1, help=share)
+    flags.add_task_files(parser, "tables (CSV, TSV), JSON or JSON lines", validation_share=0.1)
     add("--context_column_name", help="of the text that choices follow; guessed by default")
     add("--question_column_name", help="of the question about it; guessed by default")
     choices = "a column for each choice, or one column of lists; guessed by default"
@@ -44,15 +42,15 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     right = "of the right choice: its number, letter or text; guessed by default"
     add("--label_column_name", help=right)
     first = "the number that means the first choice"
-    add("--first_label", type=cli.non_negative_int, default=0, help=first)
+    add("--first_label", type=parsing.non_negative_int, default=0, help=first)
     add("--language_column_name", help="of the language; default: from the files' names, if there")
     most = "tokens of a text with a choice"
-    add("--max_seq_length", type=cli.positive_int, default=128, help=most)
-    cli.add_training_arguments(parser, "rows", warmup_proportion=0.1)
+    add("--max_seq_length", type=parsing.positive_int, default=128, help=most)
+    flags.add_training_arguments(parser, "rows", warmup_proportion=0.1)
     unused = ("data_dir", "label_smoothing_factor", "class_weights")
-    cli.add_engine_arguments(parser, omit=unused, trims_vocabulary=True)
+    flags.add_engine_arguments(parser, omit=unused, trims_vocabulary=True)
     args = parser.parse_args(argv)
-    cli.check_task_files(parser, args)
+    flags.check_task_files(parser, args)
     return args
 
 
@@ -159,4 +157,4 @@ def test(args: argparse.Namespace, run: Run, splits: Splits[ChoiceExample]) -> d
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    program.run(main)

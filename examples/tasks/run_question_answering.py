@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from paddlenlp_ext import cli
+from paddlenlp_ext.cli import flags, parsing, program
 from paddlenlp_ext.process import runtime
 
 if TYPE_CHECKING:
@@ -38,14 +38,14 @@ RESUME_MUST_MATCH = (
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = cli.Parser(description="Train a model that finds answers to questions.")
+    parser = parsing.Parser(description="Train a model that finds answers to questions.")
     add = parser.add_argument
-    count, whole = cli.positive_int, cli.non_negative_int
+    count, whole = parsing.positive_int, parsing.non_negative_int
     add("--model_name_or_path", required=True, help="a preset, or a folder with a model")
-    cli.add_task_files(parser, "JSON of SQuAD 1.1 or 2.0, XQuAD or MLQA")
+    flags.add_task_files(parser, "JSON of SQuAD 1.1 or 2.0, XQuAD or MLQA")
     add(
         "--version_2_with_negative",
-        **cli.SWITCH,
+        **parsing.SWITCH,
         help="passages may have no answer, as in SQuAD 2.0",
     )
     threshold = "how much higher no answer must score than the best one, for there to be none"
@@ -58,11 +58,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--max_answer_length", type=count, default=30, help="most tokens of an answer")
     longer = "longer passages have several windows"
     add("--max_seq_length", type=count, default=384, help=longer)
-    cli.add_training_arguments(parser, "windows", learning_rate=3e-5)
+    flags.add_training_arguments(parser, "windows", learning_rate=3e-5)
     unused = ("data_dir", "token_cache", "label_smoothing_factor", "class_weights")
-    cli.add_engine_arguments(parser, omit=unused, trims_vocabulary=True)
+    flags.add_engine_arguments(parser, omit=unused, trims_vocabulary=True)
     args = parser.parse_args(argv)
-    cli.check_task_files(parser, args)
+    flags.check_task_files(parser, args)
     return args
 
 
@@ -209,4 +209,4 @@ def test(args: argparse.Namespace, run: Run, splits: Splits[Question]) -> dict[s
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    program.run(main)

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from paddlenlp_ext import cli
+from paddlenlp_ext.cli import flags, parsing, program
 from paddlenlp_ext.process import runtime
 
 if TYPE_CHECKING:
@@ -34,23 +34,23 @@ RESUME_MUST_MATCH = ("model_name_or_path", "label_all_tokens")
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = cli.Parser(description="Train a tagger of words.")
+    parser = parsing.Parser(description="Train a tagger of words.")
     add = parser.add_argument
     add("--model_name_or_path", required=True, help="a preset, or a folder with a model")
-    cli.add_task_files(parser, "columns (a word and its tag a line), CoNLL-U, or JSON lines")
+    flags.add_task_files(parser, "columns (a word and its tag a line), CoNLL-U, or JSON lines")
     column = "number from 1, name in CoNLL-U, key of JSON; default: "
     add("--text_column", help=f"where the words are: {column}the first, FORM, words")
     add("--label_column", help=f"where the tags are: {column}the last, UPOS, tags")
     pieces = "give all pieces of a word its tag, not the first one alone"
-    add("--label_all_tokens", **cli.SWITCH, help=pieces)
+    add("--label_all_tokens", **parsing.SWITCH, help=pieces)
     exact = "count entities only where tags are written as BIO or BIOES has them (seqeval's strict)"
-    add("--strict", **cli.SWITCH, help=exact)
+    add("--strict", **parsing.SWITCH, help=exact)
     longer = "longer sentences have several rows"
-    add("--max_seq_length", type=cli.positive_int, default=128, help=longer)
-    cli.add_training_arguments(parser, "sentences")
-    cli.add_engine_arguments(parser, omit=("data_dir", "token_cache"), trims_vocabulary=True)
+    add("--max_seq_length", type=parsing.positive_int, default=128, help=longer)
+    flags.add_training_arguments(parser, "sentences")
+    flags.add_engine_arguments(parser, omit=("data_dir", "token_cache"), trims_vocabulary=True)
     args = parser.parse_args(argv)
-    cli.check_task_files(parser, args)
+    flags.check_task_files(parser, args)
     return args
 
 
@@ -197,4 +197,4 @@ def test(args: argparse.Namespace, run: Run, splits: Splits[TaggedSentence]) -> 
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    program.run(main)

@@ -40,7 +40,7 @@ def test_means_agree_with_paddle_and_are_timed(tmp_path: Path) -> None:
 def test_a_walk_lists_what_a_program_calls(tmp_path: Path) -> None:
     script = str(ROOT / "examples/language_model/convbert/get_ft_model.py")
     *files, summary = run(tmp_path, "benchmarks.walk", script, "--help").splitlines()
-    assert "paddlenlp_ext/cli.py" in files
+    assert "paddlenlp_ext/cli/program.py" in files
     assert summary.endswith(" functions")
 
 

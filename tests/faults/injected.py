@@ -16,7 +16,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
-from paddlenlp_ext import cli
+from paddlenlp_ext.cli import program
 from paddlenlp_ext.process import runtime
 
 SCRIPT = Path(__file__).parents[2] / "examples/language_model/bert/run_glue.py"
@@ -86,4 +86,4 @@ def main() -> object:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    program.run(main)

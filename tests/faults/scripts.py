@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from paddlenlp_ext import cli
+from paddlenlp_ext.cli import program
 from tests.docs.test_readmes import script_of
 from tests.faults.runs import encoder
 from tests.scripts import multilingual, pretraining_run
@@ -78,7 +78,7 @@ def forked(main: Callable[[], object], said: Path, limit: int) -> tuple[int, str
         signal.alarm(limit)
         code = 1
         try:
-            cli.run(main)
+            program.run(main)
         except SystemExit as ended:
             code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
         except BaseException:

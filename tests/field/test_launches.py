@@ -37,7 +37,7 @@ sys.exit(any([start("1").wait(), first.wait()]))
 JOIN = """
 import os, time
 from pathlib import Path
-from paddlenlp_ext import cli
+from paddlenlp_ext.cli import program
 from paddlenlp_ext.process import launcher
 launcher.NOTICE = 0.3
 launcher.SURE = 20  # the second is only late
@@ -49,18 +49,18 @@ def main():
         while len(list(place.iterdir())) < 2:
             time.sleep(0.02)
         os.write(1, b"joined\\n")  # at once, or lines of two processes mix
-cli.run(main)
+program.run(main)
 """
 FAIL = """
 import sys, time
 from pathlib import Path
-from paddlenlp_ext import cli
+from paddlenlp_ext.cli import program
 from paddlenlp_ext.process import launcher
 def main():
     launcher.report_failure(RuntimeError("of " + sys.argv[2]))
     while not Path(sys.argv[3]).exists():
         time.sleep(0.02)
-cli.run(main)
+program.run(main)
 """
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from paddlenlp_ext import cli
+from paddlenlp_ext.cli import flags, parsing
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.inference.runners import load
 from paddlenlp_ext.models.auto import AutoConfig
@@ -117,8 +117,8 @@ def test_a_tilde_is_the_home_folder_in_every_path(script: str, monkeypatch: Any)
 
 def test_only_what_begins_with_a_tilde_is_expanded(monkeypatch: Any) -> None:
     monkeypatch.setenv("HOME", "/somewhere")
-    parser = cli.Parser()
-    cli.add_engine_arguments(parser)
+    parser = parsing.Parser()
+    flags.add_engine_arguments(parser)
     parser.add_argument("--names", nargs="+")
     parser.add_argument("--place", type=Path)
     args = parser.parse_args(

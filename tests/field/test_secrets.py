@@ -141,7 +141,7 @@ def test_time_is_linear_in_a_value(letter):
 
 def test_the_launchers_own_files_hold_no_secret(tmp_path):
     program = tmp_path / "program.py"
-    program.write_text("from paddlenlp_ext import cli\ncli.run(lambda: None)\n")
+    program.write_text("from paddlenlp_ext.cli import program\nprogram.run(lambda: None)\n")
     command = ["-m", "paddle.distributed.launch", "--nproc_per_node", "2", "--job_id", "other"]
     done = subprocess.run(
         [sys.executable, *command, str(program)],

@@ -39,13 +39,13 @@ MOMENTS = {
 }
 PROGRAM = """
 import os, signal, sys
-from paddlenlp_ext import cli
+from paddlenlp_ext.cli import program
 from paddlenlp_ext.process import launcher, signals, spawn
 number = int(sys.argv[1])
 def main():
     MOMENT
     print("went on")
-cli.run(main)
+program.run(main)
 """
 
 
@@ -103,7 +103,7 @@ def test_a_hangup_saves_as_sigterm_does(tmp_path):
 HANDLERS = """
 import os, signal, sys
 from contextlib import suppress
-from paddlenlp_ext import cli
+from paddlenlp_ext.cli import program
 from paddlenlp_ext.process import launcher, signals, spawn
 mine = lambda number, frame: None
 before = {15: mine, 1: signal.SIG_IGN, 2: signal.default_int_handler}
@@ -116,8 +116,8 @@ def joins():
         raise LookupError
 def ends():
     os.kill(os.getpid(), 2)
-for act in (lambda: cli.run(lambda: None), lambda: cli.run(ends), lambda: cli.run(fails),
-            lambda: spawn._run(fails), joins):
+for act in (lambda: program.run(lambda: None), lambda: program.run(ends),
+            lambda: program.run(fails), lambda: spawn._run(fails), joins):
     try:
         act()
     except (Exception, SystemExit):
@@ -147,7 +147,7 @@ for child in children:
 WORKER = """
 import os, time
 from pathlib import Path
-from paddlenlp_ext import cli
+from paddlenlp_ext.cli import program
 from paddlenlp_ext.process.signals import StopRequest
 place = Path(os.environ["PADDLE_LOG_DIR"]) / os.environ["PADDLE_TRAINER_ID"]
 def main():
@@ -156,7 +156,7 @@ def main():
         while not any(stop.flags):
             time.sleep(0.05)
         place.with_suffix(".saved").touch()
-cli.run(main)
+program.run(main)
 """
 
 
@@ -206,7 +206,7 @@ def test_processes_of_one_run_save_and_end_with_it(tmp_path, number, to_all, ign
     program = """
 import multiprocessing, os, sys, time
 from pathlib import Path
-from paddlenlp_ext import cli
+from paddlenlp_ext.cli import program
 from paddlenlp_ext.process import spawn
 from paddlenlp_ext.process.signals import StopRequest
 def work(place):
@@ -216,14 +216,14 @@ def work(place):
             while not any(stop.flags):
                 time.sleep(0.05)
             place.with_suffix(".saved").touch()
-    cli.run(main)
+    program.run(main)
 def begin():
     fork, folder = multiprocessing.get_context("fork"), Path(sys.argv[1])
     processes = [fork.Process(target=work, args=(folder / str(rank),)) for rank in (0, 1)]
     for process in processes:
         process.start()
     return type("Context", (), {"processes": processes})
-cli.run(lambda: sys.exit(spawn._run(begin)))
+program.run(lambda: sys.exit(spawn._run(begin)))
 """
     run = started(program, tmp_path, start_new_session=True, preexec_fn=ignoring(*ignored))
     places = [tmp_path / "0", tmp_path / "1"]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from paddlenlp_ext import cli
+from paddlenlp_ext.cli import program
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -32,7 +32,7 @@ def limiting(name: str, count: int) -> Callable[[], None]:
 PROGRAM = """
 import os, sys
 from pathlib import Path
-from paddlenlp_ext import cli
+from paddlenlp_ext.cli import program
 from paddlenlp_ext.process.streams import progress_bar
 def main():
     place = Path(sys.argv[1])
@@ -48,7 +48,7 @@ def main():
         os.system(f"{sys.executable} -c 'import sys; assert None not in (sys.stdin, sys.stderr)'"
                   " || touch " + str(place.with_suffix(".bad")))
         file.write("whole")
-cli.run(main)
+program.run(main)
 """
 
 
@@ -74,7 +74,7 @@ def test_a_script_runs_whose_streams_are_closed(tmp_path, closed):
 SHOWING = """
 import logging, os, sys
 from pathlib import Path
-from paddlenlp_ext import cli
+from paddlenlp_ext.cli import program
 def main():
     logging.basicConfig()
     for number in range(5000):
@@ -83,7 +83,7 @@ def main():
         logging.getLogger().warning("a warning")
     os.system("echo of a child")
     Path(sys.argv[1]).touch()
-cli.run(main)
+program.run(main)
 """
 
 
@@ -119,7 +119,7 @@ def test_a_stream_that_cannot_be_written_to_costs_nothing(tmp_path, stream, kind
 
 def test_what_an_ascii_terminal_cannot_show_is_escaped():
     shown = ascii("left out: M\xfcnchen \u4e16")
-    program = f"from paddlenlp_ext import cli\ncli.run(lambda: print({shown}))\n"
+    program = f"from paddlenlp_ext.cli import program\nprogram.run(lambda: print({shown}))\n"
     done = subprocess.run(
         [sys.executable, "-c", program],
         env=ENVIRONMENT | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
@@ -132,7 +132,7 @@ def test_what_an_ascii_terminal_cannot_show_is_escaped():
 def test_streams_are_given_back(capsys):
     before = sys.stdout, sys.stderr
     with pytest.raises(SystemExit):
-        cli.run(lambda: print("shown"))
+        program.run(lambda: print("shown"))
     assert (sys.stdout, sys.stderr) == before
     assert capsys.readouterr().out == "shown\n"
 
@@ -148,7 +148,7 @@ def test_the_library_works_in_a_process_without_stderr(tmp_path):
     assert (tmp_path / "done").exists()
 
 
-LIMITED = "from paddlenlp_ext import cli\ncli.run(lambda: print('ran'))\n"
+LIMITED = "from paddlenlp_ext.cli import program\nprogram.run(lambda: print('ran'))\n"
 
 
 @pytest.mark.parametrize("count", [12, 16, 24, 31])
@@ -187,14 +187,14 @@ def test_several_processes_need_more_open_files(tmp_path, count):
 
 STARTING = """
 import errno, multiprocessing, os, sys, time
-from paddlenlp_ext import cli
+from paddlenlp_ext.cli import program
 from paddlenlp_ext.process import spawn
 def begin():
     first = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
     first.start()
     print(first.pid, flush=True)
     raise {}
-cli.run(lambda: spawn._run(begin))
+program.run(lambda: spawn._run(begin))
 """
 
 

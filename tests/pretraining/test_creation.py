@@ -213,7 +213,7 @@ def test_shards_of_another_number_are_refused(tmp_path):
 FULL = """
 import resource, signal, sys
 from pathlib import Path
-from paddlenlp_ext.cli import run
+from paddlenlp_ext.cli.program import run
 from tests.pretraining.test_creation import create
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -88,26 +88,26 @@ from paddlenlp_ext.process import launcher
 launcher.report_failure(RuntimeError("reset by peer"))
 """
 JOIN = """
-from paddlenlp_ext import cli
+from paddlenlp_ext.cli import program
 from paddlenlp_ext.process import launcher
 def main():
     with launcher.joining():
         raise AssertionError("both were there")
-cli.run(main)
+program.run(main)
 """
 TOLD = """
 import os
-from paddlenlp_ext import cli
-cli.run(lambda: os.kill(os.getpid(), 15))
+from paddlenlp_ext.cli import program
+program.run(lambda: os.kill(os.getpid(), 15))
 """
 MISS = """
 import os
-from paddlenlp_ext import cli
+from paddlenlp_ext.cli import program
 from paddlenlp_ext.process.signals import StopRequest
 def main():
     {}
     raise RuntimeError("reset by peer")
-cli.run(main)
+program.run(main)
 """
 linux_only = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux's /proc")
 

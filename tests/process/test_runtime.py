@@ -148,9 +148,9 @@ def test_results_change_by_rounding_only():
 
 
 IMPORTING = """
-from paddlenlp_ext import cli
+from paddlenlp_ext.cli import program
 from paddlenlp_ext.process import runtime
-cli.run(runtime.import_paddle)
+program.run(runtime.import_paddle)
 """
 
 

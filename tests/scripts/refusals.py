@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from paddlenlp_ext.cli import as_flags
+from paddlenlp_ext.cli.program import as_flags
 from paddlenlp_ext.errors import UserError
 
 

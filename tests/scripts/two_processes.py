@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from paddlenlp_ext import cli
+from paddlenlp_ext.cli import program
 from paddlenlp_ext.process import runtime
 from tests.docs.test_readmes import script_of
 from tests.scripts import multilingual
@@ -94,4 +94,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    program.run(main)

@@ -16,7 +16,7 @@ import numpy as np
 import paddle
 from paddle import nn
 
-from paddlenlp_ext import cli
+from paddlenlp_ext.cli import program
 from paddlenlp_ext.models.bert import BertConfig, BertForPretraining
 from paddlenlp_ext.tasks.batches import Batch
 from paddlenlp_ext.training import distributed
@@ -104,4 +104,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    program.run(main)

@@ -17,7 +17,7 @@ import numpy as np
 import paddle
 from paddle import nn
 
-from paddlenlp_ext import cli
+from paddlenlp_ext.cli import program
 from paddlenlp_ext.metrics import accuracy
 from paddlenlp_ext.tasks.batches import BatchOrder, EvaluationOrder, Loader
 from paddlenlp_ext.tasks.features import Features
@@ -202,10 +202,10 @@ def main(args: argparse.Namespace) -> None:
 def begin() -> None:
     args = parse()
     if args.processes > 1:
-        cli.spawn(main, args.processes, args, device="cpu")
+        program.spawn(main, args.processes, args, device="cpu")
     else:
         main(args)
 
 
 if __name__ == "__main__":
-    cli.run(begin)
+    program.run(begin)

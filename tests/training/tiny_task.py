@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import paddle
 
-from paddlenlp_ext import cli
+from paddlenlp_ext.cli import program
 from paddlenlp_ext.metrics import accuracy_and_f1
 from paddlenlp_ext.models.bert import BertConfig, BertForSequenceClassification
 from paddlenlp_ext.tasks.batches import BatchOrder, EvaluationOrder, Loader
@@ -137,8 +137,8 @@ def main(folder: str, changes: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(
-        lambda: cli.spawn(
+    program.run(
+        lambda: program.spawn(
             main, int(sys.argv[2]), sys.argv[1], json.loads(sys.argv[3]), device="cpu"
         )
     )

@@ -13,7 +13,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from paddlenlp_ext import cli
+from paddlenlp_ext.cli import parsing, program
 from paddlenlp_ext.process import signals
 from paddlenlp_ext.process.streams import progress_bar
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line; the flags of the original script first."""
-    parser = cli.Parser(description="Make pretraining data for BERT of plain text.")
+    parser = parsing.Parser(description="Make pretraining data for BERT of plain text.")
     add = parser.add_argument
     add("--input_file", required=True, help="a text file, or a folder with *.txt files")
     add("--output_file", required=True, help="HDF5 file; its name should hold 'train', or not")
@@ -40,14 +40,24 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     case.add_argument(
         "--no_lower_case", dest="do_lower_case", action="store_false", help="keep capitals"
     )
-    add("--max_seq_length", type=cli.positive_int, default=128, help="tokens of a row")
-    add("--dupe_factor", type=cli.positive_int, default=10, help="rounds through the corpus")
-    add("--max_predictions_per_seq", type=cli.positive_int, default=20, help="of a row, at most")
-    add("--masked_lm_prob", type=cli.probability, default=0.15, help="part of the tokens to mask")
+    add("--max_seq_length", type=parsing.positive_int, default=128, help="tokens of a row")
+    add("--dupe_factor", type=parsing.positive_int, default=10, help="rounds through the corpus")
     add(
-        "--short_seq_prob", type=cli.probability, default=0.1, help="part of the rows to be shorter"
+        "--max_predictions_per_seq", type=parsing.positive_int, default=20, help="of a row, at most"
     )
-    add("--random_seed", type=cli.non_negative_int, default=12345, help="decides every choice")
+    add(
+        "--masked_lm_prob",
+        type=parsing.probability,
+        default=0.15,
+        help="part of the tokens to mask",
+    )
+    add(
+        "--short_seq_prob",
+        type=parsing.probability,
+        default=0.1,
+        help="part of the rows to be shorter",
+    )
+    add("--random_seed", type=parsing.non_negative_int, default=12345, help="decides every choice")
     more = parser.add_argument_group("further", "what the original script does not have")
     more.add_argument(
         "--whole_word_masking", action="store_true", help="mask all pieces of a word, or none"
@@ -58,14 +68,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="make single texts, for masked tokens alone, instead of pairs",
     )
     more.add_argument(
-        "--num_shards", type=cli.positive_int, default=1, help="files to divide the rows among"
+        "--num_shards", type=parsing.positive_int, default=1, help="files to divide the rows among"
     )
     more.add_argument(
-        "--processes", type=cli.positive_int, default=1, help="does not change the result"
+        "--processes", type=parsing.positive_int, default=1, help="does not change the result"
     )
     more.add_argument(
         "--block_bytes",
-        type=cli.positive_int,
+        type=parsing.positive_int,
         default=2 * 1024 * 1024,
         help="text that is in memory at once, in each process; random sentences come from it",
     )
@@ -133,4 +143,4 @@ def load_tokenizer(args: argparse.Namespace) -> Tokenizer:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    program.run(main)

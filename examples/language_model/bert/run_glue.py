@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from paddlenlp_ext import cli
+from paddlenlp_ext.cli import flags, parsing, program
 from paddlenlp_ext.process import runtime
 from paddlenlp_ext.tasks.task import Task
 
@@ -34,10 +34,10 @@ RESUME_MUST_MATCH = ("model_type", "model_name_or_path", "task_name")
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line; the flags of the page first, in its order."""
-    parser = cli.Parser(description="Fine-tune BERT on a GLUE task.")
+    parser = parsing.Parser(description="Fine-tune BERT on a GLUE task.")
     add = parser.add_argument
-    count, whole = cli.positive_int, cli.non_negative_int
-    rate, part = cli.non_negative_float, cli.probability
+    count, whole = parsing.positive_int, parsing.non_negative_int
+    rate, part = parsing.non_negative_float, parsing.probability
     add("--model_type", required=True, type=str.lower, choices=MODEL_TYPES, help="model family")
     add("--model_name_or_path", required=True, help="a preset, or a folder with a model")
     add("--task_name", help="CoLA, SST-2, MRPC, STS-B, QQP, MNLI, QNLI or RTE")
@@ -49,18 +49,18 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--save_steps", type=count, default=500, help="steps between checkpoints")
     add("--output_dir", required=True, help="where checkpoints and results go")
     add("--n_gpu", type=whole, default=1, help="number of devices; 0 is the CPU")
-    add("--device", type=cli.device, help="cpu, gpu or xpu; default: a GPU if there is one")
-    add("--max_steps", type=cli.integer, default=-1, help="above 0, wins over the epochs")
+    add("--device", type=parsing.device, help="cpu, gpu or xpu; default: a GPU if there is one")
+    add("--max_steps", type=parsing.integer, default=-1, help="above 0, wins over the epochs")
     add("--weight_decay", type=rate, default=0.0, help="of all but biases and LayerNorm")
-    add("--adam_epsilon", type=cli.positive_float, default=1e-8, help="AdamW's")
+    add("--adam_epsilon", type=parsing.positive_float, default=1e-8, help="AdamW's")
     add("--warmup_steps", type=whole, default=0, help="above 0, wins over the proportion")
     add("--warmup_proportion", type=part, default=0.0, help="part of the steps that warm up")
-    cli.add_unused_arguments(parser, UNUSED)
-    cli.add_engine_arguments(parser, trims_vocabulary=True)
-    cli.add_phase_arguments(parser)
-    cli.add_own_data_arguments(parser)
+    flags.add_unused_arguments(parser, UNUSED)
+    flags.add_engine_arguments(parser, trims_vocabulary=True)
+    flags.add_phase_arguments(parser)
+    flags.add_own_data_arguments(parser)
     args = parser.parse_args(argv)
-    cli.require_data(parser, args, "task_name")
+    flags.require_data(parser, args, "task_name")
     return args
 
 
@@ -90,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
 
     device = args.device or ("cpu" if args.n_gpu == 0 else default_device())
     if args.n_gpu > 1 and distributed.world_size() == 1:
-        cli.spawn(work, args.n_gpu, args, device, device=device)
+        program.spawn(work, args.n_gpu, args, device, device=device)
         return {}
     return work(args, device)
 
@@ -103,7 +103,7 @@ def work(args: argparse.Namespace, device: str) -> dict[str, float]:
     from paddlenlp_ext.training.settings import RunSettings
     from paddlenlp_ext.training.trained import read_splits, use_trained
 
-    trains, evaluates, predicts = cli.phases(args, cli.Phases(True, False, False))
+    trains, evaluates, predicts = flags.phases(args, flags.Phases(True, False, False))
     own = read_own(vars(args), args.model_name_or_path, trains=trains)
     task = own.task if own else glue_task(args.task_name)
     settings = RunSettings.from_flags(vars(args), device=device)
@@ -146,7 +146,7 @@ def train(
     task = source if isinstance(source, Task) else source.task
     with run:
         if distributed.rank() == 0:
-            cli.note_unused(args, UNUSED)
+            flags.note_unused(args, UNUSED)
         tokenizer = AutoTokenizer.from_pretrained(run.vocabulary)
         data = run.read_task(source, tokenizer, args.data_dir)
         model = run.load_classifier(model_class(args.model_type, "ForSequenceClassification"), task)
@@ -179,4 +179,4 @@ def train(
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    program.run(main)

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from paddlenlp_ext import cli
+from paddlenlp_ext.cli import flags, parsing, program
 from paddlenlp_ext.process import runtime
 
 if TYPE_CHECKING:
@@ -34,9 +34,9 @@ RESUME_MUST_MATCH = ("model_type", "model_name_or_path", "max_predictions_per_se
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line; the flags of the page first, in its order."""
-    parser = cli.Parser(description="Pretrain BERT.")
+    parser = parsing.Parser(description="Pretrain BERT.")
     add = parser.add_argument
-    count, whole, rate = cli.positive_int, cli.non_negative_int, cli.non_negative_float
+    count, whole, rate = parsing.positive_int, parsing.non_negative_int, parsing.non_negative_float
     add("--model_type", required=True, type=str.lower, choices=MODEL_TYPES, help="model family")
     source = "a preset, to begin with random weights of its shape, or a folder, to go on from its"
     add("--model_name_or_path", required=True, help=source)
@@ -45,17 +45,17 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--batch_size", type=count, default=8, help="rows a step, each device")
     add("--learning_rate", type=rate, default=5e-5, help="the highest of the run")
     add("--weight_decay", type=rate, default=0.0, help="of all but biases and LayerNorm")
-    add("--adam_epsilon", type=cli.positive_float, default=1e-8, help="AdamW's")
+    add("--adam_epsilon", type=parsing.positive_float, default=1e-8, help="AdamW's")
     add("--warmup_steps", type=whole, default=0, help="of the learning rate")
     add("--num_train_epochs", type=count, default=3, help="passes over the data")
     add("--input_dir", required=True, help="folder of .hdf5 files with 'train' in their names")
     add("--output_dir", required=True, help="where checkpoints and results go")
     add("--logging_steps", type=count, default=500, help="steps between log lines")
     add("--save_steps", type=count, default=500, help="steps between checkpoints")
-    add("--max_steps", type=cli.integer, default=-1, help="above 0, wins over the epochs")
+    add("--max_steps", type=parsing.integer, default=-1, help="above 0, wins over the epochs")
     add("--n_gpu", type=whole, default=1, help="number of devices; 0 is the CPU")
-    add("--device", type=cli.device, help="cpu, gpu or xpu; default: a GPU if there is one")
-    cli.add_unused_arguments(parser, UNUSED)
+    add("--device", type=parsing.device, help="cpu, gpu or xpu; default: a GPU if there is one")
+    flags.add_unused_arguments(parser, UNUSED)
     more = parser.add_argument_group("further", "what the original script does not have")
     more.add_argument(
         "--eval_dir",
@@ -75,7 +75,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     unused = ("data_dir", "group_by_length", "on_bad_row", "token_cache")
     of_tasks = ("label_smoothing_factor", "class_weights")
-    cli.add_engine_arguments(parser, omit=(*unused, *of_tasks))
+    flags.add_engine_arguments(parser, omit=(*unused, *of_tasks))
     return parser.parse_args(argv)
 
 
@@ -106,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
 
     device = args.device or ("cpu" if args.n_gpu == 0 else default_device())
     if args.n_gpu > 1 and distributed.world_size() == 1:
-        cli.spawn(train, args.n_gpu, args, device, device=device)
+        program.spawn(train, args.n_gpu, args, device, device=device)
         return {}
     return train(args, device)
 
@@ -128,7 +128,7 @@ def train(args: argparse.Namespace, device: str) -> dict[str, float]:
     paths = find_shards(args.input_dir)
     with Run(settings, must_match, data=digest(paths)) as run:
         if distributed.rank() == 0:
-            cli.note_unused(args, UNUSED)
+            flags.note_unused(args, UNUSED)
         cls = model_class(args.model_type, "ForPreTraining")
         model = run.begin_model(cls, from_scratch=args.from_scratch)
         tokenizer = AutoTokenizer.from_pretrained(run.vocabulary)
@@ -187,4 +187,4 @@ def open_shards(
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    program.run(main)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from paddlenlp_ext import cli
+from paddlenlp_ext.cli import parsing, program
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.files.sources import resolve
 from paddlenlp_ext.presets.families import find_preset
@@ -50,7 +50,7 @@ Arrays = dict[str, Any]
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = cli.Parser(description="Compare models with those of transformers.")
+    parser = parsing.Parser(description="Compare models with those of transformers.")
     what = f"presets, folders with a model of either library, or families: {', '.join(PRESETS)}"
     parser.add_argument("--model", nargs="+", default=["convbert"], help=what)
     return parser.parse_args(argv)
@@ -196,4 +196,4 @@ def run_theirs(folder: Path, batch: Arrays) -> Any:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    program.run(main)

@@ -12,7 +12,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from paddlenlp_ext import cli
+from paddlenlp_ext.cli import parsing, program
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.files.sources import resolve
 from paddlenlp_ext.process import runtime
@@ -21,7 +21,7 @@ from paddlenlp_ext.weights.files import FORMATS
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = cli.Parser(description="Convert a model folder to the other format.")
+    parser = parsing.Parser(description="Convert a model folder to the other format.")
     add = parser.add_argument
     add("--input_dir", help="folder with a model, a preset, or a repository of the Hub")
     add("--output_dir", help="where the converted model goes")
@@ -82,4 +82,4 @@ def check_paths(args: argparse.Namespace, weights: Path, written: Path) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    program.run(main)

@@ -12,14 +12,14 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from paddlenlp_ext import cli
+from paddlenlp_ext.cli import parsing, program
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.process import runtime
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line; the flags of the original first."""
-    parser = cli.Parser(description="Take the models out of a pretraining checkpoint.")
+    parser = parsing.Parser(description="Take the models out of a pretraining checkpoint.")
     add = parser.add_argument
     add("--model_dir", required=True, help="a checkpoint of run_pretrain.py, or of PaddleNLP's")
     add(
@@ -67,4 +67,4 @@ def main(argv: Sequence[str] | None = None) -> Path:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    program.run(main)

@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from paddlenlp_ext import cli
+from paddlenlp_ext.cli import flags, parsing, program
 from paddlenlp_ext.process import runtime
 
 if TYPE_CHECKING:
@@ -33,30 +33,30 @@ RESUME_MUST_MATCH = ("model_type", "pack_lines", "mask_prob")
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line; the flags of the original first, in its order."""
-    parser = cli.Parser(description="Pretrain by replaced tokens.")
+    parser = parsing.Parser(description="Pretrain by replaced tokens.")
     add = parser.add_argument
-    count, rate = cli.positive_int, cli.non_negative_float
+    count, rate = parsing.positive_int, parsing.non_negative_float
     add("--model_type", type=str.lower, default="convbert", choices=MODEL_TYPES, help="family")
     source = "a preset, to begin with random weights of its shape, or a folder, to go on from its"
     add("--model_name_or_path", default="convbert-small", help=source)
     add("--input_dir", required=True, help="folder with train.data, a sentence on each line")
     add("--output_dir", required=True, help="where shards, checkpoints and results go")
     add("--max_seq_length", type=count, default=128, help="tokens of a row")
-    add("--mask_prob", type=cli.probability, default=0.15, help="part of the tokens to mask")
+    add("--mask_prob", type=parsing.probability, default=0.15, help="part of the tokens to mask")
     add("--train_batch_size", type=count, default=96, help="rows, each device")
     add("--eval_batch_size", type=count, default=96, help="of dev.data, if there")
     add("--learning_rate", type=rate, default=5e-4, help="the highest of the run")
     add("--weight_decay", type=rate, default=0.01, help="of all but biases and LayerNorm")
-    add("--adam_epsilon", type=cli.positive_float, default=1e-6, help="AdamW's")
+    add("--adam_epsilon", type=parsing.positive_float, default=1e-6, help="AdamW's")
     add("--num_train_epochs", type=count, default=4, help="passes over the data")
-    add("--max_steps", type=cli.integer, default=-1, help="above 0, wins over the epochs")
-    add("--warmup_steps", type=cli.non_negative_int, default=10000, help="of the learning rate")
+    add("--max_steps", type=parsing.integer, default=-1, help="above 0, wins over the epochs")
+    add("--warmup_steps", type=parsing.non_negative_int, default=10000, help="of the learning rate")
     add("--logging_steps", type=count, default=100, help="steps between log lines")
     add("--save_steps", type=count, default=1000, help="steps between checkpoints")
     continued = "continue the run whose checkpoint --model_name_or_path is"
     add("--init_from_ckpt", action="store_true", help=continued)
-    add("--eager_run", type=cli.boolean, default=True, help="accepted; there is no other way")
-    add("--device", type=cli.device, help="cpu, gpu or xpu; default: a GPU if there is one")
+    add("--eager_run", type=parsing.boolean, default=True, help="accepted; there is no other way")
+    add("--device", type=parsing.device, help="cpu, gpu or xpu; default: a GPU if there is one")
     more = parser.add_argument_group("further", "what the original script does not have")
     more.add_argument(
         "--from_scratch",
@@ -69,13 +69,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="preset, or folder with a vocabulary; default: as --model_name_or_path",
     )
     packed = "fill rows with lines that follow one another, up to an empty line"
-    more.add_argument("--pack_lines", **cli.SWITCH, help=packed)
+    more.add_argument("--pack_lines", **parsing.SWITCH, help=packed)
     more.add_argument(
         "--prepare_only", action="store_true", help="make the shards of the corpus, and stop"
     )
     unused = ("eval_batch_size", "data_dir", "group_by_length", "on_bad_row", "token_cache")
     of_tasks = ("label_smoothing_factor", "class_weights")
-    cli.add_engine_arguments(parser, omit=(*unused, *of_tasks))
+    flags.add_engine_arguments(parser, omit=(*unused, *of_tasks))
     parser.set_defaults(scale_loss=1024.0)
     args = parser.parse_args(argv)
     if args.max_seq_length < 3:
@@ -122,7 +122,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
 
     device = args.device or default_device()
     if device == "gpu" and visible_gpus() > 1 and distributed.world_size() == 1:
-        cli.spawn(train, visible_gpus(), args, device, device=device)
+        program.spawn(train, visible_gpus(), args, device, device=device)
         return {}
     return train(args, device)
 
@@ -196,4 +196,4 @@ def train(args: argparse.Namespace, device: str) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    program.run(main)

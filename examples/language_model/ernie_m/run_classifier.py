@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from paddlenlp_ext import cli
+from paddlenlp_ext.cli import flags, parsing, program
 from paddlenlp_ext.process import runtime
 from paddlenlp_ext.tasks.cross_lingual import XNLI, XNLI_TABLE_ORDER
 
@@ -31,15 +31,15 @@ RESUME_MUST_MATCH = ("model_name_or_path", "task_type", "languages")
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line; the flags of the page first, in its order."""
-    parser = cli.Parser(description="Fine-tune ERNIE-M or XLM-RoBERTa on XNLI.")
+    parser = parsing.Parser(description="Fine-tune ERNIE-M or XLM-RoBERTa on XNLI.")
     add = parser.add_argument
-    count, whole = cli.positive_int, cli.non_negative_int
-    rate, part = cli.non_negative_float, cli.probability
+    count, whole = parsing.positive_int, parsing.non_negative_int
+    rate, part = parsing.non_negative_float, parsing.probability
     add("--task_type", choices=TASK_TYPES, help="train in English, or in all")
     add("--model_name_or_path", required=True, help="a preset, or a folder with a model")
     add("--output_dir", required=True, help="where checkpoints and results go")
     add("--max_seq_length", type=count, default=256, help="longer pairs are cut")
-    add("--memory_length", type=cli.integer, help="without effect, as in the original")
+    add("--memory_length", type=parsing.integer, help="without effect, as in the original")
     add("--learning_rate", type=rate, default=5e-5, help="the highest of the run")
     add("--num_train_epochs", type=count, default=5, help="passes over the data")
     add("--logging_steps", type=count, default=100, help="steps between log lines")
@@ -47,22 +47,24 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--batch_size", type=count, default=16, help="examples a step, each device")
     add("--weight_decay", type=rate, default=0.0, help="of all but biases and LayerNorm")
     add("--layerwise_decay", type=part, default=0.8, help="of the rate, from a layer to the next")
-    add("--adam_epsilon", type=cli.positive_float, default=1e-8, help="AdamW's")
+    add("--adam_epsilon", type=parsing.positive_float, default=1e-8, help="AdamW's")
     add("--warmup_steps", type=whole, default=0, help="above 0, wins over the proportion")
     add("--warmup_proportion", type=part, default=0.1, help="part of the steps that warm up")
-    add("--max_steps", type=cli.integer, default=-1, help="above 0, wins over the epochs")
+    add("--max_steps", type=parsing.integer, default=-1, help="above 0, wins over the epochs")
     add("--seed", type=whole, default=42, help="of data order, dropout and new weights")
-    add("--device", type=cli.device, help="cpu, gpu or xpu; default: a GPU if there is one")
-    add("--use_amp", **cli.SWITCH, help="train in mixed precision (GPU and XPU)")
+    add("--device", type=parsing.device, help="cpu, gpu or xpu; default: a GPU if there is one")
+    add("--use_amp", **parsing.SWITCH, help="train in mixed precision (GPU and XPU)")
     first_scale = "first loss scale, for float16"
-    add("--scale_loss", type=cli.positive_float, default=2.0**15, help=first_scale)
+    add("--scale_loss", type=parsing.positive_float, default=2.0**15, help=first_scale)
     add("--languages", nargs="+", help="of dev and test, and of translate-train-all; default: all")
-    cli.add_engine_arguments(parser, omit=("seed", "use_amp", "scale_loss"), trims_vocabulary=True)
+    flags.add_engine_arguments(
+        parser, omit=("seed", "use_amp", "scale_loss"), trims_vocabulary=True
+    )
     parser.set_defaults(load_best_model_at_end=False)  # the page tests the last checkpoint
-    cli.add_phase_arguments(parser, omit=("submission_dir",))
-    cli.add_own_data_arguments(parser, languages=True)
+    flags.add_phase_arguments(parser, omit=("submission_dir",))
+    flags.add_own_data_arguments(parser, languages=True)
     args = parser.parse_args(argv)
-    cli.require_data(parser, args, "task_type")
+    flags.require_data(parser, args, "task_type")
     return args
 
 
@@ -104,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     run = Run(settings, {name: vars(args)[name] for name in RESUME_MUST_MATCH})
     if args.memory_length is not None:
         say("note: --memory_length is accepted and has no effect, as in the original\n")
-    todo = cli.phases(args, cli.Phases(True, True, False))
+    todo = flags.phases(args, flags.Phases(True, True, False))
     own = read_own(vars(args), args.model_name_or_path, trains=todo.trains)
     task = own.task if own else XNLI
     train_languages = ["en"] if args.task_type == TRANSFER else args.languages
@@ -159,7 +161,7 @@ def train(
 
 def test(
     args: argparse.Namespace,
-    todo: cli.Phases,
+    todo: flags.Phases,
     run: Run,
     task: Task,
     folder: Path,
@@ -189,4 +191,4 @@ def test(
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    program.run(main)

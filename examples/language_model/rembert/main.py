@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from paddlenlp_ext import cli
+from paddlenlp_ext.cli import flags, parsing, program
 from paddlenlp_ext.process import runtime
 from paddlenlp_ext.tasks.cross_lingual import PAWS_X, XNLI_REMBERT, XNLI_TABLE_ORDER
 
@@ -35,14 +35,14 @@ RESUME_MUST_MATCH = ("model_name_or_path", "task", "train_languages", "languages
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line; the flags of the page first, in its order."""
-    parser = cli.Parser(description="Fine-tune RemBERT on XNLI or PAWS-X.")
+    parser = parsing.Parser(description="Fine-tune RemBERT on XNLI or PAWS-X.")
     add = parser.add_argument
-    count, whole = cli.positive_int, cli.non_negative_int
-    rate, part = cli.non_negative_float, cli.probability
+    count, whole = parsing.positive_int, parsing.non_negative_int
+    rate, part = parsing.non_negative_float, parsing.probability
     add("--model_type", type=str.lower, choices=MODEL_TYPES, default="rembert", help="model family")
     add("--data_dir", help="folder of the data files; without it they are downloaded")
     add("--output_dir", default="outputs", help="where the best model and the results go")
-    add("--device", type=cli.device, help="cpu, gpu or xpu; default: a GPU if there is one")
+    add("--device", type=parsing.device, help="cpu, gpu or xpu; default: a GPU if there is one")
     add("--learning_rate", type=rate, default=8e-6, help="the highest of the run")
     add("--num_train_epochs", type=count, default=3, help="passes over the data")
     per_device = {"type": count, "default": 16, "metavar": "N"}
@@ -63,14 +63,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--model_name_or_path", help=source)
     add("--train_languages", nargs="+", help="of the training data; default: en; of own data all")
     add("--languages", nargs="+", help="of dev and test; default: all that there are")
-    add("--max_steps", type=cli.integer, default=-1, help="above 0, wins over the epochs")
+    add("--max_steps", type=parsing.integer, default=-1, help="above 0, wins over the epochs")
     add("--logging_steps", type=count, default=100, help="steps between log lines")
     spelled_out = ("data_dir", "eval_batch_size", "gradient_accumulation_steps", "seed")
-    cli.add_engine_arguments(parser, omit=spelled_out, trims_vocabulary=True)
-    cli.add_own_data_arguments(parser, languages=True)
+    flags.add_engine_arguments(parser, omit=spelled_out, trims_vocabulary=True)
+    flags.add_own_data_arguments(parser, languages=True)
     parser.set_defaults(keep_checkpoints=1)  # besides the best one
     args = parser.parse_args(argv)
-    cli.require_data(parser, args, "task")
+    flags.require_data(parser, args, "task")
     if args.do_train and args.train_file and not (args.validation_file or args.validation_share):
         parser.error("the best model is kept: give --validation_file or --validation_share")
     if not (args.do_train or args.do_eval or args.do_predict):
@@ -196,4 +196,4 @@ def test(
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    program.run(main)

@@ -1,4 +1,4 @@
-"""What the scripts have in common: argument types, the engine's flags, how a run ends.
+"""Flags that scripts have in common.
 
 Each script spells out the flags of its own page; those that the training engine adds, and that no
 page knows, come from here and stand in their own group of `--help`. This file does not import
@@ -6,156 +6,28 @@ Paddle, so `--help` is there at once.
 """
 
 import argparse
-import errno
-import math
-import os
-import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from difflib import get_close_matches
-from functools import partial
-from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
-from paddlenlp_ext.errors import UserError
-from paddlenlp_ext.process import launcher, runtime, signals
-from paddlenlp_ext.process.spawn import spawn as start_processes
-from paddlenlp_ext.process.streams import lasting_streams
+from paddlenlp_ext.cli.parsing import (
+    SWITCH,
+    device,
+    integer,
+    non_negative_float,
+    non_negative_int,
+    positive_float,
+    positive_int,
+    probability,
+)
 from paddlenlp_ext.training.schedules import SCHEDULES
 
-DEVICES = ("cpu", "gpu", "xpu", "npu")
-
-# What is wrong with a path that a user gave, and that nobody has looked at before it was used.
-OF_PATHS = (errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
-LARGEST = 2**31 - 1  # what Paddle and HDF5 count with
-USER_ERROR = 2  # exit code; argparse takes 2 as well
-
-# A setting in backticks, or a text in quotes as `repr` writes it; "dev's" opens none.
-SETTING = re.compile(r"""(?<!\w)'(?:\\.|[^'\\])*'|(?<!\w)"(?:\\.|[^"\\])*"|`([a-z][a-z0-9_]*)`""")
-
-
-def integer(text: str) -> int:
-    """Parse a whole number, also one that is written as "1e5"."""
-    try:
-        value = float(text)
-        if value != int(value):
-            raise ValueError
-    except (ValueError, OverflowError):
-        raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r}") from None
-    if abs(value) > LARGEST:
-        raise argparse.ArgumentTypeError(f"expected at most {LARGEST:,}, got {text!r}")
-    return int(value)
-
-
-def positive_int(text: str) -> int:
-    """Parse a whole number that is at least 1."""
-    if (value := integer(text)) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
-    return value
-
-
-def non_negative_int(text: str) -> int:
-    """Parse a whole number that is at least 0."""
-    if (value := integer(text)) < 0:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 0, got {text!r}")
-    return value
-
-
-def non_negative_float(text: str) -> float:
-    """Parse a number that is at least 0."""
-    try:
-        if 0 <= (value := float(text)) < math.inf:
-            return value
-    except ValueError:
-        pass
-    raise argparse.ArgumentTypeError(f"expected a number of at least 0, got {text!r}")
-
-
-def positive_float(text: str) -> float:
-    """Parse a number above 0."""
-    if (value := non_negative_float(text)) == 0:
-        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
-    return value
-
-
-def probability(text: str) -> float:
-    """Parse a part of a whole, from 0 to 1."""
-    try:
-        if 0 <= (value := float(text)) <= 1:
-            return value
-    except ValueError:
-        pass
-    raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, got {text!r}")
-
-
-def boolean(text: str) -> bool:
-    """Parse what `distutils.util.strtobool` took: yes/no, true/false, on/off, 1/0."""
-    match text.strip().lower():
-        case "y" | "yes" | "t" | "true" | "on" | "1":
-            return True
-        case "n" | "no" | "f" | "false" | "off" | "0":
-            return False
-    raise argparse.ArgumentTypeError(f"expected True or False, got {text!r}")
-
-
-# A flag that is on, given alone, and else what its value says.
-SWITCH: Mapping[str, Any] = {
-    "type": boolean, "nargs": "?", "const": True, "default": False, "metavar": "BOOL",
-}  # fmt: skip
-
-
-def device(text: str) -> str:
-    """Parse a device: cpu, gpu, xpu or npu, with a number where there are several ("gpu:1")."""
-    kind, colon, number = text.strip().lower().partition(":")
-    if kind not in DEVICES or (colon and not number.isdigit()):
-        known = ", ".join(DEVICES)
-        raise argparse.ArgumentTypeError(f"expected one of {known}, got {text!r}")
-    return kind + colon + number
-
-
-class Parser(argparse.ArgumentParser):
-    """Reads a command line, shows each default in `--help`, and knows what a flag is close to.
-
-    "~" may begin a path in every flag that takes a text: a shell leaves it in `--flag=~/x`.
-    """
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**{"formatter_class": _Help, **options})
-        self.register("type", None, os.path.expanduser)
-        self.register("type", Path, lambda text: Path(text).expanduser())
-
-    def parse_known_args(  # type: ignore[override]
-        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
-    ) -> tuple[argparse.Namespace, list[str]]:
-        """Parse what is known of a command line, which messages refer to."""
-        self._given = sys.argv[1:] if args is None else [*args]
-        return super().parse_known_args(self._given, namespace)
-
-    def error(self, message: str) -> NoReturn:
-        """End the process with a message, and with the flags that unknown ones are close to."""
-        known = [flag for flag in self._option_string_actions if flag.startswith("--")]
-        for flag in (word.partition("=")[0] for word in self._given if word.startswith("--")):
-            if not any(one.startswith(flag) for one in known):  # abbreviations are understood
-                message += "" if flag in message else f"; {flag} is unknown"
-                message += did_you_mean(flag, known)
-        super().error(message)
-
-
-class _Help(argparse.RawDescriptionHelpFormatter):
-    """Says what a flag is when it is not given, unless its text does or it is nothing."""
-
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        text, default = action.help, action.default
-        if not text or "default:" in text or default is None or default is argparse.SUPPRESS:
-            return text
-        shown = " ".join(map(str, default)) if isinstance(default, list) else f"{default}"
-        return f"{text} (default: {shown.replace('%', '%%')})"
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Ask whether a known word was meant that an unknown one is close to; else say nothing."""
-    near = get_close_matches(word, [*known], n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+PHASES = {
+    "do_train": "train, and evaluate while training",
+    "do_eval": "evaluate the trained model, or without --do_train --model_name_or_path",
+    "do_predict": "write predictions of the test rows by the same model",
+}
+FILES = ("train_file", "validation_file", "test_file")  # of the phases, in their order
 
 
 def add_unused_arguments(parser: argparse.ArgumentParser, names: Iterable[str]) -> None:
@@ -312,11 +184,7 @@ def add_phase_arguments(parser: argparse.ArgumentParser, *, omit: tuple[str, ...
         omit: Names of flags that the script's page has itself, or that it has no use for.
     """
     group = parser.add_argument_group("phases", "what to do; by default as the page has it")
-    for name, text in (
-        ("do_train", "train, and evaluate while training"),
-        ("do_eval", "evaluate the trained model, or without --do_train --model_name_or_path"),
-        ("do_predict", "write predictions of the test rows by the same model"),
-    ):
+    for name, text in PHASES.items():
         if name not in omit:
             group.add_argument(f"--{name}", action="store_true", help=text)
     if "submission_dir" not in omit:
@@ -338,21 +206,29 @@ def phases(args: argparse.Namespace, default: Phases) -> Phases:
     return given if any(given) else default
 
 
-def add_task_files(parser: argparse.ArgumentParser, form: str) -> None:
+def add_task_files(
+    parser: argparse.ArgumentParser, form: str, *, validation_share: float | None = None
+) -> None:
     """Add the flags of a task's files, and those that say what to do with them.
 
     Args:
         parser: A script's parser.
         form: What the files are, for the help.
+        validation_share: Of the flag of that name, which there is none of without it.
     """
-    add = parser.add_argument
+    _add_files(parser.add_argument, form, validation_share)
+    for name, text in PHASES.items():
+        parser.add_argument(f"--{name}", action="store_true", help=text)
+
+
+def _add_files(add: Callable[..., object], form: str, validation_share: float | None) -> None:
     add("--train_file", nargs="+", metavar="FILE", help=f"{form}; also a pattern like 'x/*'")
-    several = "likewise, to evaluate on; several are reported one by one, by their languages"
-    add("--validation_file", nargs="+", metavar="FILE", help=several)
-    add("--test_file", nargs="+", metavar="FILE", help="likewise, to predict")
-    add("--do_train", action="store_true", help="train, evaluating every --save_steps")
-    add("--do_eval", action="store_true", help="evaluate the trained model, or the one given")
-    add("--do_predict", action="store_true", help="write what the model says of --test_file")
+    add("--validation_file", nargs="+", metavar="FILE", help="likewise, to evaluate on")
+    tested = "likewise, to test on or to predict; they may lack labels"
+    add("--test_file", nargs="+", metavar="FILE", help=tested)
+    if validation_share is not None:
+        part = "part of the training rows to evaluate on where there is no --validation_file"
+        add("--validation_share", type=probability, default=validation_share, help=part)
 
 
 def add_training_arguments(parser: argparse.ArgumentParser, rows: str, **defaults: object) -> None:
@@ -389,7 +265,7 @@ def check_task_files(parser: argparse.ArgumentParser, args: argparse.Namespace) 
 
     With `validation_share`, where a script has it, rows to train on are held out to evaluate on.
     """
-    needed = {"do_train": "train_file", "do_eval": "validation_file", "do_predict": "test_file"}
+    needed = dict(zip(PHASES, FILES, strict=True))
     if not any(vars(args)[flag] for flag in needed):
         parser.error("there is nothing to do: give --do_train, --do_eval or --do_predict")
     share = vars(args).get("validation_share")
@@ -400,9 +276,6 @@ def check_task_files(parser: argparse.ArgumentParser, args: argparse.Namespace) 
         if vars(args)[flag] and not vars(args)[files] and not is_held_out:
             more = "" if share is None else ", or --do_train with --validation_share"
             parser.error(f"--{flag} needs --{files}{more if flag == 'do_eval' else ''}")
-
-
-OWN_FILES = ("train_file", "validation_file", "test_file")
 
 
 def add_own_data_arguments(parser: argparse.ArgumentParser, *, languages: bool = False) -> None:
@@ -416,14 +289,7 @@ def add_own_data_arguments(parser: argparse.ArgumentParser, *, languages: bool =
         "own data", "files of your own in place of a task: .csv, .tsv, .json, .jsonl, .txt, or .gz"
     )
     add = group.add_argument
-    for name, text in (
-        ("train_file", "files or patterns with * to train on"),
-        ("validation_file", "those to evaluate on while training"),
-        ("test_file", "those to test on, or to predict; they may lack labels"),
-    ):
-        add(f"--{name}", nargs="+", metavar="FILE", help=text)
-    part = "part of the training rows to evaluate on where there is no --validation_file"
-    add("--validation_share", type=probability, default=0.1, help=part)
+    _add_files(add, "what to train on", 0.1)
     guessed = "guessed and said if not given"
     add("--text_column_name", metavar="NAME", help=f"column of the text; {guessed}")
     add("--text_pair_column_name", metavar="NAME", help=f"column of a second text; {guessed}")
@@ -446,7 +312,7 @@ def require_data(parser: argparse.ArgumentParser, args: argparse.Namespace, task
         args: What was given.
         task_flag: The flag that names a task of the page: "task_name".
     """
-    files = [name for name in OWN_FILES if vars(args)[name]]
+    files = [name for name in FILES if vars(args)[name]]
     if not files and vars(args)[task_flag] is None:
         parser.error(f"the following arguments are required: --{task_flag}, or --train_file")
     if files and vars(args)[task_flag] is not None:
@@ -455,69 +321,3 @@ def require_data(parser: argparse.ArgumentParser, args: argparse.Namespace, task
     for name in (*named, "language_column_name", "label_separator", "problem_type"):
         if not files and vars(args).get(name) is not None:
             parser.error(f"--{name} is of files of your own: give them as --train_file")
-
-
-def run(main: Callable[[], object]) -> NoReturn:
-    """Run a script's `main` and end the process: a user's mistake is one line and exit code 2.
-
-    SIGTERM and SIGHUP end it as Ctrl-C does: what is open is closed and child processes end. (The
-    training loop catches them for itself, and saves first.) What ends a process of the launcher is
-    written into `FAILED.json` of its log folder.
-    """
-    with lasting_streams(), signals.raise_on_signals():
-        try:
-            launcher.end_with_launcher()
-            launcher.begin()
-            runtime.require_open_files(runtime.OPEN_FILES)
-            main()
-        except KeyboardInterrupt as error:
-            launcher.report_loss(error)
-            sys.exit(signals.exit_code(error))
-        except SystemExit as error:
-            if error.code in signals.EXIT_CODES:
-                launcher.report_loss(error)
-            elif error.code not in (None, 0, USER_ERROR):
-                launcher.report_failure(error)
-            raise
-        except Exception as error:
-            if line := _line(error):
-                print(f"error: {line}", file=sys.stderr)
-            # After a signal to all processes, one that still works may miss another that has ended.
-            lost = signals.any_received()
-            (launcher.report_loss if lost else launcher.report_failure)(error)
-            if not line:
-                raise
-            sys.exit(USER_ERROR)
-        finally:
-            signals.forget_received()
-            launcher.end()
-    sys.exit(0)
-
-
-def spawn(main: Callable[..., object], processes: int, *args: object, device: str = "gpu") -> None:
-    """Start processes as `process.spawn` does; each ends as `run` says."""
-    start_processes(run, processes, partial(main, *args), device=device)
-
-
-def as_flags(message: str) -> str:
-    """Write a setting that a message of the library names as its flag: `seed` as --seed.
-
-    What stands in quotes is a user's own text, and stays as it is.
-    """
-    return SETTING.sub(lambda found: f"--{found[1]}" if found[1] else found[0], message)
-
-
-def _line(error: Exception) -> str:
-    """Say what a user can do about an error; nothing where that is a matter for programmers."""
-    if isinstance(error, UserError):
-        return as_flags(str(error))
-    if isinstance(error, MemoryError):
-        lines = [line for line in str(error).splitlines() if line.strip()]
-        return (
-            f"out of memory ({lines[-1].strip() if lines else 'no detail given'}); lower "
-            "the batch size (--gradient_accumulation_steps makes up for it), lower "
-            "--max_seq_length, or set --recompute"
-        )
-    if isinstance(error, OSError) and error.filename and error.errno in OF_PATHS:
-        return f"{error.filename}: {error.strerror}; give another path"
-    return ""

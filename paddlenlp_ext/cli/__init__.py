@@ -1,0 +1,1 @@
+"""Command lines: how they are read, which flags scripts share, how a script runs and ends."""
