@@ -148,6 +148,12 @@ def add_engine_arguments(
     add("amp_dtype", choices=("float16", "bfloat16"), default="float16", help="of mixed precision")
     add("scale_loss", type=positive_float, default=2.0**15, help="first loss scale, for float16")
     add("recompute", **SWITCH, help="save memory: compute activations again in the backward pass")
+    add(
+        "skip_unread_positions",
+        **{**SWITCH, "default": None},
+        help="compute the last layer only for what the model's head reads, as [CLS] or masked "
+        "tokens; default: true, or as the run that is continued",
+    )
     if trims_vocabulary:
         add(
             "trim_vocab",

@@ -323,6 +323,12 @@ class Model(nn.Layer):
             if isinstance(layer, Encoder):
                 layer.recompute = True
 
+    def compute_unread(self) -> None:
+        """Compute the last layer for all positions, also those that the head does not read."""
+        for layer in self.sublayers(include_self=True):
+            if isinstance(layer, Encoder):
+                layer.skips_unread = False
+
     def _parameter_names(self) -> list[str]:
         return [name for name, _ in self.named_parameters()]
 

@@ -40,6 +40,7 @@ from paddlenlp_ext.models.transformer import (
 )
 from paddlenlp_ext.nn.embeddings import Embeddings
 from paddlenlp_ext.nn.heads import Pooler
+from paddlenlp_ext.nn.positions import Positions
 from paddlenlp_ext.presets.bert import ROWS
 from paddlenlp_ext.weights.names import NameTable
 
@@ -147,6 +148,7 @@ class BertModel(TransformerModel):
         inputs_embeds: Tensor | None = None,
         encoder_hidden_states: Tensor | None = None,
         encoder_attention_mask: Tensor | None = None,
+        read_positions: Positions | None = None,
     ) -> BaseModelOutput:
         """Run the model; see `TransformerModel.run`."""
         return self.run(
@@ -161,6 +163,7 @@ class BertModel(TransformerModel):
             inputs_embeds=inputs_embeds,
             encoder_hidden_states=encoder_hidden_states,
             encoder_attention_mask=encoder_attention_mask,
+            read_positions=read_positions,
         )
 
 

@@ -50,6 +50,7 @@ from paddlenlp_ext.nn.cpu.layers import Linear
 from paddlenlp_ext.nn.embeddings import Embeddings
 from paddlenlp_ext.nn.encoder import Encoder, EncoderLayer
 from paddlenlp_ext.nn.heads import Pooler
+from paddlenlp_ext.nn.positions import FIRST, LAST, Positions
 from paddlenlp_ext.presets.convbert import GENERATORS, MODELS, ROWS
 from paddlenlp_ext.weights.names import NameTable, Row
 from paddlenlp_ext.weights.states import Array
@@ -187,6 +188,8 @@ class ConvBertModel(TransformerModel):
         inputs_embeds: Tensor | None = None,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
+        *,
+        read_positions: Positions | None = None,
     ) -> BaseModelOutput:
         """Run the model; see `TransformerModel.run`."""
         return self.run(
@@ -197,6 +200,7 @@ class ConvBertModel(TransformerModel):
             inputs_embeds=inputs_embeds,
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
+            read_positions=read_positions,
         )
 
     def _initialize_layer(self, layer: nn.Layer) -> None:
@@ -275,6 +279,11 @@ class ConvBertForMultipleChoice(ForMultipleChoice):
     """
 
     backbone_class = ConvBertModel
+
+    @property
+    def reads(self) -> slice:  # type: ignore[override]
+        """Position that is read."""
+        return LAST if self.backbone.pooler is None else FIRST
 
     def apply_head(self, outputs: BaseModelOutput, labels: Tensor | None = None) -> HeadOutput:
         """Score B·C texts: logits [B·C, 1]."""

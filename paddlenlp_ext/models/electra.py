@@ -54,6 +54,7 @@ from paddlenlp_ext.models.transformer import (
 from paddlenlp_ext.nn.embeddings import Embeddings
 from paddlenlp_ext.nn.encoder import activation
 from paddlenlp_ext.nn.heads import TiedLMHead
+from paddlenlp_ext.nn.positions import FIRST, Positions
 from paddlenlp_ext.presets.electra import GENERATORS, MODELS, ROWS
 from paddlenlp_ext.weights.names import NameTable
 
@@ -146,6 +147,7 @@ class ElectraModel(TransformerModel):
         *,
         encoder_hidden_states: Tensor | None = None,
         encoder_attention_mask: Tensor | None = None,
+        read_positions: Positions | None = None,
     ) -> BaseModelOutput:
         """Run the model; see `TransformerModel.run`."""
         return self.run(
@@ -160,6 +162,7 @@ class ElectraModel(TransformerModel):
             output_hidden_states=output_hidden_states,
             encoder_hidden_states=encoder_hidden_states,
             encoder_attention_mask=encoder_attention_mask,
+            read_positions=read_positions,
         )
 
 
@@ -215,6 +218,7 @@ class ElectraForMultipleChoice(AttentionsFirst, ForMultipleChoice):
     """ELECTRA that chooses one of several texts, by a dense layer on the first token of each."""
 
     backbone_class = ElectraModel
+    reads = FIRST
 
     def __init__(self, config: ElectraConfig) -> None:
         super().__init__(config)

@@ -34,6 +34,7 @@ from paddlenlp_ext.models.transformer import (
 )
 from paddlenlp_ext.nn.embeddings import Embeddings, look_up
 from paddlenlp_ext.nn.heads import Pooler
+from paddlenlp_ext.nn.positions import Positions
 from paddlenlp_ext.presets.ernie import ROWS
 from paddlenlp_ext.weights.names import NameTable
 
@@ -131,7 +132,7 @@ class ErnieModel(TransformerModel):
         self.pooler = Pooler(config.hidden_size, config.pool_act) if with_pooler else None
         self.initialize_weights()
 
-    def forward(  # type: ignore[override]  # PaddleNLP's order
+    def forward(  # type: ignore[override]  # noqa: PLR0913 - PaddleNLP's order, and `read_positions`
         self,
         input_ids: Tensor | None = None,
         token_type_ids: Tensor | None = None,
@@ -146,6 +147,7 @@ class ErnieModel(TransformerModel):
         *,
         encoder_hidden_states: Tensor | None = None,
         encoder_attention_mask: Tensor | None = None,
+        read_positions: Positions | None = None,
     ) -> BaseModelOutput:
         """Run the model; see `TransformerModel.run`, and the class."""
         return self.run(
@@ -161,6 +163,7 @@ class ErnieModel(TransformerModel):
             output_attentions=output_attentions,
             encoder_hidden_states=encoder_hidden_states,
             encoder_attention_mask=encoder_attention_mask,
+            read_positions=read_positions,
         )
 
 

@@ -38,6 +38,7 @@ from paddlenlp_ext.models.transformer import (
 )
 from paddlenlp_ext.nn.embeddings import Embeddings
 from paddlenlp_ext.nn.heads import Pooler
+from paddlenlp_ext.nn.positions import Positions
 from paddlenlp_ext.presets.ernie_m import ROWS
 from paddlenlp_ext.weights.names import NameTable
 from paddlenlp_ext.weights.states import Array
@@ -162,6 +163,8 @@ class ErnieMModel(TransformerModel):
         use_cache: bool = False,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
+        *,
+        read_positions: Positions | None = None,
     ) -> BaseModelOutput:
         """Run the model; see `TransformerModel.run`. It has no cache: it is no decoder."""
         return self.run(
@@ -173,6 +176,7 @@ class ErnieMModel(TransformerModel):
             use_cache=use_cache,
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
+            read_positions=read_positions,
         )
 
     def attention_mask(

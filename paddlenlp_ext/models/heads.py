@@ -30,6 +30,7 @@ from paddlenlp_ext.models.outputs import (
 from paddlenlp_ext.models.transformer import TransformerModel
 from paddlenlp_ext.nn.encoder import activation
 from paddlenlp_ext.nn.heads import TiedLMHead, token_loss
+from paddlenlp_ext.nn.positions import FIRST
 from paddlenlp_ext.weights.names import NameTable
 
 FAMILY = ("config_class", "presets", "names", "optional_modules")  # taken from the bare model
@@ -42,17 +43,22 @@ class HeadModel(Model):
         backbone_class: The family's bare model, whose config, presets and tables are also this
             class's.
         with_pooler: Whether the head reads the summary of the whole sequence.
+        reads: Positions whose last hidden state `apply_head` reads; all if None, as they are in a
+            class with an `apply_head` of its own, unless it says which.
         paddle_heads: Rows of names that PaddleNLP has for this class alone; see
             `NameTable.with_heads`.
     """
 
     backbone_class: ClassVar[type[TransformerModel]]
     with_pooler: ClassVar[bool] = False
+    reads: ClassVar[slice | None] = None
     paddle_heads: ClassVar[tuple[tuple[str, str], ...]] = ()
     head_is_new = True
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
+        if "apply_head" in vars(cls) and "reads" not in vars(cls):
+            cls.reads = None
         if "backbone_class" in vars(cls):
             for name in FAMILY:
                 if name not in vars(cls):
@@ -114,6 +120,7 @@ class HeadModel(Model):
 
     def encode(self, **inputs: Any) -> BaseModelOutput:
         """Run the bare model on what is given; `inputs` as those of `run`."""
+        inputs.setdefault("read_positions", self.reads)
         given = {name: value for name, value in inputs.items() if value is not None}
         outputs: BaseModelOutput = self.backbone(**given)
         return outputs
@@ -136,6 +143,7 @@ class ForSequenceClassification(HeadModel):
     """
 
     with_pooler = True
+    reads = FIRST
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
@@ -177,6 +185,7 @@ class FirstTokenClassification(HeadModel):
     """
 
     with_pooler = True  # of a family and config that has one
+    reads = FIRST
     head_act: ClassVar[str | None] = None  # between the layers; the config's `hidden_act` if None
 
     def __init__(self, config: ModelConfig) -> None:
@@ -281,6 +290,7 @@ class ForMultipleChoice(HeadModel):
     """Which of several texts fits. Inputs [B, C, L]; labels int64 [B]; logits [B, C]."""
 
     with_pooler = True
+    reads = FIRST
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
@@ -445,6 +455,7 @@ class ForNextSentencePrediction(HeadModel):
     """Whether the second text follows the first. Labels int64 [B], 1 if not; logits [B, 2]."""
 
     with_pooler = True
+    reads = FIRST
     head_is_new = False
 
     def __init__(self, config: ModelConfig) -> None:

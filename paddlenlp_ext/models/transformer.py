@@ -15,6 +15,7 @@ from paddlenlp_ext.nn.attention import Attention, Mask
 from paddlenlp_ext.nn.cpu.layers import Linear
 from paddlenlp_ext.nn.decoder import Decoder, DecoderLayer
 from paddlenlp_ext.nn.encoder import Encoder, EncoderLayer
+from paddlenlp_ext.nn.positions import Positions
 
 # Names of the parts, ours beside those that transformers has in all families of BERT's kind: of
 # `nn.embeddings.Embeddings`, and of `make_stack`, where only a decoder has the `cross_` rows.
@@ -73,6 +74,7 @@ class TransformerModel(Model):
         *,
         encoder_hidden_states: Tensor | None = None,
         encoder_attention_mask: Tensor | None = None,
+        read_positions: Positions | None = None,
     ) -> BaseModelOutput:
         """Run the model; see `run` for the arguments."""
         return self.run(
@@ -87,6 +89,7 @@ class TransformerModel(Model):
             output_attentions=output_attentions,
             encoder_hidden_states=encoder_hidden_states,
             encoder_attention_mask=encoder_attention_mask,
+            read_positions=read_positions,
         )
 
     def run(
@@ -103,6 +106,7 @@ class TransformerModel(Model):
         use_cache: bool = False,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
+        read_positions: Positions | None = None,
         **embedding_inputs: Any,
     ) -> BaseModelOutput:
         """Run the model; `forward` has the same arguments in PaddleNLP's order for the family.
@@ -120,6 +124,8 @@ class TransformerModel(Model):
             use_cache: Return a cache for the tokens after.
             output_hidden_states: Return the hidden states of every layer.
             output_attentions: Return the attention weights of every layer.
+            read_positions: Which the last hidden state is read at, the first one among them if the
+                pooled vector is: it then is float [B, K, H], and others are not computed.
             embedding_inputs: What only this family's embeddings know (ERNIE's `task_type_ids`).
 
         Raises:
@@ -143,6 +149,7 @@ class TransformerModel(Model):
         options: dict[str, Any] = {
             "output_hidden_states": output_hidden_states,
             "output_attentions": output_attentions,
+            "positions": read_positions,
         }
         cache = cross_attentions = None
         if self.config.is_decoder:

@@ -14,6 +14,7 @@ from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from paddlenlp_ext.nn.cpu.layers import Dropout, Linear, add_mask, swap
+from paddlenlp_ext.nn.positions import Positions, take
 
 KeyValue = tuple[Tensor, Tensor]  # keys and values of one attention; float [B, L, A, D] each
 
@@ -57,7 +58,14 @@ class Mask:
             queries = keys[..., first_query:].transpose([0, 1, 3, 2])
             allowed = paddle.logical_and(allowed, keys <= queries)
         self.allowed = allowed
+        self._has_rows = causal or tokens.ndim == 3
         self._biases: dict[object, Tensor] = {}
+
+    def of_queries(self, positions: Positions | None) -> Mask:
+        """Return the mask of the queries at some positions."""
+        if positions is None or not self._has_rows:
+            return self
+        return Mask(take(self.allowed.squeeze(1), positions))
 
     def bias(self, dtype: object = paddle.float32) -> Tensor:
         """Return what is added to scores: 0 where attention is allowed, else a type's lowest value.
@@ -172,19 +180,26 @@ class Attention(nn.Layer):
         self.dropout = Dropout(dropout)
 
     def forward(
-        self, hidden_states: Tensor, mask: Mask | None = None, *, with_weights: bool = False
+        self,
+        hidden_states: Tensor,
+        mask: Mask | None = None,
+        positions: Positions | None = None,
+        *,
+        with_weights: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
         """Attend from `hidden_states` to themselves.
 
         Args:
             hidden_states: float [B, L, H].
             mask: Which positions each position may attend to.
+            positions: Those that attend, `Lq` of them; all if None.
             with_weights: Return the weights too.
 
         Returns:
-            Output, float [B, L, H]; attention weights, float32 [B, A, L, L], if asked for.
+            Output, float [B, Lq, H]; attention weights, float32 [B, A, Lq, L], if asked for.
         """
-        query = self.query(hidden_states)
+        query = self.query(take(hidden_states, positions))
+        mask = None if mask is None else mask.of_queries(positions)
         return self.attend_to(query, self.key_value(hidden_states), mask, with_weights=with_weights)
 
     def query(self, hidden_states: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from paddle.nn import functional as F
 
 from paddlenlp_ext.nn.attention import Mask, attend
 from paddlenlp_ext.nn.cpu.layers import Dropout, Linear, add_bias, depthwise, swap
+from paddlenlp_ext.nn.positions import Positions, take, window
 
 
 class MixedAttention(nn.Layer):
@@ -55,28 +56,39 @@ class MixedAttention(nn.Layer):
         self.dropout = Dropout(dropout)
 
     def forward(
-        self, hidden_states: Tensor, mask: Mask | None = None, *, with_weights: bool = False
+        self,
+        hidden_states: Tensor,
+        mask: Mask | None = None,
+        positions: Positions | None = None,
+        *,
+        with_weights: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
         """Attend and convolve; arguments and result as those of `Attention.forward`."""
-        query = self.q_proj(hidden_states)
+        near = window(positions, self.kernel_size // 2)
+        seen = take(hidden_states, near)
+        query = self.q_proj(seen)
         key, value = self.k_proj(hidden_states), self.v_proj(hidden_states)
         means, weights = attend(
-            query.reshape([0, 0, *self.heads]),
+            take(query, positions).reshape([0, 0, *self.heads]),
             key.reshape([0, 0, *self.heads]),
             value.reshape([0, 0, *self.heads]),
-            mask,
+            None if mask is None else mask.of_queries(positions),
             self.dropout,
             with_weights=with_weights,
         )
-        mixed = paddle.concat([means, self._convolve(hidden_states, query, mask)], axis=2)
+        convolved = take(self._convolve(seen, query, mask, near), positions)
+        mixed = paddle.concat([means, convolved], axis=2)
         return self.out_proj(mixed.flatten(2)), weights
 
-    def _convolve(self, hidden_states: Tensor, query: Tensor, mask: Mask | None) -> Tensor:
-        """[B, L, H] -> [B, L, A, D]."""
+    def _convolve(
+        self, hidden_states: Tensor, query: Tensor, mask: Mask | None, near: slice | None
+    ) -> Tensor:
+        """Convolve what is near: [B, L, H] -> [B, L, A, D]."""
         values = self.conv_out_layer(hidden_states)
         if self.mask_padding and mask is not None:
             # Padding is what no position attends to. Zeros stand there as beyond the ends.
-            real = mask.allowed.any(axis=[1, 2]).astype(values.dtype).unsqueeze(2)  # [B, L, 1]
+            real = take(mask.allowed.any(axis=[1, 2]), near)
+            real = real.astype(values.dtype).unsqueeze(2)  # [B, L, 1]
             hidden_states, values = hidden_states * real, values * real
         spans = self.key_conv_attn_layer(hidden_states)
         scores = self.conv_kernel_layer(spans * query)

@@ -12,6 +12,7 @@ from paddle import Tensor
 from paddlenlp_ext.nn.attention import Attention, KeyValue, Mask
 from paddlenlp_ext.nn.cpu.layers import LayerNorm
 from paddlenlp_ext.nn.encoder import Encoder, EncoderLayer, EncoderOutput, LayerOutput
+from paddlenlp_ext.nn.positions import Positions, take
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,7 @@ class Decoder(Encoder):
         memory_mask: Mask | None = None,
         past: Sequence[Sequence[KeyValue]] | None = None,
         use_cache: bool = False,
+        positions: Positions | None = None,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
     ) -> DecoderOutput:
@@ -106,6 +108,7 @@ class Decoder(Encoder):
             memory_mask: Which positions of it may be attended to.
             past: For each layer, keys and values of earlier calls.
             use_cache: Return the keys and values of every layer.
+            positions: Which are read of the last hidden states; all if None. All are computed.
             output_hidden_states: Return the hidden states of every layer.
             output_attentions: Return the attention weights of every layer.
         """
@@ -121,7 +124,7 @@ class Decoder(Encoder):
                 kept.append(output)
         crosses = tuple(o.cross_attentions for o in kept if o.cross_attentions is not None)
         return DecoderOutput(
-            states[-1],
+            take(states[-1], positions),
             tuple(states) if output_hidden_states else None,
             tuple(o.attentions for o in kept if o.attentions is not None)
             if output_attentions

@@ -13,6 +13,7 @@ from paddle.nn import functional as F
 
 from paddlenlp_ext.nn.attention import Mask
 from paddlenlp_ext.nn.cpu.layers import Dropout, LayerNorm, gelu
+from paddlenlp_ext.nn.positions import Positions, take
 
 _tanh_gelu = partial(F.gelu, approximate=True)
 # Those of transformers under its names, but the two that have parameters (prelu, xielu).
@@ -55,7 +56,7 @@ def activation(name: str) -> Callable[[Tensor], Tensor]:
 class LayerOutput:
     """Output of one layer."""
 
-    hidden_states: Tensor  # float [B, L, H]
+    hidden_states: Tensor  # float [B, L, H], or [B, K, H] of some positions
     attentions: Tensor | None = None  # float32 [B, A, L, L], if asked for
 
 
@@ -75,7 +76,7 @@ class EncoderLayer(nn.Layer):
     uses the same layer. Parameter names are those of `paddle.nn.TransformerEncoderLayer`.
 
     Args:
-        self_attn: `(hidden_states, mask, with_weights=) -> (output, weights or None)`.
+        self_attn: `(hidden_states, mask, positions, with_weights=) -> (output, weights or None)`.
         linear1: `H` to `F`.
         linear2: `F` to `H`.
         hidden_act: Activation between them.
@@ -108,11 +109,20 @@ class EncoderLayer(nn.Layer):
         self.activation_dropout = Dropout(activation_dropout)
 
     def forward(
-        self, hidden_states: Tensor, mask: Mask | None, with_weights: bool = False
+        self,
+        hidden_states: Tensor,
+        mask: Mask | None,
+        with_weights: bool = False,
+        positions: Positions | None = None,
     ) -> LayerOutput:
-        """Run the layer on [B, L, H]; see `Encoder.forward` for the arguments."""
-        attended, attentions = self.self_attn(hidden_states, mask, with_weights=with_weights)
-        states = self.norm1(hidden_states + self.dropout(attended))
+        """Run the layer on [B, L, H], for some positions if they are given.
+
+        See `Encoder.forward` for the arguments.
+        """
+        attended, attentions = self.self_attn(
+            hidden_states, mask, positions, with_weights=with_weights
+        )
+        states = self.norm1(take(hidden_states, positions) + self.dropout(attended))
         return LayerOutput(self.feed_forward(states), attentions)
 
     def feed_forward(self, states: Tensor) -> Tensor:
@@ -128,18 +138,21 @@ class Encoder(nn.Layer):
     Attributes:
         recompute: Forget activations in the forward pass and compute them again in the backward
             pass: less memory for about a third more time.
+        skips_unread: Compute the last layer for those positions only that are read.
     """
 
     def __init__(self, layers: Iterable[nn.Layer]) -> None:
         super().__init__()
         self.layers = nn.LayerList(list(layers))
         self.recompute = False
+        self.skips_unread = True
 
     def forward(
         self,
         hidden_states: Tensor,
         mask: Mask | None,
         *,
+        positions: Positions | None = None,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
     ) -> EncoderOutput:
@@ -148,19 +161,24 @@ class Encoder(nn.Layer):
         Args:
             hidden_states: Embedded tokens; float [B, L, H].
             mask: Which positions each position may attend to; all if None.
+            positions: Which are read of the last hidden states, float [B, K, H] then; all if None.
+                Of the last layer, only they are computed where nothing else of it is asked for.
             output_hidden_states: Return the hidden states of every layer.
             output_attentions: Return the attention weights of every layer.
         """
         states, all_states, attentions = hidden_states, [hidden_states], []
-        for layer in self.layers:
-            output = self.run(layer, states, mask, output_attentions)
+        is_whole = output_hidden_states or output_attentions or not self.skips_unread
+        last = len(self.layers) - 1
+        for number, layer in enumerate(self.layers):
+            computed = None if is_whole or number < last else positions
+            output = self.run(layer, states, mask, output_attentions, computed)
             states = output.hidden_states
             if output_hidden_states:
                 all_states.append(states)
             if output.attentions is not None:
                 attentions.append(output.attentions)
         return EncoderOutput(
-            states,
+            take(states, positions) if is_whole else states,
             tuple(all_states) if output_hidden_states else None,
             tuple(attentions) if output_attentions else None,
         )

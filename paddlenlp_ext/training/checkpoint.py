@@ -142,21 +142,24 @@ class Checkpoints:
         """
         if choice is None:
             self._on_first(self._mention_earlier)
+            self.identity = self.identity.continuing(None)
             return None
 
         def search() -> Path | None:
             folder = self._latest() if choice == LATEST else self._chosen(Path(choice))
             if folder is not None:
                 saved = Checkpoint.read(folder).identity
-                _refuse(folder, self.identity.differences(saved))
+                _refuse(folder, self.identity.continuing(saved).differences(saved))
                 self._warn_of_inexactness(folder, saved)
             return folder
 
         if (folder := self._on_first(search)) is None:
             where = f"no checkpoint in {self.output_dir} to continue from"
             _say(f"{where}: the run starts from the beginning")
+            self.identity = self.identity.continuing(None)
             return None
         self._resumed = found = Checkpoint.read(folder)
+        self.identity = self.identity.continuing(found.identity)
         self.run = (folders.read_manifest(folder) or {})["run"]
         _say(f"continues from {folder}, step {found.progress.step}")
         return found

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from paddlenlp_ext.errors import UserError
@@ -37,6 +37,7 @@ AFFECTS_RESULT = (
     "amp_level",
     "amp_dtype",
     "max_train_samples",
+    "skip_unread_positions",
     "seed",
 )
 # What runs had before there was such a setting, which their checkpoints do not record.
@@ -46,7 +47,10 @@ BEFORE: Mapping[str, Any] = {
     "class_weights": None,
     "freeze_embeddings": False,
     "freeze_layers": 0,
+    "skip_unread_positions": False,
 }
+# What a new run has where its setting is None; one that is continued keeps what it had.
+LEFT_OPEN: Mapping[str, Any] = {"skip_unread_positions": True}
 BATCH = ("batch_size", "gradient_accumulation_steps")  # compared as rows of an update
 LENGTH = ("max_steps", "num_train_epochs")  # compared as the number of updates
 
@@ -108,6 +112,13 @@ class RunIdentity:
         if "model_name_or_path" in settings:
             settings["model_name_or_path"] = resolved(settings["model_name_or_path"])
         return cls(settings, processes, data)
+
+    def continuing(self, saved: RunIdentity | None) -> RunIdentity:
+        """Decide what was left open, as in the run that is continued, or as a new run has it."""
+        open_settings = [name for name in LEFT_OPEN if self.settings.get(name, ...) is None]
+        chosen = LEFT_OPEN if saved is None else {**BEFORE, **saved.settings}
+        decided = {name: chosen[name] for name in open_settings}
+        return replace(self, settings={**self.settings, **decided})
 
     @property
     def batch(self) -> GlobalBatch:

@@ -319,6 +319,8 @@ class Run:
         )
         if settings.recompute:
             model.enable_recompute()
+        if not checkpoints.identity.settings["skip_unread_positions"]:
+            model.compute_unread()
         precision = None
         if settings.use_amp:
             precision = mixed_precision(

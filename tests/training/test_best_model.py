@@ -177,6 +177,8 @@ def test_what_the_weights_depend_on_must_match_and_older_checkpoints_continue(fo
     for name in BEFORE:
         del manifest["settings"][name]
     path.write_text(whole_folders._manifest_text(manifest))
+    with pytest.raises(UserError, match=r"`skip_unread_positions` False \(now True\)"):
+        train(folder, skip_unread_positions=True)
     with pytest.raises(UserError, match=r"`lr_scheduler_type` 'linear' \(now 'cosine'\)"):
         train(folder, lr_scheduler_type="cosine")
     assert min(train(folder)["losses"]) == 3

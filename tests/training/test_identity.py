@@ -104,3 +104,21 @@ def test_a_manifest_of_the_first_version_is_read():
     saved = RunIdentity.of_saved(manifest)
     assert (saved.batch.rows, saved.data) == (48, "a")
     assert set(saved.settings) == {"batch_size", "gradient_accumulation_steps"}
+
+
+def test_what_is_left_open_is_as_in_the_run_that_is_continued():
+    name = "skip_unread_positions"
+    undecided = identity(**{name: None})
+    new = undecided.continuing(None)
+    assert new.settings[name] is True
+    for value in (True, False):
+        saved = identity(**{name: value})
+        again = undecided.continuing(saved)
+        assert again.settings[name] is value
+        assert again.differences(saved) == []
+    older = identity()  # of before there was the setting
+    assert undecided.continuing(older).settings[name] is False
+    assert undecided.continuing(older).differences(older) == []
+    given = identity(**{name: True}).continuing(older)
+    assert given.differences(older) == [f"`{name}` False (now True)"]
+    assert older.continuing(None) == older  # and where nothing was left open

@@ -1,0 +1,62 @@
+"""Positions that are read of the last layer: the others need not be computed."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import paddle
+from paddle import Tensor
+
+Positions: TypeAlias = slice | Tensor  # the same ones of every row, or int64 [B, K]
+
+FIRST, LAST = slice(0, 1), slice(-1, None)
+
+
+def take(states: Tensor, positions: Positions | None) -> Tensor:
+    """Take some positions of every row: [B, L, ...] -> [B, K, ...]; all if None."""
+    if positions is None:
+        return states
+    if isinstance(positions, slice):
+        return states[:, positions]
+    batch, length = states.shape[:2]
+    places = positions + length * paddle.arange(batch).unsqueeze(1)
+    taken = states.flatten(0, 1).index_select(places.flatten())
+    return taken.reshape([*positions.shape, *states.shape[2:]])
+
+
+def window(positions: Positions | None, side: int) -> slice | None:
+    """Find what a convolution that sees `side` positions to both sides needs, for the same result.
+
+    Returns:
+        A part of every row, that begins or ends with `FIRST` or `LAST`; None is the whole of it.
+    """
+    if isinstance(positions, slice) and positions == FIRST:
+        return slice(0, 1 + side)
+    if isinstance(positions, slice) and positions == LAST:
+        return slice(-1 - side, None)
+    return None
+
+
+def by_row(
+    places: Tensor, batch: int, length: int, *, with_first: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Find the positions of each row that some places of a batch are at.
+
+    Args:
+        places: In the flattened [B · L], in any order; int64 [M].
+        batch: `B`.
+        length: `L`.
+        with_first: Have the first position of every row among them, as its first.
+
+    Returns:
+        The positions in order, int64 [B, K], with others at the end of rows that have fewer than
+        the most; and where in the flattened [B · K] each place is, int64 [M].
+    """
+    is_read = paddle.zeros([batch * length], "int64")
+    is_read = is_read.scatter(places, paddle.ones_like(places)).reshape([batch, length])
+    if with_first:
+        is_read[:, 0] = 1
+    most = max(1, int(is_read.sum(axis=1).max()))
+    _, positions = (is_read * paddle.arange(length, 0, -1)).topk(most, axis=1)
+    number = (is_read.cumsum(axis=1) - 1).flatten().index_select(places)
+    return positions, places // length * most + number
