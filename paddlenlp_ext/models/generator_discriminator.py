@@ -21,6 +21,7 @@ from paddlenlp_ext.models.heads import ForMaskedLM, HeadModel
 from paddlenlp_ext.models.outputs import BaseModelOutput, HeadOutput, ModelOutput
 from paddlenlp_ext.nn.encoder import activation
 from paddlenlp_ext.nn.heads import TiedLMHead, token_loss
+from paddlenlp_ext.nn.positions import by_row
 from paddlenlp_ext.weights.names import NameTable, Row
 from paddlenlp_ext.weights.states import LoadReport, require_fit
 
@@ -258,8 +259,9 @@ class ForReplacedTokens(Model):
         if masked.shape[0] == 0:  # Paddle 2.6 cannot select nothing: take a place without a label
             masked = paddle.zeros([1], dtype="int64")
         labels = labels.index_select(masked)
-        outputs = self.generator.backbone(input_ids, *context)
-        states = outputs.last_hidden_state.flatten(0, 1).index_select(masked)
+        positions, places = by_row(masked, *input_ids.shape)
+        outputs = self.generator.backbone(input_ids, *context, read_positions=positions)
+        states = outputs.last_hidden_state.flatten(0, 1).index_select(places)
         scores = self.generator.score(states).astype("float32")  # [M, V]
         generator_loss = token_loss(scores, labels)
         given = input_ids.flatten()

@@ -30,7 +30,7 @@ from paddlenlp_ext.models.outputs import (
 from paddlenlp_ext.models.transformer import TransformerModel
 from paddlenlp_ext.nn.encoder import activation
 from paddlenlp_ext.nn.heads import TiedLMHead, token_loss
-from paddlenlp_ext.nn.positions import FIRST
+from paddlenlp_ext.nn.positions import FIRST, by_row
 from paddlenlp_ext.weights.names import NameTable
 
 FAMILY = ("config_class", "presets", "names", "optional_modules")  # taken from the bare model
@@ -370,8 +370,7 @@ class ForMaskedLM(LanguageModel):
         self, *, labels: Tensor | None = None, masked_positions: Tensor | None = None, **inputs: Any
     ) -> HeadOutput:
         """Score all tokens, or those that are masked; see `HeadModel.run`."""
-        outputs = self.encode(**inputs)
-        outputs.last_hidden_state = picked(outputs.last_hidden_state, masked_positions)
+        outputs = encode_places(self, masked_positions, inputs)
         return self.apply_head(outputs, labels)
 
     def apply_head(self, outputs: BaseModelOutput, labels: Tensor | None) -> HeadOutput:
@@ -441,8 +440,8 @@ class ForPreTraining(ScoringModel):
             next_sentence_label: See the class.
             inputs: As `HeadModel.run`.
         """
-        outputs = self.encode(**inputs)
-        scores = self.score(picked(outputs.last_hidden_state, masked_positions))
+        outputs = encode_places(self, masked_positions, inputs, with_first=True)
+        scores = self.score(outputs.last_hidden_state)
         relation = self.next_sentence(outputs.pooler_output)
         loss = None
         if labels is not None and next_sentence_label is not None:
@@ -485,11 +484,30 @@ def joined(labels: Tensor | None, starts: Tensor | None, ends: Tensor | None) ->
     return paddle.stack([starts, ends], axis=-1)
 
 
-def picked(states: Tensor, places: Tensor | None) -> Tensor:
-    """Take the states at places of the flattened [B · L]: [B, L, H] -> [M, H]; all if None."""
+def encode_places(
+    model: HeadModel, places: Tensor | None, inputs: dict[str, Any], *, with_first: bool = False
+) -> BaseModelOutput:
+    """Run the bare model for places of the flattened [B · L] alone; for all if None.
+
+    Args:
+        model: Its head reads the last hidden states.
+        places: int64 [M].
+        inputs: What the bare model takes, by name.
+        with_first: Whether the pooled vector is read too.
+
+    Returns:
+        The output, with the last hidden states float [M, H].
+    """
     if places is None:
-        return states
-    return states.flatten(0, 1).index_select(places.reshape([-1]))
+        return model.encode(**inputs)
+    places = places.astype("int64").reshape([-1])
+    if paddle.in_dynamic_mode():  # a program does not know how many there are in a row
+        words = inputs["inputs_embeds"] if inputs.get("input_ids") is None else inputs["input_ids"]
+        positions, places = by_row(places, *words.shape[:2], with_first=with_first)
+        inputs = inputs | {"read_positions": positions}
+    outputs = model.encode(**inputs)
+    outputs.last_hidden_state = outputs.last_hidden_state.flatten(0, 1).index_select(places)
+    return outputs
 
 
 def make_lm_head(config: ModelConfig) -> TiedLMHead:

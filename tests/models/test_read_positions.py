@@ -8,9 +8,14 @@ import numpy as np
 import paddle
 import pytest
 
+from paddlenlp_ext.models.auto import model_class
 from paddlenlp_ext.models.base import Model
-from paddlenlp_ext.models.bert import BertForSequenceClassification
+from paddlenlp_ext.models.bert import BertForPreTraining, BertForSequenceClassification
+from paddlenlp_ext.models.convbert import ConvBertForPreTraining
+from paddlenlp_ext.models.electra import ElectraForPreTraining
+from paddlenlp_ext.models.ernie import ErnieForPreTraining
 from paddlenlp_ext.models.heads import HeadModel
+from paddlenlp_ext.nn.positions import by_row
 from tests.models.test_contract import HEADS, batch_for, build, first
 from tests.tiny import CHOICES, B, L, square_mask, tensors
 
@@ -21,11 +26,14 @@ READERS = [row for row in HEADS if row[1] in OF_ONE_POSITION]
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 
 
-def pair(family: str, task: str, **changes: Any) -> tuple[Model, Model]:
+def pair(family: str, task: str | type[Model], **changes: Any) -> tuple[Model, Model]:
     """A model, and the same one that computes all positions; weights with which all matters."""
     found = []
     for _ in range(2):
-        model = build(family, task, **NO_DROPOUT, **changes)
+        if isinstance(task, str):
+            model = build(family, task, **NO_DROPOUT, **changes)
+        else:
+            model = task(build(family, "Model", **NO_DROPOUT, **changes).config)
         random = np.random.default_rng(5)
         for parameter in model.parameters():
             noise = random.normal(0, 0.1, parameter.shape).astype("float32")
@@ -43,16 +51,24 @@ def gradients(model: Model, logits: paddle.Tensor) -> dict[str, np.ndarray]:
     return {name: p.grad.numpy() for name, p in model.named_parameters()}
 
 
-def assert_same(models: tuple[Model, Model], batch: dict[str, Any], name: str = "logits") -> None:
+def assert_same(models: tuple[Model, Model], batch: dict[str, Any]) -> None:
     """Compare what two models answer, and the gradients of all their parameters."""
-    found, expected = (model(**tensors(batch))[name] for model in models)
-    np.testing.assert_allclose(found.numpy(), expected.numpy(), atol=1e-6, rtol=0)
-    found, expected = (gradients(*both) for both in zip(models, (found, expected), strict=True))
-    for parameter, gradient in expected.items():
-        if parameter.endswith("k_proj.bias"):  # which shifts all scores of a softmax alike
-            continue
-        error = np.linalg.norm(found[parameter] - gradient)
-        assert error <= 2e-6 * np.linalg.norm(gradient), parameter
+    assert_same_answers(models, *(model(**tensors(batch)) for model in models))
+
+
+def assert_same_answers(models: tuple[Model, Model], found: Any, expected: Any) -> None:
+    assert [*found] == [*expected]
+    for name, one in found.items():
+        np.testing.assert_allclose(one.numpy(), expected[name].numpy(), atol=1e-6, rtol=0)
+    answers = [paddle.concat([*map(paddle.flatten, one.values())]) for one in (found, expected)]
+    assert_same_gradients(*map(gradients, models, answers))
+
+
+def assert_same_gradients(found: dict[str, Any], expected: dict[str, Any]) -> None:
+    for name, gradient in expected.items():
+        if not name.endswith("k_proj.bias"):  # which shifts all scores of a softmax alike
+            error = np.linalg.norm(found[name] - gradient)
+            assert error <= 2e-6 * np.linalg.norm(gradient), name
 
 
 def rows_of_last_layer(model: Model) -> list[list[int]]:
@@ -71,6 +87,86 @@ def test_one_position_is_as_good_as_all(family: str, task: str) -> None:
     assert_same(models, batch_for(models[0], task))
     rows, width = (B * CHOICES if "Choice" in task else B), models[0].config.hidden_size
     assert shapes == [[[rows, 1, width]], [[rows, L, width]]]
+
+
+MASKED = [
+    *((family, model_class(family, task)) for family, task in HEADS if task == "ForMaskedLM"),
+    ("bert", BertForPreTraining),
+    ("ernie", ErnieForPreTraining),
+]
+# Of [3, 7]: in no order, one twice, none of the second row, the first and the last of all, padding.
+PLACES = np.array([19, 0, 4, 15, 6, 4, 20])
+
+
+def run_masked(model: Any, batch: dict[str, Any], **more: Any) -> dict[str, paddle.Tensor]:
+    return model.run(**tensors(batch), masked_positions=paddle.to_tensor(PLACES), **more)
+
+
+@pytest.mark.parametrize(("family", "cls"), MASKED, ids=[cls.__name__ for _, cls in MASKED])
+def test_masked_tokens_are_as_good_as_all(family: str, cls: type[Model]) -> None:
+    models = pair(family, cls)
+    shapes = [rows_of_last_layer(model) for model in models]
+    batch = batch_for(models[0], "ForMaskedLM")
+    outputs = [run_masked(model, batch) for model in models]
+    whole = models[0](**tensors(batch))
+    assert [*outputs[0]] == [*whole]
+    assert whole[0].shape[:2] == [B, L]
+    assert outputs[0][0].shape == [len(PLACES), whole[0].shape[-1]]
+    np.testing.assert_allclose(
+        outputs[0][0].numpy(), whole[0].flatten(0, 1).numpy()[PLACES], atol=1e-6, rtol=0
+    )
+    assert_same_answers(models, *outputs)
+    pooled, width = hasattr(models[0], "next_sentence"), models[0].config.hidden_size
+    assert shapes == [[[B, 3 + pooled, width], [B, L, width]], [[B, L, width]]]
+
+
+@pytest.mark.parametrize("asked", ["output_hidden_states", "output_attentions"])
+def test_masked_tokens_where_more_is_asked_for(asked: str) -> None:
+    models = pair("bert", BertForPreTraining)
+    batch = batch_for(models[0], "ForMaskedLM")
+    outputs = [run_masked(model, batch, **{asked: True}) for model in models]
+    assert outputs[0][asked.removeprefix("output_")][-1].shape[-2] == L
+    for one, other in zip(outputs[0].values(), outputs[1].values(), strict=True):
+        np.testing.assert_array_equal(np.array(one), np.array(other))
+
+
+@pytest.mark.parametrize("family", ["convbert", "electra"])
+def test_a_generator_fills_as_one_of_all_tokens(family: str) -> None:
+    cls = {"convbert": ConvBertForPreTraining, "electra": ElectraForPreTraining}[family]
+    models = pair(family, cls)
+    shapes = [rows_of_last_layer(model) for model in models]
+    batch = batch_for(models[0], "ForMaskedLM")
+    labels = np.full([B * L], -100)
+    labels[PLACES] = batch["input_ids"].reshape(-1)[PLACES]
+    batch["generator_labels"] = labels.reshape(B, L)
+    outputs = []
+    for model in models:
+        paddle.seed(4)
+        outputs.append(model(**tensors(batch)))
+    words = [output.discriminator_input_ids.numpy() for output in outputs]
+    np.testing.assert_array_equal(*words)
+    losses = [output.loss for output in outputs]
+    np.testing.assert_allclose(*(loss.numpy() for loss in losses), rtol=1e-6)
+    width = models[0].config.hidden_size
+    assert shapes == [[[B, 3, width], [B, L, width]], [[B, L, width]] * 2]
+    assert_same_gradients(*map(gradients, models, losses))
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("with_first", [False, True])
+def test_places_are_found_by_row(seed: int, with_first: bool) -> None:
+    random = np.random.default_rng(seed)
+    batch, length = random.integers(1, 9, 2)
+    places = random.integers(0, batch * length, random.integers(1, 2 * batch * length))
+    positions, again = by_row(
+        paddle.to_tensor(places), int(batch), int(length), with_first=with_first
+    )
+    flat = np.arange(batch)[:, None] * length + positions.numpy()
+    np.testing.assert_array_equal(flat.reshape(-1)[again.numpy()], places)
+    wanted = {*places.tolist()} | ({*range(0, batch * length, length)} if with_first else set())
+    assert positions.shape[1] == np.bincount([one // length for one in wanted]).max()
+    assert not with_first or not positions.numpy()[:, 0].any()
+    assert all(len({*row}) == len(row) for row in positions.numpy())
 
 
 @pytest.mark.parametrize("length", [1, 2, 13])
