@@ -9,6 +9,7 @@ from typing import Literal
 from benchmarks.jobs import Batches, Job
 
 OURS = "ours"
+WHOLE = "ours, all positions"  # of the last layer, as all others compute them
 TUNED = "transformers"
 INSTALLED = "transformers, as installed"
 # Rows of a word table that a multilingual task trains: of the 250,002 tokens of ERNIE-M's
@@ -25,7 +26,7 @@ class Case:
     Attributes:
         name: Of the row in the table.
         jobs: By the name of the side.
-        compared: Sides that are compared with each of the others; the first one if empty.
+        compared: Sides that are compared with each of the others; ours if empty, or the first one.
         unit: What is told of a side: the seconds of a pass, or rows a second.
         rounds: How often all take their turn.
     """
@@ -39,7 +40,8 @@ class Case:
     @property
     def pairs(self) -> list[tuple[str, str]]:
         """The sides of each comparison."""
-        compared = self.compared or tuple(self.jobs)[:1]
+        ours = tuple(side for side in (OURS, WHOLE) if side in self.jobs)
+        compared = self.compared or ours or tuple(self.jobs)[:1]
         return [(one, other) for one in compared for other in self.jobs if other not in compared]
 
 
@@ -60,10 +62,15 @@ class Section:
     on_request: bool = False
 
 
+def ours(job: Job) -> dict[str, Job]:
+    """Measure a job with and without what we alone leave out of it."""
+    return {OURS: job, WHOLE: replace(job, all_positions=True)}
+
+
 def beside_transformers(job: Job) -> dict[str, Job]:
     """Compare a job with transformers, tuned as we are and as installed."""
     theirs = replace(job, package="transformers")
-    return {OURS: job, TUNED: theirs, INSTALLED: replace(theirs, tuned=False)}
+    return ours(job) | {TUNED: theirs, INSTALLED: replace(theirs, tuned=False)}
 
 
 def training_step() -> Case:
@@ -84,16 +91,16 @@ def compiled_step() -> Case:
     """The same step with `torch.compile`, whose compiler takes its time before the first step."""
     jobs = training_step().jobs
     compiled = replace(jobs[TUNED], compiled=True)
-    return Case(training_step().name, {OURS: jobs[OURS], "transformers, compiled": compiled})
+    return Case(training_step().name, ours(jobs[OURS]) | {"transformers, compiled": compiled})
 
 
 def sst2(name: str, shape: str, grouped: int, padded: int, shuffled: int = 0) -> Case:
     """Train on SST-2's sentences; the counts are batches of each kind."""
-    ours = Job(shape=shape, passes=1, batches=Batches("grouped", 32, 128, grouped))
-    theirs = replace(ours, package="transformers")
+    job = Job(shape=shape, passes=1, batches=Batches("grouped", 32, 128, grouped))
+    theirs = replace(job, package="transformers")
     installed = replace(theirs, tuned=False)
     sides = {
-        OURS: ours,
+        **ours(job),
         "transformers, grouped": theirs,
         "transformers, run_glue's defaults": replace(
             installed, batches=Batches("padded", 32, 128, padded)
@@ -110,11 +117,11 @@ def sst2(name: str, shape: str, grouped: int, padded: int, shuffled: int = 0) ->
 def large_vocabulary(name: str, shape: str) -> Case:
     """A published model with 250,000 rows of words, whole and trimmed."""
     job = Job(shape=shape, passes=2, batches=Batches(size=2, length=64, distinct=XNLI_TOKENS))
-    trimmed = replace(job, trimmed=True)
+    trimmed = {f"{side}, trimmed": replace(one, trimmed=True) for side, one in ours(job).items()}
     return Case(
         f"{name}, 2 x 64",
-        {OURS: job, "ours, trimmed": trimmed} | beside_transformers(job),
-        compared=(OURS, "ours, trimmed"),
+        trimmed | beside_transformers(job),
+        compared=(OURS, WHOLE, *trimmed),
     )
 
 
@@ -158,8 +165,8 @@ def tokenization() -> tuple[Case, ...]:
         if family == "bert":
             wanted["pairs"] = replace(single, pairs=True)
             wanted["SST-2's sentences"] = replace(single, english=True)
-        for what, ours in wanted.items():
-            jobs = {OURS: ours, f"transformers, {peer}": replace(ours, package="transformers")}
+        for what, job in wanted.items():
+            jobs = {OURS: job, f"transformers, {peer}": replace(job, package="transformers")}
             cases.append(Case(f"{name}, {what}", jobs, unit="texts/s"))
     return tuple(cases)
 
@@ -175,7 +182,7 @@ def scaling() -> tuple[Case, ...]:
         "8 layers": replace(base, shape="narrow-8"),
     }
     return tuple(
-        Case(name, {OURS: job, TUNED: replace(job, package="transformers")})
+        Case(name, ours(job) | {TUNED: replace(job, package="transformers")})
         for name, job in points.items()
     )
 

@@ -59,6 +59,7 @@ class Job:
         warmup: Steps before those that count.
         passes: How often all batches are measured; for each the median counts.
         tuned: Whether the process is tuned as our scripts tune theirs.
+        all_positions: Whether our last layer computes also those that the head does not read.
         trimmed: Whether only the embedding rows that occur in the data are trained.
         compiled: Whether `torch.compile` compiles the model.
         processes: That share each batch.
@@ -74,6 +75,7 @@ class Job:
     warmup: int = 1
     passes: int = 4
     tuned: bool = True
+    all_positions: bool = False
     trimmed: bool = False
     compiled: bool = False
     processes: int = 1

@@ -64,6 +64,7 @@ def load_model(job: Job, folder: Path) -> Model:
     from paddlenlp_ext.models.auto import AutoModelForSequenceClassification
 
     model = AutoModelForSequenceClassification.from_pretrained(folder / job.shape)
+    model.compute_unread(job.all_positions)
     if job.trimmed:
         trim(model, occurring_ids(job.batches, model.config.vocab_size), folder)
     return model

@@ -65,7 +65,9 @@ SHAPES: dict[str, Shape] = {
 }
 
 
-def product_flops(width: int, inner: int, layers: int, batch: int, length: int) -> float:
+def product_flops(
+    width: int, inner: int, layers: int, batch: int, length: int, read: int | None = None
+) -> float:
     """Count the floating-point operations of a training step's matrix products.
 
     Those of the encoder layers: four projections, two of the feed-forward part, and the two of
@@ -77,7 +79,13 @@ def product_flops(width: int, inner: int, layers: int, batch: int, length: int) 
         layers: Of the encoder.
         batch: Rows.
         length: Tokens of a row.
+        read: Tokens of a row for which the last layer computes more than keys and values; all if
+            None.
     """
-    tokens = batch * length
-    forward = 2 * tokens * (4 * width * width + 2 * width * inner) + 4 * tokens * length * width
-    return 3.0 * layers * forward
+
+    def forward(queries: int) -> int:
+        of_all = 4 * batch * length * width * width
+        parts = 2 * width * width + 2 * width * inner + 2 * length * width
+        return of_all + 2 * batch * queries * parts
+
+    return 3.0 * ((layers - 1) * forward(length) + forward(length if read is None else read))

@@ -323,11 +323,11 @@ class Model(nn.Layer):
             if isinstance(layer, Encoder):
                 layer.recompute = True
 
-    def compute_unread(self) -> None:
+    def compute_unread(self, compute: bool = True) -> None:
         """Compute the last layer for all positions, also those that the head does not read."""
         for layer in self.sublayers(include_self=True):
             if isinstance(layer, Encoder):
-                layer.skips_unread = False
+                layer.skips_unread = not compute
 
     def _parameter_names(self) -> list[str]:
         return [name for name, _ in self.named_parameters()]
