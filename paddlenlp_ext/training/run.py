@@ -319,8 +319,7 @@ class Run:
         )
         if settings.recompute:
             model.enable_recompute()
-        if not checkpoints.identity.settings["skip_unread_positions"]:
-            model.compute_unread()
+        model.compute_unread(not checkpoints.identity.settings["skip_unread_positions"])
         precision = None
         if settings.use_amp:
             precision = mixed_precision(

@@ -150,8 +150,7 @@ def load_trained(cls: type[AutoModel] | type[Model], folder: str, settings: RunS
             "one with `do_train`"
         )
     require_positions(model, settings.max_seq_length, settings.pad_to_multiple_of)
-    if settings.skip_unread_positions is False:
-        model.compute_unread()
+    model.compute_unread(settings.skip_unread_positions is False)
     return model
 
 

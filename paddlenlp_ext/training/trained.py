@@ -102,6 +102,7 @@ class Trained:
         settings = run.settings
         model = load_trained(AutoModelForSequenceClassification, folder, task)
         require_positions(model, settings.max_seq_length, settings.pad_to_multiple_of)
+        model.compute_unread(settings.skip_unread_positions is False)
         tokenizer = AutoTokenizer.from_pretrained(settings.tokenizer_name or folder)
         return cls(Path(folder), model, run.batching(tokenizer), task)
 
