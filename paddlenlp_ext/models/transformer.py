@@ -125,7 +125,7 @@ class TransformerModel(Model):
             output_hidden_states: Return the hidden states of every layer.
             output_attentions: Return the attention weights of every layer.
             read_positions: Which the last hidden state is read at, the first one among them if the
-                pooled vector is: it then is float [B, K, H], and others are not computed.
+                pooled vector is: it then is float [B, R, H], and others are not computed.
             embedding_inputs: What only this family's embeddings know (ERNIE's `task_type_ids`).
 
         Raises:

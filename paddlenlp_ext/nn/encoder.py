@@ -56,7 +56,7 @@ def activation(name: str) -> Callable[[Tensor], Tensor]:
 class LayerOutput:
     """Output of one layer."""
 
-    hidden_states: Tensor  # float [B, L, H], or [B, K, H] of some positions
+    hidden_states: Tensor  # float [B, L, H], or [B, R, H] of some positions
     attentions: Tensor | None = None  # float32 [B, A, L, L], if asked for
 
 
@@ -161,7 +161,7 @@ class Encoder(nn.Layer):
         Args:
             hidden_states: Embedded tokens; float [B, L, H].
             mask: Which positions each position may attend to; all if None.
-            positions: Which are read of the last hidden states, float [B, K, H] then; all if None.
+            positions: Which are read of the last hidden states, float [B, R, H] then; all if None.
                 Of the last layer, only they are computed where nothing else of it is asked for.
             output_hidden_states: Return the hidden states of every layer.
             output_attentions: Return the attention weights of every layer.

@@ -7,13 +7,13 @@ from typing import TypeAlias
 import paddle
 from paddle import Tensor
 
-Positions: TypeAlias = slice | Tensor  # the same ones of every row, or int64 [B, K]
+Positions: TypeAlias = slice | Tensor  # the same ones of every row, or int64 [B, R]
 
 FIRST, LAST = slice(0, 1), slice(-1, None)
 
 
 def take(states: Tensor, positions: Positions | None) -> Tensor:
-    """Take some positions of every row: [B, L, ...] -> [B, K, ...]; all if None."""
+    """Take some positions of every row: [B, L, ...] -> [B, R, ...]; all if None."""
     if positions is None:
         return states
     if isinstance(positions, slice):
@@ -49,8 +49,8 @@ def by_row(
         with_first: Have the first position of every row among them, as its first.
 
     Returns:
-        The positions in order, int64 [B, K], with others at the end of rows that have fewer than
-        the most; and where in the flattened [B · K] each place is, int64 [M].
+        The positions in order, int64 [B, R], with others at the end of rows that have fewer than
+        the most; and where in the flattened [B · R] each place is, int64 [M].
     """
     is_read = paddle.zeros([batch * length], "int64")
     is_read = is_read.scatter(places, paddle.ones_like(places)).reshape([batch, length])
