@@ -36,15 +36,27 @@ EXAMPLES = next(
 BERT, CONVBERT = "language_model/bert", "language_model/convbert"
 # What `train` runs, by the name of the task.
 SCRIPTS = {
-    "glue": (f"{BERT}/run_glue.py", "texts with BERT, ELECTRA, ERNIE or ConvBERT"),
-    "convbert": (f"{CONVBERT}/run_glue.py", "texts, by the page of ConvBERT"),
-    "cross-lingual": ("language_model/rembert/main.py", "XNLI and PAWS-X with RemBERT"),
-    "ernie-m": ("language_model/ernie_m/run_classifier.py", "XNLI with ERNIE-M or XLM-RoBERTa"),
-    "multiple-choice": ("tasks/run_multiple_choice.py", "texts with choices, your own files"),
+    "glue": (
+        f"{BERT}/run_glue.py",
+        "labels of texts: GLUE or your own files, with BERT, ELECTRA, ERNIE, ConvBERT",
+    ),
+    "convbert": (f"{CONVBERT}/run_glue.py", "the same, by the page of ConvBERT"),
+    "cross-lingual": (
+        "language_model/rembert/main.py",
+        "labels in many languages: XNLI, PAWS-X or your own files, with RemBERT",
+    ),
+    "ernie-m": (
+        "language_model/ernie_m/run_classifier.py",
+        "the same, by the page of ERNIE-M; XLM-RoBERTa too",
+    ),
+    "multiple-choice": (
+        "tasks/run_multiple_choice.py",
+        "one of several texts, as in SWAG and COPA",
+    ),
     "language-modeling": ("tasks/run_language_modeling.py", "plain text: masked or next tokens"),
     "token-classification": (
         "tasks/run_token_classification.py",
-        "words: entities, parts of speech",
+        "tags of words: entities, parts of speech",
     ),
     "question-answering": ("tasks/run_question_answering.py", "answers in passages, as in SQuAD"),
     "bert-pretraining-data": (f"{BERT}/create_pretraining_data.py", "masked rows of plain text"),
@@ -60,6 +72,13 @@ what FILE holds, by the class of the model:
 each may be compressed by gzip. What is written: predictions_FILE.tsv and .jsonl, and of answers
 also the files that SQuAD's official scripts read.
 """
+BEGINNING = f"""\
+from a table with the columns text and label to predictions:
+  {PROGRAM} train glue --model_type bert --model_name_or_path bert-base-uncased \\
+      --train_file reviews.csv --output_dir outputs/reviews
+  {PROGRAM} predict outputs/reviews new.csv
+{PROGRAM} --version says which one this is
+"""
 Command = Callable[[Sequence[str]], None]  # runs with the rest of the command line
 
 
@@ -69,12 +88,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     if given == ["--version"]:
         print(f"{PROGRAM} {__version__}")
         return
-    name, *rest = choose("COMMAND", {name: what for name, (_, what) in COMMANDS.items()}, given)
+    known = {name: what for name, (_, what) in COMMANDS.items()}
+    name, *rest = choose("COMMAND", known, given, more=BEGINNING)
     COMMANDS[name][0](rest)
 
 
 def choose(
-    kind: str, known: Mapping[str, str], given: Sequence[str], before: str = ""
+    kind: str, known: Mapping[str, str], given: Sequence[str], before: str = "", more: str = ""
 ) -> list[str]:
     """Return the words that begin with a known name; else end the process with what is known.
 
@@ -83,6 +103,7 @@ def choose(
         known: What each name is for.
         given: The command line.
         before: What of it has been read before.
+        more: What `--help` says at its end.
     """
     name = given[0] if given else "--help"
     if name in known:
@@ -94,6 +115,7 @@ def choose(
     print(f"usage: {PROGRAM} {before}{kind} …; each has its own --help\n")
     for name, what in known.items():
         print(f"  {name:22}  {what}")
+    print(f"\n{more}" * bool(more), end="")
     sys.exit(0 if given else program.USER_ERROR)
 
 
@@ -117,7 +139,8 @@ def export(argv: Sequence[str]) -> None:
     """Write a model as a program, and compare what both answer."""
     parser = command_parser("export")
     add_model(parser)
-    parser.add_argument("--format", choices=("inference", "onnx"), default="inference", help="of")
+    form = "a program of Paddle Inference, or an ONNX file, which needs paddlenlp-ext[export]"
+    parser.add_argument("--format", choices=("inference", "onnx"), default="inference", help=form)
     where = "for program, config and tokenizer; default: MODEL/exported"
     parser.add_argument("--output_dir", type=Path, help=where)
     args = parser.parse_args(argv)
@@ -130,7 +153,7 @@ def export(argv: Sequence[str]) -> None:
 
 def predict(argv: Sequence[str]) -> None:
     """Predict the rows of a file."""
-    parser = command_parser("predict", PREDICTS)
+    parser = command_parser("predict", PREDICTS, usage="%(prog)s MODEL FILE [options]")
     add_model(parser)
     add = parser.add_argument
     add("file", metavar="FILE", type=Path, help="rows; see below which")
@@ -201,15 +224,27 @@ def info(argv: Sequence[str]) -> None:
         print(f"{name + ':':12} {value}")
 
 
-def command_parser(name: str, more: str = "") -> argparse.ArgumentParser:
+def command_parser(name: str, more: str = "", **options: str) -> argparse.ArgumentParser:
     """Make the parser of a command."""
-    return parsing.Parser(prog=f"{PROGRAM} {name}", description=COMMANDS[name][1], epilog=more)
+    what = COMMANDS[name][1]
+    return parsing.Parser(prog=f"{PROGRAM} {name}", description=what, epilog=more, **options)
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
     """Add the model, by whatever it is found."""
-    what = "folder of a model, a preset, or a repository of the Hub"
-    parser.add_argument("model", metavar="MODEL", help=what)
+    what = "folder of a model or of a run, a preset, or a repository of the Hub"
+    parser.add_argument("model", metavar="MODEL", type=model_of, help=what)
+
+
+def model_of(name: str) -> str:
+    """Return what a model is found by; of a run it is its best one, which is said."""
+    from paddlenlp_ext.training.folders import model_of_run  # only now: `--help` is there at once
+
+    found = model_of_run(Path(name).expanduser())
+    if found is None:
+        return name
+    print(f"{name}: takes its model {found.name}", file=sys.stderr)
+    return str(found)
 
 
 def ended(command: Command, argv: Sequence[str]) -> NoReturn:

@@ -256,6 +256,21 @@ def test_predict_names_what_it_cannot_read(name, text, problem, classifier, tmp_
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
+def test_a_folder_of_a_run_stands_for_its_best_model(tmp_path, capsys):
+    for name in ("model_1", "model_2"):
+        BertModel(BertConfig(**SIZES)).save_pretrained(tmp_path / name)
+    for pointers, expected in (({"latest": "model_2"}, 2), ({"best": "../x/model_1\n"}, 1)):
+        for name, text in pointers.items():
+            (tmp_path / name).write_text(text)
+        code, out, err = ended(capsys, "info", tmp_path)
+        assert (code, err) == (0, f"{tmp_path}: takes its model model_{expected}\n")
+        assert out.startswith(f"model:       {tmp_path}/model_{expected}\n")
+    (tmp_path / "best").write_bytes(b"\xff")
+    (tmp_path / "latest").write_text("model_3")
+    code, _, err = ended(capsys, "info", tmp_path)
+    assert (code, err.count("\n")) == (2, 1)
+
+
 def test_export_of_choices_without_a_tokenizer(tmp_path):
     RemBertForMultipleChoice(RemBertConfig(**SIZES | FAMILY_SIZES["rembert"])).save_pretrained(
         tmp_path

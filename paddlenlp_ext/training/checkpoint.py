@@ -33,6 +33,7 @@ from paddlenlp_ext.errors import UserError, WeightsError, shown
 from paddlenlp_ext.files import disk
 from paddlenlp_ext.training import distributed, folders
 from paddlenlp_ext.training.events import DataPosition, Progress
+from paddlenlp_ext.training.folders import BEST, LATEST
 from paddlenlp_ext.training.identity import BATCH, LENGTH, RunIdentity
 from paddlenlp_ext.training.precision import MixedPrecision
 from paddlenlp_ext.training.run_state import restore_state, size_of, write_state
@@ -43,8 +44,6 @@ Result = TypeVar("Result")
 logger = logging.getLogger(__name__)
 
 FORMAT = "paddlenlp_ext checkpoint 1"  # of the manifest and the files below
-LATEST = "latest"  # a file with the name of the newest checkpoint
-BEST = "best"  # the same of the best one, where models are evaluated
 LOCK = ".lock"
 OWNER = ".lock-owner"  # who holds the lock, for the message of who does not
 

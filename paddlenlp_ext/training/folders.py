@@ -22,6 +22,8 @@ from paddlenlp_ext.files.disk import read_file, replacing, sha256_of
 from paddlenlp_ext.files.scratch import WORK, abandoned, discard, make_scratch
 
 MANIFEST = "manifest.json"
+LATEST = "latest"  # a file with the name of the newest checkpoint
+BEST = "best"  # the same of the best one, where models are evaluated
 MOVED = "moved"  # what stood in the place, in the marked folder
 MAX_MANIFEST = 16 << 20  # bytes
 MAX_TEXT = 4 << 10  # bytes of another file that is written here
@@ -79,6 +81,23 @@ def read_manifest(folder: Path) -> Manifest | None:
         return manifest if is_whole else None
     except (WeightsError, ValueError, TypeError, KeyError, RecursionError):
         return None
+
+
+def model_of_run(folder: Path) -> Path | None:
+    """Return the best model in the output folder of a run, or else the newest; None without one.
+
+    A folder that has a config itself is a model's, whatever else it has.
+    """
+    if (folder / "config.json").is_file():
+        return None
+    for pointer in (BEST, LATEST):
+        try:
+            name = Path(read_file(folder / pointer, MAX_TEXT).decode().strip()).name
+        except (WeightsError, UnicodeDecodeError):
+            continue
+        if name and (folder / name / "config.json").is_file():
+            return folder / name
+    return None
 
 
 def damage(folder: Path) -> str | None:

@@ -11,7 +11,14 @@ from typing import Any
 
 from paddlenlp_ext.errors import one_line
 from paddlenlp_ext.models.base import Model
-from paddlenlp_ext.models.heads import ForSequenceClassification, ForTokenClassification
+from paddlenlp_ext.models.generation import ForCausalLM
+from paddlenlp_ext.models.heads import (
+    ForMaskedLM,
+    ForMultipleChoice,
+    ForQuestionAnswering,
+    ForSequenceClassification,
+    ForTokenClassification,
+)
 from paddlenlp_ext.training import distributed
 from paddlenlp_ext.training.checkpoint import Checkpoints, best
 from paddlenlp_ext.training.events import Progress
@@ -23,6 +30,10 @@ from paddlenlp_ext.training.settings import RunSettings
 FLOAT = 4  # bytes
 LABELS = 10  # that are named
 SPLITS = 2  # each of which is listed
+PREDICTED = (  # whose rows the console command predicts
+    *(ForSequenceClassification, ForTokenClassification),
+    *(ForQuestionAnswering, ForMultipleChoice),
+)
 
 
 def tell(lines: Mapping[str, str]) -> None:
@@ -120,12 +131,25 @@ def outcome(
     if folder is None:
         return {}
     name = shlex.quote(str(folder))
-    is_classifier = isinstance(model, ForSequenceClassification)
     return {
         "result": _result(report, top, None if ends_with_best else steps[folder]),
         "model": str(folder),
-        "use it": f"paddlenlp-ext predict {name} FILE" if is_classifier else "",
+        "use it": _use(model, name, manifests[folder].get("settings") or {}),
     }
+
+
+def _use(model: Model, folder: str, settings: Mapping[str, Any]) -> str:
+    """Return a command that uses a model; none for one that is there to be trained further."""
+    if isinstance(model, PREDICTED):
+        negatives = " --version_2_with_negative" * bool(settings.get("version_2_with_negative"))
+        return f"paddlenlp-ext predict {folder} FILE{negatives}"
+    is_causal = isinstance(model, ForCausalLM)
+    if not (is_causal or isinstance(model, ForMaskedLM)):
+        return ""
+    return (
+        f"paddlenlp-ext train language-modeling --model_name_or_path {folder} "
+        f"{'--objective causal ' * is_causal}--do_predict --test_file FILE --output_dir DIR"
+    )
 
 
 def _result(report: Report, best_step: int | None, last_step: int | None) -> str:

@@ -21,8 +21,9 @@ import paddle
 
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.training import checkpoint, folders
-from paddlenlp_ext.training.checkpoint import LATEST, Checkpoints
+from paddlenlp_ext.training.checkpoint import Checkpoints
 from paddlenlp_ext.training.events import Progress
+from paddlenlp_ext.training.folders import LATEST
 from paddlenlp_ext.training.optimization import adamw
 from paddlenlp_ext.transformers import AutoModelForSequenceClassification, AutoTokenizer
 from tests.faults.runs import STEPS, encoder, unbroken

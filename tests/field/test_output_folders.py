@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from paddlenlp_ext.errors import UserError
-from paddlenlp_ext.training.checkpoint import FORMAT, LATEST, OWNER, Checkpoints
+from paddlenlp_ext.training.checkpoint import FORMAT, OWNER, Checkpoints
 from paddlenlp_ext.training.events import Evaluated, Progress, StepDone
-from paddlenlp_ext.training.folders import _manifest_text
+from paddlenlp_ext.training.folders import LATEST, _manifest_text
 from paddlenlp_ext.training.optimization import adamw
 from paddlenlp_ext.training.results import History, append_result
 from tests.training.tiny_run import save, tiny_model

@@ -109,7 +109,12 @@ def test_training_then_evaluation_and_losses_of_rows(
     assert evaluations[-1]["loss"] < 0.95 * evaluations[0]["loss"]
     best = min(evaluations, key=lambda row: row["loss"])
     assert scores["validation perplexity"] == pytest.approx(best["metrics"]["perplexity"])
-    assert EVALUATION.fullmatch(capsys.readouterr().out.splitlines()[-2])
+    printed, said = capsys.readouterr()
+    assert EVALUATION.fullmatch(printed.splitlines()[-2])
+    (hint,) = re.findall(r"use it: +paddlenlp-ext train language-modeling (.*)\n", said)
+    words = hint.replace("FILE", str(test)).replace("DIR", str(tmp_path / "said")).split()
+    scored = script_of(SCRIPT).main([*words, "--line_by_line", "--max_seq_length", "48"])
+    assert scored["test perplexity"] == scores["test perplexity"]
     rows = [json.loads(line) for line in (tmp_path / "run/predictions.jsonl").open()]
     assert [row["predicted_tokens"] for row in rows] == [8, 47, 5]
     total = sum(row["loss"] * row["predicted_tokens"] for row in rows)

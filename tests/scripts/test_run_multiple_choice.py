@@ -57,7 +57,9 @@ def test_every_family(
     family: str, models: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     scores = main(models[family], tmp_path, validation_share=0.2)
-    lines = capsys.readouterr().out.splitlines()
+    printed, said = capsys.readouterr()
+    lines = printed.splitlines()
+    assert re.search(rf"use it: +paddlenlp-ext predict {tmp_path}/model_[23] FILE\n", said)
     assert lines[0].startswith("train: 22 rows of train.csv (text sent1; choices ending0, ending1")
     assert lines[1] == "validation: 4 of these rows (`validation_share`)"
     assert [row["step"] for row in history(tmp_path) if "split" in row] == [2, 3]

@@ -12,6 +12,7 @@ import numpy as np
 import paddle
 import pytest
 
+from paddlenlp_ext import __main__ as console
 from paddlenlp_ext.metrics import IGNORED
 from paddlenlp_ext.tasks.answers import squad_scores
 from paddlenlp_ext.tasks.questions import read_questions
@@ -52,7 +53,8 @@ def test_tags_by_language(encoder, tmp_path, capsys):
     }
     flags = TRAIN | files | {"model_name_or_path": encoder, "learning_rate": 1e-2, "batch_size": 6}
     metrics = run(TAGS, tmp_path / "a", **flags, max_steps=24, save_steps=12)
-    printed = capsys.readouterr().out
+    printed, said = capsys.readouterr()
+    assert re.search(rf"use it: +paddlenlp-ext predict {tmp_path}/a/model_(12|24) FILE\n", said)
     assert len(STEP.findall(printed)) == 24
     assert metrics.keys() == {"validation_de acc", "validation_en acc"}
     assert metrics["validation_en acc"] > 0.2  # of 16 tags
@@ -133,12 +135,19 @@ def test_answers_in_two_languages(encoder, tmp_path, capsys):
     }
     flags = TRAIN | files | {"model_name_or_path": encoder, "learning_rate": 3e-3, "batch_size": 16}
     metrics = run(ANSWERS, tmp_path / "a", **flags, num_train_epochs=1)
-    printed = capsys.readouterr().out
+    printed, said = capsys.readouterr()
     assert STEP.search(printed)
     assert {"validation_de f1", "validation_en exact_match"} <= metrics.keys()
     answers = json.loads((tmp_path / "a/predictions.json").read_text())
     assert [*answers] == [f"sample-dev-0{number}" for number in range(1, 7)]
     AutoModelForQuestionAnswering.from_pretrained(tmp_path / "a")
+    # What the run says at its end answers the same.
+    (words,) = re.findall(r"use it: +paddlenlp-ext (predict .* FILE .*)\n", said)
+    sizes = ["--max_seq_length", "64", "--doc_stride", "16", "--max_query_length", "24"]
+    given = words.replace("FILE", str(DATA / "qa/dev.de.json")).split()
+    with pytest.raises(SystemExit, match="0"):
+        console.main([*given, *sizes, "--output", str(tmp_path / "said")])
+    assert json.loads((tmp_path / "said/predictions_dev.de.json").read_text()) == answers
     # Two processes train, evaluate and predict as one.
     both = multilingual.command_line(flags | {"batch_size": 8, "output_dir": tmp_path / "two"})
     code, _, errors = multilingual.launch(ANSWERS, [*both, "--num_train_epochs", "1"], processes=2)

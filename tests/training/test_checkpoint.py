@@ -17,8 +17,9 @@ import pytest
 from paddlenlp_ext.errors import UserError, WeightsError
 from paddlenlp_ext.process.signals import Terminated
 from paddlenlp_ext.training import checkpoint, folders
-from paddlenlp_ext.training.checkpoint import LATEST, Checkpoints
+from paddlenlp_ext.training.checkpoint import Checkpoints
 from paddlenlp_ext.training.events import Interrupted, Progress, StepDone
+from paddlenlp_ext.training.folders import LATEST
 from paddlenlp_ext.training.optimization import adamw
 from paddlenlp_ext.training.run_state import OPTIMIZER
 from tests.training.tiny_run import digest, load, parse, save, tiny_model, train
