@@ -42,7 +42,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--tokenizer_name", help=vocabulary)
     add("--objective", choices=("masked", "causal"), default="masked", help="what is predicted")
     form = "text in UTF-8; an empty line parts documents"
-    flags.add_task_files(parser, form, validation_share=0.0)
+    flags.add_task_files(parser, form)
     add("--max_seq_length", type=parsing.positive_int, default=512, help="tokens of a row")
     add("--line_by_line", **parsing.SWITCH, help="a row for each line; else rows are filled")
     masked = "part of the tokens that is masked"

@@ -43,11 +43,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     count, whole = parsing.positive_int, parsing.non_negative_int
     add("--model_name_or_path", required=True, help="a preset, or a folder with a model")
     flags.add_task_files(parser, "JSON of SQuAD 1.1 or 2.0, XQuAD or MLQA")
-    add(
-        "--version_2_with_negative",
-        **parsing.SWITCH,
-        help="passages may have no answer, as in SQuAD 2.0",
-    )
+    negative = "passages may have no answer, as in SQuAD 2.0"
+    add("--version_2_with_negative", **parsing.SWITCH, help=negative)
     threshold = "how much higher no answer must score than the best one, for there to be none"
     add("--null_score_diff_threshold", type=float, default=0.0, help=threshold)
     rules = "by which answers are compared; mlqa: articles and words of the files' languages"
@@ -83,8 +80,7 @@ def log_evaluation(event: Evaluated, seconds: float | None = None) -> str:
 
 def name_of(args: argparse.Namespace, files: Sequence[str]) -> str:
     """Name the task for the results, by its first file, and by how answers are scored."""
-    rules = "" if args.answer_rules == "squad" else f"-{args.answer_rules}"
-    return f"answers{rules}/{Path(files[0]).stem}"
+    return f"answers{'-mlqa' * (args.answer_rules == 'mlqa')}/{Path(files[0]).stem}"
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, float]:
@@ -107,9 +103,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
         has_negatives=args.version_2_with_negative,
         on_bad_row=settings.on_bad_row,
     ))  # fmt: skip
-    if args.answer_rules == "mlqa":
-        for questions in splits["validation"].values():  # before training, what cannot be known
-            answer_language(questions[0].file)
+    for questions in splits["validation"].values() if args.answer_rules == "mlqa" else ():
+        answer_language(questions[0].file)  # now, not after training, if it cannot be known
     if args.do_train:
         train(args, run, splits)
     return test(args, run, splits) if args.do_eval or args.do_predict else {}
@@ -123,14 +118,7 @@ def rows_of(
     from paddlenlp_ext.tasks.prediction_files import answer_writer
     from paddlenlp_ext.training.task_files import TaskRows
 
-    has_negatives = args.version_2_with_negative
-    settings = spans.AnswerSettings(
-        args.n_best_size,
-        args.max_answer_length,
-        has_negatives,
-        args.null_score_diff_threshold,
-        args.answer_rules,
-    )
+    settings = spans.AnswerSettings.from_flags(vars(args))
     made = spans.make_windows(
         questions, tokenizer, args.max_seq_length, args.doc_stride, args.max_query_length
     )
@@ -139,7 +127,7 @@ def rows_of(
         [questions[one.question].source for one in made.windows],
         spans.answer_metric(made.windows, questions, settings),
         lambda logits: spans.find_answers(logits, made.windows, questions, settings),
-        partial(answer_writer, has_negatives=has_negatives),
+        partial(answer_writer, has_negatives=args.version_2_with_negative),
     )
 
 
@@ -202,7 +190,7 @@ def test(args: argparse.Namespace, run: Run, splits: Splits[Question]) -> dict[s
         events.append(event)
     for path in task_files.predict(model, batching, splits["test"], rows, args.output_dir):
         say(f"{path.with_suffix('.json')}\n")
-    name = name_of(args, args.validation_file or args.test_file)
+    name = name_of(args, args.validation_file or args.test_file or args.train_file)
     return task_files.report(
         run.settings, events, name, trained=args.do_train, tables=("f1", "exact_match")
     )

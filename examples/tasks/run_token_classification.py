@@ -190,7 +190,7 @@ def test(args: argparse.Namespace, run: Run, splits: Splits[TaggedSentence]) -> 
         events.append(event)
     for path in task_files.predict(model, batching, splits["test"], rows, args.output_dir):
         say(f"{path}\n")
-    name = Path((args.validation_file or args.test_file)[0]).stem
+    name = Path((args.validation_file or args.test_file or args.train_file)[0]).stem
     return task_files.report(
         run.settings, events, f"tags/{name}", trained=args.do_train, tables=("f1", "acc")
     )

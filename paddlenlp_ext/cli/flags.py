@@ -213,28 +213,27 @@ def phases(args: argparse.Namespace, default: Phases) -> Phases:
 
 
 def add_task_files(
-    parser: argparse.ArgumentParser, form: str, *, validation_share: float | None = None
+    parser: argparse.ArgumentParser, form: str, *, validation_share: float = 0.0
 ) -> None:
     """Add the flags of a task's files, and those that say what to do with them.
 
     Args:
         parser: A script's parser.
         form: What the files are, for the help.
-        validation_share: Of the flag of that name, which there is none of without it.
+        validation_share: Default of the flag of that name.
     """
     _add_files(parser.add_argument, form, validation_share)
     for name, text in PHASES.items():
         parser.add_argument(f"--{name}", action="store_true", help=text)
 
 
-def _add_files(add: Callable[..., object], form: str, validation_share: float | None) -> None:
+def _add_files(add: Callable[..., object], form: str, validation_share: float) -> None:
     add("--train_file", nargs="+", metavar="FILE", help=f"{form}; also a pattern like 'x/*'")
     add("--validation_file", nargs="+", metavar="FILE", help="likewise, to evaluate on")
     tested = "likewise, to test on or to predict; they may lack labels"
     add("--test_file", nargs="+", metavar="FILE", help=tested)
-    if validation_share is not None:
-        part = "part of the training rows to evaluate on where there is no --validation_file"
-        add("--validation_share", type=probability, default=validation_share, help=part)
+    part = "part of the training rows to evaluate on where there is no --validation_file"
+    add("--validation_share", type=probability, default=validation_share, help=part)
 
 
 def add_training_arguments(parser: argparse.ArgumentParser, rows: str, **defaults: object) -> None:
@@ -269,19 +268,19 @@ def add_training_arguments(parser: argparse.ArgumentParser, rows: str, **default
 def check_task_files(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     """Refuse a command line that has nothing to do, or not the files for it.
 
-    With `validation_share`, where a script has it, rows to train on are held out to evaluate on.
+    With `validation_share`, rows to train on are held out to evaluate on.
     """
     needed = dict(zip(PHASES, FILES, strict=True))
     if not any(vars(args)[flag] for flag in needed):
         parser.error("there is nothing to do: give --do_train, --do_eval or --do_predict")
-    share = vars(args).get("validation_share")
+    share = args.validation_share
     if share == 1:
         parser.error("--validation_share: expected below 1: something has to be trained on")
     for flag, files in needed.items():
         is_held_out = flag == "do_eval" and args.do_train and share
         if vars(args)[flag] and not vars(args)[files] and not is_held_out:
-            more = "" if share is None else ", or --do_train with --validation_share"
-            parser.error(f"--{flag} needs --{files}{more if flag == 'do_eval' else ''}")
+            more = ", or --do_train with --validation_share" * (flag == "do_eval")
+            parser.error(f"--{flag} needs --{files}{more}")
 
 
 def add_own_data_arguments(parser: argparse.ArgumentParser, *, languages: bool = False) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ import numpy as np
 from paddlenlp_ext.errors import DataError, shown
 from paddlenlp_ext.metrics import IGNORED
 from paddlenlp_ext.tasks.features import ChoiceFeatures, Features
+from paddlenlp_ext.tasks.held_out import hold_out
 from paddlenlp_ext.tasks.records import Record, fault_of, read_records
 from paddlenlp_ext.tasks.rows import BadRow, refuse_row
 from paddlenlp_ext.tasks.task import TextExample
@@ -48,12 +49,14 @@ class ChoiceExample:
         choices: Two or more.
         label: Place of the right one, from 0; `IGNORED` where it is not known.
         source: Where the row stands: "train.csv:17".
+        belongs_to: The context, about which other rows may ask, too.
     """
 
     text: str
     choices: tuple[str, ...]
     label: int
     source: str
+    belongs_to: tuple[str] = field(default=("",), compare=False)
 
 
 @dataclass(frozen=True)
@@ -241,23 +244,14 @@ def iterate_choices(
 def held_out(examples: Choices, share: float, seed: int) -> tuple[Choices, Choices]:
     """Part rows into those to train on and those to evaluate on, chosen by a seed.
 
+    Questions about one text stay together, and each language has its part.
+
     Raises:
         DataError: One of the parts would be empty.
     """
-    # RandomState promises the same numbers in every release of NumPy.
-    random = np.random.RandomState(np.random.MT19937(np.random.SeedSequence(seed)))
-    count = round(len(examples) * share)
-    if not 0 < count < len(examples):
-        raise DataError(
-            f"`validation_share` {share}: of {len(examples)} rows that is {count}; give another "
-            "one, or a `validation_file`"
-        )
-    chosen = {*random.permutation(len(examples))[:count].tolist()}
+    chosen = hold_out([one.belongs_to for one in examples], share, seed, examples.languages)
     parts = []
-    for rows in (
-        [row for row in range(len(examples)) if row not in chosen],
-        sorted(chosen),
-    ):
+    for rows in (np.flatnonzero(~chosen), np.flatnonzero(chosen)):
         part = Choices(examples[row] for row in rows)
         part.columns, part.bad_rows = examples.columns, []
         part.languages = [examples.languages[row] for row in rows]
@@ -334,7 +328,7 @@ def _example(
     if written not in (None, "") or labelled:
         label = _label(written, choices, keys, columns.first_label)
     whole = tuple(f"{stem}{choice}" for choice in choices)
-    return ChoiceExample(" ".join(texts), whole, label, source)
+    return ChoiceExample(" ".join(texts), whole, label, source, (texts[0],))
 
 
 def _text(values: Mapping[str, Any], name: str) -> str:

@@ -6,7 +6,7 @@ JSON Lines have a question and its passage a row, as `datasets` writes SQuAD.
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,6 +31,8 @@ class Question:
         start: Place of the first answer's first character; -1 without one.
         is_labelled: Whether anything is known of its answer.
         source: Where it stands: "train.json:17: question '56be'".
+        belongs_to: What other questions are of, too: its article, as far as it is known, and its
+            passage.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Question:
     start: int
     is_labelled: bool
     source: str
+    belongs_to: tuple[str, str] = field(default=("", ""), compare=False)
 
     @property
     def file(self) -> str:
@@ -153,7 +156,7 @@ def _table_rows(
                 pairs = zip(texts, starts, strict=True)
                 given = [{"text": text, "answer_start": start} for text, start in pairs]
         row |= {"answers": given} if not isinstance(given, str) else {}
-        row |= {key: values[key] for key in ("is_impossible",) if key in values}
+        row |= {key: values[key] for key in ("is_impossible", "title") if key in values}
         yield record.source, row
 
 
@@ -206,7 +209,7 @@ def _squad_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                     here = next((one for one in ways if one >= 0), at)
                     at, line = here, line + text.count("\n", at, here)
                 source = f"{path.name}:{line}: {named}"
-                yield source, {**row, "context": paragraph.get("context")}
+                yield source, {**row, "context": paragraph.get("context"), "title": place}
 
 
 def _entries(path: Path, value: Any, key: str, at: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -246,7 +249,9 @@ def _question(
     if not spans and is_known and not has_negatives:
         raise ValueError("has no answer: expected one without `version_2_with_negative`")
     answers = tuple(one for one, _ in spans)
-    return Question(name, question, context, answers, start, is_known, source)
+    article = row.get("title")
+    belongs_to = (article if isinstance(article, str) and article else context), context
+    return Question(name, question, context, answers, start, is_known, source, belongs_to)
 
 
 def _text(row: Mapping[str, Any], key: str) -> str:

@@ -4,8 +4,8 @@ A passage that is longer than a row becomes several rows, windows that overlap; 
 for in all of them, as the script of transformers does.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -137,6 +137,11 @@ class AnswerSettings:
     version_2_with_negative: bool = False
     null_score_diff_threshold: float = 0.0
     answer_rules: Literal["squad", "mlqa"] = "squad"
+
+    @classmethod
+    def from_flags(cls, flags: Mapping[str, Any]) -> "AnswerSettings":
+        """Make them of a script's flags, of which those of other names are left out."""
+        return cls(**{one.name: flags[one.name] for one in fields(cls)})
 
 
 class Answer(NamedTuple):

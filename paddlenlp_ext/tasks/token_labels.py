@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from paddlenlp_ext.tokenizers.base import Tokenizer
 
 CONLLU = ("ID", "FORM", "LEMMA", "UPOS", "XPOS", "FEATS", "HEAD", "DEPREL", "DEPS", "MISC")
+NEW_DOCUMENT = "# newdoc"  # the same in CoNLL-U, a comment
 DOCUMENT = "-DOCSTART-"  # what CoNLL-2003 begins a document with, as a sentence
 IDEOGRAPH = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 JSON_ENDINGS = (".json", ".jsonl", ".ndjson")
@@ -43,11 +44,13 @@ class TaggedSentence:
 
     Attributes:
         source: Where it begins: "train.conll:17".
+        belongs_to: Its document, where the file says where one begins.
     """
 
     words: tuple[str, ...]
     tags: tuple[str, ...]
     source: str
+    belongs_to: tuple[str] = field(default=("",), compare=False)
 
 
 def read_sentences(
@@ -126,17 +129,21 @@ def _columns(
     lines: list[tuple[int, list[str]]] = []
     separator: str | None = "\t" if is_conllu else ""
     width = len(CONLLU) if is_conllu else 0
+    document = ""  # where it begins
     for number, line in chain(numbered_lines(path), [(0, "")]):
         if not line.strip():
-            if lines and lines[0][1][0] != DOCUMENT:
+            if lines and lines[0][1][0] == DOCUMENT:
+                document = f"{path}:{lines[0][0]}"
+            elif lines:
                 places = _places(path, columns, width, is_conllu)
-                yield _sentence(path, lines, width, places, is_labelled)
+                yield _sentence(path, lines, width, places, is_labelled, document)
             lines = []
             continue
         if separator == "":
             separator = "\t" if "\t" in line else None
         fields = line.split(separator)
         if line.startswith("#") and (is_conllu or (line[1:2] == " " and len(fields) != width)):
+            document = f"{path}:{number}" if line.startswith(NEW_DOCUMENT) else document
             continue  # a comment
         width = width or len(fields)
         if not (is_conllu and {"-", "."} & {*fields[0]}):  # no words: "1-2", of two, and "1.1"
@@ -170,6 +177,7 @@ def _sentence(
     width: int,
     places: Sequence[int],
     is_labelled: bool,
+    document: str,
 ) -> TaggedSentence | BadRow:
     """Make a sentence of the fields of its lines, or say what is wrong with it."""
     text, label = places
@@ -186,7 +194,8 @@ def _sentence(
             return BadRow(at, f"expected a tag in column {label + 1}, got none")
     words = tuple(fields[text] for _, fields in lines)
     tags = tuple(fields[label] for _, fields in lines) if has_tags else ()
-    return TaggedSentence(words, tags if all(tags) else (), f"{path.name}:{lines[0][0]}")
+    tags = tags if all(tags) else ()
+    return TaggedSentence(words, tags, f"{path.name}:{lines[0][0]}", (document,))
 
 
 def _json_rows(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.metrics import class_table
@@ -13,6 +14,7 @@ from paddlenlp_ext.models.auto import AutoModel
 from paddlenlp_ext.models.base import Model
 from paddlenlp_ext.tasks.batches import Loader
 from paddlenlp_ext.tasks.features import Features
+from paddlenlp_ext.tasks.held_out import hold_out
 from paddlenlp_ext.tasks.prediction_files import Writer, path_of, write_all
 from paddlenlp_ext.tasks.rows import BadRow
 from paddlenlp_ext.tasks.task import Metric
@@ -26,7 +28,16 @@ from paddlenlp_ext.training.results import append_result, signature
 from paddlenlp_ext.training.run import require_positions
 from paddlenlp_ext.training.settings import RunSettings
 
-Row = TypeVar("Row")
+
+class Grouped(Protocol):
+    """A row of a file that says what it belongs to, from the largest to the smallest."""
+
+    @property
+    def belongs_to(self) -> tuple[str, ...]:
+        """What other rows may be of, too: an article, a passage."""
+
+
+Row = TypeVar("Row", bound=Grouped)
 # Rows of "train", "validation" and "test", in each by the name of the file's part: the split's own,
 # or one with the language as "test_de". Splits that are not needed are empty.
 Splits = Mapping[str, Mapping[str, Sequence[Row]]]
@@ -59,24 +70,39 @@ def read_splits(flags: Mapping[str, Any], settings: RunSettings, read: Read[Row]
     """Read what a script is to work with, before anything is tokenized or trained.
 
     Args:
-        flags: `train_file`, `validation_file` and `test_file`, and what is to be done.
+        flags: `train_file`, `validation_file` and `test_file`, `validation_share`, and what is to
+            be done.
         settings: How many rows are used.
         read: Reads files of a split, and what cannot be used of them.
     """
     splits: dict[str, dict[str, Sequence[Row]]] = {}
+    limits = dict.fromkeys(FILES, settings.max_eval_samples) | {"train": settings.max_train_samples}
     for split, setting in FILES.items():
         is_wanted = split in wanted_splits(flags)
         paths = named_files(flags[setting] or (), setting) if is_wanted else []
         parts = {"": paths} if split == "train" else {k: [p] for k, p in by_language(paths).items()}
-        limit = settings.max_train_samples if split == "train" else settings.max_eval_samples
         splits[split] = {}
         for part, files in parts.items():
             if not files:
                 continue
             rows, bad_rows = read(split, files)
             report_skipped_rows(bad_rows)
-            splits[split][languages.split_name(split, part)] = rows[:limit]
-    return splits
+            splits[split][languages.split_name(split, part)] = rows
+    if splits["train"] and not splits["validation"] and flags["validation_share"]:
+        _hold_out(splits, flags["validation_share"], settings.seed)
+    return {
+        split: {part: rows[: limits[split]] for part, rows in parts.items()}
+        for split, parts in splits.items()
+    }
+
+
+def _hold_out(splits: dict[str, dict[str, Sequence[Row]]], share: float, seed: int) -> None:
+    """Take a part of the training rows to evaluate on, and say so."""
+    ((name, rows),) = splits["train"].items()
+    chosen = hold_out([row.belongs_to for row in rows], share, seed)
+    splits["train"] = {name: [*compress(rows, ~chosen)]}
+    splits["validation"] = {"validation": [*compress(rows, chosen)]}
+    say(f"validation: {chosen.sum():,} of {len(rows):,} rows to train on (`validation_share`)\n")
 
 
 def wanted_splits(flags: Mapping[str, Any]) -> list[str]:

@@ -64,7 +64,7 @@ def runs(folder: Path) -> dict[str, tuple[str, dict[str, Any]]]:
             "tasks/run_token_classification.py",
             {
                 "train_file": DATA / "tags/entities-train.conll",
-                "validation_file": DATA / "tags/entities-dev.conll",
+                "validation_share": 0.3,
                 "test_file": DATA / "tags/dev.de.conllu",
             },
         ),
