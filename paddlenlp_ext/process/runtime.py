@@ -62,7 +62,7 @@ def tune(verbose: bool = False) -> dict[str, str]:
             # Waiting threads sleep instead of spinning: OpenMP runtimes that share a process, and
             # processes that share cores, otherwise keep each other from working.
             done |= {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
-        done |= mkl_code_path(_processor())
+        done |= mkl_code_path(processor())
         done = {name: value for name, value in done.items() if name not in os.environ}
         os.environ.update(done)
         done |= _keep_freed_memory()
@@ -183,7 +183,7 @@ def _cgroup_quotas(root: Path) -> Iterator[float]:
         yield int(quota) / int(period)
 
 
-def _processor() -> dict[str, str]:
+def processor() -> dict[str, str]:
     """Read the fields of the first processor in /proc/cpuinfo; empty elsewhere than on Linux."""
     first, _, _ = _read(Path("/proc/cpuinfo")).partition("\n\n")
     fields = (line.partition(":") for line in first.splitlines())
