@@ -1,0 +1,146 @@
+"""The kernels in C, tokens.c and attention.c, where the installation could compile them.
+
+`setup.py` makes a library of them. Structures and functions here are those of the C files, which
+say what is computed; tensors are given by their addresses, so whoever calls keeps them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from ctypes import POINTER, Structure, byref, c_float, c_int, c_int32, c_int64, c_uint32, c_uint64
+from ctypes import c_void_p as address
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from paddle import Tensor
+
+LIBRARY = Path(__file__).with_name("_kernels.c.so")
+ACTIVATIONS = ("gelu", "tanh_gelu", "relu")  # in the order of their numbers in C
+RANDOM_NUMBERS = 1 << 32  # that decide what is dropped
+
+
+class Dropout(Structure):
+    """What is dropped: a function of the seed and of a number's row and column."""
+
+    _fields_ = (("seed", c_uint64), ("below", c_uint32), ("scale", c_float))
+
+    @classmethod
+    def of(cls, seed: int, probability: float) -> Dropout:
+        """Drop numbers with a probability below 1."""
+        below = round(probability * RANDOM_NUMBERS)
+        return cls(seed, below, RANDOM_NUMBERS / (RANDOM_NUMBERS - below))
+
+
+class Activation(Structure):
+    """Bias, activation and dropout; see tokens.c."""
+
+    _fields_ = (
+        *((name, address) for name in ("x", "bias", "slopes")),
+        *((name, c_int64) for name in ("tokens", "width")),
+        ("kind", c_int32),
+        ("dropout", Dropout),
+    )
+
+
+class Norm(Structure):
+    """Bias, dropout, residual and LayerNorm; see tokens.c."""
+
+    _fields_ = (
+        *(
+            (name, address)
+            for name in ("x", "bias", "residual", "weight", "shift", "result", "scales")
+        ),
+        *((name, c_int64) for name in ("tokens", "width")),
+        ("epsilon", c_float),
+        ("dropout", Dropout),
+    )
+
+
+class NormBackward(Structure):
+    """The gradients of `Norm`; see tokens.c."""
+
+    _fields_ = (
+        *((name, address) for name in ("gradient", "normal", "scales", "weight")),
+        *((name, address) for name in ("of_residual", "of_x", "of_weight", "of_shift", "of_bias")),
+        *((name, c_int64) for name in ("tokens", "width")),
+        ("dropout", Dropout),
+    )
+
+
+class Attention(Structure):
+    """Attention of texts of any length, and its gradients; see attention.c."""
+
+    _fields_ = (
+        *((name, address) for name in ("query", "key", "value")),
+        *((name, address) for name in ("query_bias", "key_bias", "value_bias")),
+        *((name, address) for name in ("means", "peaks", "query_starts", "key_starts", "keys")),
+        *((name, c_int64) for name in ("texts", "tokens", "heads", "width", "most_keys")),
+        ("dropout", Dropout),
+        *((name, address) for name in ("gradient", "of_query", "of_key", "of_value")),
+    )
+
+
+class Kernels:
+    """The library.
+
+    Args:
+        path: Where it is.
+
+    Raises:
+        OSError: It cannot be loaded.
+        AttributeError: It is another one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        library = ctypes.CDLL(str(path))
+        self._functions: dict[str, Callable[..., int]] = {}
+        for name, arguments in {
+            "activate": [POINTER(Activation)],
+            "activate_backward": [address, address, c_int64, c_int64, address],
+            "norm": [POINTER(Norm)],
+            "norm_backward": [POINTER(NormBackward)],
+            "attend": [POINTER(Attention)],
+            "attend_backward": [POINTER(Attention)],
+            "sum_tokens": [address, c_int64, c_int64, address],
+        }.items():
+            function = getattr(library, name)
+            function.argtypes, function.restype = arguments, c_int
+            self._functions[name] = function
+
+    def call(self, name: str, *arguments: object) -> None:
+        """Call a function of the library.
+
+        Args:
+            name: Its name.
+            arguments: Its structure, or tensors and numbers.
+
+        Raises:
+            MemoryError: There was not enough.
+        """
+        given = [
+            byref(one) if isinstance(one, Structure)
+            else one.data_ptr() if isinstance(one, Tensor)
+            else one
+            for one in arguments
+        ]  # fmt: skip
+        if not self._functions[name](*given):
+            raise MemoryError(f"not enough memory to {name.replace('_', ' ')}")
+
+
+def place(part: Tensor | npt.NDArray[np.int32] | None) -> int | None:
+    """Return where the numbers of a tensor or an array lie; None is C's null."""
+    if part is None:
+        return None
+    return int(part.ctypes.data) if isinstance(part, np.ndarray) else int(part.data_ptr())
+
+
+@cache
+def kernels() -> Kernels | None:
+    """Load the library; None where there is none."""
+    try:
+        return Kernels(LIBRARY)
+    except (OSError, AttributeError):
+        return None

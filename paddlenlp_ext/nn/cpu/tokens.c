@@ -1,0 +1,250 @@
+/* What is computed token by token. */
+
+#include "numbers.h"
+
+/* ---- Sums over tokens ------------------------------------------------------------------------ */
+
+INLINE int64_t blocks_of(int64_t tokens) { return (tokens + SUMMED - 1) / SUMMED; }
+
+VERSIONS static void add_up(const float *sums, int64_t blocks, int64_t width, float *total) {
+    memset(total, 0, sizeof(float) * width);
+    for (int64_t block = 0; block < blocks; ++block)
+        for (int32_t c = 0; c < width; ++c) total[c] += sums[block * width + c];
+}
+
+VERSIONS static void sum_block(const float *x, int64_t tokens, int64_t width, int64_t block, float *sums) {
+    int64_t last = least(tokens, (block + 1) * SUMMED);
+    float *sum = sums + block * width;
+    memset(sum, 0, sizeof(float) * width);
+    for (int64_t t = block * SUMMED; t < last; ++t)
+        for (int32_t c = 0; c < width; ++c) sum[c] += x[t * width + c];
+}
+
+/* total[c] = sum over t of x[t, c]. Returns whether there was memory. */
+EXPORTED int sum_tokens(const float *x, int64_t tokens, int64_t width, float *total) {
+    int64_t blocks = blocks_of(tokens);
+    float *sums = malloc(sizeof(float) * blocks * width + 1);
+    if (!sums) return 0;
+#pragma omp parallel for schedule(static) if (tokens * width > PARALLEL)
+    for (int64_t block = 0; block < blocks; ++block) sum_block(x, tokens, width, block, sums);
+    add_up(sums, blocks, width, total);
+    free(sums);
+    return 1;
+}
+
+/* ---- Bias and activation --------------------------------------------------------------------- */
+
+enum { GELU, TANH_GELU, RELU };
+
+typedef struct {
+    float *x;          /* [T, F]; becomes the activated numbers */
+    const float *bias; /* [F] */
+    float *slopes;     /* [T, F]: what their gradient is multiplied with; or null */
+    int64_t tokens, width;
+    int32_t kind;
+    Dropout dropout;   /* of what comes out */
+} Activation;
+
+#define ACTIVATE(function)                                                     \
+    _Pragma("omp simd") for (int32_t c = 0; c < width; ++c) {               \
+        float slope, y = function(x[c] + a->bias[c], &slope);                  \
+        x[c] = y;                                                              \
+        slopes[c] = slope;                                                     \
+    }
+
+VERSIONS static void activate_tokens(const Activation *a, int64_t first, int64_t last, float *unwanted) {
+    const Dropout dropout = a->dropout;
+    int64_t width = a->width;
+    for (int64_t t = first; t < last; ++t) {
+        float *restrict x = a->x + t * width;
+        float *restrict slopes = a->slopes ? a->slopes + t * width : unwanted;
+        if (a->kind == GELU) {
+            ACTIVATE(gelu)
+        } else if (a->kind == TANH_GELU) {
+            ACTIVATE(tanh_gelu)
+        } else {
+            ACTIVATE(relu)
+        }
+        if (!dropout.below) continue;
+        RowKey key = row_key(&dropout, t);
+#pragma omp simd
+        for (int32_t c = 0; c < width; ++c) {
+            float factor = kept(&dropout, key, c);
+            x[c] *= factor;
+            slopes[c] *= factor;
+        }
+    }
+}
+
+EXPORTED int activate(const Activation *a) {
+    int failed = 0;
+    int64_t blocks = blocks_of(a->tokens);
+#pragma omp parallel if (a->tokens * a->width > PARALLEL)
+    {
+        float *unwanted = malloc(sizeof(float) * a->width);
+        if (!unwanted) {
+#pragma omp atomic write
+            failed = 1;
+        }
+#pragma omp for schedule(static)
+        for (int64_t block = 0; block < blocks; ++block)
+            if (unwanted)
+                activate_tokens(a, block * SUMMED, least(a->tokens, (block + 1) * SUMMED), unwanted);
+        free(unwanted);
+    }
+    return !failed;
+}
+
+VERSIONS static void slope_block(
+    float *gradient, const float *slopes, int64_t tokens, int64_t width, int64_t block, float *sums
+) {
+    int64_t last = least(tokens, (block + 1) * SUMMED);
+    float *restrict sum = sums + block * width;
+    memset(sum, 0, sizeof(float) * width);
+    for (int64_t t = block * SUMMED; t < last; ++t) {
+        float *restrict g = gradient + t * width;
+        const float *restrict s = slopes + t * width;
+        for (int32_t c = 0; c < width; ++c) sum[c] += g[c] *= s[c];
+    }
+}
+
+/* The gradient of what came out, [T, F], becomes that of what came in; its sum is that of the
+ * bias. */
+EXPORTED int activate_backward(
+    float *gradient, const float *slopes, int64_t tokens, int64_t width, float *of_bias
+) {
+    int64_t blocks = blocks_of(tokens);
+    float *sums = malloc(sizeof(float) * blocks * width + 1);
+    if (!sums) return 0;
+#pragma omp parallel for schedule(static) if (tokens * width > PARALLEL)
+    for (int64_t block = 0; block < blocks; ++block)
+        slope_block(gradient, slopes, tokens, width, block, sums);
+    add_up(sums, blocks, width, of_bias);
+    free(sums);
+    return 1;
+}
+
+/* ---- Bias, dropout, residual, LayerNorm ------------------------------------------------------ */
+
+/* y = n weight + shift with n = (z - mean(z)) / deviation(z), z = residual + dropout(x + bias). */
+typedef struct {
+    float *x;              /* [T, H]; becomes n, unless `result` is the same */
+    const float *bias;     /* [H] */
+    const float *residual; /* [T, H] */
+    const float *weight;   /* [H] */
+    const float *shift;    /* [H] */
+    float *result;         /* [T, H]: y */
+    float *scales;         /* [T]: 1 / deviation; or null */
+    int64_t tokens, width;
+    float epsilon;         /* added to the variance */
+    Dropout dropout;
+} Norm;
+
+VERSIONS static void norm_tokens(const Norm *a, int64_t first, int64_t last) {
+    const Dropout dropout = a->dropout;
+    int64_t width = a->width;
+    for (int64_t t = first; t < last; ++t) {
+        float *x = a->x + t * width, *result = a->result + t * width;
+        const float *residual = a->residual + t * width;
+        float sum = 0, squares = 0;
+        if (dropout.below) {
+            RowKey key = row_key(&dropout, t);
+#pragma omp simd reduction(+ : sum)
+            for (int32_t c = 0; c < width; ++c) {
+                float factor = kept(&dropout, key, c);
+                x[c] = residual[c] + (x[c] + a->bias[c]) * factor;
+                sum += x[c];
+            }
+        } else {
+#pragma omp simd reduction(+ : sum)
+            for (int32_t c = 0; c < width; ++c) {
+                x[c] = residual[c] + (x[c] + a->bias[c]);
+                sum += x[c];
+            }
+        }
+        float mean = sum / width;
+#pragma omp simd reduction(+ : squares)
+        for (int32_t c = 0; c < width; ++c) squares += (x[c] - mean) * (x[c] - mean);
+        float scale = 1.0f / sqrtf(squares / width + a->epsilon);
+#pragma omp simd
+        for (int32_t c = 0; c < width; ++c) {
+            float n = (x[c] - mean) * scale;
+            x[c] = n;
+            result[c] = n * a->weight[c] + a->shift[c];
+        }
+        if (a->scales) a->scales[t] = scale;
+    }
+}
+
+EXPORTED int norm(const Norm *a) {
+    int64_t blocks = blocks_of(a->tokens);
+#pragma omp parallel for schedule(static) if (a->tokens * a->width > PARALLEL)
+    for (int64_t block = 0; block < blocks; ++block)
+        norm_tokens(a, block * SUMMED, least(a->tokens, (block + 1) * SUMMED));
+    return 1;
+}
+
+/* With g the gradient of y times the weight, that of z is, means over the units,
+ * (g - mean(g) - n mean(g n)) / deviation; it is that of the residual, and with what was dropped
+ * set to 0 that of x. */
+typedef struct {
+    const float *gradient;   /* [T, H]: of y */
+    const float *normal;     /* [T, H]: n */
+    const float *scales;     /* [T] */
+    const float *weight;     /* [H] */
+    float *of_residual;      /* [T, H] */
+    float *of_x;             /* [T, H]; the same as `of_residual` where nothing is dropped */
+    float *of_weight, *of_shift, *of_bias; /* [H]: sums over tokens */
+    int64_t tokens, width;
+    Dropout dropout;
+} NormBackward;
+
+VERSIONS static void norm_backward_block(const NormBackward *a, int64_t block, float *sums) {
+    const Dropout dropout = a->dropout;
+    int64_t width = a->width, last = least(a->tokens, (block + 1) * SUMMED);
+    float *restrict of_weight = sums + block * 3 * width;
+    float *restrict of_shift = of_weight + width, *restrict of_bias = of_shift + width;
+    memset(of_weight, 0, sizeof(float) * 3 * width);
+    for (int64_t t = block * SUMMED; t < last; ++t) {
+        const float *restrict gradient = a->gradient + t * width;
+        const float *restrict normal = a->normal + t * width;
+        float *of_residual = a->of_residual + t * width, *of_x = a->of_x + t * width;
+        float mean = 0, inner = 0, scale = a->scales[t];
+#pragma omp simd reduction(+ : mean, inner)
+        for (int32_t c = 0; c < width; ++c) {
+            float g = gradient[c] * a->weight[c];
+            mean += g;
+            inner += g * normal[c];
+            of_weight[c] += gradient[c] * normal[c];
+            of_shift[c] += gradient[c];
+        }
+        mean /= width;
+        inner /= width;
+#pragma omp simd
+        for (int32_t c = 0; c < width; ++c)
+            of_residual[c] = (gradient[c] * a->weight[c] - mean - normal[c] * inner) * scale;
+        if (dropout.below) {
+            RowKey key = row_key(&dropout, t);
+#pragma omp simd
+            for (int32_t c = 0; c < width; ++c)
+                of_x[c] = of_residual[c] * kept(&dropout, key, c);
+        }
+#pragma omp simd
+        for (int32_t c = 0; c < width; ++c) of_bias[c] += of_x[c];
+    }
+}
+
+EXPORTED int norm_backward(const NormBackward *a) {
+    int64_t blocks = blocks_of(a->tokens), width = a->width;
+    float *sums = malloc(sizeof(float) * (blocks + 1) * 3 * width);
+    if (!sums) return 0;
+#pragma omp parallel for schedule(static) if (a->tokens * width > PARALLEL)
+    for (int64_t block = 0; block < blocks; ++block) norm_backward_block(a, block, sums);
+    float *total = sums + blocks * 3 * width;
+    add_up(sums, blocks, 3 * width, total);
+    memcpy(a->of_weight, total, sizeof(float) * width);
+    memcpy(a->of_shift, total + width, sizeof(float) * width);
+    memcpy(a->of_bias, total + 2 * width, sizeof(float) * width);
+    free(sums);
+    return 1;
+}

@@ -1,0 +1,118 @@
+"""The kernels in C alone, and how an installation comes to have them or not."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from paddlenlp_ext.nn.cpu import compiled
+
+ROOT = Path(__file__).parents[3]
+
+
+def activate(
+    kernels: compiled.Kernels, values: np.ndarray, kind: str, dropout: compiled.Dropout
+) -> tuple[np.ndarray, np.ndarray]:
+    """The activated numbers and the slopes; values float32 [T, F]."""
+    numbers, bias = values.astype("float32"), np.zeros(values.shape[1], "float32")
+    slopes = np.empty_like(numbers)
+    places = (part.ctypes.data for part in (numbers, bias, slopes))
+    number = compiled.ACTIVATIONS.index(kind)
+    kernels.call("activate", compiled.Activation(*places, *values.shape, number, dropout))
+    return numbers, slopes
+
+
+NONE = compiled.Dropout.of(0, 0.0)
+
+
+def test_gelu_is_exact_to_rounding(kernels):
+    values = np.linspace(-15, 15, 30_011).astype("float32").astype(float)
+    below = np.array([math.erfc(-x / math.sqrt(2)) / 2 for x in values])
+    slopes = below + values * np.exp(-values * values / 2) / math.sqrt(2 * math.pi)
+    found = activate(kernels, values[None], "gelu", NONE)
+    for got, expected in zip(found, (values * below, slopes), strict=True):
+        assert (abs(got[0] - expected) <= 2e-7 * np.maximum(1, abs(values))).all()
+
+
+def test_gelu_by_tanh_is_exact_to_rounding(kernels):
+    values = np.linspace(-15, 15, 30_011).astype("float32").astype(float)
+    inner = math.sqrt(2 / math.pi) * (values + 0.044715 * values**3)
+    steepness = math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * values**2)
+    expected = values / 2 * (1 + np.tanh(inner))
+    slopes = (1 + np.tanh(inner)) / 2 + values / 2 * steepness / np.cosh(inner) ** 2
+    found = activate(kernels, values[None], "tanh_gelu", NONE)
+    for got, wanted in zip(found, (expected, slopes), strict=True):
+        assert (abs(got[0] - wanted) <= 4e-7 * np.maximum(1, abs(values))).all()
+
+
+@pytest.mark.parametrize("kind", compiled.ACTIVATIONS)
+def test_far_numbers_and_none(kind, kernels):
+    far = np.array([[1e4, -1e4, 1e30, -1e30, np.inf, np.nan, 0.0]])
+    numbers, slopes = activate(kernels, far, kind, NONE)
+    np.testing.assert_array_equal(
+        numbers[0], [np.float32(1e4), 0, np.float32(1e30), 0, *far[0, 4:]]
+    )
+    np.testing.assert_allclose(slopes[0, :5], [1, 0, 1, 0, 1], atol=1e-6)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_dropout_drops_its_share_without_patterns(share, kernels):
+    """Of a million numbers: the share, and that of neighbours in rows, columns and seeds."""
+    rows, columns = 1009, 997
+
+    def kept(seed: int) -> np.ndarray:
+        dropout = compiled.Dropout.of(seed, share)
+        return activate(kernels, np.ones((rows, columns)), "relu", dropout)[0]
+
+    first = kept(7)
+    assert first.max() == pytest.approx(1 / (1 - share), rel=1e-6)
+    dropped = first == 0
+    bound = 5 * math.sqrt(share * (1 - share) / dropped.size)
+    assert abs(dropped.mean() - share) < bound
+    pairs = {
+        "columns": (dropped[:, 1:], dropped[:, :-1]),
+        "rows": (dropped[1:], dropped[:-1]),
+        "vectors": (dropped[:, 16:], dropped[:, :-16]),
+        "places of a layer": (dropped, kept(8) == 0),
+        "layers": (dropped, kept(7 + 4 * 12345) == 0),
+    }
+    for name, (one, other) in pairs.items():
+        deviation = abs((one & other).mean() - share**2)
+        assert deviation < 5 * share * (1 - share) / math.sqrt(one.size) + 2 * bound * share, name
+    spread = math.sqrt(share * (1 - share))
+    for axis, length in ((0, rows), (1, columns)):
+        deviations = (dropped.mean(axis) - share) / (spread / math.sqrt(length))
+        assert 0.9 < deviations.std() < 1.1
+
+
+def build(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    places = ("--build-lib", str(folder), "--build-temp", str(folder / "temporary"))
+    return subprocess.run(
+        [sys.executable, "setup.py", "build_ext", *places],
+        cwd=ROOT, capture_output=True, text=True, check=False, env=os.environ | environment,
+    )  # fmt: skip
+
+
+def test_an_installation_without_a_compiler_has_none_and_says_so(tmp_path):
+    pytest.importorskip("setuptools")
+    done = build(tmp_path / "built", PATH=str(tmp_path), CC="")
+    assert done.returncode == 0, done.stderr
+    assert 'building extension "paddlenlp_ext.nn.cpu._kernels" failed' in done.stdout + done.stderr
+    assert not list(tmp_path.rglob("*.so"))
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no library"])
+def test_none_where_there_is_none(content, tmp_path, monkeypatch):
+    path = tmp_path / "_kernels.c.so"
+    if content is not None:
+        path.write_bytes(content)
+    monkeypatch.setattr(compiled, "LIBRARY", path)
+    compiled.kernels.cache_clear()
+    assert compiled.kernels() is None
+    compiled.kernels.cache_clear()
