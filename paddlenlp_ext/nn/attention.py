@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import cached_property
 
 import paddle
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from paddlenlp_ext.nn.cpu.layers import Dropout, Linear, add_mask, swap
+from paddlenlp_ext.nn.cpu.texts import Keys
 from paddlenlp_ext.nn.positions import Positions, take
 
 KeyValue = tuple[Tensor, Tensor]  # keys and values of one attention; float [B, L, A, D] each
@@ -76,6 +78,13 @@ class Mask:
             bias = (1.0 - self.allowed.astype("float32")) * paddle.finfo(dtype).min
             self._biases[dtype] = bias.astype(dtype)
         return self._biases[dtype]
+
+    @cached_property
+    def keys(self) -> Keys | None:
+        """The tokens that may be attended to; None if queries of a text differ in that."""
+        if self.allowed.shape[2] != 1:
+            return None
+        return Keys.of_rows(self.allowed.squeeze([1, 2]).numpy())
 
 
 Kernel = Callable[

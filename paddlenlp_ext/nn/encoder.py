@@ -5,27 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
 
 import paddle
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from paddlenlp_ext.nn.attention import Mask
-from paddlenlp_ext.nn.cpu.layers import Dropout, LayerNorm, gelu
+from paddlenlp_ext.nn.cpu.encoder_layer import unit_for
+from paddlenlp_ext.nn.cpu.layers import Dropout, LayerNorm, gelu, tanh_gelu
 from paddlenlp_ext.nn.positions import Positions, take
 
-_tanh_gelu = partial(F.gelu, approximate=True)
 # Those of transformers under its names, but the two that have parameters (prelu, xielu).
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": gelu,  # the exact one, by erf
     "gelu_10": lambda x: gelu(x).clip(-10.0, 10.0),
-    "gelu_accurate": _tanh_gelu,
-    "gelu_fast": _tanh_gelu,
-    "gelu_new": _tanh_gelu,
+    "gelu_accurate": tanh_gelu,
+    "gelu_fast": tanh_gelu,
+    "gelu_new": tanh_gelu,
     "gelu_python": gelu,
-    "gelu_python_tanh": _tanh_gelu,
-    "gelu_pytorch_tanh": _tanh_gelu,
+    "gelu_python_tanh": tanh_gelu,
+    "gelu_pytorch_tanh": tanh_gelu,
     "laplace": lambda x: 0.5 * (1 + paddle.erf((x - 0.707107) / (0.282095 * math.sqrt(2)))),
     "leaky_relu": F.leaky_relu,
     "linear": lambda x: x,
@@ -119,6 +118,10 @@ class EncoderLayer(nn.Layer):
 
         See `Encoder.forward` for the arguments.
         """
+        unit = unit_for(self, hidden_states, mask, with_weights)
+        if unit is not None:
+            queries = None if positions is None else take(hidden_states, positions)
+            return LayerOutput(unit(hidden_states, queries))
         attended, attentions = self.self_attn(
             hidden_states, mask, positions, with_weights=with_weights
         )

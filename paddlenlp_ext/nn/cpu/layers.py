@@ -174,6 +174,11 @@ def gelu(states: Tensor) -> Tensor:
     return activated
 
 
+def tanh_gelu(states: Tensor) -> Tensor:
+    """Apply the form of GELU by tanh: float [...] -> [...]."""
+    return F.gelu(states, approximate=True)
+
+
 class _Gelu(PyLayer):  # type: ignore[misc]  # untyped in Paddle
     """By oneDNN, on all cores and with vectors; Paddle's gradient has neither."""
 

@@ -1,0 +1,399 @@
+"""An encoder layer as one differentiable unit: products by oneDNN, all else by the kernels in C.
+
+`unit_for` is the one place that chooses it. It computes what `nn.encoder.EncoderLayer` does, but
+for rounding and for the random numbers of dropout, which here are a function of one seed a layer
+and of places: nothing of them is kept for the backward pass. The seed is drawn from Paddle's
+generator, which the training loop seeds for each update and process, and which recomputation
+restores: both find the same.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import paddle
+from paddle import Tensor, nn
+from paddle.autograd import PyLayer
+from paddle.nn import functional as F
+
+from paddlenlp_ext.nn.attention import Attention, Mask
+from paddlenlp_ext.nn.cpu import compiled
+from paddlenlp_ext.nn.cpu.layers import Dropout, LayerNorm, Linear, gelu, on_cpu, tanh_gelu
+from paddlenlp_ext.nn.cpu.onednn import product
+from paddlenlp_ext.nn.cpu.texts import Indices, Keys, starts_of
+
+if TYPE_CHECKING:
+    from paddlenlp_ext.nn.encoder import EncoderLayer
+
+SWITCH = "PADDLENLP_EXT_COMPILED_LAYERS"  # 1 has layers computed here
+SEEDS = 1 << 31  # of half a seed, as many as Paddle draws integers from
+ACTIVATIONS = {gelu: "gelu", tanh_gelu: "tanh_gelu", F.relu: "relu"}
+
+
+class Weights(NamedTuple):
+    """The parameters of a layer, or their gradients."""
+
+    query: Tensor  # float32 [H, H], as the next ones
+    query_bias: Tensor  # float32 [H]
+    key: Tensor
+    key_bias: Tensor
+    value: Tensor
+    value_bias: Tensor
+    out: Tensor
+    out_bias: Tensor
+    norm1: Tensor  # float32 [H]
+    norm1_bias: Tensor
+    linear1: Tensor  # float32 [H, F]
+    linear1_bias: Tensor  # float32 [F]
+    linear2: Tensor  # float32 [F, H]
+    linear2_bias: Tensor
+    norm2: Tensor
+    norm2_bias: Tensor
+
+
+class Saved(NamedTuple):
+    """What the backward pass needs besides inputs and weights; of Tq queries and T tokens."""
+
+    query: Tensor  # float32 [Tq, H]: products with the weights, without bias
+    key: Tensor  # float32 [T, H]
+    value: Tensor  # float32 [T, H]
+    means: Tensor  # float32 [Tq, H]: what attention returns
+    peaks: Tensor  # float32 [Tq, A]: greatest scores
+    normal1: Tensor  # float32 [Tq, H]: normalised, before weight and bias
+    scales1: Tensor  # float32 [Tq]
+    attended: Tensor  # float32 [Tq, H]: the output of the first half
+    inner: Tensor  # float32 [Tq, F]: activated
+    slopes: Tensor  # float32 [Tq, F]
+    normal2: Tensor
+    scales2: Tensor
+
+
+def unit_for(
+    layer: EncoderLayer, states: Tensor, mask: Mask | None, with_weights: bool
+) -> Unit | None:
+    """Choose what computes a layer: this unit, or, if None, the layer's parts one by one.
+
+    Args:
+        layer: With its parts.
+        states: float [B, L, H].
+        mask: Which positions each position may attend to.
+        with_weights: Whether attention weights are asked for.
+    """
+    kernels = compiled.kernels() if os.environ.get(SWITCH) == "1" else None
+    if kernels is None or with_weights or not on_cpu(states) or not _is_usual(layer):
+        return None
+    attention = layer.self_attn
+    weights = Weights(
+        *(
+            parameter
+            for part in (
+                *(attention.q_proj, attention.k_proj, attention.v_proj, attention.out_proj),
+                *(layer.norm1, layer.linear1, layer.linear2, layer.norm2),
+            )
+            for parameter in (part.weight, part.bias)
+        )
+    )
+    if any(tensor is None or tensor.dtype != paddle.float32 for tensor in (states, *weights)):
+        return None
+    batch, length, _ = states.shape
+    keys = Keys.of_length(batch, length) if mask is None else mask.keys
+    # A mask of one row for all texts is left to what broadcasts it.
+    if keys is None or len(keys.starts) != batch + 1:
+        return None
+    dropouts = (attention.dropout, layer.dropout, layer.activation_dropout)
+    rates = [one.p if one.training else 0.0 for one in dropouts]
+    seed = 0
+    if any(rates):
+        high, low = paddle.randint(0, SEEDS - 1, [2], "int64").tolist()
+        seed = (high * SEEDS + low) * 4  # leaves two bits to the places in the layer
+    return Unit(
+        kernels,
+        weights,
+        keys,
+        attention.heads[0],
+        compiled.ACTIVATIONS.index(ACTIVATIONS[layer.activation]),
+        (layer.norm1._epsilon, layer.norm2._epsilon),
+        attention=compiled.Dropout.of(seed, rates[0]),
+        first=compiled.Dropout.of(seed + 1, rates[1]),
+        activation=compiled.Dropout.of(seed + 2, rates[2]),
+        second=compiled.Dropout.of(seed + 3, rates[1]),
+    )
+
+
+def _is_usual(layer: EncoderLayer) -> bool:
+    """Whether a layer is made of the parts that the kernels compute, and nobody looks at them."""
+    attention = layer.self_attn
+    if type(attention) is not Attention or layer.activation not in ACTIVATIONS:
+        return False
+    linear = (attention.q_proj, attention.k_proj, attention.v_proj, attention.out_proj)
+    expected: dict[type[nn.Layer], tuple[nn.Layer, ...]] = {
+        Linear: (*linear, layer.linear1, layer.linear2),
+        LayerNorm: (layer.norm1, layer.norm2),
+        Dropout: (attention.dropout, layer.dropout, layer.activation_dropout),
+        Attention: (attention,),
+    }
+    return all(
+        type(part) is kind and not part._forward_pre_hooks and not part._forward_post_hooks
+        for kind, parts in expected.items()
+        for part in parts
+    ) and all(part.p < 1 for part in expected[Dropout])
+
+
+@dataclass(frozen=True)
+class Unit:
+    """The computation of one layer in one forward pass.
+
+    Attributes:
+        kernels: The library.
+        weights: The layer's parameters.
+        keys: Which tokens are attended to.
+        heads: `A`.
+        kind: Number of the activation.
+        epsilons: Added to the variances, of either half.
+        attention: What is dropped of attention weights.
+        first: What is dropped of the first half's output.
+        activation: What is dropped of the activation's output.
+        second: What is dropped of the second half's output.
+    """
+
+    kernels: compiled.Kernels
+    weights: Weights
+    keys: Keys
+    heads: int
+    kind: int
+    epsilons: tuple[float, float]
+    attention: compiled.Dropout
+    first: compiled.Dropout
+    activation: compiled.Dropout
+    second: compiled.Dropout
+
+    def __call__(self, states: Tensor, queries: Tensor | None = None) -> Tensor:
+        """Compute the layer.
+
+        Args:
+            states: The tokens that are attended to; float32 [B, L, H].
+            queries: The tokens that the layer is computed for; float32 [B, Lq, H]; all if None.
+
+        Returns:
+            float32 [B, Lq, H].
+        """
+        inputs = (states, *self.weights) if queries is None else (states, queries, *self.weights)
+        if paddle.is_grad_enabled() and not all(tensor.stop_gradient for tensor in inputs):
+            computed: Tensor = _Layer.apply(self, queries, states, *self.weights)
+            return computed
+        return self.forward(states, queries)[0]
+
+    def forward(
+        self, states: Tensor, queries: Tensor | None, *, keeps: bool = False
+    ) -> tuple[Tensor, Saved | None]:
+        """Compute the layer, and keep what the backward pass needs."""
+        weights, tokens = self.weights, _rows(states)
+        asking = tokens if queries is None else _rows(queries)
+        query = product(asking, weights.query)
+        key, value = product(tokens, weights.key), product(tokens, weights.value)
+        means, peaks = paddle.empty_like(query), None
+        if keeps:
+            peaks = paddle.empty([query.shape[0], self.heads], query.dtype)
+        starts = _starts(states if queries is None else queries)
+        self.kernels.call("attend", self._attention(starts, query, key, value, means, peaks))
+        attended, normal1, scales1 = self._norm(product(means, weights.out), asking, 0, keeps=keeps)
+        inner = product(attended, weights.linear1)
+        slopes = paddle.empty_like(inner) if keeps else None
+        activation = compiled.Activation(
+            *map(compiled.place, (inner, weights.linear1_bias, slopes)),
+            *inner.shape,
+            self.kind,
+            self.activation,
+        )
+        self.kernels.call("activate", activation)
+        result, normal2, scales2 = self._norm(
+            product(inner, weights.linear2), attended, 1, keeps=keeps
+        )
+        result = result.reshape((states if queries is None else queries).shape)
+        if peaks is None or slopes is None or scales1 is None or scales2 is None:
+            return result, None
+        return result, Saved(
+            query, key, value, means, peaks,
+            normal1, scales1, attended, inner, slopes, normal2, scales2,
+        )  # fmt: skip
+
+    def _attention(
+        self,
+        starts: Indices,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        means: Tensor,
+        peaks: Tensor | None,
+        gradients: tuple[Tensor, ...] = (),
+    ) -> compiled.Attention:
+        """Describe attention, and with gradients (of the means, of q, k and v) its backward."""
+        weights, keys = self.weights, self.keys
+        places = (
+            *(query, key, value, weights.query_bias, weights.key_bias, weights.value_bias),
+            *(means, peaks, starts, keys.starts, keys.tokens),
+        )
+        tokens, width = key.shape
+        return compiled.Attention(
+            *map(compiled.place, places),
+            *(len(starts) - 1, tokens, self.heads, width // self.heads, keys.most),
+            self.attention,
+            *map(compiled.place, gradients),
+        )
+
+    def _norm(
+        self, states: Tensor, residual: Tensor, half: int, *, keeps: bool
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Add bias and residual to a half's output and normalise it, in place unless it is kept.
+
+        Returns:
+            The result, what is normalised before weight and bias, and the scales.
+        """
+        weights = self.weights
+        bias, weight, shift = (
+            (weights.linear2_bias, weights.norm2, weights.norm2_bias)
+            if half
+            else (weights.out_bias, weights.norm1, weights.norm1_bias)
+        )
+        result = paddle.empty_like(states) if keeps else states
+        scales = paddle.empty([states.shape[0]], states.dtype) if keeps else None
+        places = (states, bias, residual, weight, shift, result, scales)
+        self.kernels.call(
+            "norm",
+            compiled.Norm(
+                *map(compiled.place, places),
+                *states.shape,
+                self.epsilons[half],
+                self.second if half else self.first,
+            ),
+        )
+        return result, states, scales
+
+    def backward(
+        self,
+        gradient: Tensor,
+        states: Tensor,
+        queries: Tensor | None,
+        saved: Saved,
+        wanted: Weights,
+    ) -> tuple[Tensor | None, Tensor, list[Tensor | None]]:
+        """Compute the gradients from that of the result.
+
+        Args:
+            gradient: float32 [B, Lq, H].
+            states: As in the forward pass.
+            queries: As in the forward pass.
+            saved: From the forward pass.
+            wanted: Which weights' gradients are needed; bools.
+
+        Returns:
+            Those of the queries, of the states and of the weights.
+        """
+        weights, tokens = self.weights, _rows(states)
+        asking = tokens if queries is None else _rows(queries)
+        found: dict[str, Tensor] = {}
+        above, of_half = self._norm_backward(
+            _rows(gradient), saved.normal2, saved.scales2, 1, found
+        )
+        if wanted.linear2:
+            found["linear2"] = product(saved.inner, of_half, turn_a=True)
+        of_inner = product(of_half, weights.linear2, turn_b=True)
+        found["linear1_bias"] = paddle.empty_like(weights.linear1_bias)
+        self.kernels.call(
+            "activate_backward",
+            *(of_inner, saved.slopes, *of_inner.shape, found["linear1_bias"]),
+        )
+        if wanted.linear1:
+            found["linear1"] = product(saved.attended, of_inner, turn_a=True)
+        product(of_inner, weights.linear1, turn_b=True, add_to=above)
+        of_asking, of_half = self._norm_backward(above, saved.normal1, saved.scales1, 0, found)
+        if wanted.out:
+            found["out"] = product(saved.means, of_half, turn_a=True)
+        of_means = product(of_half, weights.out, turn_b=True)
+        of_query, of_key, of_value = (
+            paddle.empty_like(one) for one in (saved.query, saved.key, saved.value)
+        )
+        starts = _starts(states if queries is None else queries)
+        self.kernels.call(
+            "attend_backward",
+            self._attention(starts, *saved[:5], gradients=(of_means, of_query, of_key, of_value)),
+        )
+        of_tokens = of_asking if queries is None else paddle.zeros_like(tokens)
+        for name, part, of_part, source, of_source in (
+            ("query", weights.query, of_query, asking, of_asking),
+            ("key", weights.key, of_key, tokens, of_tokens),
+            ("value", weights.value, of_value, tokens, of_tokens),
+        ):
+            if getattr(wanted, name):
+                found[name] = product(source, of_part, turn_a=True)
+            if getattr(wanted, f"{name}_bias"):
+                found[f"{name}_bias"] = sums = paddle.empty_like(weights.query_bias)
+                self.kernels.call("sum_tokens", of_part, *of_part.shape, sums)
+            product(of_part, part, turn_b=True, add_to=of_source)
+        return (
+            None if queries is None else of_asking.reshape(queries.shape),
+            of_tokens.reshape(states.shape),
+            [found[n] if want else None for n, want in zip(wanted._fields, wanted, strict=True)],
+        )
+
+    def _norm_backward(
+        self, gradient: Tensor, normal: Tensor, scales: Tensor, half: int, found: dict[str, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Return the gradients of a half's residual and output; put those of weights in `found`."""
+        dropout = self.second if half else self.first
+        weight = self.weights.norm2 if half else self.weights.norm1
+        names = (
+            ("norm2", "norm2_bias", "linear2_bias") if half else ("norm1", "norm1_bias", "out_bias")
+        )
+        found |= {name: paddle.empty_like(weight) for name in names}
+        of_residual = paddle.empty_like(gradient)
+        of_half = paddle.empty_like(gradient) if dropout.below else of_residual
+        places = (
+            *(gradient, normal, scales, weight, of_residual, of_half),
+            *(found[name] for name in names),
+        )
+        self.kernels.call(
+            "norm_backward",
+            compiled.NormBackward(*map(compiled.place, places), *gradient.shape, dropout),
+        )
+        return of_residual, of_half
+
+
+class _Layer(PyLayer):  # type: ignore[misc]  # untyped in Paddle
+    @staticmethod
+    def forward(
+        ctx: Any, unit: Unit, queries: Tensor | None, states: Tensor, *weights: Tensor
+    ) -> Tensor:
+        result, saved = unit.forward(states, queries, keeps=True)
+        assert saved is not None
+        ctx.unit, ctx.has_queries = unit, queries is not None
+        inputs = (states,) if queries is None else (states, queries)
+        ctx.save_for_backward(*inputs, *saved)
+        ctx.wanted = Weights(*(not weight.stop_gradient for weight in weights))
+        ctx.wanted_inputs = [not one.stop_gradient for one in inputs]
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        states, *saved = ctx.saved_tensor()
+        queries = saved.pop(0) if ctx.has_queries else None
+        of_queries, of_states, of_weights = ctx.unit.backward(
+            gradient, states, queries, Saved(*saved), ctx.wanted
+        )
+        # Paddle demands None for an input that is frozen, and nothing for one that is no tensor.
+        of_inputs = (of_states,) if queries is None else (of_queries, of_states)
+        wanted = ctx.wanted_inputs[::-1]
+        given = [one if want else None for one, want in zip(of_inputs, wanted, strict=True)]
+        return (*given, *of_weights)
+
+
+def _rows(states: Tensor) -> Tensor:
+    """[B, L, H] -> [B · L, H], in one piece."""
+    return states.reshape([-1, states.shape[-1]]).contiguous()
+
+
+def _starts(queries: Tensor) -> Indices:
+    batch, length, _ = queries.shape
+    return starts_of(batch, length)
