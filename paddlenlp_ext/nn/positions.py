@@ -57,6 +57,7 @@ def by_row(
     if with_first:
         is_read[:, 0] = 1
     most = max(1, int(is_read.sum(axis=1).max()))
-    _, positions = (is_read * paddle.arange(length, 0, -1)).topk(most, axis=1)
+    order = is_read * paddle.arange(length, 0, -1)
+    _, positions = order.astype("float32").topk(most, axis=1)  # of integers not on every device
     number = (is_read.cumsum(axis=1) - 1).flatten().index_select(places)
     return positions, places // length * most + number

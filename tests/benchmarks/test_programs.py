@@ -31,6 +31,14 @@ def test_a_step_is_profiled(tmp_path: Path) -> None:
     assert "MatmulGradNode" in told
 
 
+def test_what_is_not_read_is_timed(tmp_path: Path) -> None:
+    for masked in ((), ("--masked",)):
+        flags = ("tiny:3x7", "--rounds", "2", *masked)
+        rows = run(tmp_path, "benchmarks.unread_positions", *flags).splitlines()[2:]
+        assert [row.split(" | ")[1] for row in rows] == ["training step", "evaluation"]
+        assert all(row.startswith("| tiny, 3 x 7 |") and "x** (" in row for row in rows)
+
+
 def test_means_agree_with_paddle_and_are_timed(tmp_path: Path) -> None:
     rows = run(tmp_path, "benchmarks.cpu_means", "--rounds", "1").splitlines()[2:]
     assert len(rows) == 8

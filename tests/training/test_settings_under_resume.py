@@ -1,4 +1,4 @@
-"""Schedules and frozen layers: exact when a run continues, and when a complete one grows."""
+"""Schedules, frozen layers and read positions: exact when a run continues, and as it grows."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.nn.arrays import as_array
 from paddlenlp_ext.training.schedules import SCHEDULES, Course
 from tests.training.tiny_task import FLAGS, encoder, train
@@ -77,3 +78,23 @@ def test_every_schedule_continues_and_grows(kind, folder, capsys):
     if kind in ("constant", "inverse_sqrt"):  # their rates do not depend on the length
         longer = train(folder, output="longer", num_train_epochs=3, **settings)
         assert grown["digest"] == longer["digest"]
+
+
+@pytest.mark.parametrize("skips", [None, False])
+def test_a_run_goes_on_as_it_began_with_what_is_not_read(skips, folder):
+    def stop(event: Any, training: Any) -> None:
+        assert training.model.backbone.encoder.skips_unread is (skips is None)
+        if event.step == EPOCH + 2:
+            raise Stop
+
+    begun = {"num_train_epochs": 2, "skip_unread_positions": skips}
+    whole = train(folder, output="whole", **begun)
+    with pytest.raises(Stop):
+        train(folder, stop, **begun)
+    rest = train(folder, num_train_epochs=2)
+    assert min(rest["losses"]) == EPOCH + 2
+    assert rest["losses"].items() <= whole["losses"].items()
+    assert rest["digest"] == whole["digest"]
+    given = {"num_train_epochs": 3, "skip_unread_positions": skips is False}
+    with pytest.raises(UserError, match=rf"`skip_unread_positions` {skips is None} \(now "):
+        train(folder, **given)
