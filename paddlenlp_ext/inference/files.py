@@ -84,6 +84,8 @@ def predict_file(
         UserError: A row, a setting or the model cannot be used; nothing was written.
     """
     settings = settings or FileSettings()
+    if path.is_dir():
+        raise DataError(f"{path}: is a folder; expected the file whose rows are to be predicted")
     task = file_task(model, settings)
     found = _look_at(task, path, on_bad_row)
     loaded = load(model, task.head, device=device)
@@ -119,6 +121,8 @@ def file_task(model: str | Path, settings: FileSettings) -> FileTask:
         UserError: There is no such model, it is for other than files, or a setting is not for it.
     """
     exported = exported_path(model)
+    if exported is None and Path(model).expanduser().is_file():
+        raise UserError(f"{model}: is a file; expected a model, and after it the file to predict")
     source = resolve(exported.parent if exported else model)
     config = AutoConfig.from_pretrained(source)
     name = _class_name(source)

@@ -312,12 +312,15 @@ def test_models_and_settings_that_do_not_fit(models, tmp_path, capsys):
         ((models["labels"], "--text_column_name", "x"), "a.txt:1: has no column 'x' (--text_col"),
         ((models["labels"], "--max_length", "99"), "--max_length 99: "),
         ((tmp_path / "none",), "none: there is no such folder"),
+        ((tmp_path / "a.txt",), "a.txt: is a file; expected a model, and after it the file to"),
         ((models["labels"], "--colum", "x"), "unrecognized arguments: --colum"),
     ):
         code, out, err = ended(capsys, words[0], tmp_path / "a.txt", *words[1:], *new)
         assert (code, out) == (2, "")
         assert problem in err.splitlines()[-1]
         assert {*tmp_path.iterdir()} == before
+    code, _, err = ended(capsys, models["labels"], tmp_path)
+    assert (code, err.partition(": is a folder")[0]) == (2, f"error: {tmp_path}")
 
 
 def test_bad_rows_are_left_out_where_that_is_asked(models, tmp_path, capsys):
