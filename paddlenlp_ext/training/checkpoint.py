@@ -120,6 +120,7 @@ class Checkpoints:
         self.keep = keep
         self.run = uuid.uuid4().hex  # continued runs have it in common, so that they prune as one
         self.grown_from = 0  # updates of the run that is continued, if it was complete with them
+        self.lengths: list[int] = []  # all with which it was, before it got more
         self._labels: Sequence[str] = ()
         self._resumed: Checkpoint | None = None
         self._made: list[Path] = []  # folders that were not there before
@@ -159,7 +160,8 @@ class Checkpoints:
             return None
         self._resumed = found = Checkpoint.read(folder)
         self.identity = self.identity.continuing(found.identity)
-        self.run = (folders.read_manifest(folder) or {})["run"]
+        manifest = folders.read_manifest(folder) or {}
+        self.run, self.lengths = manifest["run"], [*manifest.get("lengths", ())]
         _say(f"continues from {folder}, step {found.progress.step}")
         return found
 
@@ -189,6 +191,7 @@ class Checkpoints:
             )
             was = found.identity.total_steps(steps_per_epoch)
             self.grown_from = was if was < total else 0
+            self.lengths += [was] * (was < total)
         return total
 
     def save(
@@ -405,6 +408,7 @@ class Checkpoints:
             "score": score,
             "data": self.identity.data,
             "labels": [*self._labels],
+            "lengths": self.lengths,
             "settings": self.identity.settings,
             "environment": self._environment(),
             "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -492,6 +496,7 @@ def _is_checkpoint(manifest: folders.Manifest) -> bool:
         numbers = [manifest["step"], place["step"], place["evaluations"]]
         numbers += [place["epoch"], place["row"]] if "epoch" in place else []
         numbers.append(manifest["environment"]["processes"])
+        numbers += manifest.get("lengths", [])
         texts = [manifest["run"], manifest.get("data", ""), manifest.get("date", "")]
         amounts = [settings.get(name, 1) for name in ("train_batch_size", *BATCH, *LENGTH)]
         amounts.append(0.0 if score is None else score)

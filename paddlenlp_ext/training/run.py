@@ -20,7 +20,7 @@ import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -292,6 +292,8 @@ class Run:
         labels = (self.task and self.task.labels) or ()
         steps_per_epoch = -(-len(data.train) // accumulate)
         total_steps = checkpoints.settle(data.digest, steps_per_epoch, labels)
+        # What is reported after training depends on it, too.
+        self.settings = settings = replace(settings, lengths=checkpoints.lengths)
         if settings.trim_vocab:
             if settings.use_amp and settings.amp_level == "O2":
                 raise UserError(

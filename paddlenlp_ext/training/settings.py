@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
@@ -43,6 +43,7 @@ class RunSettings:
         class_weights: "balanced", or the weight of each label.
         metric_for_best_model: None takes the first one of the evaluations.
         early_stopping_patience: Evaluations without a better one; 0 does not stop.
+        lengths: Updates with which the run was complete before it got more; no flag.
     """
 
     model_name_or_path: str
@@ -89,6 +90,7 @@ class RunSettings:
     load_best_model_at_end: bool = True
     metric_for_best_model: str | None = None
     early_stopping_patience: int = 0
+    lengths: Sequence[int] = ()
 
     @classmethod
     def from_flags(cls, flags: Mapping[str, Any], **settings: Any) -> RunSettings:
@@ -147,7 +149,9 @@ class RunSettings:
             text = json.dumps(weights, sort_keys=True)
             weights = hashlib.sha256(text.encode()).hexdigest()[:8]
         judged = f"-{self.metric_for_best_model}" if self.metric_for_best_model else ""
+        grown = "-".join(map(str, self.lengths))
         parts = (
+            (f"grown{grown}", grown),
             (self.lr_scheduler_type, self.lr_scheduler_type != "linear"),
             (f"smooth{self.label_smoothing_factor:g}", self.label_smoothing_factor),
             (f"weights-{weights}", weights),

@@ -217,6 +217,8 @@ def test_a_run_that_grows_may_be_killed(folder, capsys):
         train(folder, stop, output="again")
     capsys.readouterr()
     assert train(folder, output="again")["digest"] == grown["digest"]
+    # Results say that the run has grown, also when it was killed since.
+    assert "|grown10|" in lines(folder / "again/results.jsonl")[-1]["signature"]
     assert "was complete" not in capsys.readouterr().err
 
 

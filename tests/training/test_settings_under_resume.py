@@ -10,6 +10,7 @@ import pytest
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.nn.arrays import as_array
 from paddlenlp_ext.training.schedules import SCHEDULES, Course
+from tests.training.test_best_model import lines
 from tests.training.tiny_task import FLAGS, encoder, train
 
 RATE, EPOCH, WARMUP = FLAGS["learning_rate"], 5, 3  # steps of an epoch, and of the warm-up
@@ -72,6 +73,8 @@ def test_every_schedule_continues_and_grows(kind, folder, capsys):
     said += f" after {before:.10f}" * (before != after)
     assert f"{said}\n" in capsys.readouterr().err
     assert [*grown["losses"]] == [*range(11, 16)]
+    signatures = [row["signature"] for row in lines(folder / "out/results.jsonl")]
+    assert ["|ep2|" in signatures[0], "|ep3|grown10|" in signatures[-1]] == [True, True]
     # A line says the rate of the update after it.
     expected = [RATE * long.factor(kind, step) for step in range(11, 16)]
     assert grown["rates"] == pytest.approx(expected, abs=1e-12)
