@@ -33,7 +33,7 @@ from benchmarks.transformers_training import (
     train,
 )
 from paddlenlp_ext.tasks.choices import ChoiceColumns, ChoiceExample, Choices, pairs, read_choices
-from paddlenlp_ext.tasks.records import find_files
+from paddlenlp_ext.tasks.records import find_tables
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -42,7 +42,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def read(names: Sequence[str], setting: str) -> Choices:
-    return read_choices(find_files(names, setting), ChoiceColumns(), labelled=True)
+    return read_choices(find_tables(names, setting), ChoiceColumns(), labelled=True)
 
 
 class Rows:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from glob import glob
 from pathlib import Path
 from typing import Any
 
@@ -48,30 +47,6 @@ class RowSettings:
     line_by_line: bool = False
     held_out: float = 0.0
     seed: int = 42
-
-
-def text_files(setting: str, patterns: Sequence[str]) -> list[Path]:
-    """List the files that a setting names, by paths or by patterns as a shell's.
-
-    Args:
-        setting: Its name, for messages.
-        patterns: "corpus/*.txt", or a path.
-
-    Raises:
-        DataError: One of them names none.
-    """
-    files: dict[Path, None] = {}
-    for pattern in patterns:
-        is_path = Path(pattern).exists()
-        found = [pattern] if is_path else sorted(glob(pattern, recursive=True))
-        paths = [Path(path) for path in found if Path(path).is_file()]
-        if not paths:
-            raise DataError(
-                f"`{setting}` {pattern}: expected a text file or a pattern like 'corpus/*.txt', "
-                f"got {'a folder' if is_path else 'nothing of that name'}"
-            )
-        files |= dict.fromkeys(paths)
-    return list(files)
 
 
 def make_rows(

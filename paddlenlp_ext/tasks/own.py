@@ -23,7 +23,7 @@ from paddlenlp_ext.errors import DataError, WeightsError, one_line, shown
 from paddlenlp_ext.files.disk import MAX_JSON, read_file
 from paddlenlp_ext.tasks.columns import Columns, find_columns
 from paddlenlp_ext.tasks.cross_lingual import ALL, ExamplesByLanguage
-from paddlenlp_ext.tasks.records import Record, fault_of, find_files, read_records
+from paddlenlp_ext.tasks.records import Record, fault_of, find_tables, read_records
 from paddlenlp_ext.tasks.rows import BadRow, Examples, read_score, refuse_row
 from paddlenlp_ext.tasks.task import Metric, Table, Task, TextExample
 
@@ -164,7 +164,7 @@ def read_own_data(settings: OwnDataSettings) -> OwnData:
     """
     given = {"train": "train_file", "dev": "validation_file", "test": "test_file"}
     files = {
-        split: find_files(getattr(settings, setting), setting)
+        split: find_tables(getattr(settings, setting), setting)
         for split, setting in given.items()
         if getattr(settings, setting)
     }

@@ -9,11 +9,9 @@ line. Nothing is read as a whole, so memory does not grow with a file.
 """
 
 import csv
-import glob
 import gzip
 import io
 import json
-import os
 import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,6 +22,7 @@ from typing import Any, BinaryIO, NamedTuple, NoReturn, TextIO, cast
 
 from paddlenlp_ext.errors import DataError, WeightsError, shown
 from paddlenlp_ext.files.disk import open_file
+from paddlenlp_ext.files.patterns import find_files
 from paddlenlp_ext.tasks.rows import MAX_LINE, BadRow, require_text
 
 GZIP = b"\x1f\x8b"
@@ -42,28 +41,16 @@ class Record(NamedTuple):
 Records = Iterator[Record | BadRow]
 
 
-def find_files(patterns: Sequence[str], setting: str) -> list[Path]:
-    """Return the files that paths and patterns such as "reviews/*.csv" name, each once.
-
-    Args:
-        patterns: In the order in which the files are read; those of a pattern by their names.
-        setting: Where they were given, for messages.
+def find_tables(patterns: Sequence[str], setting: str) -> list[Path]:
+    """Find files as `find_files` does, whose names say what they are.
 
     Raises:
         DataError: There is no such file, or its name does not say what it is.
     """
-    found: dict[Path, None] = {}
-    for pattern in patterns:
-        named = os.path.expanduser(pattern)
-        paths = [named] if os.path.lexists(named) else sorted(glob.glob(named, recursive=True))
-        if not paths:
-            raise DataError(f"{pattern}: no such file (`{setting}`); give a path, or one with *")
-        found |= {Path(path): None for path in paths}
-    for path in found:
+    paths = find_files(patterns, setting)
+    for path in paths:
         _reader(path)
-        if path.is_dir():
-            raise DataError(f"{path}: is a folder; give the files in it as `{setting}` {path}/*")
-    return [*found]
+    return paths
 
 
 def read_records(path: Path, name: str = "") -> Records:

@@ -1,7 +1,5 @@
 """Lines of text files that others made."""
 
-import glob
-import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,25 +8,6 @@ from paddlenlp_ext.errors import DataError
 from paddlenlp_ext.tasks.answers import MLQA_FILE
 from paddlenlp_ext.tasks.records import open_text
 from paddlenlp_ext.tasks.rows import BOM, MAX_LINE, bounded_lines
-
-
-def named_files(patterns: Sequence[str], setting: str) -> list[Path]:
-    """Return the files that paths and patterns such as "xquad/*.json" name, each once.
-
-    Args:
-        patterns: In their order; the files of a pattern are sorted.
-        setting: Where they were given, for messages.
-
-    Raises:
-        DataError: There is no such file.
-    """
-    found: dict[Path, None] = {}
-    for pattern in map(os.path.expanduser, patterns):
-        names = [pattern] if os.path.lexists(pattern) else sorted(glob.glob(pattern))
-        if not names:
-            raise DataError(f"{pattern}: no such file (`{setting}`); give a path, or one with *")
-        found |= dict.fromkeys(map(Path, names))
-    return [*found]
 
 
 def by_language(paths: Sequence[Path]) -> dict[str, Path]:

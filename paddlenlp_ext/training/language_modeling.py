@@ -16,12 +16,13 @@ from paddle import Tensor, nn
 
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.files.disk import replacing
+from paddlenlp_ext.files.patterns import find_files
 from paddlenlp_ext.files.sources import Source
 from paddlenlp_ext.metrics import IGNORED
 from paddlenlp_ext.models.auto import family_of, model_class
 from paddlenlp_ext.models.base import Model
 from paddlenlp_ext.presets.families import FAMILIES
-from paddlenlp_ext.pretraining.language_rows import RowSettings, make_rows, text_files
+from paddlenlp_ext.pretraining.language_rows import RowSettings, make_rows
 from paddlenlp_ext.pretraining.masking import Flags, MaskingVocabulary, dynamic_masking
 from paddlenlp_ext.pretraining.reader import ShardReader
 from paddlenlp_ext.pretraining.shard_set import Rows, ShardSet
@@ -215,7 +216,7 @@ class LanguageSettings:
             DataError: There are none of a name that was given.
         """
         given = {split: getattr(self, setting) for split, setting in FILES.items()}
-        return {split: text_files(FILES[split], names) for split, names in given.items() if names}
+        return {split: find_files(names, FILES[split]) for split, names in given.items() if names}
 
 
 @dataclass(frozen=True)

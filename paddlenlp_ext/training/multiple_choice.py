@@ -20,7 +20,7 @@ from paddlenlp_ext.tasks.choices import (
 )
 from paddlenlp_ext.tasks.prediction_files import choice_writer
 from paddlenlp_ext.tasks.predictions import probabilities
-from paddlenlp_ext.tasks.records import find_files
+from paddlenlp_ext.tasks.records import find_tables
 from paddlenlp_ext.training.languages import split_name
 from paddlenlp_ext.training.loaders import FILES, Batching, report_skipped_rows
 from paddlenlp_ext.training.report import say
@@ -75,7 +75,7 @@ def read_splits(
         DataError: A file or a row cannot be used.
     """
     given = {split: getattr(own, FILES[split]) for split in wanted}
-    files = {split: find_files(names, FILES[split]) for split, names in given.items() if names}
+    files = {split: find_tables(names, FILES[split]) for split, names in given.items() if names}
     share, on_bad_row = own.validation_share, settings.on_bad_row
     found_in: dict[str, Choices] = {}
     for split, paths in files.items():

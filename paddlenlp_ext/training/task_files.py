@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.files.patterns import find_files
 from paddlenlp_ext.metrics import class_table
 from paddlenlp_ext.models.auto import AutoModel
 from paddlenlp_ext.models.base import Model
@@ -18,7 +19,7 @@ from paddlenlp_ext.tasks.held_out import hold_out
 from paddlenlp_ext.tasks.prediction_files import Writer, path_of, write_all
 from paddlenlp_ext.tasks.rows import BadRow
 from paddlenlp_ext.tasks.task import Metric
-from paddlenlp_ext.tasks.text_lines import by_language, named_files
+from paddlenlp_ext.tasks.text_lines import by_language
 from paddlenlp_ext.training import distributed, finetune, languages
 from paddlenlp_ext.training.events import Evaluated
 from paddlenlp_ext.training.loaders import FILES, Batching, RunData, report_skipped_rows
@@ -79,7 +80,7 @@ def read_splits(flags: Mapping[str, Any], settings: RunSettings, read: Read[Row]
     limits = dict.fromkeys(FILES, settings.max_eval_samples) | {"train": settings.max_train_samples}
     for split, setting in FILES.items():
         is_wanted = split in wanted_splits(flags)
-        paths = named_files(flags[setting] or (), setting) if is_wanted else []
+        paths = find_files(flags[setting] or (), setting) if is_wanted else []
         parts = {"": paths} if split == "train" else {k: [p] for k, p in by_language(paths).items()}
         splits[split] = {}
         for part, files in parts.items():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from paddlenlp_ext.errors import DataError
-from paddlenlp_ext.pretraining.language_rows import RowSettings, make_rows, text_files
+from paddlenlp_ext.pretraining.language_rows import RowSettings, make_rows
 from paddlenlp_ext.tokenizers.bert import BertTokenizer
 from tests.pretraining.test_text_shards import DOCUMENTS, SEP, corpus, rows_of, tokenizer
 
@@ -90,16 +90,6 @@ def test_text_that_cannot_be_used(
     with pytest.raises(DataError, match=problem):
         make_rows([path], tokenizer, paths, RowSettings(**form))
     assert not list((tmp_path / "rows").glob("*"))
-
-
-def test_files_are_found_by_patterns(tmp_path: Path) -> None:
-    for name in ("b.txt", "a.txt", "c.md"):
-        (tmp_path / name).write_text("w1\n")
-    names = [str(tmp_path / "*.txt"), str(tmp_path / "c.md"), str(tmp_path / "a.txt")]
-    assert [path.name for path in text_files("train_file", names)] == ["a.txt", "b.txt", "c.md"]
-    for name, got in {"d*.txt": "nothing", ".": "a folder"}.items():
-        with pytest.raises(DataError, match=f"`test_file` .*, got {got}"):
-            text_files("test_file", [str(tmp_path / name)])
 
 
 def test_memory_does_not_grow_with_the_text(tokenizer: BertTokenizer, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from paddlenlp_ext.errors import DataError
-from paddlenlp_ext.tasks.text_lines import by_language, named_files, numbered_lines
+from paddlenlp_ext.tasks.text_lines import by_language, numbered_lines
 
 
 @pytest.mark.parametrize(
@@ -31,15 +31,6 @@ from paddlenlp_ext.tasks.text_lines import by_language, named_files, numbered_li
 )
 def test_files_are_named_by_their_languages(names, parts):
     assert [*by_language([Path(name) for name in names])] == parts
-
-
-def test_names_and_patterns(tmp_path):
-    for name in ("b.json", "a.json", "c[1].txt"):
-        (tmp_path / name).write_text("")
-    found = named_files([f"{tmp_path}/c[1].txt", f"{tmp_path}/*.json", f"{tmp_path}/a.json"], "x")
-    assert [path.name for path in found] == ["c[1].txt", "a.json", "b.json"]
-    with pytest.raises(DataError, match=r"no such file \(`train_file`\)"):
-        named_files([f"{tmp_path}/*.csv"], "train_file")
 
 
 def test_only_line_feeds_end_lines(tmp_path):
