@@ -4,33 +4,27 @@ What is not given is guessed from the training file's columns and labels, where 
 possible, and said. Rows that cannot be used are named by file and line; see `tasks.rows`.
 """
 
-import math
-import os
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import partial
-from itertools import compress
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-import numpy.typing as npt
-
-from paddlenlp_ext import metrics
-from paddlenlp_ext.errors import DataError, WeightsError, one_line, shown
-from paddlenlp_ext.files.disk import MAX_JSON, read_file
+from paddlenlp_ext.errors import DataError, one_line, shown
 from paddlenlp_ext.tasks.columns import Columns, find_columns
 from paddlenlp_ext.tasks.cross_lingual import ALL, ExamplesByLanguage
-from paddlenlp_ext.tasks.records import Record, fault_of, find_tables, read_records
-from paddlenlp_ext.tasks.rows import BadRow, Examples, read_score, refuse_row
-from paddlenlp_ext.tasks.task import Metric, Table, Task, TextExample
-
-ProblemType = Literal["single_label", "multi_label", "regression"]
-Label = int | float | npt.NDArray[np.float32]
-Written = str | tuple[str, ...]  # a label as it is written; several at once are a tuple
-ReadLabel = Callable[[Written], Label]
+from paddlenlp_ext.tasks.own_rows import SplitRows, read_split
+from paddlenlp_ext.tasks.records import Record, find_tables, read_records
+from paddlenlp_ext.tasks.rows import Examples, refuse_row
+from paddlenlp_ext.tasks.task import Table, Task, TextExample
+from paddlenlp_ext.tasks.written_labels import (
+    ProblemType,
+    given_labels,
+    guess_problem,
+    label_reader,
+    metric_of,
+    sorted_labels,
+)
 
 SEPARATOR = ","  # of several labels in one field
 
@@ -181,23 +175,27 @@ def read_own_data(settings: OwnDataSettings) -> OwnData:
     if "train" not in files and not labels and problem != "regression":
         raise DataError("`labels`: expected them, since no `train_file` tells what they are")
     read = (
-        _label_reader(problem, labels) if problem and (labels or problem == "regression") else None
+        label_reader(problem, labels) if problem and (labels or problem == "regression") else None
     )
     separator = settings.label_separator or (SEPARATOR if problem == "multi_label" else None)
-    splits: dict[str, _Split] = {}
+    splits: dict[str, SplitRows] = {}
     for split, paths in files.items():
-        splits[split] = _read_split(paths, columns, separator, read, settings, split)
+        splits[split] = read_split(
+            paths, columns, separator, read, split, on_bad_row=settings.on_bad_row
+        )
         if read is None:  # of the training file, which tells what the labels are
             written = [row[2] for row in splits[split].rows]
-            problem = problem or _guess(written)
+            problem = problem or guess_problem(written)
             if problem != "regression":
-                labels = _sorted_labels(written, problem, columns)
-            read = _label_reader(problem, labels)
+                labels = sorted_labels(written, problem, columns.label)
+            read = label_reader(problem, labels)
             splits[split].number_labels(read)
     assert problem is not None
     notes = [_described(columns, labels, problem)]
     if "train" in splits and "dev" not in splits and settings.validation_share:
-        splits["train"], dev = splits["train"].parted(settings, problem)
+        splits["train"], dev = splits["train"].parted(
+            settings.validation_share, problem, settings.seed
+        )
         splits = {"train": splits.pop("train"), "dev": dev} | splits
         notes.append(
             f"sets {len(dev.rows):,} of the training file's rows apart to evaluate on "
@@ -215,7 +213,7 @@ def read_own_data(settings: OwnDataSettings) -> OwnData:
     task = Task(
         name,
         {split: table_of(split) for split in splits if split not in unlabelled},
-        _metric(problem, labels),
+        metric_of(problem, labels),
         labels=None if problem == "regression" else labels,
         is_multi_label=problem == "multi_label",
         unlabelled={split: replace(table_of(split), label=None) for split in unlabelled},
@@ -227,74 +225,6 @@ def read_own_data(settings: OwnDataSettings) -> OwnData:
         {split: one.languages for split, one in splits.items() if one.languages},
         notes,
     )
-
-
-@dataclass
-class _Split:
-    """Rows of a split, as `TextExample` or still without number of their label, by four fields."""
-
-    rows: list[Any]
-    languages: list[str]
-    bad_rows: list[BadRow]
-    has_labels: bool = True
-
-    def number_labels(self, read: ReadLabel) -> None:
-        """Make examples of the rows in their place, so that there are no two of each."""
-        for at, (text_a, text_b, written, source) in enumerate(self.rows):
-            self.rows[at] = TextExample(text_a, text_b, read(written), source)
-
-    def parted(self, settings: OwnDataSettings, problem: ProblemType) -> tuple["_Split", "_Split"]:
-        """Choose a part of the rows by their labels, and return the others and it, in order."""
-        keys = [
-            0
-            if problem == "regression"
-            else getattr(row.label, "tobytes", lambda row=row: row.label)()
-            for row in self.rows
-        ]
-        chosen = _choose(keys, settings.validation_share, settings.seed)
-        return self._of(~chosen, self.bad_rows), self._of(chosen, [])
-
-    def _of(self, chosen: npt.NDArray[np.bool_], bad_rows: list[BadRow]) -> "_Split":
-        return _Split([*compress(self.rows, chosen)], [*compress(self.languages, chosen)], bad_rows)
-
-
-def _read_split(
-    paths: Sequence[Path],
-    columns: Columns,
-    separator: str | None,
-    read: ReadLabel | None,
-    settings: OwnDataSettings,
-    split: str,
-) -> _Split:
-    """Read files; labels stay as they are written where nothing reads them yet."""
-    found = _Split([], [], [])
-    names = Counter(path.name for path in paths)
-    same: dict[Any, Any] = {}  # of equal labels and languages one object for all rows
-    for path in paths:
-        own: Columns | None = None
-        for record in read_records(path, path.name if names[path.name] == 1 else str(path)):
-            try:
-                if isinstance(record, BadRow):
-                    raise ValueError(record.reason)
-                if own is None:
-                    own = _columns_of(path, record, columns, split)
-                    found.has_labels = found.has_labels and own.label is not None
-                row = _row(record, own, separator, read, same)
-            except ValueError as error:
-                bad = BadRow(record.source, str(error))
-                if settings.on_bad_row == "error":
-                    refuse_row(path, bad)
-                found.bad_rows.append(bad)
-                continue
-            found.rows.append(row[0])
-            if row[1] is not None:
-                found.languages.append(row[1])
-    if not found.rows:
-        listed = ", ".join(map(str, paths))
-        raise DataError(f"{listed}: no usable row ({len(found.bad_rows)} that cannot be used)")
-    if found.languages and len(found.languages) < len(found.rows):
-        raise DataError(f"{paths[0]}: some files have the `language_column_name`, and others not")
-    return found
 
 
 def _first_record(
@@ -318,212 +248,6 @@ def _first_record(
             if settings.on_bad_row == "error":
                 refuse_row(path, record)
     raise DataError(f"{', '.join(map(str, paths))}: expected rows, got none")
-
-
-def _columns_of(path: Path, record: Record, columns: Columns, split: str) -> Columns:
-    """Return the columns of one file; only a test file needs no labels.
-
-    Raises:
-        DataError: It lacks one.
-    """
-    if path.name.lower().removesuffix(".gz").endswith(".txt"):
-        columns = Columns("text", columns.pair and "text_pair", "label")
-    if split == "train" and columns.language not in record.values:
-        columns = replace(columns, language=None)
-    if split == "test" and columns.label not in record.values:
-        columns = replace(columns, label=None)
-    for name in (*columns.texts, columns.label, columns.language):
-        if name is not None and name not in record.values:
-            known = ", ".join(shown(one, 30) for one in record.values)
-            raise DataError(
-                f"{path}: expected the column {shown(name, 40)}, as the other files have it, got "
-                f"{known}"
-            )
-    return columns
-
-
-def _row(
-    record: Record,
-    columns: Columns,
-    separator: str | None,
-    read: ReadLabel | None,
-    same: dict[Any, Any],
-) -> tuple[Any, str | None]:
-    """Make an example of a record, and name its language; ValueError says what it lacks."""
-    values = record.values
-    text_a = _text(values, columns.text)
-    text_b = None if columns.pair is None else _text(values, columns.pair)
-    language = None
-    if columns.language is not None:
-        language = _text(values, columns.language)
-        language = same.setdefault(language, language)
-    if columns.label is None:
-        return TextExample(text_a, text_b, 0, record.source), language
-    written = _written(values.get(columns.label), columns.label, separator)
-    written = same.setdefault(written, written)
-    if read is None:
-        return (text_a, text_b, written, record.source), language
-    return TextExample(text_a, text_b, read(written), record.source), language
-
-
-def _text(values: Mapping[str, Any], name: str) -> str:
-    text = values.get(name)
-    if not isinstance(text, str) or not text.strip():
-        got = "none" if text is None or text == "" or isinstance(text, str) else shown(text, 40)
-        raise ValueError(f"expected a text, got {got} in column {shown(name, 40)}")
-    if reason := fault_of(text):
-        raise ValueError(reason)
-    return text
-
-
-def _written(value: Any, name: str, separator: str | None) -> Written:
-    """Return a label, or several, as text."""
-    if isinstance(value, list):
-        return tuple(dict.fromkeys(_one_written(one, name) for one in value))
-    if separator is not None and isinstance(value, str):
-        parts = (part.strip() for part in value.split(separator))
-        return tuple(dict.fromkeys(part for part in parts if part))
-    return _one_written(value, name)
-
-
-def _one_written(value: Any, name: str) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
-        return str(int(value))
-    text = repr(value) if isinstance(value, float) else value
-    if not isinstance(text, str) or not text.strip():
-        got = "none" if text is None or isinstance(text, str) else shown(text, 40)
-        raise ValueError(f"expected a label, got {got} in column {shown(name, 40)}")
-    if reason := fault_of(text):
-        raise ValueError(reason)
-    return text.strip()
-
-
-def _guess(written: Iterable[Written]) -> ProblemType:
-    """Guess the kind of problem: lists are several labels, numbers with fractions are scores."""
-    has_fraction = False
-    is_score = True
-    for one in {*written}:
-        if isinstance(one, tuple):
-            return "multi_label"
-        is_score = is_score and _is_number(one)
-        has_fraction = has_fraction or not one.lstrip("+-").isdecimal()
-    return "regression" if is_score and has_fraction else "single_label"
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(read_score(text))
-    except ValueError:
-        return False
-
-
-def _sorted_labels(
-    written: Iterable[Written], problem: ProblemType, columns: Columns
-) -> tuple[str, ...]:
-    """Number the labels that occur: numbers by their size, texts as they are sorted."""
-    found = {label for one in {*written} for label in ((one,) if isinstance(one, str) else one)}
-    if not found or (problem == "single_label" and len(found) < 2):
-        raise DataError(
-            f"`train_file`: expected two labels or more in column {shown(columns.label, 40)}, got "
-            f"{', '.join(found) or 'none'}; give the right `label_column_name`, or all `labels`"
-        )
-    is_numbers = all(label.isdecimal() for label in found)
-    return tuple(sorted(found, key=(lambda label: (int(label), label)) if is_numbers else None))
-
-
-def given_labels(given: Sequence[str]) -> tuple[str, ...]:
-    """Return labels that are given in their order, or in a file with one a line.
-
-    Raises:
-        DataError: The file cannot be read, or a label comes twice.
-    """
-    labels = [*given]
-    if len(labels) == 1 and os.path.isfile(os.path.expanduser(labels[0])):
-        path = Path(labels[0]).expanduser()
-        try:
-            lines = read_file(path, MAX_JSON).decode("utf-8-sig").splitlines()
-        except UnicodeDecodeError:
-            raise DataError(f"{path}: expected labels in UTF-8, one a line") from None
-        except WeightsError as error:
-            raise DataError(str(error)) from None
-        labels = [line.strip() for line in lines if line.strip()]
-    twice = next((label for label, count in Counter(labels).items() if count > 1), None)
-    if twice is not None:
-        raise DataError(f"`labels`: {shown(twice, 40)} comes twice; give each once")
-    if not labels:
-        raise DataError("`labels`: expected labels, got none")
-    return tuple(labels)
-
-
-def _label_reader(problem: ProblemType, labels: Sequence[str]) -> ReadLabel:
-    """Return what numbers a written label; its ValueError says what is wrong with it."""
-    if problem == "regression":
-        return lambda written: read_score(_single(written))
-    numbers = {label: number for number, label in enumerate(labels)}
-
-    def number_of(label: str) -> int:
-        if label not in numbers:
-            raise ValueError(f"expected a label of {', '.join(labels)}, got {shown(label, 40)}")
-        return numbers[label]
-
-    if problem == "single_label":
-        return lambda written: number_of(_single(written))
-    vectors: dict[Written, npt.NDArray[np.float32]] = {}  # one object for all rows alike
-
-    def vector_of(written: Written) -> npt.NDArray[np.float32]:
-        if written not in vectors:
-            vector = np.zeros(len(labels), np.float32)
-            for label in (written,) if isinstance(written, str) else written:
-                vector[number_of(label)] = 1
-            vectors[written] = vector
-        return vectors[written]
-
-    return vector_of
-
-
-def _single(written: Written) -> str:
-    if isinstance(written, tuple):
-        raise ValueError(f"expected one label, got a list of {len(written)}")
-    return written
-
-
-def _metric(problem: ProblemType, labels: Sequence[str]) -> Metric:
-    if problem == "regression":
-        return metrics.regression
-    by_labels = metrics.multi_label if problem == "multi_label" else metrics.single_label
-    return partial(by_labels, names=labels)
-
-
-def _choose(keys: Sequence[Any], share: float, seed: int) -> npt.NDArray[np.bool_]:
-    """Choose a part of the rows, of each label as many as its part is.
-
-    Args:
-        keys: The label of each row.
-        share: The part; at least one row is chosen, and one is not.
-        seed: Of the choice.
-    """
-    if len(keys) < 2 or share >= 1:
-        raise DataError(
-            f"`validation_share` {share:g}: expected a part of {len(keys)} training rows that "
-            "leaves some to train on; give a `validation_file`, or 0"
-        )
-    groups: dict[Any, list[int]] = {}
-    for row, key in enumerate(keys):
-        groups.setdefault(key, []).append(row)
-    wanted = min(max(round(len(keys) * share), 1), len(keys) - 1)
-    exact = [len(rows) * wanted / len(keys) for rows in groups.values()]
-    counts = [int(one) for one in exact]
-    rest = sorted(range(len(exact)), key=lambda group: counts[group] - exact[group])
-    for group in rest[: wanted - sum(counts)]:
-        counts[group] += 1
-    # As in `batches.BatchOrder`: the same numbers in every release of NumPy.
-    random = np.random.RandomState(np.random.MT19937(np.random.SeedSequence((seed, len(keys)))))
-    chosen = np.zeros(len(keys), np.bool_)
-    for rows, count in zip(groups.values(), counts, strict=True):
-        chosen[random.permutation(rows)[:count]] = True
-    return chosen
 
 
 def _described(columns: Columns, labels: Sequence[str], problem: ProblemType) -> str:

@@ -10,14 +10,9 @@ from paddlenlp_ext.errors import UserError, one_line
 from paddlenlp_ext.models.auto import AutoConfig
 from paddlenlp_ext.tasks.cross_lingual import CrossLingualTask, ExamplesByLanguage
 from paddlenlp_ext.tasks.label_orders import is_unnamed
-from paddlenlp_ext.tasks.own import (
-    OwnData,
-    OwnDataSettings,
-    ProblemType,
-    given_labels,
-    read_own_data,
-)
+from paddlenlp_ext.tasks.own import OwnData, OwnDataSettings, read_own_data
 from paddlenlp_ext.tasks.predictions import kind_of
+from paddlenlp_ext.tasks.written_labels import ProblemType, given_labels
 from paddlenlp_ext.training.checkpoint import labels_to_keep
 from paddlenlp_ext.training.languages import read_splits
 from paddlenlp_ext.training.loaders import report_skipped_rows

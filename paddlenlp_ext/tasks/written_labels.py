@@ -1,0 +1,160 @@
+"""Labels as a user's files have them: which there are, of which kind, and their numbers."""
+
+import math
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from paddlenlp_ext import metrics
+from paddlenlp_ext.errors import DataError, WeightsError, shown
+from paddlenlp_ext.files.disk import MAX_JSON, read_file
+from paddlenlp_ext.tasks.records import fault_of
+from paddlenlp_ext.tasks.rows import read_score
+from paddlenlp_ext.tasks.task import Metric
+
+ProblemType = Literal["single_label", "multi_label", "regression"]
+Label = int | float | npt.NDArray[np.float32]
+Written = str | tuple[str, ...]  # a label as it is written; several at once are a tuple
+ReadLabel = Callable[[Written], Label]
+
+
+def written_label(value: Any, name: str, separator: str | None) -> Written:
+    """Return a label, or several, as text; ValueError says what it lacks.
+
+    Args:
+        value: Of the field.
+        name: Of its column, for messages.
+        separator: What parts several labels in a text; None where it is one.
+    """
+    if isinstance(value, list):
+        return tuple(dict.fromkeys(_one_written(one, name) for one in value))
+    if separator is not None and isinstance(value, str):
+        parts = (part.strip() for part in value.split(separator))
+        return tuple(dict.fromkeys(part for part in parts if part))
+    return _one_written(value, name)
+
+
+def _one_written(value: Any, name: str) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
+        return str(int(value))
+    text = repr(value) if isinstance(value, float) else value
+    if not isinstance(text, str) or not text.strip():
+        got = "none" if text is None or isinstance(text, str) else shown(text, 40)
+        raise ValueError(f"expected a label, got {got} in column {shown(name, 40)}")
+    if reason := fault_of(text):
+        raise ValueError(reason)
+    return text.strip()
+
+
+def guess_problem(written: Iterable[Written]) -> ProblemType:
+    """Guess the kind of problem: lists are several labels, numbers with fractions are scores."""
+    has_fraction = False
+    is_score = True
+    for one in {*written}:
+        if isinstance(one, tuple):
+            return "multi_label"
+        is_score = is_score and _is_number(one)
+        has_fraction = has_fraction or not one.lstrip("+-").isdecimal()
+    return "regression" if is_score and has_fraction else "single_label"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(read_score(text))
+    except ValueError:
+        return False
+
+
+def sorted_labels(
+    written: Iterable[Written], problem: ProblemType, column: str | None
+) -> tuple[str, ...]:
+    """Number the labels that occur: numbers by their size, texts as they are sorted.
+
+    Args:
+        written: Of all rows to train on.
+        problem: With one label a row there must be two or more.
+        column: Where they stand, for messages.
+
+    Raises:
+        DataError: There are too few.
+    """
+    found = {label for one in {*written} for label in ((one,) if isinstance(one, str) else one)}
+    if not found or (problem == "single_label" and len(found) < 2):
+        raise DataError(
+            f"`train_file`: expected two labels or more in column {shown(column, 40)}, got "
+            f"{', '.join(found) or 'none'}; give the right `label_column_name`, or all `labels`"
+        )
+    is_numbers = all(label.isdecimal() for label in found)
+    return tuple(sorted(found, key=(lambda label: (int(label), label)) if is_numbers else None))
+
+
+def given_labels(given: Sequence[str]) -> tuple[str, ...]:
+    """Return labels that are given in their order, or in a file with one a line.
+
+    Raises:
+        DataError: The file cannot be read, or a label comes twice.
+    """
+    labels = [*given]
+    if len(labels) == 1 and os.path.isfile(os.path.expanduser(labels[0])):
+        path = Path(labels[0]).expanduser()
+        try:
+            lines = read_file(path, MAX_JSON).decode("utf-8-sig").splitlines()
+        except UnicodeDecodeError:
+            raise DataError(f"{path}: expected labels in UTF-8, one a line") from None
+        except WeightsError as error:
+            raise DataError(str(error)) from None
+        labels = [line.strip() for line in lines if line.strip()]
+    twice = next((label for label, count in Counter(labels).items() if count > 1), None)
+    if twice is not None:
+        raise DataError(f"`labels`: {shown(twice, 40)} comes twice; give each once")
+    if not labels:
+        raise DataError("`labels`: expected labels, got none")
+    return tuple(labels)
+
+
+def label_reader(problem: ProblemType, labels: Sequence[str]) -> ReadLabel:
+    """Return what numbers a written label; its ValueError says what is wrong with it."""
+    if problem == "regression":
+        return lambda written: read_score(_single(written))
+    numbers = {label: number for number, label in enumerate(labels)}
+
+    def number_of(label: str) -> int:
+        if label not in numbers:
+            raise ValueError(f"expected a label of {', '.join(labels)}, got {shown(label, 40)}")
+        return numbers[label]
+
+    if problem == "single_label":
+        return lambda written: number_of(_single(written))
+    vectors: dict[Written, npt.NDArray[np.float32]] = {}  # one object for all rows alike
+
+    def vector_of(written: Written) -> npt.NDArray[np.float32]:
+        if written not in vectors:
+            vector = np.zeros(len(labels), np.float32)
+            for label in (written,) if isinstance(written, str) else written:
+                vector[number_of(label)] = 1
+            vectors[written] = vector
+        return vectors[written]
+
+    return vector_of
+
+
+def _single(written: Written) -> str:
+    if isinstance(written, tuple):
+        raise ValueError(f"expected one label, got a list of {len(written)}")
+    return written
+
+
+def metric_of(problem: ProblemType, labels: Sequence[str]) -> Metric:
+    """Return the metric of a kind of problem."""
+    if problem == "regression":
+        return metrics.regression
+    by_labels = metrics.multi_label if problem == "multi_label" else metrics.single_label
+    return partial(by_labels, names=labels)
