@@ -115,10 +115,26 @@ def evaluate(
     Raises:
         UserError: The split is empty.
     """
+    return evaluate_and_predict(
+        model, loader, loss=loss, metric=metric, split=split, precision=precision
+    )[0]
+
+
+def evaluate_and_predict(
+    model: nn.Layer,
+    loader: Loader,
+    *,
+    loss: Loss,
+    metric: Metric,
+    split: str = "dev",
+    precision: MixedPrecision | None = None,
+) -> tuple[Evaluated, Predictions]:
+    """Do what `evaluate` and `predict` do, and compute it once."""
     runtime.keep_large_blocks()
-    scores = _score(model, loader, metric, loss, precision, None)
-    assert scores is not None  # nothing could interrupt it
-    return Evaluated(0, split, *scores)
+    began = time.perf_counter()
+    found = _compute(model, loader, loss, precision, None)
+    assert found is not None  # nothing could interrupt it
+    return Evaluated(0, split, *_scores_of(found, metric, began)), found.predictions
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +195,11 @@ def _score(
     """Evaluate on a split; None when a signal came in between."""
     began = time.perf_counter()
     found = _compute(model, loader, loss, precision, stop)
-    if found is None:
-        return None
+    return None if found is None else _scores_of(found, metric, began)
+
+
+def _scores_of(found: "_Found", metric: Metric, began: float) -> Scores:
+    """Measure what a model says of a split; `began` is when it was asked, by `perf_counter`."""
     return Scores(
         loss=float(np.mean(found.losses, dtype=np.float64)),
         metrics=metric(found.predictions, found.labels),

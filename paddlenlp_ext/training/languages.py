@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
-
-from paddle import nn
 
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.models.auto import AutoModel
@@ -25,9 +23,7 @@ from paddlenlp_ext.tasks.label_orders import is_unnamed, label_order
 from paddlenlp_ext.tasks.task import Task, TextExample
 from paddlenlp_ext.training import distributed
 from paddlenlp_ext.training.events import Evaluated
-from paddlenlp_ext.training.finetune import evaluate
 from paddlenlp_ext.training.loaders import Batching, RunData, report_skipped_rows
-from paddlenlp_ext.training.losses import judge
 from paddlenlp_ext.training.report import say
 from paddlenlp_ext.training.results import append_result, signature
 from paddlenlp_ext.weights.folders import read_config
@@ -144,33 +140,6 @@ def batch(batching: Batching, splits: Mapping[str, ExamplesByLanguage]) -> RunDa
 def all_languages(examples: ExamplesByLanguage) -> list[TextExample]:
     """Put the examples of all languages one behind the other."""
     return [example for rows in examples.values() for example in rows]
-
-
-def evaluate_languages(
-    model: nn.Layer,
-    examples: Mapping[str, Sequence[TextExample]],
-    batching: Batching,
-    task: Task,
-    *,
-    split: str = "test",
-) -> Iterator[Evaluated]:
-    """Evaluate on each language in turn; all processes iterate, and each gets all results.
-
-    Args:
-        model: Called with a batch's inputs; its output has `.logits`.
-        examples: Of the split, by language.
-        batching: How they become batches.
-        task: Its loss and its metric are computed.
-        split: Of `Evaluated.split`, which is "test_ar" for Arabic.
-
-    Yields:
-        One event a language.
-    """
-    loss, metric = judge(task, model)
-    for language, rows in examples.items():
-        name = split_name(split, language)
-        loader = batching.evaluation_loader(batching.features(rows))
-        yield evaluate(model, loader, loss=loss, metric=metric, split=name)
 
 
 def split_name(split: str, language: str) -> str:

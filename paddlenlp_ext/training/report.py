@@ -243,18 +243,7 @@ class Report:
         """Show and write down the last results; one that is there already is left out."""
         for event in self._unrecorded if self._history is not None else ():
             say(class_table(event.metrics))
-            signature = results.signature(
-                split=event.split, metric="+".join(event.metrics), **self.facts
-            )
-            results.append_result(
-                self.output_dir,
-                signature,
-                event.metrics,
-                step=event.step,
-                loss=event.loss,
-                examples=event.examples,
-                seconds=round(event.seconds, 2),
-            )
+            results.append_evaluation(self.output_dir, event, self.facts, step=event.step)
         self._unrecorded = []
 
 

@@ -119,6 +119,28 @@ def append_result(
     return path
 
 
+def append_evaluation(
+    folder: str | Path, event: Evaluated, facts: Mapping[str, Any], **more: object
+) -> None:
+    """Add an evaluation to the results of a folder.
+
+    Args:
+        folder: The run's output folder.
+        event: Of one split.
+        facts: Of the signature, but for split and metric.
+        more: What else is worth keeping.
+    """
+    append_result(
+        folder,
+        signature(split=event.split, metric="+".join(event.metrics), **facts),
+        event.metrics,
+        **more,
+        loss=event.loss,
+        examples=event.examples,
+        seconds=round(event.seconds, 2),
+    )
+
+
 def _numbers(metrics: Mapping[str, float]) -> Line:
     """Return metrics, and those of each class if there are any, as parts of a line."""
     classes = {name: one._asdict() for name, one in class_scores(metrics).items()}

@@ -25,7 +25,7 @@ from paddlenlp_ext.training.events import Evaluated
 from paddlenlp_ext.training.loaders import FILES, Batching, RunData, report_skipped_rows
 from paddlenlp_ext.training.losses import Loss
 from paddlenlp_ext.training.report import say
-from paddlenlp_ext.training.results import append_result, signature
+from paddlenlp_ext.training.results import append_evaluation
 from paddlenlp_ext.training.run import require_positions
 from paddlenlp_ext.training.settings import RunSettings
 
@@ -206,14 +206,7 @@ def report(
         if by_class := class_table(event.metrics):
             say(f"{event.split}:\n{by_class}")
         facts = settings.facts(task, trained=trained)
-        append_result(
-            settings.output_dir,
-            signature(split=event.split, metric="+".join(event.metrics), **facts),
-            event.metrics,
-            loss=event.loss,
-            examples=event.examples,
-            seconds=round(event.seconds, 2),
-        )
+        append_evaluation(settings.output_dir, event, facts)
     if len(events) > 1:
         model = Path(settings.model_name_or_path).name
         for name in [one for one in tables if one in events[0].metrics]:

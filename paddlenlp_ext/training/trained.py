@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,12 +24,12 @@ from paddlenlp_ext.tasks.task import Task, TextExample
 from paddlenlp_ext.tokenizers.auto import AutoTokenizer
 from paddlenlp_ext.training import distributed
 from paddlenlp_ext.training.events import Evaluated
-from paddlenlp_ext.training.finetune import evaluate, predict
-from paddlenlp_ext.training.languages import load_trained
+from paddlenlp_ext.training.finetune import Predictions, evaluate_and_predict, predict
+from paddlenlp_ext.training.languages import load_trained, split_name
 from paddlenlp_ext.training.loaders import Batching, report_skipped_rows
 from paddlenlp_ext.training.losses import judge
 from paddlenlp_ext.training.report import LogEvaluation, say
-from paddlenlp_ext.training.results import append_result, signature
+from paddlenlp_ext.training.results import append_evaluation
 from paddlenlp_ext.training.run import Run, require_positions
 from paddlenlp_ext.training.settings import RunSettings
 
@@ -107,62 +107,72 @@ class Trained:
         return cls(Path(folder), model, run.batching(tokenizer), task)
 
     def evaluate(
-        self, splits: Mapping[str, Sequence[TextExample]], name: str
-    ) -> Iterator[Evaluated]:
-        """Evaluate splits one by one, and record the results; all processes iterate.
-
-        Args:
-            splits: Labelled examples by the name of the split.
-            name: Of the task, with its collection: "glue/SST-2".
-        """
-        settings = self.batching.settings
+        self, examples: Sequence[TextExample], split: str
+    ) -> tuple[Evaluated, Predictions]:
+        """Evaluate labelled examples, and return what is predicted too; all processes call it."""
         loss, metric = judge(self.task, self.model)
-        for split, examples in splits.items():
-            loader = self.batching.evaluation_loader(self.batching.features(examples))
-            event = evaluate(self.model, loader, loss=loss, metric=metric, split=split)
-            yield event
-            if distributed.rank() == 0:
-                facts = settings.facts(name, trained=False)
-                append_result(
-                    settings.output_dir,
-                    signature(split=split, metric="+".join(event.metrics), **facts),
-                    event.metrics,
-                    loss=event.loss,
-                    examples=event.examples,
-                    seconds=round(event.seconds, 2),
-                )
+        loader = self.batching.evaluation_loader(self.batching.features(examples))
+        return evaluate_and_predict(self.model, loader, loss=loss, metric=metric, split=split)
 
-    def predict(self, examples: Sequence[TextExample], part: str = "") -> npt.NDArray[np.float32]:
-        """Predict rows, and write the predictions into the output folder; all processes call it.
+    def predict(self, examples: Sequence[TextExample]) -> Predictions:
+        """Predict examples, whose labels do not matter; all processes call it."""
+        loader = self.batching.evaluation_loader(self.batching.features(examples))
+        return predict(self.model, loader)
+
+    def write(
+        self, examples: Sequence[TextExample], predictions: Predictions, part: str = ""
+    ) -> npt.NDArray[np.float32]:
+        """Write predictions into the output folder, on the first process.
 
         Args:
-            examples: What to predict; labels do not matter.
+            examples: What was predicted.
+            predictions: Of them.
             part: What of the data they are, where there are several parts: a language.
 
         Returns:
             Logits in the order of the task's labels; [N, C].
         """
-        loader = self.batching.evaluation_loader(self.batching.features(examples))
-        logits = np.asarray(predict(self.model, loader))
+        logits = np.asarray(predictions)
         config, labels = self.model.config, self.task.labels
         if labels and (order := label_order(self.task, config.label_names)):
             logits = logits[:, list(order)]
         if distributed.rank() == 0:
-            predictions = LabelPredictions.of(
+            found = LabelPredictions.of(
                 logits,
                 [one.source for one in examples],
                 labels or config.label_names,
                 "none" if labels is None else kind_of(config.num_labels, config.problem_type),
             )
-            folder = Path(self.batching.settings.output_dir)
-            table = write_labels(folder, part, predictions)
+            table = write_labels(Path(self.batching.settings.output_dir), part, found)
             say(f"predictions of {len(examples):,} rows: {table}\n")
         return logits
 
-    def predict_languages(self, examples: Mapping[str, Sequence[TextExample]]) -> None:
-        """Predict the rows of each language into a file of its own; all processes call it."""
+    def test_languages(
+        self, examples: Mapping[str, Sequence[TextExample]], *, evaluates: bool, predicts: bool
+    ) -> Iterable[Evaluated]:
+        """Evaluate on each language in turn, or predict each into a file of its own, or both.
+
+        What is evaluated alone is computed as it is asked for, by all processes; else all
+        predictions are written first.
+
+        Args:
+            examples: By language.
+            evaluates: Whether they have labels that are wanted; else there is no event.
+            predicts: Whether predictions are written.
+        """
+        names = {language: split_name("test", language) for language in examples}
+        if not predicts:
+            languages = examples if evaluates else ()
+            return (self.evaluate(examples[one], names[one])[0] for one in languages)
+        events = []
         for language, rows in examples.items():
-            self.predict(rows, language)
+            if evaluates:
+                event, predictions = self.evaluate(rows, names[language])
+                events.append(event)
+            else:
+                predictions = self.predict(rows)
+            self.write(rows, predictions, language)
+        return events
 
     def submit(self, splits: Mapping[str, Sequence[TextExample]], folder: str | Path) -> None:
         """Predict the splits of GLUE whose labels only its server knows, and write its files.
@@ -172,7 +182,8 @@ class Trained:
             folder: Where the server's files of all tasks come together.
         """
         for split, examples in splits.items():
-            logits = self.predict(examples, split.removeprefix("test").removeprefix("_"))
+            part = split.removeprefix("test").removeprefix("_")
+            logits = self.write(examples, self.predict(examples), part)
             if distributed.rank() == 0:
                 say(f"for GLUE: {write_submission(Path(folder), self.task, split, logits)}\n")
         if distributed.rank() == 0:
@@ -207,12 +218,18 @@ def use_trained(
     """
     trained = Trained.load(run, folder, task)
     metrics: dict[str, float] = {}
-    labelled = {split: rows for split, rows in splits.items() if split in task.splits}
-    for event in trained.evaluate(labelled, task.folder):
-        say(log_evaluation(event, event.seconds) + class_table(event.metrics))
-        metrics |= {f"{event.split} {name}": value for name, value in event.metrics.items()}
+    found: dict[str, Predictions] = {}
+    for split, rows in splits.items():
+        if split in task.splits:
+            event, found[split] = trained.evaluate(rows, split)
+            say(log_evaluation(event, event.seconds) + class_table(event.metrics))
+            metrics |= {f"{split} {name}": value for name, value in event.metrics.items()}
+            if distributed.rank() == 0:
+                facts = run.settings.facts(task.folder, trained=False)
+                append_evaluation(run.settings.output_dir, event, facts)
     if predicts and submission_dir is None:
-        trained.predict(splits["test"])
+        rows = splits["test"]
+        trained.write(rows, found["test"] if "test" in found else trained.predict(rows))
     elif predicts and submission_dir is not None:
         tests = {split: rows for split, rows in splits.items() if split in task.unlabelled}
         trained.submit(tests, submission_dir)

@@ -173,13 +173,13 @@ def test(
     from paddlenlp_ext.training.trained import Trained
 
     trained = Trained.load(run, folder, task)
-    if todo.predicts:
-        trained.predict_languages(examples)
-    if not todo.evaluates or "test" in task.unlabelled:
+    evaluates = todo.evaluates and "test" not in task.unlabelled
+    tested = trained.test_languages(examples, evaluates=evaluates, predicts=todo.predicts)
+    if not evaluates:
         return {}
     events = []
     say(f"test of {folder}:\n")
-    for event in languages.evaluate_languages(trained.model, examples, trained.batching, task):
+    for event in tested:
         events.append(event)
         say(log_evaluation(event))
     summary = languages.summarize(events)

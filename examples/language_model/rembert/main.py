@@ -177,13 +177,13 @@ def test(
 
     source = args.output_dir if args.do_train else run.settings.model_name_or_path
     trained = Trained.load(run, source, task)
-    if args.do_predict:
-        trained.predict_languages(examples)
-    if not args.do_eval or "test" in task.unlabelled:
+    evaluates = args.do_eval and "test" not in task.unlabelled
+    tested = trained.test_languages(examples, evaluates=evaluates, predicts=args.do_predict)
+    if not evaluates:
         return {}
     events = []
     say(f"test of {source}:\n")
-    for event in languages.evaluate_languages(trained.model, examples, trained.batching, task):
+    for event in tested:
         events.append(event)
         say(log_evaluation(event))
     summary = languages.summarize(events)
