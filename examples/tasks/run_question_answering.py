@@ -29,11 +29,8 @@ if TYPE_CHECKING:
 
 # Flags of this script alone that a resumed run must have in common with the one that it continues.
 RESUME_MUST_MATCH = (
-    "model_name_or_path",
-    "doc_stride",
-    "max_query_length",
-    "version_2_with_negative",
-)
+    "model_name_or_path", "doc_stride", "max_query_length", "version_2_with_negative",
+)  # fmt: skip
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:

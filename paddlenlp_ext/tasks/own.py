@@ -6,11 +6,12 @@ possible, and said. Rows that cannot be used are named by file and line; see `ta
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from paddlenlp_ext.errors import DataError, one_line, shown
+from paddlenlp_ext.settings import Settings
 from paddlenlp_ext.tasks.columns import Columns, find_columns
 from paddlenlp_ext.tasks.cross_lingual import ALL, ExamplesByLanguage
 from paddlenlp_ext.tasks.own_rows import SplitRows, read_split
@@ -30,7 +31,7 @@ SEPARATOR = ","  # of several labels in one field
 
 
 @dataclass(frozen=True, kw_only=True)
-class OwnDataSettings:
+class OwnDataSettings(Settings):
     """Where a user's data are and how they are read: the scripts' flags of the same names.
 
     Attributes:
@@ -54,13 +55,6 @@ class OwnDataSettings:
     validation_share: float = 0.1
     on_bad_row: Literal["error", "skip"] = "error"
     seed: int = 42
-
-    @classmethod
-    def from_flags(cls, flags: Mapping[str, Any], **settings: Any) -> "OwnDataSettings":
-        """Make them of a script's flags, of which those of other names and None are left out."""
-        names = {one.name for one in fields(cls)}
-        given = {name: flags[name] for name in names & flags.keys() if flags[name] is not None}
-        return cls(**given | settings)
 
 
 @dataclass(frozen=True)

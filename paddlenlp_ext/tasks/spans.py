@@ -4,14 +4,15 @@ A passage that is longer than a row becomes several rows, windows that overlap; 
 for in all of them, as the script of transformers does.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.settings import Settings
 from paddlenlp_ext.tasks.answers import answer_language, squad_scores
 from paddlenlp_ext.tasks.features import CHUNK, Features
 from paddlenlp_ext.tasks.questions import Question
@@ -119,7 +120,7 @@ def _label(question: Question, offsets: npt.NDArray[np.int64]) -> tuple[int, int
 
 
 @dataclass(frozen=True)
-class AnswerSettings:
+class AnswerSettings(Settings):
     """How answers are chosen: the script's flags of the same names.
 
     Attributes:
@@ -137,11 +138,6 @@ class AnswerSettings:
     version_2_with_negative: bool = False
     null_score_diff_threshold: float = 0.0
     answer_rules: Literal["squad", "mlqa"] = "squad"
-
-    @classmethod
-    def from_flags(cls, flags: Mapping[str, Any]) -> "AnswerSettings":
-        """Make them of a script's flags, of which those of other names are left out."""
-        return cls(**{one.name: flags[one.name] for one in fields(cls)})
 
 
 class Answer(NamedTuple):

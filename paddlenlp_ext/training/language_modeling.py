@@ -6,7 +6,7 @@ import json
 import math
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from paddlenlp_ext.pretraining.text_shards import LAYOUT, check_rows
 from paddlenlp_ext.pretraining.words import unspaced_tokens
 from paddlenlp_ext.process.signals import raise_pending
 from paddlenlp_ext.process.streams import progress_bar
+from paddlenlp_ext.settings import Settings
 from paddlenlp_ext.tasks.batches import Batch
 from paddlenlp_ext.tokenizers.base import Tokenizer
 from paddlenlp_ext.training import distributed
@@ -192,7 +193,7 @@ def class_for(objective: str, source: Source) -> type[Model]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LanguageSettings:
+class LanguageSettings(Settings):
     """What is predicted of which text: the flags of the script of the same names."""
 
     train_file: Sequence[str] | None = None
@@ -203,11 +204,6 @@ class LanguageSettings:
     line_by_line: bool = False
     mlm_probability: float = 0.15
     whole_word_mask: bool = False
-
-    @classmethod
-    def from_flags(cls, flags: Mapping[str, Any]) -> LanguageSettings:
-        """Make them of a script's flags, of which those of other names are left out."""
-        return cls(**{one.name: flags[one.name] for one in fields(cls) if one.name in flags})
 
     def files(self) -> dict[str, list[Path]]:
         """Find the files of each split that has some.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from paddlenlp_ext.metrics import IGNORED, accuracy
+from paddlenlp_ext.settings import Settings
 from paddlenlp_ext.tasks.choices import (
     ChoiceColumns,
     ChoiceExample,
@@ -29,7 +30,7 @@ from paddlenlp_ext.training.task_files import Splits, TaskRows
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChoiceSettings:
+class ChoiceSettings(Settings):
     """Where rows are and how they are read: the flags of the script of the same names."""
 
     train_file: Sequence[str] | None = None
@@ -42,11 +43,6 @@ class ChoiceSettings:
     label_column_name: str | None = None
     language_column_name: str | None = None
     first_label: int = 0
-
-    @classmethod
-    def from_flags(cls, flags: Mapping[str, Any]) -> ChoiceSettings:
-        """Make them of a script's flags, of which those of other names are left out."""
-        return cls(**{one.name: flags[one.name] for one in fields(cls) if one.name in flags})
 
     @property
     def columns(self) -> ChoiceColumns:

@@ -6,11 +6,12 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import paddle
 
+from paddlenlp_ext.settings import Settings
 from paddlenlp_ext.training import distributed
 from paddlenlp_ext.training.class_weights import Weights, read_class_weights
 
@@ -30,7 +31,7 @@ def visible_gpus() -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunSettings:
+class RunSettings(Settings):
     """What a run is set up with: the scripts' flags of the same names, which `--help` explains.
 
     Attributes:
@@ -93,21 +94,14 @@ class RunSettings:
     lengths: Sequence[int] = ()
 
     @classmethod
-    def from_flags(cls, flags: Mapping[str, Any], **settings: Any) -> RunSettings:
-        """Make them of a script's flags, of which those of other names are left out.
-
-        Args:
-            flags: Values by the names of the flags.
-            settings: What the script decides otherwise, or names otherwise.
+    def from_flags(cls, flags: Mapping[str, Any], **more: Any) -> RunSettings:
+        """Make them of a script's flags; see `Settings`.
 
         Raises:
             DataError: The file of `class_weights` cannot be used.
         """
-        names = {field.name for field in fields(cls)}
-        values = {name: flags[name] for name in names & flags.keys()} | settings
-        if "class_weights" in values:
-            values["class_weights"] = read_class_weights(values["class_weights"])
-        return cls(**values)
+        weights = read_class_weights({**flags, **more}.get("class_weights"))
+        return super().from_flags(flags, **{**more, "class_weights": weights})
 
     @property
     def pad_to_multiple_of(self) -> int:
