@@ -141,10 +141,11 @@ def test(args: argparse.Namespace, run: Run, language: LanguageSettings) -> dict
     from paddlenlp_ext.training import language_modeling as lm
     from paddlenlp_ext.training import task_files
     from paddlenlp_ext.training.report import say
+    from paddlenlp_ext.training.trained import load_trained
 
     source = args.output_dir if args.do_train else args.model_name_or_path
     cls = lm.class_for(args.objective, resolve(source))
-    model = task_files.load_trained(cls, source, run.settings)
+    model = load_trained(cls, source, run.settings)
     text = lm.Text.of(language, AutoTokenizer.from_pretrained(source), run.settings)
     splits = ["validation"] * args.do_eval + ["test"] * args.do_predict
     metrics: dict[str, float] = {}

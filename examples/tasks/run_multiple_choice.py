@@ -134,9 +134,10 @@ def test(args: argparse.Namespace, run: Run, splits: Splits[ChoiceExample]) -> d
     from paddlenlp_ext.training.losses import cross_entropy
     from paddlenlp_ext.training.multiple_choice import labelled, rows_of
     from paddlenlp_ext.training.report import say
+    from paddlenlp_ext.training.trained import load_trained
 
     source = args.output_dir if args.do_train else args.model_name_or_path
-    model = task_files.load_trained(AutoModelForMultipleChoice, source, run.settings)
+    model = load_trained(AutoModelForMultipleChoice, source, run.settings)
     batching = run.batching(AutoTokenizer.from_pretrained(source))
     rows = partial(rows_of, batching)
     say(f"test of {source}:\n")

@@ -174,9 +174,10 @@ def test(args: argparse.Namespace, run: Run, splits: Splits[Question]) -> dict[s
     from paddlenlp_ext.training import task_files
     from paddlenlp_ext.training.losses import span_loss
     from paddlenlp_ext.training.report import say
+    from paddlenlp_ext.training.trained import load_trained
 
     source = args.output_dir if args.do_train else args.model_name_or_path
-    model = task_files.load_trained(AutoModelForQuestionAnswering, source, run.settings)
+    model = load_trained(AutoModelForQuestionAnswering, source, run.settings)
     tokenizer = AutoTokenizer.from_pretrained(source)
     batching, rows = run.batching(tokenizer), partial(rows_of, args, tokenizer)
     say(f"test of {source}:\n")

@@ -45,8 +45,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--label_all_tokens", **parsing.SWITCH, help=pieces)
     exact = "count entities only where tags are written as BIO or BIOES has them (seqeval's strict)"
     add("--strict", **parsing.SWITCH, help=exact)
-    longer = "longer sentences have several rows"
-    add("--max_seq_length", type=parsing.positive_int, default=128, help=longer)
+    add("--max_seq_length", type=parsing.positive_int, default=128, help="longer rows are split")
     flags.add_training_arguments(parser, "sentences")
     flags.add_engine_arguments(parser, omit=("data_dir", "token_cache"), trims_vocabulary=True)
     args = parser.parse_args(argv)
@@ -176,9 +175,10 @@ def test(args: argparse.Namespace, run: Run, splits: Splits[TaggedSentence]) -> 
     from paddlenlp_ext.training import task_files
     from paddlenlp_ext.training.losses import cross_entropy
     from paddlenlp_ext.training.report import say
+    from paddlenlp_ext.training.trained import load_trained
 
     source = args.output_dir if args.do_train else args.model_name_or_path
-    model = task_files.load_trained(AutoModelForTokenClassification, source, run.settings)
+    model = load_trained(AutoModelForTokenClassification, source, run.settings)
     tokenizer = AutoTokenizer.from_pretrained(source)
     batching = run.batching(tokenizer)
     rows = partial(rows_of, args, tokenizer, model.config.label_names)

@@ -8,8 +8,6 @@ from statistics import fmean
 from typing import Any, Literal
 
 from paddlenlp_ext.errors import UserError
-from paddlenlp_ext.models.auto import AutoModel
-from paddlenlp_ext.models.base import Model
 from paddlenlp_ext.tasks.batches import Loader
 from paddlenlp_ext.tasks.cross_lingual import (
     ALL,
@@ -88,42 +86,6 @@ def refuse_folder_of_another_task(folder: str | Path, task: Task) -> None:
             f"{folder}: there is the best model of another task (labels {', '.join(names)}), which "
             f"training on {task.name} would replace; give each task an `output_dir` of its own"
         )
-
-
-def load_trained(cls: type[Model] | type[AutoModel], folder: str | Path, task: Task) -> Model:
-    """Load a model that was trained on a task.
-
-    Args:
-        cls: Its class.
-        folder: Where it was saved.
-        task: What it was trained on.
-
-    Raises:
-        UserError: There is no model, or none that was trained on the task.
-    """
-    if not (Path(folder) / "config.json").is_file():
-        raise UserError(
-            f"{folder}: there is no trained model (config.json) to test; make one with `do_train`, "
-            "or give the folder of a checkpoint as `model_name_or_path`"
-        )
-    model = cls.from_pretrained(folder)
-    if model.load_report is not None and model.load_report.missing:
-        lacking = ", ".join(model.load_report.missing)
-        raise UserError(
-            f"{folder}: expected a model that was trained on a task, it has no {lacking}"
-        )
-    names = model.config.label_names
-    order = label_order(task, names)
-    if len(names) != task.num_labels or (order is None and not is_unnamed(names)):
-        raise UserError(
-            f"{folder}/config.json: expected {task.name}'s labels "
-            f"({', '.join(task.labels or ())}), got {', '.join(names)}; give the `task` that it "
-            "was trained on"
-        )
-    if order is not None and order != tuple(range(task.num_labels)):
-        listed = ", ".join(names)
-        say(f"note: {folder} has the labels in another order ({listed}); it is tested by that\n")
-    return model
 
 
 def batch(batching: Batching, splits: Mapping[str, ExamplesByLanguage]) -> RunData[Loader]:

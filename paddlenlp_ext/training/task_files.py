@@ -8,10 +8,8 @@ from itertools import compress
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.files.patterns import find_files
 from paddlenlp_ext.metrics import class_table
-from paddlenlp_ext.models.auto import AutoModel
 from paddlenlp_ext.models.base import Model
 from paddlenlp_ext.tasks.batches import Loader
 from paddlenlp_ext.tasks.features import Features
@@ -26,7 +24,6 @@ from paddlenlp_ext.training.loaders import FILES, Batching, RunData, report_skip
 from paddlenlp_ext.training.losses import Loss
 from paddlenlp_ext.training.report import say
 from paddlenlp_ext.training.results import append_evaluation
-from paddlenlp_ext.training.run import require_positions
 from paddlenlp_ext.training.settings import RunSettings
 
 
@@ -161,24 +158,6 @@ def predict(
             answers = made.answers(predictions)
             write_all(made.writer(*place), zip(rows, answers, strict=True))
             yield path_of(*place)
-
-
-def load_trained(cls: type[AutoModel] | type[Model], folder: str, settings: RunSettings) -> Model:
-    """Load a model that was trained on a task.
-
-    Raises:
-        UserError: There is no model, its head is new, or it has no positions for such rows.
-    """
-    model = cls.from_pretrained(folder)
-    if model.load_report is not None and model.load_report.missing:
-        lacking = ", ".join(model.load_report.missing)
-        raise UserError(
-            f"{folder}: expected a model that was trained on the task, it has no {lacking}; train "
-            "one with `do_train`"
-        )
-    require_positions(model, settings.max_seq_length, settings.pad_to_multiple_of)
-    model.compute_unread(settings.skip_unread_positions is False)
-    return model
 
 
 def report(

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.metrics import class_table
-from paddlenlp_ext.models.auto import AutoModelForSequenceClassification
+from paddlenlp_ext.models.auto import AutoModel, AutoModelForSequenceClassification
 from paddlenlp_ext.models.base import Model
 from paddlenlp_ext.tasks.download import official_folder
-from paddlenlp_ext.tasks.label_orders import label_order
+from paddlenlp_ext.tasks.label_orders import is_unnamed, label_order
 from paddlenlp_ext.tasks.own import OwnData
 from paddlenlp_ext.tasks.prediction_files import write_labels
 from paddlenlp_ext.tasks.predictions import LabelPredictions, kind_of
@@ -25,7 +26,7 @@ from paddlenlp_ext.tokenizers.auto import AutoTokenizer
 from paddlenlp_ext.training import distributed
 from paddlenlp_ext.training.events import Evaluated
 from paddlenlp_ext.training.finetune import Predictions, evaluate_and_predict, predict
-from paddlenlp_ext.training.languages import load_trained, split_name
+from paddlenlp_ext.training.languages import split_name
 from paddlenlp_ext.training.loaders import Batching, report_skipped_rows
 from paddlenlp_ext.training.losses import judge
 from paddlenlp_ext.training.report import LogEvaluation, say
@@ -69,6 +70,26 @@ def read_splits(
     return found
 
 
+def load_trained(
+    cls: type[AutoModel] | type[Model], folder: str | Path, settings: RunSettings
+) -> Model:
+    """Load a model that was trained on a task.
+
+    Raises:
+        UserError: There is no model, its head is new, or it has no positions for such rows.
+    """
+    gc.collect()  # a model that was just trained goes before the saved one comes
+    model = cls.from_pretrained(folder)
+    if model.load_report is not None and model.load_report.missing:
+        lacking = ", ".join(model.load_report.missing)
+        raise UserError(
+            f"{folder}: expected a model that was trained on the task, it has no {lacking}; train "
+            "one with `do_train`"
+        )
+    require_positions(model, settings.max_seq_length, settings.pad_to_multiple_of)
+    return model
+
+
 @dataclass(frozen=True)
 class Trained:
     """A model that was trained on a task, as it was saved.
@@ -98,11 +119,14 @@ class Trained:
             UserError: There is no model, none that was trained on the task, or none that reads rows
                 of `max_seq_length`.
         """
-        gc.collect()  # a model that was just trained goes before the saved one comes
         settings = run.settings
-        model = load_trained(AutoModelForSequenceClassification, folder, task)
-        require_positions(model, settings.max_seq_length, settings.pad_to_multiple_of)
-        model.compute_unread(settings.skip_unread_positions is False)
+        if not (Path(folder) / "config.json").is_file():
+            raise UserError(
+                f"{folder}: there is no trained model (config.json) to test; make one with "
+                "`do_train`, or give the folder of a checkpoint as `model_name_or_path`"
+            )
+        model = load_trained(AutoModelForSequenceClassification, folder, settings)
+        _require_labels(model, folder, task)
         tokenizer = AutoTokenizer.from_pretrained(settings.tokenizer_name or folder)
         return cls(Path(folder), model, run.batching(tokenizer), task)
 
@@ -190,6 +214,25 @@ class Trained:
             archive, lacking = pack_submission(Path(folder))
             say(f"for GLUE: {archive}" + (f", which lacks: {'; '.join(lacking)}" * bool(lacking)))
             say("\n")
+
+
+def _require_labels(model: Model, folder: str | Path, task: Task) -> None:
+    """Refuse a model with the labels of another task; say if they are in another order.
+
+    Raises:
+        UserError: It has.
+    """
+    names = model.config.label_names
+    order = label_order(task, names)
+    if len(names) != task.num_labels or (order is None and not is_unnamed(names)):
+        raise UserError(
+            f"{folder}/config.json: expected {task.name}'s labels "
+            f"({', '.join(task.labels or ())}), got {', '.join(names)}; give the `task` that it "
+            "was trained on"
+        )
+    if order is not None and order != tuple(range(task.num_labels)):
+        listed = ", ".join(names)
+        say(f"note: {folder} has the labels in another order ({listed}); it is tested by that\n")
 
 
 def use_trained(

@@ -79,7 +79,7 @@ def test_what_is_missing_is_said_before_training(encoder, tmp_path):
     with refused("data/test.tsv: no such file; RTE needs test.tsv in this folder"):
         run(encoder, tmp_path / "out", "do_train", "do_predict", data_dir=tmp_path / "data")
     assert not (tmp_path / "out").exists()
-    with refused("expected a model that was trained on a task, it has no classifier"):
+    with refused("expected a model that was trained on the task, it has no classifier"):
         run(encoder, tmp_path / "out", "do_eval")
 
 

@@ -258,7 +258,7 @@ MISTAKES = {
     "folder": ({"data_dir": "nowhere"}, r"nowhere: no XNLI train in this folder; expected XNLI-MT"),
     "device": ({"device": "gpu"}, r"--device gpu: this PaddlePaddle is a CPU build"),
     "amp": ({"use_amp": "true"}, r"--use_amp: PaddlePaddle has no mixed precision on a CPU"),
-    "untrained": ({"do_train": None}, r"trained on a task, it has no .*classifier"),
+    "untrained": ({"do_train": None}, r"trained on the task, it has no .*classifier"),
     "no model": ({"do_train": None, "model_name_or_path": None}, r"no trained model"),
 }
 

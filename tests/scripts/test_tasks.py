@@ -123,6 +123,17 @@ def test_weights_of_tags_are_those_of_their_names(encoder, tmp_path):
         assert not (tmp_path / "new").exists()
 
 
+def test_the_last_model_is_used_where_nothing_is_evaluated(encoder, tmp_path, capsys):
+    files = {"train_file": DATA / "tags/train.en.conllu", "test_file": DATA / "tags/dev.de.conllu"}
+    flags = TRAIN | files | {"model_name_or_path": encoder, "max_seq_length": 16, "batch_size": 6}
+    assert run(TAGS, tmp_path, **flags | {"do_eval": None}, max_steps=2, save_steps=1) == {}
+    assert f"test of {tmp_path}:" in capsys.readouterr().out
+    weights = [tmp_path / name / "model_state.pdparams" for name in ("", "model_1", "model_2")]
+    used, first, last = (path.read_bytes() for path in weights)
+    assert used == last != first
+    assert (tmp_path / "predictions.tsv").is_file()
+
+
 def test_answers_in_two_languages(encoder, tmp_path, capsys):
     files = {
         "train_file": DATA / "qa/train.en.json",
