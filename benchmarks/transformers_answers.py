@@ -153,12 +153,12 @@ def main(argv: Sequence[str] | None = None) -> dict[str, dict[str, float]]:
     args = parse_args(argv)
     questions, _ = read_questions(map(Path, args.train_file), for_training=True)
     tokenizer, model = load(transformers.AutoModelForQuestionAnswering, args)
-    seconds = train(model, Windows(questions, tokenizer, args), args)
+    training = train(model, Windows(questions, tokenizer, args), args)
     results = {
         Path(name).stem: scores_of(model, read_questions([Path(name)])[0], tokenizer, args)
         for name in args.validation_file
     }
-    print_line(args, seconds, results)
+    print_line(args, training, results)
     return results
 
 

@@ -87,14 +87,14 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     args = parse_args(argv)
     tokenizer, model = load(transformers.AutoModelForMultipleChoice, args)
     rows = Rows(read(args.train_file, "train_file"), tokenizer, args)
-    seconds = train(model, rows, args)
+    training = train(model, rows, args)
     results: dict[str, float] = {}
     for language, examples in read(args.validation_file, "validation_file").by_language().items():
         rows, right = Rows(examples, tokenizer, args), 0
         for chosen, output in evaluate(model, rows):
             right += int((output.logits.argmax(-1) == rows.labels[chosen]).sum())
         results[language] = right / len(examples)
-    print_line(args, seconds, results)
+    print_line(args, training, results)
     return results
 
 

@@ -72,8 +72,8 @@ def pad(rows: Sequence[Sequence[int]], filler: int) -> torch.Tensor:
     return torch.from_numpy(padded)
 
 
-def train(model: Any, rows: Rows, args: argparse.Namespace) -> float:
-    """Train; return the seconds that took."""
+def train(model: Any, rows: Rows, args: argparse.Namespace) -> dict[str, Any]:
+    """Train; return the seconds that took, and the loss of each step."""
     frozen = [model.base_model.embeddings] if args.freeze_embeddings else []
     for module in (*frozen, *model.base_model.encoder.layer[: args.freeze_layers]):
         module.requires_grad_(False)
@@ -90,16 +90,19 @@ def train(model: Any, rows: Rows, args: argparse.Namespace) -> float:
     schedule = transformers.get_linear_schedule_with_warmup(
         optimizer, int(steps * args.warmup_proportion), steps
     )
+    losses = []
     started = time.perf_counter()
     model.train()
     for epoch in range(args.num_train_epochs):
         for chosen in order.rows(epoch):
-            model(**rows.collate(chosen)).loss.backward()
+            loss = model(**rows.collate(chosen)).loss
+            loss.backward()
+            losses.append(round(float(loss.detach()), 4))
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             schedule.step()
             optimizer.zero_grad()
-    return time.perf_counter() - started
+    return {"train_seconds": round(time.perf_counter() - started, 1), "losses": losses}
 
 
 def evaluate(model: Any, rows: Rows) -> Iterator[tuple[np.ndarray, Any]]:
@@ -111,8 +114,10 @@ def evaluate(model: Any, rows: Rows) -> Iterator[tuple[np.ndarray, Any]]:
             yield chosen, model(**rows.collate(chosen))
 
 
-def print_line(args: argparse.Namespace, seconds: float, results: dict[str, Any]) -> None:
-    """Print settings and results as one line of JSON."""
-    line = vars(args) | {"train_seconds": round(seconds, 1), "results": results}
+def print_line(
+    args: argparse.Namespace, training: dict[str, Any], results: dict[str, Any]
+) -> None:
+    """Print settings, what `train` returned and results as one line of JSON."""
+    line = vars(args) | training | {"results": results}
     line |= {"torch": torch.__version__, "transformers": transformers.__version__}
     print(json.dumps(line))
