@@ -114,9 +114,7 @@ def evaluate(model: Any, rows: Rows) -> Iterator[tuple[np.ndarray, Any]]:
             yield chosen, model(**rows.collate(chosen))
 
 
-def print_line(
-    args: argparse.Namespace, training: dict[str, Any], results: dict[str, Any]
-) -> None:
+def print_line(args: argparse.Namespace, training: dict[str, Any], results: dict[str, Any]) -> None:
     """Print settings, what `train` returned and results as one line of JSON."""
     line = vars(args) | training | {"results": results}
     line |= {"torch": torch.__version__, "transformers": transformers.__version__}
