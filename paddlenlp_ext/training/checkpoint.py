@@ -40,6 +40,7 @@ from paddlenlp_ext.training.run_state import restore_state, size_of, write_state
 
 Key = TypeVar("Key")
 Result = TypeVar("Result")
+Labels = tuple[Sequence[str], bool]  # names, and whether a row may have several
 
 logger = logging.getLogger(__name__)
 
@@ -121,7 +122,7 @@ class Checkpoints:
         self.run = uuid.uuid4().hex  # continued runs have it in common, so that they prune as one
         self.grown_from = 0  # updates of the run that is continued, if it was complete with them
         self.lengths: list[int] = []  # all with which it was, before it got more
-        self._labels: Sequence[str] = ()
+        self._labels: Labels = ((), False)
         self._resumed: Checkpoint | None = None
         self._made: list[Path] = []  # folders that were not there before
         self._lock = FileLock(self.output_dir / LOCK)
@@ -165,13 +166,14 @@ class Checkpoints:
         _say(f"continues from {folder}, step {found.progress.step}")
         return found
 
-    def settle(self, data: str, steps_per_epoch: int, labels: Sequence[str] = ()) -> int:
+    def settle(self, data: str, steps_per_epoch: int, labels: Labels = ((), False)) -> int:
         """Take note of the data, which are read by now, and count the updates of the run.
 
         Args:
             data: Digest of the training data; empty where it was given at the beginning.
             steps_per_epoch: Updates that the data make up.
-            labels: By whose places the rows are numbered, if they are.
+            labels: By whose places the rows are numbered, if they are, and whether a row may have
+                several.
 
         Returns:
             How many updates the run makes in all.
@@ -407,7 +409,8 @@ class Checkpoints:
             "position": place,
             "score": score,
             "data": self.identity.data,
-            "labels": [*self._labels],
+            "labels": [*self._labels[0]],
+            "has_several_labels": self._labels[1],
             "lengths": self.lengths,
             "settings": self.identity.settings,
             "environment": self._environment(),
@@ -445,9 +448,7 @@ class Checkpoints:
                 folders.remove(path)
 
 
-def labels_to_keep(
-    output_dir: str | Path, choice: str | Path | None
-) -> tuple[Path, Sequence[str]] | None:
+def labels_to_keep(output_dir: str | Path, choice: str | Path | None) -> tuple[Path, Labels] | None:
     """Find by which labels the rows of the run are numbered that is to be continued.
 
     It is asked before the rows are read; whether they are the same is for `Checkpoints.settle`.
@@ -457,7 +458,8 @@ def labels_to_keep(
         choice: As in `Checkpoints.find`.
 
     Returns:
-        A checkpoint of the run, and the labels; None if none is continued, or none that has them.
+        A checkpoint of the run, maybe a damaged one, and the labels; None if none is continued, or
+        none that has them.
     """
     if choice is None:
         return None
@@ -471,7 +473,9 @@ def labels_to_keep(
     path, manifest = next((one for one in facts if _is_checkpoint(one[1])), (output, {}))
     labels = manifest.get("labels")
     is_list = isinstance(labels, list) and all(isinstance(one, str) for one in labels)
-    return (path, labels) if is_list and labels else None
+    if not is_list or not labels:
+        return None
+    return path, (labels, manifest.get("has_several_labels") is True)
 
 
 def best(scores: Mapping[Key, float]) -> Key | None:

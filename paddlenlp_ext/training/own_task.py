@@ -44,20 +44,20 @@ def read_own(flags: Mapping[str, Any], model: str, *, trains: bool) -> OwnData |
     settings = OwnDataSettings.from_flags(flags)
     if trains and not settings.train_file:
         raise UserError("`train_file`: expected a file to train on beside the others, got none")
-    kept = None
-    if trains:
-        kept = labels_to_keep(flags["output_dir"], flags["resume_from_checkpoint"])
-    if kept or not trains:
-        config = AutoConfig.from_pretrained(kept[0] if kept else model)
-        changes: dict[str, Any] = {} if trains else {"train_file": None}
+    changes: dict[str, Any] = {}
+    if not trains:
+        config = AutoConfig.from_pretrained(model)
         kind = settings.problem_type or PROBLEMS[kind_of(config.num_labels, config.problem_type)]
-        changes["problem_type"] = kind
-        if kept:
-            changes["labels"] = _as_kept(settings.labels, *kept)
-        elif kind != "regression" and not settings.labels:
+        changes = {"train_file": None, "problem_type": kind}
+        if kind != "regression" and not settings.labels:
             names = config.label_names
             changes["labels"] = [*map(str, range(len(names)))] if is_unnamed(names) else names
-        settings = OwnDataSettings.from_flags({**flags, **changes})
+    elif kept := labels_to_keep(flags["output_dir"], flags["resume_from_checkpoint"]):
+        folder, (known, are_several) = kept
+        kind = settings.problem_type or ("multi_label" if are_several else "single_label")
+        labels = _as_kept(settings.labels, folder, known)
+        changes = {"problem_type": kind, "labels": labels}
+    settings = OwnDataSettings.from_flags({**flags, **changes})
     own = read_own_data(settings)
     for note in own.notes:
         say(f"{note}\n")

@@ -289,7 +289,8 @@ class Run:
             settings.label_smoothing_factor, settings.class_weights, self.task, data.train
         )
         accumulate = settings.gradient_accumulation_steps
-        labels = (self.task and self.task.labels) or ()
+        task_labels = (self.task and self.task.labels) or ()
+        labels = task_labels, self.task is not None and self.task.is_multi_label
         steps_per_epoch = -(-len(data.train) // accumulate)
         total_steps = checkpoints.settle(data.digest, steps_per_epoch, labels)
         # What is reported after training depends on it, too.

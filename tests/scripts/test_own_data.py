@@ -148,6 +148,10 @@ def test_a_run_goes_on_bit_for_bit_with_its_labels_by_name(
         assert (tmp_path / "parts/model_4/model_state.pdparams").read_bytes() == state
         said = f"labels in the order of {tmp_path / 'parts/model_2'}: x3, x2, x1, x0\n"
         assert (said in capsys.readouterr().out) == others
+    # A checkpoint that is damaged is passed over, and the one before it continued.
+    (tmp_path / "parts/model_4/config.json").write_text("{")
+    script_of(SCRIPT).main([*words, *resume, "--labels", "x0", "x1", "x2", "x3"])
+    assert (tmp_path / "parts/model_4/model_state.pdparams").read_bytes() == state
     message = (
         r"--labels: not those of .*/parts/model_4 \(new: y, z; missing: x3, x2\); give the same in "
         r"any order, or none, or start"
