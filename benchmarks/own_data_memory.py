@@ -1,10 +1,11 @@
-"""Measure the memory of training on a large file of one's own.
+"""Measure the memory of training on a large file of one's own, and of predicting it.
 
     python benchmarks/own_data_memory.py --rows 2000000 --words 20
 
 Writes a CSV of random words with three labels, trains a tiny BERT on it for a few steps by the BERT
 script, and prints the most memory that the script had, the text's size, and the seconds. The ids of
-a first run are kept on disk; `--runs 2` shows what a second one needs.
+a first run are kept on disk; `--runs 2` shows what a second one needs. `--predict` then predicts
+the rows of the table with `paddlenlp-ext predict`, and prints the same of that.
 """
 
 from __future__ import annotations
@@ -48,12 +49,15 @@ def write_encoder(folder: Path) -> None:
     BertModel(config).save_pretrained(folder)
 
 
-def measure(folder: Path, rows: int, words: int, steps: int = 10) -> dict[str, float]:
+def measure(
+    folder: Path, rows: int, words: int, steps: int = 10, *, predicts: bool = False
+) -> dict[str, float]:
     """Train in a process of its own; a folder that has table and encoder already is used again."""
     table, encoder = folder / "rows.csv", folder / "encoder"
     if not table.exists():
         write_rows(table, rows, words)
         write_encoder(encoder)
+    output = folder / f"output-{time.time_ns()}"
     flags: dict[str, object] = {
         "model_type": "bert",
         "model_name_or_path": encoder,
@@ -61,23 +65,32 @@ def measure(folder: Path, rows: int, words: int, steps: int = 10) -> dict[str, f
         "validation_share": 0.001,
         "max_seq_length": 64,
         "max_steps": steps,
-        "output_dir": folder / f"output-{time.time_ns()}",
+        "output_dir": output,
         "n_gpu": 0,
     }
     script = ROOT / "examples/language_model/bert/run_glue.py"
-    command = [sys.executable, str(script)]
-    command += [part for name, value in flags.items() for part in (f"--{name}", str(value))]
+    words_of_it = [part for name, value in flags.items() for part in (f"--{name}", str(value))]
+    found = {"rows": rows, "text_mb": round(table.stat().st_size / 1e6, 1)}
+    found |= run([str(script), *words_of_it], folder)
+    if predicts:
+        command = ["-m", "paddlenlp_ext", "predict", str(output), str(table), "--device", "cpu"]
+        found |= {f"predict_{name}": value for name, value in run(command, folder).items()}
+    return found
+
+
+def run(command: Sequence[str], folder: Path) -> dict[str, float]:
+    """Run Python on a command line; return the most memory that it had, and its seconds."""
     environment = os.environ | {"PADDLENLP_EXT_HOME": str(folder / "cache")}
     environment["PYTHONPATH"] = str(ROOT)
     began = time.perf_counter()
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, *command], env=environment, stdout=subprocess.DEVNULL
+    )
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"the script ended with exit code {process.returncode}")
     return {
-        "rows": rows,
-        "text_mb": round(table.stat().st_size / 1e6, 1),
         "peak_mb": round(usage.ru_maxrss * 1024 / 1e6, 1),
         "seconds": round(time.perf_counter() - began, 1),
     }
@@ -85,14 +98,16 @@ def measure(folder: Path, rows: int, words: int, steps: int = 10) -> dict[str, f
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure as the command line says."""
-    parser = argparse.ArgumentParser(description="Memory of training on a large file.")
+    parser = argparse.ArgumentParser(description="Memory of a large file of one's own.")
     parser.add_argument("--rows", type=int, default=2_000_000, help="of the table")
     parser.add_argument("--words", type=int, default=20, help="of a row")
     parser.add_argument("--runs", type=int, default=1, help="one after the other")
+    parser.add_argument("--predict", action="store_true", help="the table's rows, too")
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(args.runs):
-            print(json.dumps(measure(Path(folder), args.rows, args.words)), flush=True)
+            found = measure(Path(folder), args.rows, args.words, predicts=args.predict)
+            print(json.dumps(found), flush=True)
 
 
 if __name__ == "__main__":

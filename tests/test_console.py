@@ -241,7 +241,7 @@ def test_predict_writes_what_the_model_and_its_program_say(classifier, tmp_path,
 @pytest.mark.parametrize(
     ("name", "text", "problem"),
     [
-        ("a.csv", "review\nfine\n  \n", "a.csv:3: expected a text in column 'review', got none"),
+        ("a.csv", "review\nfine\n  \n", "a.csv:3: expected a text, got none in column 'review'"),
         ("a.csv", "x,y\n1,2\n", "say which one holds the text with --text_column_name"),
         ("a.csv", "review\n", "a.csv:1: expected rows, got none"),
         ("a.jsonl", "{\n", "a.jsonl:1: "),

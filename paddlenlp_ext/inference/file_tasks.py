@@ -7,7 +7,7 @@ they write what `do_predict` asks for.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import islice
 from pathlib import Path
@@ -44,7 +44,7 @@ from paddlenlp_ext.tasks.prediction_files import (
 )
 from paddlenlp_ext.tasks.predictions import kind_of, probabilities
 from paddlenlp_ext.tasks.questions import iterate_questions
-from paddlenlp_ext.tasks.records import fault_of, read_records
+from paddlenlp_ext.tasks.records import read_records, text_in
 from paddlenlp_ext.tasks.rows import BadRow
 from paddlenlp_ext.tasks.spans import Found
 from paddlenlp_ext.tasks.text_lines import numbered_lines
@@ -148,22 +148,12 @@ class FileTask(ABC):
                 self.note = f"reads text from {' and '.join(map(shown, found.texts))}"
             names = [*found.texts, *([found.language] if found.language else [])]
             try:
-                texts = [_text(record.values, name) for name in names]
+                texts = [text_in(record.values, name) for name in names]
             except ValueError as error:
                 yield BadRow(record.source, str(error))
                 continue
             language = texts.pop() if found.language else ""
             yield Item(record.source, (texts[0], texts[1] if len(texts) > 1 else None), language)
-
-
-def _text(values: Mapping[str, Any], name: str) -> str:
-    text = values.get(name)
-    if not isinstance(text, str) or not text.strip():
-        got = "none" if text is None or isinstance(text, str) else shown(text, 40)
-        raise ValueError(f"expected a text in column {shown(name, 40)}, got {got}")
-    if reason := fault_of(text):
-        raise ValueError(f"{reason} in column {shown(name, 40)}")
-    return text
 
 
 class _Labels(TextClassification):

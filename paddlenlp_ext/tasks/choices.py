@@ -19,7 +19,7 @@ from paddlenlp_ext.errors import DataError, shown
 from paddlenlp_ext.metrics import IGNORED
 from paddlenlp_ext.tasks.features import ChoiceFeatures, Features
 from paddlenlp_ext.tasks.held_out import hold_out
-from paddlenlp_ext.tasks.records import Record, fault_of, read_records
+from paddlenlp_ext.tasks.records import Record, fault_of, read_records, text_in
 from paddlenlp_ext.tasks.rows import BadRow, refuse_row
 from paddlenlp_ext.tasks.task import TextExample
 
@@ -235,7 +235,7 @@ def iterate_choices(
             values = _flat(record.values)
             try:
                 row = _example(values, columns, record.source, labelled=labelled)
-                language = _text(values, columns.language) if columns.language else None
+                language = text_in(values, columns.language) if columns.language else None
             except ValueError as error:
                 row = BadRow(record.source, str(error))
         yield row, language
@@ -309,10 +309,10 @@ def _example(
     values: Mapping[str, Any], columns: ChoiceColumns, source: str, *, labelled: bool
 ) -> ChoiceExample:
     """Read a record; ValueError says what is wrong with it."""
-    texts = [_text(values, name) for name in (columns.context, columns.question) if name]
+    texts = [text_in(values, name).strip() for name in (columns.context, columns.question) if name]
     if texts and columns.question and columns.context and texts[-1] in COPA:
         texts[-1] = COPA[texts[-1]]
-    stem = f"{_text(values, columns.stem)} " if columns.stem else ""
+    stem = f"{text_in(values, columns.stem).strip()} " if columns.stem else ""
     if len(columns.choices) == 1:
         choices, keys = _listed_choices(values, columns.choices[0])
     else:
@@ -320,7 +320,7 @@ def _example(
         names = [*columns.choices]
         while len(names) > 2 and values.get(names[-1]) in (None, ""):
             del names[-1]
-        choices, keys = [_text(values, name) for name in names], names
+        choices, keys = [text_in(values, name).strip() for name in names], names
     if len(choices) < 2:
         raise ValueError(f"expected at least two choices, got {len(choices)}")
     written = values.get(columns.label) if columns.label else None
@@ -329,15 +329,6 @@ def _example(
         label = _label(written, choices, keys, columns.first_label)
     whole = tuple(f"{stem}{choice}" for choice in choices)
     return ChoiceExample(" ".join(texts), whole, label, source, (texts[0],))
-
-
-def _text(values: Mapping[str, Any], name: str) -> str:
-    text = values.get(name)
-    if not isinstance(text, str) or not text.strip():
-        raise ValueError(f"expected a text in {shown(name)}, got {shown(text) if text else 'none'}")
-    if reason := fault_of(text):
-        raise ValueError(f"{reason} in {shown(name)}")
-    return text.strip()
 
 
 def _listed_choices(values: Mapping[str, Any], name: str) -> tuple[list[str], list[str]]:

@@ -1,7 +1,7 @@
 """Rows of a user's own files: texts, labels and languages from the columns that hold them."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import compress
 from pathlib import Path
@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from paddlenlp_ext.errors import DataError, shown
 from paddlenlp_ext.tasks.columns import Columns
-from paddlenlp_ext.tasks.records import Record, fault_of, read_records
+from paddlenlp_ext.tasks.records import Record, read_records, text_in
 from paddlenlp_ext.tasks.rows import BadRow, refuse_row
 from paddlenlp_ext.tasks.task import TextExample
 from paddlenlp_ext.tasks.written_labels import ProblemType, ReadLabel, written_label
@@ -138,11 +138,11 @@ def _row(
 ) -> tuple[Any, str | None]:
     """Make an example of a record, and name its language; ValueError says what it lacks."""
     values = record.values
-    text_a = _text(values, columns.text)
-    text_b = None if columns.pair is None else _text(values, columns.pair)
+    text_a = text_in(values, columns.text)
+    text_b = None if columns.pair is None else text_in(values, columns.pair)
     language = None
     if columns.language is not None:
-        language = _text(values, columns.language)
+        language = text_in(values, columns.language)
         language = same.setdefault(language, language)
     if columns.label is None:
         return TextExample(text_a, text_b, 0, record.source), language
@@ -151,16 +151,6 @@ def _row(
     if read is None:
         return (text_a, text_b, written, record.source), language
     return TextExample(text_a, text_b, read(written), record.source), language
-
-
-def _text(values: Mapping[str, Any], name: str) -> str:
-    text = values.get(name)
-    if not isinstance(text, str) or not text.strip():
-        got = "none" if text is None or text == "" or isinstance(text, str) else shown(text, 40)
-        raise ValueError(f"expected a text, got {got} in column {shown(name, 40)}")
-    if reason := fault_of(text):
-        raise ValueError(reason)
-    return text
 
 
 def _choose(keys: Sequence[Any], share: float, seed: int) -> npt.NDArray[np.bool_]:

@@ -219,6 +219,17 @@ def fault_of(text: str) -> str:
     return ""
 
 
+def text_in(values: Mapping[str, Any], name: str) -> str:
+    """Return the text in a column; ValueError says that there is none, or what is wrong with it."""
+    text = values.get(name)
+    if not isinstance(text, str) or not text.strip():
+        got = "none" if text is None or isinstance(text, str) else shown(text, 40)
+        raise ValueError(f"expected a text, got {got} in column {shown(name, 40)}")
+    if reason := fault_of(text):
+        raise ValueError(reason)
+    return text
+
+
 def _read_text(path: Path, name: str, text: TextIO) -> Records:
     """Read lines of one to three fields that are parted by tabs."""
     columns: tuple[str, ...] | None = None
