@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from tokenizers.processors import TemplateProcessing
 
@@ -75,8 +75,7 @@ class Assembly:
         )
 
 
-@dataclass(frozen=True)
-class RowColumns:
+class RowColumns(NamedTuple):
     """Makes the columns of a batch.
 
     Args:

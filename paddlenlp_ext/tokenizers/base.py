@@ -355,7 +355,7 @@ class Tokenizer(ABC):
             max_length = self.model_max_length
         inputs = Inputs.gather(text, text_pair, is_split_into_words)
         pair = inputs.second is not None
-        assembly = replace(self.assembly, special=add_special_tokens)
+        assembly = self.assembly if add_special_tokens else replace(self.assembly, special=False)
         cut = Truncation(
             truncation_strategy(truncation),
             max_length - assembly.added(pair),

@@ -9,11 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import tokenizers
 from tokenizers import AddedToken
@@ -27,11 +26,12 @@ if TYPE_CHECKING:
 
 LONGEST = 32  # characters of a word that is kept; longer ones hardly ever come again
 MOST = 1 << 17  # words that are kept, some 40 MB; after them it begins from the start
+NEW = 0.5  # share of words that come for the first time from which texts are cut whole
+GROUP = 64  # words that are cut as one text; the library has enough of them for all its threads
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-@dataclass(frozen=True)
-class Segments:
+class Segments(NamedTuple):
     """Texts as pieces, without special tokens; one list for each text.
 
     Args:
@@ -160,9 +160,15 @@ class Vocabulary:
 class Words:
     """What may be cut one by one: a space ends a word and changes nothing around it."""
 
+    mark = "~"  # a token between spaces: where words begin that are cut together
+
+    def are_plain(self, text: str) -> bool:
+        """Return whether a text falls into words."""
+        return True
+
     def split(self, text: str) -> list[str]:
-        """Return the words of a text."""
-        return text.split(" ")
+        """Return the words of a text; the text where they are not plain."""
+        return text.split(" ") if self.are_plain(text) else [text]
 
     def allow(self, token: AddedToken) -> bool:
         """Return whether texts still fall into words where this token is kept whole."""
@@ -172,8 +178,8 @@ class Words:
 class WordCache:
     """Cuts texts word by word: words repeat, and cutting them is what takes the time.
 
-    It serves segmentations to which a text is its words, one after another. Several threads may
-    use it.
+    It serves segmentations to which a text is its words, one after another. Texts of words that
+    hardly ever came before are cut whole, which then takes less. Several threads may use it.
 
     Args:
         words: Splits a text.
@@ -182,29 +188,38 @@ class WordCache:
     def __init__(self, words: Words) -> None:
         self._words = words
         self._kept: dict[str, list[int]] = {}
+        self._met: set[str] = set()  # words of texts that were cut whole
 
     def __reduce__(self) -> tuple[Any, ...]:
         return WordCache, (self._words,)  # other processes get an empty one
 
     def cut(
-        self, texts: list[str], segment: Callable[[list[str]], list[list[int]]]
+        self,
+        texts: list[str],
+        cut_words: Callable[[list[str]], dict[str, list[int]]],
+        cut_texts: Callable[[list[str]], list[list[int]]],
     ) -> list[list[int]]:
         """Cut texts into the ids of their pieces.
 
         Args:
             texts: Any texts.
-            segment: Cuts words; the same function in every call.
+            cut_words: Cuts words; the same function in every call.
+            cut_texts: Cuts whole texts, to the same ids.
         """
-        kept = self._kept
+        if len(self._kept) + len(self._met) > MOST:
+            self._kept, self._met = {}, set()
+        kept, met = self._kept, self._met  # what another thread begins anew stays here
         words = list(map(self._words.split, texts))
         unique = set(chain.from_iterable(words))
-        new = list(unique.difference(kept))
-        pieces = dict(zip(new, segment(new) if new else (), strict=True))
-        fresh = {word: ids for word, ids in pieces.items() if len(word) <= LONGEST}
-        pieces.update((word, kept[word]) for word in unique.difference(new))
-        kept.update(fresh)
-        if len(kept) > MOST:
-            self._kept = {}
+        new = unique.difference(kept)
+        if len(new.difference(met)) > NEW * sum(map(len, words)):
+            met.update(word for word in new if len(word) <= LONGEST)
+            return cut_texts(texts)
+        pieces = cut_words(list(new)) if new else {}
+        known = unique.difference(new)
+        known_pieces = list(map(kept.__getitem__, known))
+        kept.update((word, ids) for word, ids in pieces.items() if len(word) <= LONGEST)
+        pieces.update(zip(known, known_pieces, strict=True))
         return [list(chain.from_iterable(map(pieces.__getitem__, text))) for text in words]
 
 
@@ -230,6 +245,7 @@ class LibrarySegmenter:
         self.join = join
         self._words = words or Words()
         self._cache = WordCache(self._words)
+        self._marked: list[int] = []  # ids of the mark between words, once they are needed
         self._by_words = True
         self._found: dict[int, str] = {}  # tokens that are kept whole, by the library's ids
         self._renumbered: dict[int, int] = {}  # ids where the library's are others
@@ -256,7 +272,7 @@ class LibrarySegmenter:
             self._renumbered.pop(given, None)
             if given != number:
                 self._renumbered[given] = number
-        self._cache = WordCache(self._words)
+        self._cache, self._marked = WordCache(self._words), []
         self._by_words &= all(map(self._words.allow, tokens))
 
     def _number(self, token: str) -> int:
@@ -271,14 +287,39 @@ class LibrarySegmenter:
             return [[own.get(number, number) for number in row] for row in ids]
         return ids
 
-    def _cut(self, words: list[str]) -> list[list[int]]:
+    def _encode(self, texts: list[str]) -> list[list[int]]:
         with no_panic():
-            return self._ids(self.backend.encode_batch_fast(words, add_special_tokens=False))
+            return self._ids(self.backend.encode_batch_fast(texts, add_special_tokens=False))
+
+    def _cut(self, words: list[str]) -> dict[str, list[int]]:
+        """Cut words, many as one text where they are plain, with marks where each begins.
+
+        The library takes as long to begin a text as to cut a word of it.
+        """
+        mark = self._words.mark
+        together = [word for word in words if self._words.are_plain(f" {word}")]
+        groups = [together[start : start + GROUP] for start in range(0, len(together), GROUP)]
+        texts = [f"{mark} " + f" {mark} ".join(group) for group in groups]
+        alone = list(set(words).difference(together))
+        pieces: dict[str, list[int]] = {}
+        # Not with the others: a call for one text has no need of the library's threads.
+        self._marked = self._marked or self._encode([mark])[0]
+        for group, ids in zip(groups, self._encode(texts), strict=True):
+            starts = [place for place, number in enumerate(ids) if [number] == self._marked]
+            if len(starts) == len(group):
+                ends = pairwise([*starts, len(ids)])
+                parts = [ids[start + 1 : stop] for start, stop in ends]
+                pieces.update(zip(group, parts, strict=True))
+            else:  # a mark is several tokens, or a word has one that is like it
+                alone += group
+        if alone:
+            pieces.update(zip(alone, self._encode(alone), strict=True))
+        return pieces
 
     def segment(self, texts: list[Any], pre_split: bool, spans: bool) -> Segments:
         """Cut texts into pieces; see `Segmenter`."""
         if self._by_words and not (pre_split or spans):
-            return Segments(self._cache.cut(encodable(texts), self._cut))
+            return Segments(self._cache.cut(encodable(texts), self._cut, self._encode))
         # Without offsets the library is faster.
         encode = self.backend.encode_batch if spans else self.backend.encode_batch_fast
         with no_panic():

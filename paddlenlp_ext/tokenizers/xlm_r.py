@@ -174,10 +174,9 @@ class PlainWords(Words):
     _MARKS = "".join(c for c in map(chr, range(0x300, 0x800)) if unicodedata.category(c)[0] == "M")
     _ODD_SPACE = re.compile(f" [ {_MARKS}]")
 
-    def split(self, text: str) -> list[str]:
-        """Return the words of a text."""
-        is_plain = text.isprintable() and SPACE not in text and not self._ODD_SPACE.search(text)
-        return super().split(text) if is_plain else [text]
+    def are_plain(self, text: str) -> bool:
+        """Return whether a text falls into words."""
+        return text.isprintable() and SPACE not in text and not self._ODD_SPACE.search(text)
 
     def allow(self, token: AddedToken) -> bool:
         """Return whether texts still fall into words where this token is kept whole.

@@ -14,7 +14,7 @@ from paddlenlp_ext.tokenizers.bert import BertTokenizer
 from paddlenlp_ext.tokenizers.segmentation import WordCache, Words
 from tests.tokenizers.conftest import VOCABULARY
 
-PARTS = (" ", "  ", "\t", "\n", "\u3000", "\u00a0", "\u0301", "\u200d", "\ufffd", "\0", "\x1c")
+PARTS = (" ", "~", "  ", "\t", "\n", "\u3000", "\u00a0", "\u0301", "\u200d", "\ufffd", "\0", "\x1c")
 WORDS = ("want", "UNwantéd", "ΟΔΟΣ", "σ", "İ", "博推", "don't", "runn", "ing,", "##ing", "a" * 101)
 ADDED = (
     AddedToken("<left>", lstrip=True),
@@ -35,7 +35,7 @@ TEXTS = st.lists(
 @pytest.fixture(scope="module", params=["lower", "cased", "raw"])
 def tokenizer(request, tmp_path_factory) -> BertTokenizer:
     path = tmp_path_factory.mktemp("vocabulary") / "vocab.txt"
-    path.write_text("\n".join(VOCABULARY), encoding="utf-8")
+    path.write_text("\n".join([*VOCABULARY, "~", "##~"]), encoding="utf-8")
     made = BertTokenizer(
         path,
         do_lower_case=request.param == "lower",
@@ -49,7 +49,8 @@ def tokenizer(request, tmp_path_factory) -> BertTokenizer:
 @given(texts=st.lists(TEXTS, max_size=4))
 def test_ids_are_those_of_whole_texts(tokenizer, texts):
     whole = tokenizer(texts, return_offsets_mapping=True)  # which needs the text as a whole
-    assert tokenizer(texts).input_ids == whole.input_ids
+    # Words that come again are cut one by one, then they are known.
+    assert [tokenizer(texts).input_ids for _ in range(3)] == [whole.input_ids] * 3
 
 
 def test_tokens_with_spaces_are_kept_whole(tokenizer):
@@ -66,30 +67,63 @@ def test_tokens_that_are_added_later_are_found(tokenizer):
     assert before != again.tokenize("later") == ["later"]
 
 
+def test_words_are_cut_in_groups(tokenizer, monkeypatch):
+    again = pickle.loads(pickle.dumps(tokenizer))
+    monkeypatch.setattr(segmentation, "NEW", 1.0)
+    encode, cut = again.segmenter._encode, []
+
+    def spy(texts: list[str]) -> list[list[int]]:
+        cut.extend([len(texts)] if texts != ["~"] else [])
+        return encode(texts)
+
+    monkeypatch.setattr(again.segmenter, "_encode", spy)
+    words = [f"want{number}" for number in range(3 * segmentation.GROUP)]
+    for texts, calls in ((words, [3]), (words, []), (["a~b want", "low ~"], [1, 4])):
+        cut.clear()
+        expected = again(texts, return_offsets_mapping=True).input_ids
+        assert again(texts).input_ids == expected
+        assert cut == calls  # a group with a mark is cut again, word by word
+
+
+def _cut_words(words: list[str]) -> dict[str, list[int]]:
+    return {word: [len(word)] * 2 for word in words}
+
+
+def _cut_texts(texts: list[str]) -> list[list[int]]:
+    return [[n for word in text.split(" ") for n in [len(word)] * 2] for text in texts]
+
+
 def test_each_word_is_cut_once():
     cut: list[str] = []
 
-    def segment(words: list[str]) -> list[list[int]]:
+    def cut_words(words: list[str]) -> dict[str, list[int]]:
         cut.extend(sorted(words))
-        return [[len(word)] * 2 for word in words]
+        return _cut_words(words)
+
+    def cut_again(*texts: str) -> list[list[int]]:
+        return cache.cut(list(texts), cut_words, _cut_texts)
 
     cache = WordCache(Words())
-    assert cache.cut(["ab c", "c ab c", ""], segment) == [[2, 2, 1, 1], [1, 1, 2, 2, 1, 1], [0, 0]]
-    assert cache.cut(["abc ab", "ab"], segment) == [[3, 3, 2, 2], [2, 2]]
+    assert cut_again("ab c") == [[2, 2, 1, 1]]
+    assert not cut  # all words are new, so the text was cut whole
+    for _ in range(2):
+        assert cut_again("ab c", "c ab c", "") == [[2, 2, 1, 1], [1, 1, 2, 2, 1, 1], [0, 0]]
+        assert cut == ["", "ab", "c"]
+    assert cut_again("abc ab", "ab") == [[3, 3, 2, 2], [2, 2]]
     assert cut == ["", "ab", "c", "abc"]
     long = "x" * (segmentation.LONGEST + 1)
-    assert cache.cut([long], segment) == cache.cut([long], segment)
+    assert cut_again(f"{long} ab") == cut_again(f"{long} ab") == [[33, 33, 2, 2]]
     assert cut.count(long) == 2
-    pickle.loads(pickle.dumps(cache)).cut(["ab"], segment)
+    pickle.loads(pickle.dumps(cache)).cut(["ab ab"], cut_words, _cut_texts)
     assert cut.count("ab") == 2
 
 
-def test_it_does_not_grow_without_bound(monkeypatch):
+@pytest.mark.parametrize("repeats", [1, 3])  # cut whole, word by word
+def test_it_does_not_grow_without_bound(monkeypatch, repeats):
     monkeypatch.setattr(segmentation, "MOST", 100)
     cache = WordCache(Words())
     for start in range(0, 1000, 30):
-        texts = [str(number) for number in range(start, start + 30)]
-        assert cache.cut(texts, lambda words: [[int(word)] for word in words]) == [
-            [int(text)] for text in texts
-        ]
-        assert len(cache._kept) <= 130
+        texts = [" ".join([str(number)] * repeats) for number in range(start, start + 30)]
+        assert cache.cut(texts, _cut_words, _cut_texts) == _cut_texts(texts)
+        assert len(cache._kept) + len(cache._met) <= 130
+        assert bool(cache._kept) == (repeats == 3)
