@@ -9,7 +9,6 @@ texts ("))))" as two of two or as one and three). So that library cuts here, too
 
 import json
 import re
-import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -170,9 +169,11 @@ class PlainWords(Words):
     around them.
     """
 
-    # A cluster of up to five bytes is replaced as a whole: a space with marks of two bytes each.
-    _MARKS = "".join(c for c in map(chr, range(0x300, 0x800)) if unicodedata.category(c)[0] == "M")
-    _ODD_SPACE = re.compile(f" [ {_MARKS}]")
+    # Marks on a space are one cluster with it, and clusters of up to five bytes are replaced as a
+    # whole. What is neither letter, digit nor a usual sign may be a mark, and so are four letters.
+    _ODD_SPACE = re.compile(
+        " (?:[ \u0e33\u0eb3\uff9e\uff9f]|[^\\w!-~\xa1-\xff\u2010-\u20cf\u2100-\u2bff\u3001-\u3029])"
+    )
 
     def are_plain(self, text: str) -> bool:
         """Return whether a text falls into words."""

@@ -105,6 +105,7 @@ def grown(request: pytest.FixtureRequest, folder: Path) -> Iterator[XLMRobertaTo
 
 @settings(max_examples=400, deadline=None)
 @given(texts=st.lists(TEXTS.map("".join), max_size=4))
+@example(texts=["\uff9e\u0301 x", "x \uff9e\u0301", "\u0e33\u0301 x", "x \u0e33\u0301"])
 @example(texts=["c \u0341\u064b x", "a ▁b ▁", "\u3000a", "▁ ▁", "a  <mask>"])
 def test_ids_are_those_of_whole_texts(grown: XLMRobertaTokenizer, texts: list[str]) -> None:
     whole = grown(texts, return_offsets_mapping=True)  # which needs the text as a whole
