@@ -154,6 +154,12 @@ def add_engine_arguments(
         help="compute the last layer only for what the model's head reads, as [CLS] or masked "
         "tokens; default: true, or as the run that is continued",
     )
+    add(
+        "compiled_layers",
+        **{**SWITCH, "default": None},
+        help="compute encoder layers on a CPU by kernels in C, where the installation has them; "
+        "default: false, or as the run that is continued",
+    )
     if trims_vocabulary:
         add(
             "trim_vocab",

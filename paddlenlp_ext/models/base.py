@@ -19,7 +19,8 @@ from paddlenlp_ext.files.disk import origin_of
 from paddlenlp_ext.files.sources import Source, resolve, without_neutral
 from paddlenlp_ext.models.config import ModelConfig, renamed
 from paddlenlp_ext.nn.arrays import fill
-from paddlenlp_ext.nn.encoder import Encoder
+from paddlenlp_ext.nn.cpu import compiled
+from paddlenlp_ext.nn.encoder import Encoder, EncoderLayer
 from paddlenlp_ext.nn.trimmed_embedding import whole_parameters
 from paddlenlp_ext.weights import folders
 from paddlenlp_ext.weights.files import FORMATS
@@ -328,6 +329,22 @@ class Model(nn.Layer):
         for layer in self.sublayers(include_self=True):
             if isinstance(layer, Encoder):
                 layer.skips_unread = not compute
+
+    def compile_layers(self, compile: bool = True) -> None:
+        """Compute encoder layers by kernels in C, on a CPU and where they know the layer's parts.
+
+        Raises:
+            UserError: The installation has no kernels.
+        """
+        if compile and compiled.kernels() is None:
+            raise UserError(
+                "`compiled_layers`: this installation of paddlenlp_ext has no kernels, which a C "
+                "compiler builds where it is installed: install one (gcc) and paddlenlp_ext again, "
+                "or leave it out"
+            )
+        for layer in self.sublayers():
+            if isinstance(layer, EncoderLayer):
+                layer.is_compiled = compile
 
     def _parameter_names(self) -> list[str]:
         return [name for name, _ in self.named_parameters()]

@@ -83,7 +83,12 @@ class EncoderLayer(nn.Layer):
         layer_norm_eps: Added to the variance.
         dropout: Dropout probability of each sublayer's output.
         activation_dropout: Dropout probability of the activation's output.
+
+    Attributes:
+        is_compiled: Compute it as one unit by kernels in C, where `unit_for` finds that it can be.
     """
+
+    is_compiled = False
 
     def __init__(
         self,

@@ -38,6 +38,7 @@ AFFECTS_RESULT = (
     "amp_dtype",
     "max_train_samples",
     "skip_unread_positions",
+    "compiled_layers",
     "seed",
 )
 # What runs had before there was such a setting, which their checkpoints do not record.
@@ -48,9 +49,10 @@ BEFORE: Mapping[str, Any] = {
     "freeze_embeddings": False,
     "freeze_layers": 0,
     "skip_unread_positions": False,
+    "compiled_layers": False,
 }
 # What a new run has where its setting is None; one that is continued keeps what it had.
-LEFT_OPEN: Mapping[str, Any] = {"skip_unread_positions": True}
+LEFT_OPEN: Mapping[str, Any] = {"skip_unread_positions": True, "compiled_layers": False}
 BATCH = ("batch_size", "gradient_accumulation_steps")  # compared as rows of an update
 LENGTH = ("max_steps", "num_train_epochs")  # compared as the number of updates
 

@@ -322,7 +322,9 @@ class Run:
         )
         if settings.recompute:
             model.enable_recompute()
-        model.compute_unread(not checkpoints.identity.settings["skip_unread_positions"])
+        decided = checkpoints.identity.settings
+        model.compute_unread(not decided["skip_unread_positions"])
+        model.compile_layers(decided["compiled_layers"])
         precision = None
         if settings.use_amp:
             precision = mixed_precision(

@@ -41,6 +41,7 @@ class RunSettings(Settings):
         adam_betas: Memory of AdamW for the mean of gradients and for that of their squares.
         layerwise_decay: Factor of the learning rate from one encoder layer to the one below.
         skip_unread_positions: None is as in the run that is continued, and in a new one true.
+        compiled_layers: The same, and in a new one false.
         class_weights: "balanced", or the weight of each label.
         metric_for_best_model: None takes the first one of the evaluations.
         early_stopping_patience: Evaluations without a better one; 0 does not stop.
@@ -83,6 +84,7 @@ class RunSettings(Settings):
     scale_loss: float = 2.0**15
     recompute: bool = False
     skip_unread_positions: bool | None = None
+    compiled_layers: bool | None = None
     trim_vocab: bool = False
     on_non_finite: Literal["stop", "skip"] = "stop"
     seed: int = 42

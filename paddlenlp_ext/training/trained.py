@@ -87,6 +87,8 @@ def load_trained(
             "one with `do_train`"
         )
     require_positions(model, settings.max_seq_length, settings.pad_to_multiple_of)
+    model.compute_unread(settings.skip_unread_positions is False)
+    model.compile_layers(settings.compiled_layers is True)
     return model
 
 

@@ -106,11 +106,14 @@ def test_a_manifest_of_the_first_version_is_read():
     assert set(saved.settings) == {"batch_size", "gradient_accumulation_steps"}
 
 
-def test_what_is_left_open_is_as_in_the_run_that_is_continued():
-    name = "skip_unread_positions"
+NEW = [("skip_unread_positions", True), ("compiled_layers", False)]
+
+
+@pytest.mark.parametrize(("name", "default"), NEW)
+def test_what_is_left_open_is_as_in_the_run_that_is_continued(name, default):
     undecided = identity(**{name: None})
     new = undecided.continuing(None)
-    assert new.settings[name] is True
+    assert new.settings[name] is default
     for value in (True, False):
         saved = identity(**{name: value})
         again = undecided.continuing(saved)

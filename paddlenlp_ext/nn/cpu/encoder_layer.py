@@ -9,7 +9,6 @@ restores: both find the same.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -27,7 +26,6 @@ from paddlenlp_ext.nn.cpu.texts import Indices, Keys, starts_of
 if TYPE_CHECKING:
     from paddlenlp_ext.nn.encoder import EncoderLayer
 
-SWITCH = "PADDLENLP_EXT_COMPILED_LAYERS"  # 1 has layers computed here
 SEEDS = 1 << 31  # of half a seed, as many as Paddle draws integers from
 ACTIVATIONS = {gelu: "gelu", tanh_gelu: "tanh_gelu", F.relu: "relu"}
 
@@ -81,7 +79,7 @@ def unit_for(
         mask: Which positions each position may attend to.
         with_weights: Whether attention weights are asked for.
     """
-    kernels = compiled.kernels() if os.environ.get(SWITCH) == "1" else None
+    kernels = compiled.kernels() if layer.is_compiled else None
     if kernels is None or with_weights or not on_cpu(states) or not _is_usual(layer):
         return None
     attention = layer.self_attn

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from paddlenlp_ext.nn.cpu import compiled
+from paddlenlp_ext.nn.encoder import EncoderLayer
 
 ROOT = Path(__file__).parents[3]
 
@@ -38,5 +39,5 @@ def kernels(library: Path, monkeypatch: pytest.MonkeyPatch) -> compiled.Kernels:
     """Them, taken by layers too."""
     loaded = compiled.Kernels(library)
     monkeypatch.setattr(compiled, "kernels", lambda: loaded)
-    monkeypatch.setenv("PADDLENLP_EXT_COMPILED_LAYERS", "1")
+    monkeypatch.setattr(EncoderLayer, "is_compiled", True)
     return loaded

@@ -12,6 +12,7 @@ import pytest
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
+from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.models.auto import model_class
 from paddlenlp_ext.models.config import ModelConfig
 from paddlenlp_ext.models.transformer import make_stack
@@ -150,7 +151,7 @@ def test_a_stack_is_that_of_the_parts(monkeypatch):
     values, weights = random.normal(size=(2, 5, 19, 48))
     tokens = masks(5, 19, "end")
     ours = run(encoder, values, weights, tokens)
-    monkeypatch.setenv("PADDLENLP_EXT_COMPILED_LAYERS", "0")
+    monkeypatch.setattr(EncoderLayer, "is_compiled", False)
     parts = run(encoder, values, weights, tokens)
     assert (ours["output"] != parts["output"]).any(), "the same code has computed both"
     assert_close(ours, parts, 4e-6)
@@ -340,25 +341,28 @@ def test_other_inputs_are_computed_by_the_parts(monkeypatch):
     assert unit_for(layer, states, square, False) is None
     assert unit_for(layer, states, empty, False) is None
     assert unit_for(layer, states.astype("float64"), None, False) is None
-    monkeypatch.setenv("PADDLENLP_EXT_COMPILED_LAYERS", "0")
+    monkeypatch.setattr(EncoderLayer, "is_compiled", False)
     assert unit_for(layer, states, None, False) is None
 
 
 def test_layers_are_computed_without_a_library(monkeypatch, tmp_path):
     monkeypatch.undo()
-    monkeypatch.setenv("PADDLENLP_EXT_COMPILED_LAYERS", "1")
+    monkeypatch.setattr(EncoderLayer, "is_compiled", True)
     monkeypatch.setattr(compiled, "LIBRARY", tmp_path / "none.so")
     compiled.kernels.cache_clear()
     try:
         layer, states = make(24, 4, 37).layers[0], paddle.randn([2, 3, 24])
         assert unit_for(layer, states, None, False) is None
         assert layer(states, None).hidden_states.shape == [2, 3, 24]
+        model = model_class("bert", "ForSequenceClassification")
+        with pytest.raises(UserError, match=r"`compiled_layers`: this installation .* has no kern"):
+            model(model.config_class.from_dict(tiny.SIZES)).compile_layers()
     finally:
         compiled.kernels.cache_clear()
 
 
 @pytest.mark.parametrize("family", sorted(tiny.FAMILY_SIZES))
-def test_models_of_all_families_compute_the_same(family, monkeypatch):
+def test_models_of_all_families_compute_the_same(family):
     cls = model_class(family, "ForSequenceClassification")
     sizes = tiny.SIZES | tiny.FAMILY_SIZES[family]
     paddle.seed(2)
@@ -368,8 +372,8 @@ def test_models_of_all_families_compute_the_same(family, monkeypatch):
     if family == "ernie_m":
         del batch["token_type_ids"]
     found = []
-    for switch in "10":
-        monkeypatch.setenv("PADDLENLP_EXT_COMPILED_LAYERS", switch)
+    for compiles in (True, False):
+        model.compile_layers(compiles)
         output = model(**batch, labels=paddle.to_tensor([0, 2, 1]))
         output.loss.backward()
         found.append([output.logits, *(p.grad for p in model.parameters() if p.grad is not None)])
