@@ -12,8 +12,7 @@ Same sentences in the same batches, same settings and metric as
 
 Model, tokenizer, optimizer and schedule are theirs. Prints one JSON line, with the loss of each
 step and the results of each file. Tokenizers of transformers that know no words are given one word
-at a time: ERNIE-M's, and RemBERT's slow one, because the fast one drops accents and the vowel signs
-of Hindi.
+at a time: ERNIE-M's, and RemBERT's slow one, which the comparison on XNLI has too.
 """
 
 from __future__ import annotations
