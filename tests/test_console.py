@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import sysconfig
-import time
 from pathlib import Path
 
 import numpy as np
@@ -95,8 +95,8 @@ def test_a_required_flag_that_is_misspelled(capsys):
     parse = script_of(ROOT / "examples/language_model/convbert/run_glue.py").parse_args
     with pytest.raises(SystemExit, match="2"):
         parse(["--task", "SST-2", "--ouptut_dir", "x", "--model_name", "y", "--model_type", "bert"])
-    last = capsys.readouterr().err.splitlines()[-1]
-    assert last.endswith("--output_dir; --ouptut_dir is unknown; did you mean --output_dir?")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "--output_dir; --ouptut_dir is unknown; did you mean --output_dir? (--help" in line
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: f"{path.parent.name}/{path.stem}")
@@ -121,11 +121,11 @@ def test_help_shows_every_default(path, monkeypatch, capsys):
 
 
 def test_help_is_quick(tmp_path):
-    def seconds() -> float:
-        began = time.perf_counter()
+    def seconds() -> float:  # of computing, which other processes do not change
+        began = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
         words = (sys.executable, "-m", "paddlenlp_ext", "train", "glue", "--help")
         subprocess.run(words, check=True, stdout=subprocess.DEVNULL, env=with_checkout())
-        return time.perf_counter() - began
+        return resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - began
 
     assert min(seconds() for _ in range(5)) < 0.5
 

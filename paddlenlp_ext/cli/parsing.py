@@ -112,13 +112,13 @@ class Parser(argparse.ArgumentParser):
         return super().parse_known_args(self._given, namespace)
 
     def error(self, message: str) -> NoReturn:
-        """End the process with a message, and with the flags that unknown ones are close to."""
+        """End the process with one line, and with the flags that unknown ones are close to."""
         known = [flag for flag in self._option_string_actions if flag.startswith("--")]
         for flag in (word.partition("=")[0] for word in self._given if word.startswith("--")):
             if not any(one.startswith(flag) for one in known):  # abbreviations are understood
                 message += "" if flag in message else f"; {flag} is unknown"
                 message += did_you_mean(flag, known)
-        super().error(message)
+        self.exit(2, f"{self.prog}: error: {message} (--help lists all flags)\n")
 
 
 class _Help(argparse.RawDescriptionHelpFormatter):
