@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from benchmarks.jobs import Batches, Job
+from benchmarks.jobs import NEW_WORDS, SENTENCES, Batches, Job
 
 OURS = "ours"
 WHOLE = "ours, all positions"  # of the last layer, as all others compute them
@@ -157,14 +157,19 @@ def tokenization() -> tuple[Case, ...]:
     for family, name, peer in (
         ("bert", "BERT", "fast"),
         ("rembert", "RemBERT", "slow"),
-        ("rembert_fast", "RemBERT, the fast tokenizer", "slow"),
+        ("rembert_fast", "RemBERT, the fast tokenizer", "fast"),
+        ("xlm_r", "XLM-R", "fast"),
         ("ernie_m", "ERNIE-M", "slow"),
     ):
         single = Job(work="tokenize", shape=family, passes=3)
-        wanted = {"single texts": single}
+        wanted = {
+            "single texts": single,
+            "new words": replace(single, texts=NEW_WORDS),
+            "one text a call": replace(single, each=True),
+        }
         if family == "bert":
             wanted["pairs"] = replace(single, pairs=True)
-            wanted["SST-2's sentences"] = replace(single, english=True)
+            wanted["SST-2's sentences"] = replace(single, texts=SENTENCES)
         for what, job in wanted.items():
             jobs = {OURS: job, f"transformers, {peer}": replace(job, package="transformers")}
             cases.append(Case(f"{name}, {what}", jobs, unit="texts/s"))
@@ -274,7 +279,7 @@ SECTIONS: dict[str, Section] = {
     ),
     "convbert": Section(4, (convbert("convbert-small", 16), convbert("convbert-base", 4))),
     "evaluation": Section(4, evaluation()),
-    "tokenization": Section(3, tokenization()),
+    "tokenization": Section(8, tokenization()),
     "start-up": Section(2, start_up()),
     "scaling": Section(6, (*scaling(), vocabularies(), processes())),
     "floor": Section(1, (floor(),), tables=("floor",)),

@@ -15,8 +15,9 @@ from typing import Any, Literal
 ROOT = Path(__file__).parents[1]
 Package = Literal["ours", "transformers", "paddlenlp"]
 MARK = "RESULT "  # begins the line of a worker's answer; libraries print lines of their own
-# The samples that `prepare` writes, each a list of lists: of many languages, and of SST-2.
-TEXTS, SENTENCES = "texts.json", "sentences.json"
+# The samples that `prepare` writes, each a list of lists: of many languages, what is left of these
+# without words that came before, and of SST-2.
+TEXTS, NEW_WORDS, SENTENCES = "texts.json", "new_words.json", "sentences.json"
 # What a shell may have set and would reach all sides, or one only.
 SETTINGS = ("OMP_", "KMP_", "GOMP_", "MKL_", "MALLOC_", "GLIBC_TUNABLES", "FLAGS_", "PADDLE")
 
@@ -64,7 +65,8 @@ class Job:
         compiled: Whether `torch.compile` compiles the model.
         processes: That share each batch.
         pairs: Whether two texts are tokenized together.
-        english: Whether the texts are SST-2's sentences.
+        texts: Which texts are tokenized, a file of `prepare`.
+        each: Whether each of them is tokenized in a call of its own.
         command: Arguments of Python, for the work `command`.
     """
 
@@ -80,14 +82,15 @@ class Job:
     compiled: bool = False
     processes: int = 1
     pairs: bool = False
-    english: bool = False
+    texts: str = TEXTS
+    each: bool = False
     command: tuple[str, ...] = ()
 
     @property
     def file_name(self) -> str:
         """Of what `prepare` writes for it besides weights; empty for nothing."""
         if self.work == "tokenize":
-            return SENTENCES if self.english else TEXTS
+            return self.texts
         reads = self.work in ("train", "evaluate") and self.batches.kind != "full"
         return self.batches.file_name if reads else ""
 

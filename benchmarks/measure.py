@@ -24,6 +24,7 @@ MULTILINGUAL = (
     "rembert",
     "rembert_fast",
     "ernie_m",
+    "xlm_r",
 )  # families whose tokenizers need files that are not ours
 
 

@@ -145,6 +145,7 @@ def tokenize(job: Job, folder: Path) -> Outcome:
     from paddlenlp_ext.tokenizers.bert import BertTokenizer
     from paddlenlp_ext.tokenizers.ernie_m import ErnieMTokenizer
     from paddlenlp_ext.tokenizers.rembert import RemBertTokenizer, RemBertTokenizerFast
+    from paddlenlp_ext.tokenizers.xlm_r import XLMRobertaTokenizer
 
     model = folder / "multilingual/sentencepiece.model"
     tokenizers: dict[str, Callable[[], Any]] = {
@@ -152,6 +153,7 @@ def tokenize(job: Job, folder: Path) -> Outcome:
         "rembert": lambda: RemBertTokenizer(model),
         "rembert_fast": lambda: RemBertTokenizerFast(model),
         "ernie_m": lambda: ErnieMTokenizer(folder / "multilingual/vocab.txt", model),
+        "xlm_r": lambda: XLMRobertaTokenizer(model),
     }
     outcome = worker.time_tokenizer(tokenizers[job.shape](), job, folder)
     versions = worker.versions("paddlenlp-ext", "tokenizers", "sentencepiece")

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.inputs import LABELS
-from benchmarks.jobs import SENTENCES, TEXTS, Batches
+from benchmarks.jobs import NEW_WORDS, SENTENCES, TEXTS, Batches
 from benchmarks.shapes import SHAPES
 from paddlenlp_ext.process import runtime
 
@@ -93,7 +93,9 @@ def texts_to_tokenize(
         multilingual: Folder with a sentencepiece model and a vocab.txt.
         folder: For the files.
     """
-    for name, texts in ((TEXTS, read_texts(source)), (SENTENCES, read_sentences(data_dir))):
+    mixed = read_texts(source)
+    new, english = list(new_words(mixed)), read_sentences(data_dir)
+    for name, texts in ((TEXTS, mixed), (NEW_WORDS, new), (SENTENCES, english)):
         random.Random(0).shuffle(texts)
         size = min(SAMPLE, len(texts) // SAMPLES)
         samples = [texts[size * number : size * (number + 1)] for number in range(SAMPLES)]
@@ -127,6 +129,15 @@ def read_texts(folder: Path) -> list[str]:
             for line in path.read_text("utf-8", errors="replace").split("\n"):
                 texts.update(dict.fromkeys(line.split("\t")))
     return list(texts)
+
+
+def new_words(texts: list[str]) -> Iterator[str]:
+    """Leave of each text the words that are in no text before it; nothing of a text without any."""
+    seen: set[str] = set()
+    for text in texts:
+        if words := [word for word in dict.fromkeys(text.split()) if word not in seen]:
+            seen.update(words)
+            yield " ".join(words)
 
 
 def main() -> None:

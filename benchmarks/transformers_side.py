@@ -100,8 +100,9 @@ def tokenize(job: Job, folder: Path) -> Outcome:
     tokenizers: dict[str, Callable[[], Any]] = {
         "bert": lambda: transformers.BertTokenizerFast(str(folder / "bert/vocab.txt")),
         "rembert": lambda: transformers.RemBertTokenizer(model),
-        "rembert_fast": lambda: transformers.RemBertTokenizer(model),  # the slow one, as above
+        "rembert_fast": lambda: transformers.RemBertTokenizerFast(model),  # other ids on some texts
         "ernie_m": lambda: ErnieMTokenizer(model, str(folder / "multilingual/vocab.txt")),
+        "xlm_r": lambda: transformers.XLMRobertaTokenizerFast(model),
     }
     transformers.logging.set_verbosity_error()
     outcome = worker.time_tokenizer(tokenizers[job.shape](), job, folder)

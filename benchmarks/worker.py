@@ -29,6 +29,7 @@ SIDES: dict[Package, str] = {
     "transformers": "benchmarks.transformers_side",
     "paddlenlp": "benchmarks.paddlenlp_side",
 }
+EACH = 1000  # texts, one a call
 # The feed-forward product of BERT-base on 2,048 tokens.
 PRODUCT = (2048, 768, 3072)
 
@@ -65,12 +66,17 @@ def time_steps(steps: Sequence[Callable[[], object]], job: Job) -> list[list[flo
 def time_tokenizer(tokenizer: Callable[..., object], job: Job, folder: Path) -> Outcome:
     """Time calls of a tokenizer, each on texts that are new to it."""
     samples = inputs.read(folder / job.file_name)["rows"]
-    passes = []
-    for number in range(job.warmup + job.passes):
-        sample = samples[number]
-        texts = [sample, sample[1:] + sample[:1]] if job.pairs else [sample]
-        passes.append([timed(partial(tokenizer, *texts, truncation=True, max_length=128))])
-    return Outcome(passes[job.warmup :], peak_mb(), len(samples[0]))
+    half = len(samples[0]) // 2
+
+    def tokenize(sample: list[str]) -> None:
+        calls = sample[:EACH] if job.each else [sample]
+        for texts in calls:
+            both = (sample[:half], sample[half : 2 * half]) if job.pairs else (texts,)
+            tokenizer(*both, truncation=True, max_length=128)
+
+    passes = [[timed(partial(tokenize, sample))] for sample in samples[: job.warmup + job.passes]]
+    rows = half if job.pairs else len(samples[0][:EACH] if job.each else samples[0])
+    return Outcome(passes[job.warmup :], peak_mb(), rows)
 
 
 def time_product(multiply: Callable[[], object], job: Job) -> Outcome:
