@@ -53,7 +53,7 @@ faults: $(VENV)/.exporting
 faults-short: $(VENV)/.developed
 	$(BIN)/python -m tests.faults --short
 
-# Speed and memory beside transformers and PaddleNLP: the tables of docs/performance.md. Some 35
+# Speed and memory beside transformers and PaddleNLP: the tables of docs/performance.md. Some 40
 # minutes on two cores that have nothing else to do; ONLY=steps,floor measures some sections.
 bench: $(VENV)/.parity $(VENV)/.minilm $(PADDLENLP_VENV)/.installed
 	$(BIN)/python -m benchmarks --only "$(ONLY)" --vocab "$$(cat $(VENV)/.minilm)" \
