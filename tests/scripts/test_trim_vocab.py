@@ -104,9 +104,10 @@ def test_checkpoints_and_results_are_the_plain_runs(
 
 
 def test_two_processes_train_the_words_of_both(encoders: dict[str, Path], tmp_path: Path) -> None:
-    run(encoders["ernie_m"], tmp_path / "one", "ernie_m")
+    epsilon = {"adam_epsilon": 1e-6}  # above the rounding of gradients that cancel out
+    run(encoders["ernie_m"], tmp_path / "one", "ernie_m", **epsilon)
     halves = arguments(
-        encoders["ernie_m"], tmp_path / "two", "ernie_m", batch_size=4, trim_vocab=True
+        encoders["ernie_m"], tmp_path / "two", "ernie_m", batch_size=4, trim_vocab=True, **epsilon
     )
     script = EXAMPLES / SCRIPTS["ernie_m"][0]
     code, printed, errors = multilingual.launch(script, halves, processes=2)
