@@ -227,13 +227,15 @@ def product(
     Returns:
         The product, float32 [M, N], or `add_to`.
     """
+    shape = [a.shape[1 if turn_a else 0], b.shape[0 if turn_b else 1]]
+    if not a.size or not b.size:  # which early versions of Paddle refuse
+        return paddle.zeros(shape, "float32") if add_to is None else add_to
     library = products()
-    if library is None or not a.size or not b.size:
+    if library is None:
         if a.dtype == paddle.bfloat16:
             a, b = a.astype("float32"), b.astype("float32")
         result = paddle.matmul(a, b, transpose_x=turn_a, transpose_y=turn_b)
         return result if add_to is None else add_to.add_(result)
-    shape = [a.shape[1 if turn_a else 0], b.shape[0 if turn_b else 1]]
     result = paddle.empty(shape, "float32") if add_to is None else add_to
     library.multiply(a, b, result, turn_a, turn_b, add_to is not None)
     return result
