@@ -91,7 +91,7 @@ $(VENV)/.minilm: | $(BIN)/python
 
 $(OLDEST_VENV)/.installed: $(BUILT_OF)
 	$(PYTHON) -m venv $(OLDEST_VENV)
-	$(OLDEST_VENV)/bin/python -m pip install -q "paddlepaddle==2.6.2" "numpy<2" setuptools \
+	$(OLDEST_VENV)/bin/python -m pip install -q "paddlepaddle==2.6.2" "numpy<2" "setuptools>=77,<82" \
 		-e ".[plot]" pytest hypothesis
 	touch $@
 
