@@ -22,7 +22,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return compiled.LIBRARY
     if shutil.which("cc") is None:
         pytest.skip("there is no compiler, and the installation has no kernels")
-    pytest.importorskip("setuptools")
+    pytest.importorskip("setuptools", "77")
     folder = tmp_path_factory.mktemp("kernels")
     subprocess.run(
         [
