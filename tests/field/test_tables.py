@@ -62,7 +62,7 @@ ROWS = "sentence\tlabel\na good film\t1\n"
 FORMATS = {
     "UTF-16": [ROWS.encode("utf-16"), ROWS.encode("utf-16-le"), ROWS.encode("utf-16-be")],
     "UTF-32": [ROWS.encode("utf-32")],
-    "a file compressed by gzip": [gzip.compress(ROWS.encode())],
+    "a file compressed by gzip": [gzip.compress(ROWS.encode(), mtime=0)],
     "a file compressed by bzip2": [bz2.compress(ROWS.encode())],
     "a file compressed by xz": [lzma.compress(ROWS.encode())],
     "a ZIP archive or an Excel file": [b"PK\x03\x04\x14\0rest"],
