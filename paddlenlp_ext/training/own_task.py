@@ -15,10 +15,9 @@ from paddlenlp_ext.tasks.predictions import kind_of
 from paddlenlp_ext.tasks.written_labels import ProblemType, given_labels
 from paddlenlp_ext.training.checkpoint import labels_to_keep
 from paddlenlp_ext.training.languages import read_splits
-from paddlenlp_ext.training.loaders import report_skipped_rows
+from paddlenlp_ext.training.loaders import FILES, report_skipped_rows
 from paddlenlp_ext.training.report import say
 
-FILES = ("train_file", "validation_file", "test_file")
 PROBLEMS: Mapping[str, ProblemType] = {
     "softmax": "single_label",
     "sigmoid": "multi_label",
@@ -39,7 +38,7 @@ def read_own(flags: Mapping[str, Any], model: str, *, trains: bool) -> OwnData |
         UserError: A file, a column or a row cannot be used, there is no training file, or the run
             that is continued has other labels.
     """
-    if not any(flags[name] for name in FILES):
+    if not any(flags[name] for name in FILES.values()):
         return None
     settings = OwnDataSettings.from_flags(flags)
     if trains and not settings.train_file:
