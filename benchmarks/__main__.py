@@ -1,4 +1,4 @@
-"""Measure speed and memory against transformers and PaddleNLP; write docs/performance.md.
+"""Measure speed and memory beside other libraries; write docs/performance.md.
 
     python -m benchmarks --vocab FOLDER --paddlenlp_python PYTHON
     python -m benchmarks --only steps,evaluation    # some sections
@@ -14,6 +14,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks.cases import SECTIONS
@@ -24,7 +25,7 @@ from benchmarks.tables import section_tables
 
 DOCUMENT = ROOT / "docs/performance.md"
 FOLDER = ROOT / "outputs/benchmarks"
-ALL = [name for name, section in SECTIONS.items() if not section.on_request]
+ALL = list(SECTIONS)
 
 
 def sections(text: str) -> list[str]:
@@ -64,6 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.cores:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: args.cores])
     pythons: dict[Package, str] = {"ours": sys.executable, "transformers": sys.executable}
+    if find_spec("onnxruntime") and find_spec("paddle2onnx"):
+        pythons["onnxruntime"] = sys.executable
     if args.paddlenlp_python:
         pythons["paddlenlp"] = args.paddlenlp_python
     results = args.folder / "results.jsonl"

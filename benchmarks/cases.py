@@ -4,19 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from benchmarks.jobs import NEW_WORDS, SENTENCES, Batches, Job
 
 OURS = "ours"
-WHOLE = "ours, all positions"  # of the last layer, as all others compute them
+# What the sides of a library differ in: the fields of their jobs.
+OUR_SIDES: dict[str, dict[str, Any]] = {
+    OURS: {},
+    "ours, all positions": {"all_positions": True},
+    "ours, compiled layers": {"compiled": True},
+    "ours, compiled layers, all positions": {"compiled": True, "all_positions": True},
+    "ours, bfloat16": {"compiled": True, "dtype": "bfloat16"},
+    "ours, bfloat16, all positions": {"compiled": True, "dtype": "bfloat16", "all_positions": True},
+}
 TUNED = "transformers"
-INSTALLED = "transformers, as installed"
+TRANSFORMERS: dict[str, dict[str, Any]] = {
+    TUNED: {},
+    "transformers, as installed": {"tuned": False},
+    "transformers, torch.compile": {"compiled": True},
+    "transformers, torch.compile, as installed": {"compiled": True, "tuned": False},
+    "transformers, bfloat16": {"dtype": "bfloat16"},
+    "transformers, bfloat16, as installed": {"dtype": "bfloat16", "tuned": False},
+    "transformers, bfloat16, torch.compile": {"dtype": "bfloat16", "compiled": True},
+    "transformers, bfloat16, torch.compile, as installed": {
+        "dtype": "bfloat16",
+        "compiled": True,
+        "tuned": False,
+    },
+}
+ONNX_RUNTIME: dict[str, dict[str, Any]] = {
+    "ONNX Runtime": {},
+    "ONNX Runtime, as installed": {"tuned": False},
+}
 # Rows of a word table that a multilingual task trains: of the 250,002 tokens of ERNIE-M's
 # vocabulary, 52,227 occur in 22,980 pairs of XNLI in its fifteen languages.
 XNLI_TOKENS = 52_000
 
-Unit = Literal["s", "sentences/s", "texts/s"]
+Table = Literal["time", "memory", "sides", "floor"]
+Unit = Literal["s", "ms a sentence", "sentences/s", "texts/s"]
 
 
 @dataclass(frozen=True)
@@ -26,8 +52,9 @@ class Case:
     Attributes:
         name: Of the row in the table.
         jobs: By the name of the side.
-        compared: Sides that are compared with each of the others; ours if empty, or the first one.
-        unit: What is told of a side: the seconds of a pass, or rows a second.
+        compared: Sides that are compared with the others; ours if empty, or the first one if all
+            are.
+        unit: What is told of a side: the seconds of a pass, the time of a row, or rows a second.
         rounds: How often all take their turn.
     """
 
@@ -38,11 +65,24 @@ class Case:
     rounds: int = 3
 
     @property
-    def pairs(self) -> list[tuple[str, str]]:
-        """The sides of each comparison."""
-        ours = tuple(side for side in (OURS, WHOLE) if side in self.jobs)
-        compared = self.compared or ours or tuple(self.jobs)[:1]
-        return [(one, other) for one in compared for other in self.jobs if other not in compared]
+    def pairs(self) -> list[tuple[str, tuple[str, ...]]]:
+        """Each side that is compared, and the ways to do one other thing that it is compared with.
+
+        What computes in bfloat16 is compared with what does so too.
+        """
+        own = tuple(side for side, job in self.jobs.items() if job.package == "ours")
+        compared = self.compared or (own if len(own) < len(self.jobs) else own[:1])
+        others: dict[Job, list[str]] = {}
+        for side, job in self.jobs.items():
+            if side not in compared:
+                same = replace(job, tuned=True, compiled=False, warmup=1, passes=1)
+                others.setdefault(same, []).append(side)
+        return [
+            (one, tuple(sides))
+            for one in compared
+            for same, sides in others.items()
+            if same.dtype == self.jobs[one].dtype
+        ]
 
 
 @dataclass(frozen=True)
@@ -51,26 +91,34 @@ class Section:
 
     Attributes:
         minutes: That it takes on two quiet cores, about.
-        on_request: Whether it is left out unless it is asked for by name.
         cases: Its rows.
-        tables: What is made of them: ratios of time, of memory, or the share of the floor.
+        tables: What is made of them: ratios of time, of memory, a list of all sides, or the share
+            of the floor.
     """
 
     minutes: float
     cases: tuple[Case, ...]
-    tables: tuple[Literal["time", "memory", "floor"], ...] = ("time",)
-    on_request: bool = False
+    tables: tuple[Table, ...] = ("time",)
+
+
+def sides(job: Job, of: Mapping[str, Mapping[str, Any]], name: str = "") -> dict[str, Job]:
+    """Measure a job on all sides of a library; `name` is added to theirs."""
+    return {f"{side}{name}": replace(job, **fields) for side, fields in of.items()}
 
 
 def ours(job: Job) -> dict[str, Job]:
-    """Measure a job with and without what we alone leave out of it."""
-    return {OURS: job, WHOLE: replace(job, all_positions=True)}
+    """Measure a job by kernels and by Paddle, with and without what we alone leave out of it."""
+    return sides(job, OUR_SIDES)
 
 
-def beside_transformers(job: Job) -> dict[str, Job]:
-    """Compare a job with transformers, tuned as we are and as installed."""
-    theirs = replace(job, package="transformers")
-    return ours(job) | {TUNED: theirs, INSTALLED: replace(theirs, tuned=False)}
+def transformers(job: Job, name: str = "") -> dict[str, Job]:
+    """Measure a job with transformers, tuned as we are and as installed."""
+    return sides(replace(job, package="transformers"), TRANSFORMERS, name)
+
+
+def onnx_runtime(job: Job) -> dict[str, Job]:
+    """Measure a job with ONNX Runtime, which runs our export."""
+    return sides(replace(job, package="onnxruntime"), ONNX_RUNTIME)
 
 
 def training_step() -> Case:
@@ -80,74 +128,65 @@ def training_step() -> Case:
     return Case(
         "BERT-base's width, 4 layers, 16 x 128",
         {
-            **beside_transformers(job),
+            **ours(job),
+            **transformers(job),
             "PaddleNLP": theirs,
             "PaddleNLP, as installed": replace(theirs, tuned=False, passes=1),
         },
     )
 
 
-def compiled_step() -> Case:
-    """The same step with `torch.compile`, whose compiler takes its time before the first step."""
-    jobs = training_step().jobs
-    compiled = replace(jobs[TUNED], compiled=True)
-    return Case(training_step().name, ours(jobs[OURS]) | {"transformers, compiled": compiled})
+def padded_defaults(job: Job, batches: int) -> dict[str, Job]:
+    """What transformers' `run_glue.py` does unless it is told otherwise."""
+    given = Batches("padded", 32, 128, batches)
+    theirs = replace(job, package="transformers", tuned=False, batches=given)
+    return {"transformers, run_glue's defaults": theirs}
 
 
 def sst2(name: str, shape: str, grouped: int, padded: int, shuffled: int = 0) -> Case:
     """Train on SST-2's sentences; the counts are batches of each kind."""
     job = Job(shape=shape, passes=1, batches=Batches("grouped", 32, 128, grouped))
-    theirs = replace(job, package="transformers")
-    installed = replace(theirs, tuned=False)
-    sides = {
-        **ours(job),
-        "transformers, grouped": theirs,
-        "transformers, run_glue's defaults": replace(
-            installed, batches=Batches("padded", 32, 128, padded)
-        ),
-    }
+    jobs = ours(job) | transformers(job, ", grouped") | padded_defaults(job, padded)
     if shuffled:
-        sides["transformers, grouped, as installed"] = installed
-        sides["transformers, padded to the longest"] = replace(
-            theirs, batches=Batches("shuffled", 32, 128, shuffled)
-        )
-    return Case(name, sides, unit="sentences/s")
+        longest = replace(job, batches=Batches("shuffled", 32, 128, shuffled))
+        jobs |= transformers(longest, ", padded to the longest")
+    return Case(name, jobs, unit="sentences/s")
 
 
 def large_vocabulary(name: str, shape: str) -> Case:
     """A published model with 250,000 rows of words, whole and trimmed."""
     job = Job(shape=shape, passes=2, batches=Batches(size=2, length=64, distinct=XNLI_TOKENS))
     trimmed = {f"{side}, trimmed": replace(one, trimmed=True) for side, one in ours(job).items()}
-    return Case(
-        f"{name}, 2 x 64",
-        trimmed | beside_transformers(job),
-        compared=(OURS, WHOLE, *trimmed),
-    )
+    return Case(f"{name}, 2 x 64", ours(job) | trimmed | transformers(job))
 
 
 def evaluation() -> tuple[Case, ...]:
     """Evaluate, on rows of one length and on sentences."""
     fixed = Job(work="evaluate", shape="bert-base-4", passes=3)
-    sentences = replace(fixed, shape="minilm", batches=Batches("grouped", 32, 128, 25))
-    padded = replace(
-        sentences, package="transformers", tuned=False, batches=Batches("padded", 32, 128, 5)
+    grouped = replace(fixed, shape="minilm", batches=Batches("grouped", 32, 128, 25))
+    jobs, on_sentences = (
+        ours(job) | transformers(job) | onnx_runtime(job) for job in (fixed, grouped)
     )
-    defaults = {"transformers, run_glue's defaults": padded}
     return (
+        Case("BERT-base's width, 4 layers, 16 x 128", jobs, unit="sentences/s"),
         Case(
-            "BERT-base's width, 4 layers, 16 x 128", beside_transformers(fixed), unit="sentences/s"
-        ),
-        Case(
-            "SST-2, MiniLM's shape", beside_transformers(sentences) | defaults, unit="sentences/s"
+            "SST-2, MiniLM's shape", on_sentences | padded_defaults(grouped, 5), unit="sentences/s"
         ),
     )
+
+
+def single_sentences(name: str, shape: str) -> Case:
+    """Label SST-2's sentences one by one, from the text on."""
+    job = Job(work="label", shape=shape, passes=3, texts=SENTENCES)
+    jobs = ours(job) | transformers(job) | onnx_runtime(job)
+    return Case(name, jobs, unit="ms a sentence")
 
 
 def convbert(name: str, rows: int) -> Case:
     """A training step of a published ConvBERT."""
     job = Job(shape=name, passes=3, batches=Batches(size=rows))
     return Case(
-        f"ConvBERT-{name.removeprefix('convbert-')}, {rows} x 128", beside_transformers(job)
+        f"ConvBERT-{name.removeprefix('convbert-')}, {rows} x 128", ours(job) | transformers(job)
     )
 
 
@@ -186,8 +225,9 @@ def scaling() -> tuple[Case, ...]:
         "length 512": replace(base, batches=Batches(length=512)),
         "8 layers": replace(base, shape="narrow-8"),
     }
+    both = {side: OUR_SIDES[side] for side in (OURS, "ours, compiled layers")}
     return tuple(
-        Case(name, ours(job) | {TUNED: replace(job, package="transformers")})
+        Case(name, sides(job, both) | {TUNED: replace(job, package="transformers")})
         for name, job in points.items()
     )
 
@@ -234,6 +274,7 @@ def start_up() -> tuple[Case, ...]:
                 "`import paddle`": command("-c", "import paddle"),
                 "`import paddlenlp`": command("-c", "import paddlenlp", package="paddlenlp"),
             },
+            compared=("`import paddlenlp_ext`",),
             rounds=5,
         ),
         Case(
@@ -245,6 +286,7 @@ def start_up() -> tuple[Case, ...]:
                     "-c", f"from paddlenlp.transformers {model}", package="paddlenlp"
                 ),
             },
+            compared=(OURS,),
             rounds=5,
         ),
         Case("`run_glue.py --help`", {OURS: command(script, "--help")}, rounds=5),
@@ -254,20 +296,30 @@ def start_up() -> tuple[Case, ...]:
 def floor() -> Case:
     """The fastest that matrices are multiplied."""
     job = Job(work="product", passes=5)
+    theirs = replace(job, package="transformers")
     return Case(
-        "matrix product", {OURS: job, TUNED: replace(job, package="transformers")}, rounds=5
+        "matrix product",
+        {
+            OURS: job,
+            "ours, compiled layers": replace(job, compiled=True),
+            "ours, bfloat16": replace(job, compiled=True, dtype="bfloat16"),
+            TUNED: theirs,
+            "transformers, bfloat16": replace(theirs, dtype="bfloat16"),
+        },
+        rounds=5,
     )
 
 
+ALL_SIDES: tuple[Table, ...] = ("time", "sides")
 SECTIONS: dict[str, Section] = {
-    "steps": Section(5, (training_step(),)),
-    "compiled": Section(6, (compiled_step(),), on_request=True),
+    "steps": Section(20, (training_step(),), tables=ALL_SIDES),
     "sst2": Section(
         7,
         (
             sst2("MiniLM's shape", "minilm", grouped=10, padded=2, shuffled=8),
             sst2("BERT-base's shape", "bert-base", grouped=5, padded=1),
         ),
+        tables=ALL_SIDES,
     ),
     "vocabularies": Section(
         6,
@@ -275,10 +327,20 @@ SECTIONS: dict[str, Section] = {
             large_vocabulary("RemBERT", "rembert"),
             large_vocabulary("ERNIE-M-base", "ernie-m-base"),
         ),
-        tables=("time", "memory"),
+        tables=("time", "memory", "sides"),
     ),
-    "convbert": Section(4, (convbert("convbert-small", 16), convbert("convbert-base", 4))),
-    "evaluation": Section(4, evaluation()),
+    "convbert": Section(
+        25, (convbert("convbert-small", 16), convbert("convbert-base", 4)), tables=ALL_SIDES
+    ),
+    "evaluation": Section(20, evaluation(), tables=ALL_SIDES),
+    "latency": Section(
+        20,
+        (
+            single_sentences("MiniLM's shape", "minilm"),
+            single_sentences("BERT-base's shape", "bert-base"),
+        ),
+        tables=ALL_SIDES,
+    ),
     "tokenization": Section(8, tokenization()),
     "start-up": Section(2, start_up()),
     "scaling": Section(6, (*scaling(), vocabularies(), processes())),

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 ROOT = Path(__file__).parents[1]
-Package = Literal["ours", "transformers", "paddlenlp"]
+Package = Literal["ours", "transformers", "onnxruntime", "paddlenlp"]
+REFUSED = 3  # status of a worker whose machine or installation cannot do what was asked
 MARK = "RESULT "  # begins the line of a worker's answer; libraries print lines of their own
 # The samples that `prepare` writes, each a list of lists: of many languages, what is left of these
 # without words that came before, and of SST-2.
 TEXTS, NEW_WORDS, SENTENCES = "texts.json", "new_words.json", "sentences.json"
+EXPORTED = "inference.onnx"  # in the folder of the weights
 # What a shell may have set and would reach all sides, or one only.
 SETTINGS = ("OMP_", "KMP_", "GOMP_", "MKL_", "MALLOC_", "GLIBC_TUNABLES", "FLAGS_", "PADDLE")
 
@@ -52,31 +54,34 @@ class Job:
     """What one process measures.
 
     Attributes:
-        work: Training steps, evaluation, tokenization, matrix products, or how long a `command`
-            takes.
+        work: Training steps, evaluation, the labels of single sentences, tokenization, matrix
+            products, or how long a `command` takes.
         package: On which side.
         shape: Of the model, a key of `shapes.SHAPES`; of a tokenizer, its family.
         batches: What it is given.
         warmup: Steps before those that count.
         passes: How often all batches are measured; for each the median counts.
         tuned: Whether the process is tuned as our scripts tune theirs.
+        dtype: Of the products of matrices; weights, states and sums are float32.
         all_positions: Whether our last layer computes also those that the head does not read.
         trimmed: Whether only the embedding rows that occur in the data are trained.
-        compiled: Whether `torch.compile` compiles the model.
+        compiled: Whether our kernels in C compute the encoder's layers; of transformers, whether
+            `torch.compile` compiles the model.
         processes: That share each batch.
         pairs: Whether two texts are tokenized together.
-        texts: Which texts are tokenized, a file of `prepare`.
+        texts: Which texts are tokenized or labelled, a file of `prepare`.
         each: Whether each of them is tokenized in a call of its own.
         command: Arguments of Python, for the work `command`.
     """
 
-    work: Literal["train", "evaluate", "tokenize", "product", "command"] = "train"
+    work: Literal["train", "evaluate", "label", "tokenize", "product", "command"] = "train"
     package: Package = "ours"
     shape: str = ""
     batches: Batches = field(default_factory=Batches)
     warmup: int = 1
     passes: int = 4
     tuned: bool = True
+    dtype: Literal["float32", "bfloat16"] = "float32"
     all_positions: bool = False
     trimmed: bool = False
     compiled: bool = False
@@ -87,11 +92,21 @@ class Job:
     command: tuple[str, ...] = ()
 
     @property
+    def has_model(self) -> bool:
+        """Whether it computes with a model."""
+        return self.work in ("train", "evaluate", "label")
+
+    @property
+    def reads_texts(self) -> bool:
+        """Whether it is given texts; anything else is given ids."""
+        return self.work in ("tokenize", "label")
+
+    @property
     def file_name(self) -> str:
         """Of what `prepare` writes for it besides weights; empty for nothing."""
-        if self.work == "tokenize":
+        if self.reads_texts:
             return self.texts
-        reads = self.work in ("train", "evaluate") and self.batches.kind != "full"
+        reads = self.has_model and self.batches.kind != "full"
         return self.batches.file_name if reads else ""
 
     @classmethod
@@ -132,6 +147,10 @@ class JobFailedError(Exception):
     """A process ended without an answer."""
 
 
+class JobRefusedError(Exception):
+    """The machine or the installation cannot do it."""
+
+
 def run(job: Job, python: str, folder: Path) -> Outcome:
     """Run a job in a process of its own.
 
@@ -142,6 +161,7 @@ def run(job: Job, python: str, folder: Path) -> Outcome:
 
     Raises:
         JobFailedError: With the end of what the process said.
+        JobRefusedError: With what the machine lacks.
     """
     if job.work == "command":
         began = time.perf_counter()
@@ -156,6 +176,8 @@ def run(job: Job, python: str, folder: Path) -> Outcome:
 
 def _call(command: Sequence[str]) -> str:
     done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True)
+    if done.returncode == REFUSED:
+        raise JobRefusedError(done.stderr.strip().splitlines()[-1])
     if done.returncode:
         raise JobFailedError(f"{' '.join(command)[:200]}: {done.stderr[-1500:]}")
     return done.stdout

@@ -17,7 +17,17 @@ from typing import Any
 
 from benchmarks import inputs
 from benchmarks.cases import Section
-from benchmarks.jobs import ROOT, Batches, Job, JobFailedError, Package, environment, run
+from benchmarks.jobs import (
+    EXPORTED,
+    ROOT,
+    Batches,
+    Job,
+    JobFailedError,
+    JobRefusedError,
+    Package,
+    environment,
+    run,
+)
 from benchmarks.machine import describe, load
 
 MULTILINGUAL = (
@@ -98,7 +108,7 @@ class Workplace:
             return False
         if job.work == "tokenize" and job.shape in MULTILINGUAL:
             return self.multilingual is not None
-        needs_vocabulary = job.work == "tokenize" or job.batches.kind != "full"
+        needs_vocabulary = job.reads_texts or job.batches.kind != "full"
         return self.vocabulary is not None or not needs_vocabulary
 
 
@@ -158,6 +168,8 @@ def take(record: Record, job: Job, place: Workplace) -> tuple[str, bool]:
     began = time.monotonic()
     try:
         outcome = run(job, place.pythons[job.package], place.folder)
+    except JobRefusedError as error:
+        return f"left out: {error}", False
     except JobFailedError as error:
         return f"FAILED: {error}", False
     measured = {
@@ -180,20 +192,22 @@ def take(record: Record, job: Job, place: Workplace) -> tuple[str, bool]:
 def prepare(jobs: Iterable[Job], place: Workplace) -> None:
     """Make the weights and batches that jobs need and that are not there."""
     folder = place.folder
-    shapes, batches, texts = set[str](), set[Batches](), False
+    shapes, exports, batches, texts = set[str](), set[str](), set[Batches](), False
     for job in jobs:
-        is_model = job.work in ("train", "evaluate")
-        if is_model and not (folder / job.shape / "config.json").exists():
+        if job.has_model and not (folder / job.shape / "config.json").exists():
             shapes.add(job.shape)
+        if job.package == "onnxruntime" and not (folder / job.shape / EXPORTED).exists():
+            exports.add(job.shape)
         if job.file_name and not (folder / job.file_name).exists():
-            texts = texts or not is_model
-            batches |= {job.batches} if is_model else set()
-    if not (shapes or batches or texts):
+            texts = texts or job.reads_texts
+            batches |= set() if job.reads_texts else {job.batches}
+    if not (shapes or exports or batches or texts):
         return
     folder.mkdir(parents=True, exist_ok=True)
     order = {
         "folder": str(folder),
         "shapes": sorted(shapes),
+        "exports": sorted(exports),
         "batches": [asdict(one) for one in batches],
         "sst2": str(place.sst2),
         "vocabulary": str(place.vocabulary),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +20,7 @@ from paddlenlp_ext.process import runtime
 if TYPE_CHECKING:
     from paddlenlp_ext.models.base import Model
     from paddlenlp_ext.tasks.batches import Loader
+    from paddlenlp_ext.training.precision import MixedPrecision
 
 PACKAGES = ("paddlenlp-ext", "paddlepaddle")
 
@@ -65,9 +67,18 @@ def load_model(job: Job, folder: Path) -> Model:
 
     model = AutoModelForSequenceClassification.from_pretrained(folder / job.shape)
     model.compute_unread(job.all_positions)
+    if job.compiled:
+        model.compile_layers()
     if job.trimmed:
         trim(model, occurring_ids(job.batches, model.config.vocab_size), folder)
     return model
+
+
+def precision_of(job: Job, model: Model, optimizer: Any = None) -> MixedPrecision | None:
+    """Choose mixed precision as the scripts do; none for float32."""
+    from paddlenlp_ext.training.precision import mixed_precision
+
+    return None if job.dtype == "float32" else mixed_precision(model, optimizer, dtype=job.dtype)
 
 
 def trim(model: Model, ids: np.ndarray, folder: Path) -> None:
@@ -98,6 +109,7 @@ def train(job: Job, folder: Path) -> Outcome:
     from paddlenlp_ext.training.finetune import finetune
     from paddlenlp_ext.training.losses import cross_entropy
     from paddlenlp_ext.training.optimization import adamw, rate_schedule
+    from paddlenlp_ext.training.updates import UpdateSettings
 
     model = load_model(job, folder)
     inputs = load(job.batches, model.config.vocab_size, folder)
@@ -114,6 +126,7 @@ def train(job: Job, folder: Path) -> Outcome:
         metric=accuracy,
         optimizer=optimizer,
         max_steps=len(numbers),
+        settings=UpdateSettings(precision=precision_of(job, model, optimizer)),
     )
     seconds = [event.seconds for event in events if isinstance(event, StepDone)][job.warmup :]
     passes = [seconds[start : start + count] for start in range(0, len(seconds), count)]
@@ -128,16 +141,31 @@ def evaluate(job: Job, folder: Path) -> Outcome:
 
     model = load_model(job, folder)
     inputs = load(job.batches, model.config.vocab_size, folder)
-    options = loader_options(model)
+    options, precision = loader_options(model), precision_of(job, model)
 
     def seconds(numbers: list[int]) -> float:
         data = loader(inputs, numbers, **options)
-        return evaluate_on(model, data, loss=cross_entropy, metric=accuracy).seconds
+        found = evaluate_on(model, data, loss=cross_entropy, metric=accuracy, precision=precision)
+        return found.seconds
 
     for _ in range(job.warmup):
         seconds([0])
     passes = [[seconds(list(range(len(inputs.batches))))] for _ in range(job.passes)]
     return Outcome(passes, worker.peak_mb(), inputs.rows, worker.versions(*PACKAGES))
+
+
+def label(job: Job, folder: Path) -> Outcome:
+    """Time answers of a pipeline to one sentence a call."""
+    from paddlenlp_ext.inference.pipelines import pipeline
+    from paddlenlp_ext.tokenizers.bert import BertTokenizer
+
+    model = load_model(job, folder)
+    precision = precision_of(job, model)
+    tokenizer = BertTokenizer(folder / "bert/vocab.txt")
+    classify = pipeline("text-classification", model, tokenizer=tokenizer, max_length=128)
+    with precision.autocast() if precision else nullcontext():
+        outcome = worker.time_sentences(classify, job, folder)
+    return replace(outcome, versions=worker.versions(*PACKAGES))
 
 
 def tokenize(job: Job, folder: Path) -> Outcome:
@@ -161,14 +189,23 @@ def tokenize(job: Job, folder: Path) -> Outcome:
 
 
 def product(job: Job, folder: Path) -> Outcome:
-    """Time a product of matrices."""
+    """Time a product of matrices: Paddle's, or that of the compiled layers."""
     import paddle
 
-    left, right = (paddle.to_tensor(array) for array in worker.product_operands())
-    return worker.time_product(lambda: paddle.matmul(left, right), job)
+    from paddlenlp_ext.nn.cpu import onednn
+
+    left, right = (paddle.to_tensor(one).astype(job.dtype) for one in worker.product_operands())
+    multiply = onednn.product if job.compiled else paddle.matmul
+    return worker.time_product(lambda: multiply(left, right), job)
 
 
-WORKS = {"train": train, "evaluate": evaluate, "tokenize": tokenize, "product": product}
+WORKS = {
+    "train": train,
+    "evaluate": evaluate,
+    "label": label,
+    "tokenize": tokenize,
+    "product": product,
+}
 
 
 def measure(job: Job, folder: Path) -> Outcome | None:

@@ -5,8 +5,11 @@ Weights are its own new ones: what a step costs does not depend on them.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import paddle
 from paddlenlp.transformers import (
     BertConfig,
@@ -15,7 +18,7 @@ from paddlenlp.transformers import (
 )
 
 from benchmarks import worker
-from benchmarks.inputs import LABELS, collate, load
+from benchmarks.inputs import LABELS
 from benchmarks.jobs import Job, Outcome
 from benchmarks.shapes import SHAPES
 
@@ -25,7 +28,6 @@ def measure(job: Job, folder: Path) -> Outcome:
     shape = SHAPES[job.shape]
     model = BertForSequenceClassification(BertConfig(**shape.sizes, num_labels=LABELS))
     model.train()
-    inputs = load(job.batches, shape.sizes["vocab_size"], folder)
     schedule = LinearDecayWithWarmup(5e-5, 1000, 0.1)
     decayed = {
         p.name for name, p in model.named_parameters() if not ("bias" in name or "norm" in name)
@@ -39,18 +41,21 @@ def measure(job: Job, folder: Path) -> Outcome:
     )
     criterion = paddle.nn.loss.CrossEntropyLoss()
 
-    def step(number: int) -> None:
-        arrays = collate(inputs.batches[number], model.config.pad_token_id, inputs.pad_to)
+    def take(arrays: worker.Arrays, labels: npt.NDArray[np.int64]) -> None:
         batch = {name: paddle.to_tensor(array) for name, array in arrays.items()}
-        batch["token_type_ids"] = paddle.zeros_like(batch["input_ids"])
-        loss = criterion(model(**batch), paddle.to_tensor(inputs.labels(number)))
+        loss = criterion(model(**batch), paddle.to_tensor(labels))
         loss.backward()
         optimizer.step()
         schedule.step()
         optimizer.clear_grad()
         float(loss)
 
-    calls = [lambda number=number: step(number) for number in range(len(inputs.batches))]
-    passes = worker.time_steps(calls, job)
-    versions = worker.versions("paddlenlp", "paddlepaddle")
-    return Outcome(passes, worker.peak_mb(), inputs.rows, versions)
+    outcome = worker.time_batches(
+        take,
+        job,
+        folder,
+        vocabulary=shape.sizes["vocab_size"],
+        pad_token_id=model.config.pad_token_id,
+        has_types=True,
+    )
+    return replace(outcome, versions=worker.versions("paddlenlp", "paddlepaddle"))

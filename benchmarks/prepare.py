@@ -37,6 +37,15 @@ def weights(name: str, folder: Path) -> None:
     model.save_pretrained(folder / name, format="huggingface")
 
 
+def export(name: str, folder: Path) -> None:
+    """Write the same model as an ONNX file beside its weights."""
+    from paddlenlp_ext.inference.export import export_onnx
+    from paddlenlp_ext.models.auto import AutoModelForSequenceClassification
+
+    model = AutoModelForSequenceClassification.from_pretrained(folder / name)
+    export_onnx(model, folder / name)
+
+
 def sentences(wanted: list[Batches], data_dir: str, vocabulary: str, folder: Path) -> None:
     """Write batches of SST-2's training sentences.
 
@@ -148,6 +157,8 @@ def main() -> None:
     folder = Path(order["folder"])
     for name in order["shapes"]:
         weights(name, folder)
+    for name in order["exports"]:
+        export(name, folder)
     if wanted := [Batches(**one) for one in order["batches"]]:
         sentences(wanted, order["sst2"], order["vocabulary"], folder)
     if order["texts"]:

@@ -6,12 +6,13 @@ import statistics
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from benchmarks.cases import OURS, SECTIONS, Case, Section
+from benchmarks.cases import SECTIONS, Case, Section
 from benchmarks.measure import Record, fields_of
 from benchmarks.shapes import product_flops
 from benchmarks.worker import PRODUCT
 
 Rounds = dict[int, Record]
+Statistic = Callable[[list[float]], float]
 
 
 class Ratio(NamedTuple):
@@ -59,13 +60,16 @@ def peak(record: Record) -> float:
     return record.peak_mb
 
 
-def shown_time(rounds: Rounds, case: Case) -> str:
-    """The median of a side in the unit of its case."""
-    if case.unit != "s":
-        rate = statistics.median(1 / seconds(record) for record in rounds.values())
-        return f"{rate:,.0f} {case.unit}" if rate >= 100 else f"{rate:.1f} {case.unit}"
-    median = statistics.median(record.seconds for record in rounds.values())
-    return f"{median:.2f} s" if median >= 1 else f"{1000 * median:.0f} ms"
+def shown_time(rounds: Rounds, case: Case, of: Statistic = statistics.median) -> str:
+    """The times of a side in the unit of its case; the median of them unless told otherwise."""
+    if case.unit == "s":
+        found = of([record.seconds for record in rounds.values()])
+        return f"{found:.2f} s" if found >= 1 else f"{1000 * found:.0f} ms"
+    times = [seconds(record) for record in rounds.values()]
+    if case.unit == "ms a sentence":
+        return f"{1000 * of(times):.1f} ms"
+    rate = of([1 / time for time in times])
+    return f"{rate:,.0f} {case.unit}" if rate >= 100 else f"{rate:.1f} {case.unit}"
 
 
 def shown_memory(rounds: Rounds, case: Case) -> str:
@@ -80,19 +84,37 @@ def comparison(
     figure: Callable[[Record], float],
     shown: Callable[[Rounds, Case], str],
 ) -> list[str]:
-    """The table of a section's cases; of each comparison, the least favourable first."""
+    """The table of a section's cases: each side of ours beside the best way of each peer.
+
+    Of each comparison, the least favourable first.
+    """
     lines = []
     for case in section.cases:
         found = of_case(records, name, case)
         rows = []
-        for one, other in case.pairs:
-            if compared := ratio(found[one], found[other], figure):
+        for one, ways in case.pairs:
+            ratios = [(ratio(found[one], found[way], figure), way) for way in ways]
+            if known := [(compared, way) for compared, way in ratios if compared]:
+                compared, other = min(known)
                 cells = (case.name, one, shown(found[one], case), other, shown(found[other], case))
                 rows.append((list(case.jobs).index(one), compared, cells))
         rows.sort(key=lambda row: row[:2])
         lines += [f"| {' | '.join(cells)} | {compared} |" for _, compared, cells in rows]
         lines += alone(found, case, shown) if len(case.jobs) == 1 else []
     head = ["| Work | Side | | Compared with | | Ratio |", "| --- | --- | --- | --- | --- | --- |"]
+    return [*head, *lines] if lines else []
+
+
+def all_sides(records: Sequence[Record], name: str, section: Section) -> list[str]:
+    """Time, its range and memory of every side."""
+    lines = []
+    for case in section.cases:
+        for side, rounds in of_case(records, name, case).items():
+            if rounds:
+                low, high = (shown_time(rounds, case, of) for of in (min, max))
+                cells = (case.name, side, shown_time(rounds, case), f"{low} to {high}")
+                lines.append(f"| {' | '.join(cells)} | {shown_memory(rounds, case)} |")
+    head = ["| Work | Side | Median | Range | Memory |", "| --- | --- | --- | --- | --- |"]
     return [*head, *lines] if lines else []
 
 
@@ -108,32 +130,36 @@ def alone(found: dict[str, Rounds], case: Case, shown: Callable[[Rounds, Case], 
 def floor(records: Sequence[Record], name: str, section: Section) -> list[str]:
     """How near training steps come to what their matrix products alone would take."""
     m, k, n = PRODUCT
-    rates = {
-        side: 2e-9 * m * k * n / min(record.seconds for record in rounds.values())
-        for case in section.cases
-        for side, rounds in of_case(records, name, case).items()
-        if rounds
-    }
+    (product,) = section.cases
+    rates: dict[str, dict[str, float]] = {}
+    for side, rounds in of_case(records, name, product).items():
+        if rounds:
+            fastest = min(record.seconds for record in rounds.values())
+            of_type = rates.setdefault(product.jobs[side].dtype, {})
+            of_type[side] = 2e-9 * m * k * n / fastest
     if not rates:
         return []
-    best = max(rates.values())
     (case,) = SECTIONS["steps"].cases
-    flops, less = (product_flops(768, 3072, 4, 16, 128, read) for read in (None, 1))
-    told = ", ".join(f"{side} {rate:.0f}" for side, rate in rates.items())
+    whole, less = (1e-9 * product_flops(768, 3072, 4, 16, 128, read) for read in (None, 1))
     lines = [
-        f"A product of {m:,} x {k:,} and {k:,} x {n:,} float32 numbers reaches, in GFLOP/s:",
-        f"{told}. The products of a step of {case.name} are {1e-9 * flops:.0f} GFLOP; at",
-        f"{best:.0f} GFLOP/s they take {1e-9 * flops / best:.2f} s, and no step can be faster;",
-        f"ours, with what is read of the last layer alone, has {1e-9 * less:.0f} GFLOP, which take "
-        f"{1e-9 * less / best:.2f} s.",
+        f"Products of {m:,} x {k:,} and {k:,} x {n:,} numbers. Those of a step of {case.name} are",
+        f"{whole:.0f} GFLOP; of ours, with what is read of the last layer alone, {less:.0f}. At the"
+        "best rate they take so long, and no step can be faster:",
         "",
-        "| Side | A step takes | Share of the floor |",
-        "| --- | --- | --- |",
+        f"| Numbers | GFLOP/s | {whole:.0f} GFLOP | {less:.0f} GFLOP |",
+        "| --- | --- | --- | --- |",
     ]
+    for dtype, of_type in rates.items():
+        told = ", ".join(f"{side} {rate:.0f}" for side, rate in of_type.items())
+        times = (f"{gflop / max(of_type.values()):.2f} s" for gflop in (whole, less))
+        lines.append(f"| {dtype} | {told} | {' | '.join(times)} |")
+    lines += ["", "| Side | A step takes | Share of the floor |", "| --- | --- | --- |"]
     for side, rounds in of_case(records, "steps", case).items():
-        if rounds:
-            median = statistics.median(record.seconds for record in rounds.values())
-            share = 1e-9 * (less if side == OURS else flops) / best / median
+        job = case.jobs[side]
+        if rounds and job.dtype in rates:
+            skips = job.package == "ours" and not job.all_positions
+            least = (less if skips else whole) / max(rates[job.dtype].values())
+            share = least / statistics.median(record.seconds for record in rounds.values())
             lines.append(f"| {side} | {shown_time(rounds, case)} | {share:.0%} |")
     return lines
 
@@ -143,9 +169,13 @@ def section_tables(records: Sequence[Record], name: str, section: Section) -> li
     made = {
         "time": lambda: comparison(records, name, section, seconds, shown_time),
         "memory": lambda: comparison(records, name, section, peak, shown_memory),
+        "sides": lambda: all_sides(records, name, section),
         "floor": lambda: floor(records, name, section),
     }
-    titles = {"memory": "Peak memory of the process:"} if len(section.tables) > 1 else {}
+    titles = {
+        "memory": "Peak memory of the process:",
+        "sides": "All sides, with the peak memory of the process:",
+    }
     lines: list[str] = []
     for kind in section.tables:
         if table := made[kind]():

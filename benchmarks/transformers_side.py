@@ -11,6 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import transformers
 from transformers.models.deprecated.ernie_m import (
@@ -19,9 +21,10 @@ from transformers.models.deprecated.ernie_m import (
 )
 
 from benchmarks import worker
-from benchmarks.inputs import collate, load
 from benchmarks.jobs import Job, Outcome
 from paddlenlp_ext.process import runtime
+
+Batch = dict[str, torch.Tensor]
 
 
 def load_model(job: Job, folder: Path) -> Any:
@@ -46,23 +49,27 @@ def optimizer_of(model: Any) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, lr=5e-5, fused=True)
 
 
-def steps(job: Job, folder: Path, take: Callable[..., None], model: Any) -> Outcome:
-    """Time a call for each batch, from its rows on."""
-    inputs = load(job.batches, model.config.vocab_size, folder)
-    has_types = bool(getattr(model.config, "type_vocab_size", 0))
+def autocast(job: Job) -> torch.autocast:
+    """Compute products in the job's type."""
+    return torch.autocast("cpu", torch.bfloat16, enabled=job.dtype == "bfloat16")
 
-    def step(number: int) -> None:
-        rows = inputs.batches[number]
-        arrays = collate(rows, model.config.pad_token_id, inputs.pad_to)
-        batch = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        if has_types:
-            batch["token_type_ids"] = torch.zeros_like(batch["input_ids"])
-        take(batch, torch.from_numpy(inputs.labels(number)))
 
-    calls = [lambda number=number: step(number) for number in range(len(inputs.batches))]
-    passes = worker.time_steps(calls, job)
-    versions = worker.versions("torch", "transformers")
-    return Outcome(passes, worker.peak_mb(), inputs.rows, versions)
+def time_batches(job: Job, folder: Path, take: Callable[[Batch], None], model: Any) -> Outcome:
+    """Time a call for each batch, with its labels."""
+
+    def step(arrays: worker.Arrays, labels: npt.NDArray[np.int64]) -> None:
+        take({name: torch.from_numpy(one) for name, one in (arrays | {"labels": labels}).items()})
+
+    config = model.config
+    outcome = worker.time_batches(
+        step,
+        job,
+        folder,
+        vocabulary=config.vocab_size,
+        pad_token_id=config.pad_token_id,
+        has_types=bool(getattr(config, "type_vocab_size", 0)),
+    )
+    return replace(outcome, versions=worker.versions("torch", "transformers"))
 
 
 def train(job: Job, folder: Path) -> Outcome:
@@ -71,8 +78,9 @@ def train(job: Job, folder: Path) -> Outcome:
     optimizer = optimizer_of(model)
     schedule = transformers.get_linear_schedule_with_warmup(optimizer, 10, 100)
 
-    def take(batch: dict[str, torch.Tensor], labels: torch.Tensor) -> None:
-        loss = model(**batch, labels=labels).loss
+    def take(batch: Batch) -> None:
+        with autocast(job):
+            loss = model(**batch).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -80,18 +88,33 @@ def train(job: Job, folder: Path) -> Outcome:
         optimizer.zero_grad()
         loss.item()
 
-    return steps(job, folder, take, model)
+    return time_batches(job, folder, take, model)
 
 
 def evaluate(job: Job, folder: Path) -> Outcome:
     """Time evaluation, loss and logits."""
     model = load_model(job, folder).eval()
 
-    def take(batch: dict[str, torch.Tensor], labels: torch.Tensor) -> None:
-        with torch.inference_mode():
-            model(**batch, labels=labels).logits.numpy()
+    def take(batch: Batch) -> None:
+        with torch.inference_mode(), autocast(job):
+            model(**batch).logits.float().numpy()
 
-    return steps(job, folder, take, model)
+    return time_batches(job, folder, take, model)
+
+
+def label(job: Job, folder: Path) -> Outcome:
+    """Time labels of single sentences, without what transformers' pipeline does besides."""
+    model = load_model(job, folder).eval()
+    tokenizer = transformers.BertTokenizerFast(str(folder / "bert/vocab.txt"))
+
+    def name(text: str) -> str:
+        batch = tokenizer(text, truncation=True, max_length=128, return_tensors="pt")
+        with torch.inference_mode(), autocast(job):
+            logits = model(**batch).logits
+        return model.config.id2label[int(logits.softmax(-1).argmax())]
+
+    outcome = worker.time_sentences(name, job, folder)
+    return replace(outcome, versions=worker.versions("torch", "transformers", "tokenizers"))
 
 
 def tokenize(job: Job, folder: Path) -> Outcome:
@@ -111,11 +134,18 @@ def tokenize(job: Job, folder: Path) -> Outcome:
 
 def product(job: Job, folder: Path) -> Outcome:
     """Time a product of matrices."""
-    left, right = (torch.from_numpy(array) for array in worker.product_operands())
+    dtype = getattr(torch, job.dtype)
+    left, right = (torch.from_numpy(one).to(dtype) for one in worker.product_operands())
     return worker.time_product(lambda: torch.matmul(left, right), job)
 
 
-WORKS = {"train": train, "evaluate": evaluate, "tokenize": tokenize, "product": product}
+WORKS = {
+    "train": train,
+    "evaluate": evaluate,
+    "label": label,
+    "tokenize": tokenize,
+    "product": product,
+}
 
 
 def measure(job: Job, folder: Path) -> Outcome:

@@ -19,17 +19,23 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from benchmarks import inputs
-from benchmarks.jobs import MARK, Job, Outcome, Package
+from benchmarks.jobs import MARK, REFUSED, Job, Outcome, Package
+from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.process import runtime
+
+Arrays = dict[str, npt.NDArray[np.int64]]
 
 SIDES: dict[Package, str] = {
     "ours": "benchmarks.ours",
     "transformers": "benchmarks.transformers_side",
+    "onnxruntime": "benchmarks.onnxruntime_side",
     "paddlenlp": "benchmarks.paddlenlp_side",
 }
 EACH = 1000  # texts, one a call
+LABELLED = 100  # sentences, one a call
 # The feed-forward product of BERT-base on 2,048 tokens.
 PRODUCT = (2048, 768, 3072)
 
@@ -40,7 +46,12 @@ def main() -> None:
     if job.tuned:
         runtime.tune()
     side = import_module(SIDES[job.package])
-    if (outcome := side.measure(job, Path(sys.argv[2]))) is not None:
+    try:
+        outcome = side.measure(job, Path(sys.argv[2]))
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(REFUSED)
+    if outcome is not None:
         answer(outcome)
 
 
@@ -57,10 +68,51 @@ def timed(step: Callable[[], object]) -> float:
 
 
 def time_steps(steps: Sequence[Callable[[], object]], job: Job) -> list[list[float]]:
-    """Take the first step as warm-up, then all steps in turn, pass by pass."""
-    for _ in range(job.warmup):
-        steps[0]()
+    """Take the first step as warm-up, then all steps in turn, pass by pass.
+
+    `torch.compile` meets all lengths before.
+    """
+    for step in [steps[0]] * job.warmup + [*(steps if job.compiled else ())]:
+        step()
     return [[timed(step) for step in steps] for _ in range(job.passes)]
+
+
+def time_batches(
+    take: Callable[[Arrays, npt.NDArray[np.int64]], object],
+    job: Job,
+    folder: Path,
+    *,
+    vocabulary: int,
+    pad_token_id: int,
+    has_types: bool,
+) -> Outcome:
+    """Time a call for each batch, from its rows on.
+
+    Args:
+        take: Called with what a model reads, int64 [B, L] each, and with the labels, int64 [B].
+        job: Its batches, and how often they are measured.
+        folder: With what `prepare` wrote.
+        vocabulary: Rows of the model's word table.
+        pad_token_id: What rows are filled up with.
+        has_types: Whether the model takes token types.
+    """
+    given = inputs.load(job.batches, vocabulary, folder)
+
+    def step(number: int) -> None:
+        arrays = inputs.collate(given.batches[number], pad_token_id, given.pad_to)
+        if has_types:
+            arrays["token_type_ids"] = np.zeros_like(arrays["input_ids"])
+        take(arrays, given.labels(number))
+
+    steps = [partial(step, number) for number in range(len(given.batches))]
+    return Outcome(time_steps(steps, job), peak_mb(), given.rows)
+
+
+def time_sentences(label: Callable[[str], object], job: Job, folder: Path) -> Outcome:
+    """Time a call for each of some sentences, from the text to the name of its label."""
+    texts = inputs.read(folder / job.file_name)["rows"][0][:LABELLED]
+    passes = time_steps([partial(label, text) for text in texts], job)
+    return Outcome(passes, peak_mb(), len(texts))
 
 
 def time_tokenizer(tokenizer: Callable[..., object], job: Job, folder: Path) -> Outcome:
