@@ -1,6 +1,6 @@
 """Fine-tune an encoder to answer questions with transformers: the other side of docs/results.md.
 
-    python benchmarks/transformers_answers.py --model_name_or_path FOLDER \
+    python -m benchmarks.transformers_answers --model_name_or_path FOLDER \
         --train_file xquad/train.en.json --validation_file xquad/dev.*.json --seed 42
 
 Same questions, windows and batches, same settings and scores as
@@ -27,10 +27,11 @@ import transformers
 
 from benchmarks.transformers_training import (
     Inputs,
+    add_files,
+    collate,
     evaluate,
     load,
     make_parser,
-    pad,
     print_line,
     train,
 )
@@ -42,6 +43,7 @@ N_BEST, MAX_ANSWER_LENGTH = 20, 30  # defaults of both scripts
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = make_parser(__doc__.splitlines()[0], max_seq_length=256, learning_rate=1e-4)
+    add_files(parser)
     parser.add_argument("--doc_stride", type=int, default=64)
     return parser.parse_args(argv)
 
@@ -87,13 +89,7 @@ class Windows:
 
     def collate(self, chosen: np.ndarray) -> Inputs:
         """Pad rows; with the first and the last tokens of their answers."""
-        fillers = {"input_ids": self.tokenizer.pad_token_id, "attention_mask": 0}
-        if "token_type_ids" in self.encoded:
-            fillers["token_type_ids"] = self.tokenizer.pad_token_type_id
-        inputs = {
-            name: pad([self.encoded[name][row] for row in chosen], filler)
-            for name, filler in fillers.items()
-        }
+        inputs = collate(self.encoded, self.tokenizer, chosen)
         starts, ends = torch.tensor([self.labels[row] for row in chosen]).T
         return inputs | {"start_positions": starts, "end_positions": ends}
 
@@ -158,7 +154,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, dict[str, float]]:
         Path(name).stem: scores_of(model, read_questions([Path(name)])[0], tokenizer, args)
         for name in args.validation_file
     }
-    print_line(args, training, results)
+    print_line(args, training, results=results)
     return results
 
 

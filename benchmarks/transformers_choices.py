@@ -1,6 +1,6 @@
 """Fine-tune an encoder to choose with transformers: the other side of docs/results.md.
 
-    python benchmarks/transformers_choices.py --model_name_or_path FOLDER \
+    python -m benchmarks.transformers_choices --model_name_or_path FOLDER \
         --train_file "xcopa/train.*.jsonl" --validation_file "xcopa/test.*.jsonl" --seed 42
 
 Same rows in the same batches, same settings and metric as
@@ -25,10 +25,11 @@ import transformers
 
 from benchmarks.transformers_training import (
     Inputs,
+    add_files,
+    collate,
     evaluate,
     load,
     make_parser,
-    pad,
     print_line,
     train,
 )
@@ -38,6 +39,7 @@ from paddlenlp_ext.tasks.records import find_tables
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = make_parser(__doc__.splitlines()[0], max_seq_length=128, learning_rate=5e-5)
+    add_files(parser)
     return parser.parse_args(argv)
 
 
@@ -71,13 +73,7 @@ class Rows:
     def collate(self, chosen: np.ndarray) -> Inputs:
         """Pad rows, int64 [B, C, L]; with the places of their right choices."""
         texts = [row * self.width + choice for row in chosen for choice in range(self.width)]
-        fillers = {"input_ids": self.tokenizer.pad_token_id, "attention_mask": 0}
-        if "token_type_ids" in self.encoded:
-            fillers["token_type_ids"] = self.tokenizer.pad_token_type_id
-        inputs = {
-            name: pad([self.encoded[name][text] for text in texts], filler)
-            for name, filler in fillers.items()
-        }
+        inputs = collate(self.encoded, self.tokenizer, texts)
         shaped = {name: one.view(len(chosen), self.width, -1) for name, one in inputs.items()}
         return shaped | {"labels": self.labels[chosen]}
 
@@ -94,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
         for chosen, output in evaluate(model, rows):
             right += int((output.logits.argmax(-1) == rows.labels[chosen]).sum())
         results[language] = right / len(examples)
-    print_line(args, training, results)
+    print_line(args, training, results=results)
     return results
 
 

@@ -1,6 +1,6 @@
 """Fine-tune an encoder to tag words with transformers and torch: the other side of docs/results.md.
 
-    python benchmarks/transformers_tags.py --model_name_or_path FOLDER \
+    python -m benchmarks.transformers_tags --model_name_or_path FOLDER \
         --train_file wnut17/train.conll --validation_file wnut17/dev.conll --seed 42
 
 Same sentences in the same batches, same settings and metric as
@@ -18,9 +18,7 @@ at a time: ERNIE-M's, and RemBERT's slow one, which the comparison on XNLI has t
 from __future__ import annotations
 
 import argparse
-import json
-import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,7 +27,17 @@ import numpy as np
 import torch
 import transformers
 
-from paddlenlp_ext.tasks.batches import BatchOrder, EvaluationOrder
+from benchmarks.transformers_training import (
+    Inputs,
+    add_files,
+    collate,
+    load,
+    logits_of,
+    make_parser,
+    pad,
+    print_line,
+    train,
+)
 from paddlenlp_ext.tasks.token_labels import (
     TaggedSentence,
     TokenRow,
@@ -42,21 +50,12 @@ IGNORED = -100  # torch's
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model_name_or_path", required=True)
-    parser.add_argument("--train_file", nargs="+", type=Path, required=True)
-    parser.add_argument("--validation_file", nargs="+", type=Path, required=True)
-    parser.add_argument("--max_seq_length", type=int, default=128)
-    parser.add_argument("--batch_size", type=int, default=32)
-    parser.add_argument("--learning_rate", type=float, default=5e-5)
-    parser.add_argument("--weight_decay", type=float, default=0.0)
-    parser.add_argument("--warmup_proportion", type=float, default=0.1)
-    parser.add_argument("--num_train_epochs", type=int, default=3)
-    parser.add_argument("--seed", type=int, default=42)
-    parser.add_argument("--threads", type=int, default=2)
+    parser = make_parser(__doc__.splitlines()[0], max_seq_length=128, learning_rate=5e-5)
+    add_files(parser)
     parser.add_argument(
         "--trim_vocab", action="store_true", help="train the words of the data only"
     )
+    parser.set_defaults(batch_size=32, threads=2)
     return parser.parse_args(argv)
 
 
@@ -95,7 +94,7 @@ class Rows:
     def __init__(
         self, sentences: Sequence[TaggedSentence], tags: Sequence[str], tokenizer: Any, longest: int
     ) -> None:
-        self.pad = tokenizer.pad_token_id
+        self.tokenizer = tokenizer
         self.ids: list[list[int]] = []
         self.labels: list[np.ndarray] = []
         self.places: list[TokenRow] = []
@@ -120,21 +119,10 @@ class Rows:
         """Tokens of each row."""
         return list(map(len, self.ids))
 
-    def batches(
-        self, order: Iterable[np.ndarray]
-    ) -> Iterator[tuple[dict[str, torch.Tensor], torch.Tensor, np.ndarray]]:
-        """Yield inputs and labels of each batch, int64 [B, L], and the numbers of its rows."""
-        for chosen in order:
-            shape = len(chosen), max(len(self.ids[row]) for row in chosen)
-            ids, labels = np.full(shape, self.pad), np.full(shape, IGNORED)
-            mask = np.zeros(shape, int)
-            for place, row in enumerate(chosen):
-                length = len(self.ids[row])
-                ids[place, :length] = self.ids[row]
-                labels[place, :length] = self.labels[row]
-                mask[place, :length] = 1
-            inputs = {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor(mask)}
-            yield inputs, torch.tensor(labels), chosen
+    def collate(self, chosen: np.ndarray) -> Inputs:
+        """Pad rows; with the labels of their tokens."""
+        labels = pad([self.labels[row] for row in chosen], IGNORED)
+        return collate({"input_ids": self.ids}, self.tokenizer, chosen) | {"labels": labels}
 
 
 class TrimmedTable(torch.nn.Module):
@@ -152,71 +140,33 @@ class TrimmedTable(torch.nn.Module):
         return self.rows(self.places[ids])
 
 
-def test(
-    model: Any, rows: Rows, sentences: Sequence[TaggedSentence], tags: Sequence[str]
-) -> dict[str, float]:
-    """Score the tags of sentences as the script does."""
-    logits: dict[int, np.ndarray] = {}
-    order = EvaluationOrder(len(rows.ids), 64, lengths=rows.lengths)
-    with torch.no_grad():
-        for inputs, _, chosen in rows.batches(order.rows()):
-            logits |= zip(chosen.tolist(), model(**inputs).logits.numpy(), strict=True)
-    metric = tag_metric(rows.places, sentences, tags, strict=False)
-    return metric([logits[row] for row in range(len(rows.ids))], rows.labels)
-
-
-def main(argv: Sequence[str] | None = None) -> None:
+def main(argv: Sequence[str] | None = None) -> dict[str, dict[str, float]]:
+    """Train, evaluate on each file and return the results."""
     args = parse_args(argv)
-    folder = args.model_name_or_path
-    torch.set_num_threads(args.threads)
-    transformers.set_seed(args.seed)
-    train = read_sentences(args.train_file)[0]
-    sentences = {path: read_sentences([path])[0] for path in args.validation_file}
-    tags = tag_names(train)
-    is_rembert = transformers.AutoConfig.from_pretrained(folder).model_type == "rembert"
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, use_fast=not is_rembert)
-    model = transformers.AutoModelForTokenClassification.from_pretrained(
-        folder, num_labels=len(tags), dtype=torch.float32
+    train_sentences = read_sentences(list(map(Path, args.train_file)))[0]
+    sentences = {name: read_sentences([Path(name)])[0] for name in args.validation_file}
+    tags = tag_names(train_sentences)
+    config = transformers.AutoConfig.from_pretrained(args.model_name_or_path)
+    is_rembert = config.model_type == "rembert"
+    tokenizer, model = load(
+        transformers.AutoModelForTokenClassification,
+        args,
+        transformers.RemBertTokenizer if is_rembert else transformers.AutoTokenizer,
+        num_labels=len(tags),
     )
     make_rows = partial(Rows, tags=tags, tokenizer=tokenizer, longest=args.max_seq_length)
-    rows, tested = make_rows(train), {path: make_rows(one) for path, one in sentences.items()}
+    rows, tested = make_rows(train_sentences), {name: make_rows(o) for name, o in sentences.items()}
     if args.trim_vocab:
-        used = {rows.pad}.union(*(ids for one in (rows, *tested.values()) for ids in one.ids))
+        found = (ids for one in (rows, *tested.values()) for ids in one.ids)
+        used = {tokenizer.pad_token_id}.union(*found)
         model.set_input_embeddings(TrimmedTable(model.get_input_embeddings(), sorted(used)))
-    plain, decayed = [], []
-    for name, parameter in model.named_parameters():
-        (plain if "bias" in name or "norm" in name.lower() else decayed).append(parameter)
-    groups = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, args.learning_rate, weight_decay=args.weight_decay)
-    steps = -(-len(rows.ids) // args.batch_size) * args.num_train_epochs
-    schedule = transformers.get_linear_schedule_with_warmup(
-        optimizer, int(steps * args.warmup_proportion), steps
-    )
-    order = BatchOrder(len(rows.ids), args.batch_size, args.seed, lengths=rows.lengths)
-    losses = []
-    started = time.perf_counter()
-    model.train()
-    for epoch in range(args.num_train_epochs):
-        for inputs, labels, _ in rows.batches(order.rows(epoch)):
-            loss = model(**inputs, labels=labels).loss
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
-            optimizer.zero_grad()
-            losses.append(loss.item())
-    seconds = time.perf_counter() - started
-    model.eval()
+    training = train(model, rows, args)
     results = {}
-    for path in args.validation_file:
-        results[path.stem] = test(model, tested[path], sentences[path], tags)
-    line = vars(args) | {
-        "train_file": list(map(str, args.train_file)),
-        "validation_file": list(map(str, args.validation_file)),
-    }
-    line |= {"train_seconds": round(seconds, 1), "losses": losses, "results": results}
-    line |= {"torch": torch.__version__, "transformers": transformers.__version__}
-    print(json.dumps(line))
+    for name, one in tested.items():
+        metric = tag_metric(one.places, sentences[name], tags, strict=False)
+        results[Path(name).stem] = metric(logits_of(model, one), one.labels)
+    print_line(args, training, results=results)
+    return results
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Train and evaluate a model of transformers as the scripts in `examples/tasks` do theirs.
+"""Train and evaluate a model of transformers as the scripts in `examples` do theirs.
 
-What the other sides of docs/results.md that answer questions and choose have in common: flags,
-optimizer, schedule, the loop. The batches are those of the scripts with `--group_by_length true`.
+What the other sides of docs/results.md have in common: flags, optimizer, schedule, the loop. The
+batches are those of the scripts with `--group_by_length true`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,6 +17,7 @@ import torch
 import transformers
 
 from paddlenlp_ext.tasks.batches import BatchOrder, EvaluationOrder
+from paddlenlp_ext.tasks.task import TextExample
 
 EVALUATION_ROWS = 64
 
@@ -41,8 +42,6 @@ def make_parser(
     parser = argparse.ArgumentParser(description=description)
     add = parser.add_argument
     add("--model_name_or_path", required=True, help="folder with a config.json")
-    add("--train_file", nargs="+", required=True)
-    add("--validation_file", nargs="+", required=True)
     add("--max_seq_length", type=int, default=max_seq_length)
     add("--batch_size", type=int, default=16)
     add("--learning_rate", type=float, default=learning_rate)
@@ -56,12 +55,31 @@ def make_parser(
     return parser
 
 
-def load(auto: Any, args: argparse.Namespace) -> tuple[Any, Any]:
-    """Seed everything; return tokenizer and model, whose head is new."""
+def add_files(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of programs that are given files instead of a task's folder."""
+    parser.add_argument("--train_file", nargs="+", required=True)
+    parser.add_argument("--validation_file", nargs="+", required=True)
+
+
+def load(
+    auto: Any,
+    args: argparse.Namespace,
+    tokenizers: Any = transformers.AutoTokenizer,
+    **options: Any,
+) -> tuple[Any, Any]:
+    """Seed everything; return tokenizer and model, whose head is new.
+
+    Args:
+        auto: The model's class.
+        args: The command line.
+        tokenizers: The tokenizer's class.
+        options: Fields of the model's config.
+    """
     torch.set_num_threads(args.threads)
     transformers.set_seed(args.seed)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(args.model_name_or_path)
-    return tokenizer, auto.from_pretrained(args.model_name_or_path, dtype=torch.float32)
+    folder = args.model_name_or_path
+    model = auto.from_pretrained(folder, dtype=torch.float32, **options)
+    return tokenizers.from_pretrained(folder), model
 
 
 def pad(rows: Sequence[Sequence[int]], filler: int) -> torch.Tensor:
@@ -72,18 +90,66 @@ def pad(rows: Sequence[Sequence[int]], filler: int) -> torch.Tensor:
     return torch.from_numpy(padded)
 
 
-def train(model: Any, rows: Rows, args: argparse.Namespace) -> dict[str, Any]:
-    """Train; return the seconds that took, and the loss of each step."""
-    frozen = [model.base_model.embeddings] if args.freeze_embeddings else []
-    for module in (*frozen, *model.base_model.encoder.layer[: args.freeze_layers]):
-        module.requires_grad_(False)
+def collate(encoded: Mapping[str, Any], tokenizer: Any, chosen: Sequence[int]) -> Inputs:
+    """Pad rows of what a tokenizer returned; int64 [B, L] each."""
+    ids = [encoded["input_ids"][row] for row in chosen]
+    inputs = {
+        "input_ids": pad(ids, tokenizer.pad_token_id),
+        "attention_mask": pad([[1] * len(row) for row in ids], 0),
+    }
+    if "token_type_ids" in encoded:
+        types = [encoded["token_type_ids"][row] for row in chosen]
+        inputs["token_type_ids"] = pad(types, tokenizer.pad_token_type_id)
+    return inputs
+
+
+class TextRows:
+    """Texts or pairs with a label each."""
+
+    def __init__(
+        self, examples: Sequence[TextExample], tokenizer: Any, args: argparse.Namespace
+    ) -> None:
+        is_pair = examples[0].text_b is not None
+        self.encoded = tokenizer(
+            [one.text_a for one in examples],
+            [one.text_b for one in examples] if is_pair else None,
+            truncation=True,
+            max_length=args.max_seq_length,
+        )
+        self.tokenizer = tokenizer
+        self.labels = torch.tensor([one.label for one in examples])
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each row."""
+        return list(map(len, self.encoded["input_ids"]))
+
+    def collate(self, chosen: np.ndarray) -> Inputs:
+        """Pad rows; with their labels."""
+        return collate(self.encoded, self.tokenizer, chosen) | {"labels": self.labels[chosen]}
+
+
+def optimizer_of(model: Any, args: argparse.Namespace) -> torch.optim.Optimizer:
+    """AdamW of what is trained, without decay of biases and LayerNorms."""
     plain, decayed = [], []
     for name, parameter in model.named_parameters():
         (plain if "bias" in name or "norm" in name.lower() else decayed).append(parameter)
     groups = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(
-        groups, args.learning_rate, weight_decay=args.weight_decay, fused=True
-    )
+    return torch.optim.AdamW(groups, args.learning_rate, weight_decay=args.weight_decay, fused=True)
+
+
+def train(
+    model: Any,
+    rows: Rows,
+    args: argparse.Namespace,
+    optimizer: torch.optim.Optimizer | None = None,
+) -> dict[str, Any]:
+    """Train; return the seconds that took, and the loss of each step."""
+    if args.freeze_embeddings:
+        model.base_model.embeddings.requires_grad_(False)
+    if args.freeze_layers:
+        model.base_model.encoder.layer[: args.freeze_layers].requires_grad_(False)
+    optimizer = optimizer or optimizer_of(model, args)
     lengths = rows.lengths
     order = BatchOrder(len(lengths), args.batch_size, args.seed, lengths=lengths)
     steps = len(order) * args.num_train_epochs
@@ -114,8 +180,18 @@ def evaluate(model: Any, rows: Rows) -> Iterator[tuple[np.ndarray, Any]]:
             yield chosen, model(**rows.collate(chosen))
 
 
-def print_line(args: argparse.Namespace, training: dict[str, Any], results: dict[str, Any]) -> None:
+def logits_of(model: Any, rows: Rows) -> list[np.ndarray]:
+    """Evaluate; return the logits of each row."""
+    found = {
+        row: logits
+        for chosen, output in evaluate(model, rows)
+        for row, logits in zip(chosen.tolist(), output.logits.numpy(), strict=True)
+    }
+    return [found[row] for row in range(len(found))]
+
+
+def print_line(args: argparse.Namespace, training: dict[str, Any], **results: Any) -> None:
     """Print settings, what `train` returned and results as one line of JSON."""
-    line = vars(args) | training | {"results": results}
+    line = vars(args) | training | results
     line |= {"torch": torch.__version__, "transformers": transformers.__version__}
     print(json.dumps(line))
