@@ -53,9 +53,10 @@ faults: $(VENV)/.exporting
 faults-short: $(VENV)/.developed
 	$(BIN)/python -m tests.faults --short
 
-# Speed and memory beside transformers and PaddleNLP: the tables of docs/performance.md. Some 40
-# minutes on two cores that have nothing else to do; ONLY=steps,floor measures some sections.
-bench: $(VENV)/.parity $(VENV)/.minilm $(PADDLENLP_VENV)/.installed
+# Speed and memory beside transformers, ONNX Runtime and PaddleNLP: the tables of docs/performance.md.
+# Hours on two cores that have nothing else to do, half of them torch.compile's; ONLY=steps,floor
+# measures some sections.
+bench: $(VENV)/.parity $(VENV)/.exporting $(VENV)/.minilm $(PADDLENLP_VENV)/.installed
 	$(BIN)/python -m benchmarks --only "$(ONLY)" --vocab "$$(cat $(VENV)/.minilm)" \
 		--paddlenlp_python $(PADDLENLP_VENV)/bin/python $(BENCH_FLAGS)
 

@@ -90,7 +90,7 @@ class Section:
     """Cases that share a table.
 
     Attributes:
-        minutes: That it takes on two quiet cores, about.
+        minutes: That it takes on two quiet cores, about; more than half of them `torch.compile`'s.
         cases: Its rows.
         tables: What is made of them: ratios of time, of memory, a list of all sides, or the share
             of the floor.
@@ -314,7 +314,7 @@ ALL_SIDES: tuple[Table, ...] = ("time", "sides")
 SECTIONS: dict[str, Section] = {
     "steps": Section(20, (training_step(),), tables=ALL_SIDES),
     "sst2": Section(
-        7,
+        60,
         (
             sst2("MiniLM's shape", "minilm", grouped=10, padded=2, shuffled=8),
             sst2("BERT-base's shape", "bert-base", grouped=5, padded=1),
@@ -322,7 +322,7 @@ SECTIONS: dict[str, Section] = {
         tables=ALL_SIDES,
     ),
     "vocabularies": Section(
-        6,
+        65,
         (
             large_vocabulary("RemBERT", "rembert"),
             large_vocabulary("ERNIE-M-base", "ernie-m-base"),
@@ -330,11 +330,11 @@ SECTIONS: dict[str, Section] = {
         tables=("time", "memory", "sides"),
     ),
     "convbert": Section(
-        25, (convbert("convbert-small", 16), convbert("convbert-base", 4)), tables=ALL_SIDES
+        40, (convbert("convbert-small", 16), convbert("convbert-base", 4)), tables=ALL_SIDES
     ),
-    "evaluation": Section(20, evaluation(), tables=ALL_SIDES),
+    "evaluation": Section(30, evaluation(), tables=ALL_SIDES),
     "latency": Section(
-        20,
+        30,
         (
             single_sentences("MiniLM's shape", "minilm"),
             single_sentences("BERT-base's shape", "bert-base"),

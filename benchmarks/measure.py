@@ -10,7 +10,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -125,7 +125,11 @@ def fields_of(job: Job) -> dict[str, Any]:
 
 
 def measure(
-    name: str, section: Section, place: Workplace, rounds: int | None = None
+    name: str,
+    section: Section,
+    place: Workplace,
+    rounds: int | None = None,
+    leave_out: Sequence[str] = (),
 ) -> Iterator[str]:
     """Measure what is not measured yet, and say what came of it.
 
@@ -134,13 +138,18 @@ def measure(
         section: What to measure.
         place: Where.
         rounds: In place of those of each case.
+        leave_out: Sides whose names hold one of these words.
 
     Yields:
         A line for every measurement, and for every job that failed.
     """
     known = {record.key for record in read(place.results)}
     for case in section.cases:
-        possible = {side: job for side, job in case.jobs.items() if place.can_run(job)}
+        possible = {
+            side: job
+            for side, job in case.jobs.items()
+            if place.can_run(job) and not any(word in side for word in leave_out)
+        }
         yield from (
             f"{name}: {case.name}: {side}: left out" for side in case.jobs.keys() - possible
         )

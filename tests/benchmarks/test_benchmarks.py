@@ -5,20 +5,23 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from benchmarks import __main__ as program
-from benchmarks import inputs, jobs, machine, measure, prepare, tables
+from benchmarks import inputs, jobs, machine, measure, prepare, tables, worker
 from benchmarks.cases import SECTIONS, Case, Section
 from benchmarks.document import replace_section
 from benchmarks.jobs import ROOT, Batches, Job, Outcome
 from benchmarks.measure import Record, Workplace, fields_of
 from benchmarks.shapes import SHAPES, product_flops
+from paddlenlp_ext.errors import UserError
 
 ALL_JOBS = [
     pytest.param(job, id=f"{name}, {case.name}, {side}")
@@ -26,6 +29,7 @@ ALL_JOBS = [
     for case in section.cases
     for side, job in case.jobs.items()
 ]
+LABELLED = Job(work="label", shape="tiny", passes=1, texts=jobs.SENTENCES)
 TINY = Job(shape="tiny", passes=2, batches=Batches("grouped", 3, 19, 2))
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz"]
 VOCABULARY = [*WORDS, *(f"##{letter}" for letter in "abcdefghijklmnopqrstuvwxyz")]
@@ -60,7 +64,7 @@ def record(job: Job, side: str, number: int, seconds: float, **fields: object) -
 @pytest.mark.parametrize("job", ALL_JOBS)
 def test_jobs_are_whole(job: Job) -> None:
     assert Job.from_json(job.to_json()) == job
-    if job.work in ("train", "evaluate"):
+    if job.has_model:
         assert job.shape in SHAPES
         assert job.package != "paddlenlp" or SHAPES[job.shape].family == "bert"
 
@@ -74,6 +78,24 @@ def test_sides_of_a_case_do_the_same() -> None:
                 job.package for job in case.jobs.values()
             }
             assert all(job.tuned for job in case.jobs.values() if job.package == "ours")
+
+
+def test_ours_are_compared_with_all_ways_to_run_a_peer() -> None:
+    """What differs in tuning and compiler alone is one thing to compare with, of the same type."""
+    (steps,) = SECTIONS["steps"].cases
+    ways = {one: [] for one, _ in steps.pairs}
+    for one, others in steps.pairs:
+        ways[one].append(others)
+    assert {one for one in ways if "bfloat16" in one} == {
+        "ours, bfloat16", "ours, bfloat16, all positions",
+    }  # fmt: skip
+    for one, found in ways.items():
+        number = "bfloat16" if "bfloat16" in one else "float32"
+        assert {steps.jobs[side].dtype for others in found for side in others} == {number}
+        assert [len(others) for others in found] == ([4] if number == "bfloat16" else [4, 2])
+    first = SECTIONS["start-up"].cases[0]
+    assert {one for one, _ in first.pairs} == {"`import paddlenlp_ext`"}
+    assert len(first.pairs) == 4
 
 
 def test_every_section_has_its_place_in_the_document() -> None:
@@ -138,10 +160,8 @@ def test_tables_hold_what_the_jobs_of_today_measured() -> None:
         record(replace(job, passes=9), "ours", 0, 77.0),
     ]
     table = tables.section_tables(records, "steps", part)
-    assert table[2:4] == [
-        "| a case | ours | 500 ms | theirs | 1.00 s | **2.00x** (2.00 to 2.00, 1 pairs) |",
-        "| a case | ours | 500 ms | as installed | 4.00 s | **8.00x** (8.00 to 8.00, 1 pairs) |",
-    ]
+    row = "| a case | ours | 500 ms | theirs | 1.00 s | **2.00x** (2.00 to 2.00, 1 pairs) |"
+    assert table[2:4] == [row, ""]
     assert table[-1] == (
         "a machine; 2026-11-21; from 9 texts; x 1.2; up to 3 other processes wanted to run. "
         "`make bench ONLY=steps`"
@@ -149,19 +169,63 @@ def test_tables_hold_what_the_jobs_of_today_measured() -> None:
     assert tables.section_tables([], "steps", part) == []
 
 
+def test_all_sides_have_their_range_and_memory() -> None:
+    job = Job(shape="tiny")
+    part = Section(1, (Case("a case", {"ours": job}, unit="ms a sentence"),), tables=("sides",))
+    records = [
+        record(job, "ours", number, seconds, rows=10, peak_mb=megabytes)
+        for number, (seconds, megabytes) in enumerate(
+            ((0.12, 1200.0), (0.09, 1300.0), (0.1, 900.0))
+        )
+    ]
+    table = tables.section_tables(records, "steps", part)
+    assert table[4] == "| a case | ours | 10.0 ms | 9.0 ms to 12.0 ms | 1,200 MB |"
+
+
+def test_what_a_machine_cannot_do_is_left_out(
+    place: Workplace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is told, and is no failure; a side that is refused once is not tried again."""
+
+    def refuse(*_: object) -> None:
+        raise UserError("`use_amp`: this processor computes in float32 alone")
+
+    side = SimpleNamespace(measure=refuse)
+    monkeypatch.setattr(worker, "import_module", lambda _: side)
+    job = Job(work="product", tuned=False)
+    monkeypatch.setattr(sys, "argv", ["worker", job.to_json(), str(place.folder)])
+    with pytest.raises(SystemExit) as ended:
+        worker.main()
+    assert ended.value.code == jobs.REFUSED
+    said = subprocess.CompletedProcess([], jobs.REFUSED, "", capsys.readouterr().err)
+    monkeypatch.setattr(jobs.subprocess, "run", lambda *_, **__: said)
+    lines = list(measure.measure("steps", section(ours=job), place))
+    assert lines == [
+        "steps: a case: ours: left out: `use_amp`: this processor computes in float32 alone"
+    ]
+    assert measure.read(place.results) == []
+
+
 def test_the_floor_is_what_products_take() -> None:
     part, steps = SECTIONS["floor"], SECTIONS["steps"].cases[0]
     (product,) = part.cases
     m, k, n = tables.PRODUCT
-    fast = replace(record(product.jobs["ours"], "ours", 0, 2e-9 * m * k * n / 200), section="floor")
-    made = [replace(fast, case=product.name)]
-    for side, gflop in (("ours", 284), ("ours, all positions", 358)):
-        step = record(steps.jobs[side], side, 0, 2 * gflop / 200)
-        made.append(replace(step, case=steps.name))
+    made = []
+    for side, rate in (("ours", 200), ("transformers", 150), ("transformers, bfloat16", 400)):
+        fast = record(product.jobs[side], side, 0, 2e-9 * m * k * n / rate)
+        made.append(replace(fast, section="floor", case=product.name))
+    for side, took in (
+        ("ours", 2 * 284 / 200),
+        ("ours, all positions", 2 * 358 / 200),
+        ("transformers, bfloat16", 4 * 358 / 400),
+    ):
+        made.append(replace(record(steps.jobs[side], side, 0, took), case=steps.name))
     table = tables.section_tables(made, "floor", part)
-    assert "ours 200. The products of a step" in table[1]
-    assert table[-4].endswith("| 2.84 s | 50% |")
-    assert table[-3].endswith("| 3.58 s | 50% |")
+    assert table[5:7] == [
+        "| float32 | ours 200, transformers 150 | 1.79 s | 1.42 s |",
+        "| bfloat16 | transformers, bfloat16 400 | 0.89 s | 0.71 s |",
+    ]
+    assert [line.rpartition(" | ")[2] for line in table[10:13]] == ["50% |", "50% |", "25% |"]
 
 
 def test_grouped_batches_run_from_the_longest_to_the_shortest() -> None:
@@ -201,6 +265,7 @@ def test_measures_once_and_goes_on(place: Workplace, monkeypatch: pytest.MonkeyP
         trimmed=replace(TINY, trimmed=True, batches=Batches(size=2, length=7, distinct=40)),
         two=replace(TINY, processes=2),
         evaluated=replace(TINY, work="evaluate"),
+        labelled=LABELLED,
         tokenized=Job(work="tokenize", shape="bert", pairs=True, passes=2),
         missing=Job(work="command", command=("-c", "raise SystemExit('no such thing')")),
         nowhere=replace(TINY, package="paddlenlp"),
@@ -210,9 +275,12 @@ def test_measures_once_and_goes_on(place: Workplace, monkeypatch: pytest.MonkeyP
     assert "no such thing" in " ".join(lines)
     assert "steps: a case: nowhere: left out" in lines
     records = {one.side: one for one in measure.read(place.results)}
-    assert records.keys() == {"ours", "trimmed", "two", "evaluated", "tokenized"}, lines
+    assert records.keys() == {
+        "ours", "trimmed", "two", "evaluated", "labelled", "tokenized",
+    }, lines  # fmt: skip
     assert all(one.seconds > 0 and one.machine == machine.describe() for one in records.values())
     assert records["ours"].rows == records["two"].rows == records["evaluated"].rows == 6
+    assert records["labelled"].rows == worker.LABELLED
     assert records["ours"].peak_mb > 50
     assert re.fullmatch(r"4,000 sentences of \d\d\.\d tokens", records["ours"].source)
     assert re.fullmatch(r"\d+ texts", records["tokenized"].source)
@@ -221,8 +289,12 @@ def test_measures_once_and_goes_on(place: Workplace, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(measure, "run", None)
     again = section(**{side: job for side, job in part.cases[0].jobs.items() if side in records})
     assert list(measure.measure("steps", again, place, rounds=1)) == []
+    unwanted = [*again.cases[0].jobs]
+    lines = list(measure.measure("steps", again, place, rounds=2, leave_out=unwanted))
+    assert len(lines) == len(unwanted)
+    assert all(line.endswith(": left out") for line in lines)
     table = tables.section_tables(list(records.values()), "steps", again)
-    assert [line.split(" | ")[3] for line in table[2:6]].count("two") == 1
+    assert [line.split(" | ")[3] for line in table[2:7]].count("two") == 1
 
 
 @pytest.mark.parity
@@ -232,12 +304,40 @@ def test_transformers_side(place: Workplace) -> None:
     part = section(
         trained=theirs,
         padded=replace(theirs, tuned=False, batches=Batches("padded", 3, 23, 2)),
+        bfloat16=replace(theirs, dtype="bfloat16"),
         evaluated=replace(theirs, work="evaluate"),
+        labelled=replace(LABELLED, package="transformers"),
         tokenized=Job(work="tokenize", package="transformers", shape="bert", passes=2),
         product=Job(work="product", package="transformers", passes=2),
     )
     lines = list(measure.measure("steps", part, place, rounds=1))
-    assert len(measure.read(place.results)) == 5, lines
+    assert len(measure.read(place.results)) == 7, lines
+
+
+@pytest.mark.parity
+@pytest.mark.slow
+def test_torch_compile(place: Workplace) -> None:
+    pytest.importorskip("torch")
+    theirs = replace(TINY, package="transformers", compiled=True)
+    part = section(
+        trained=theirs, labelled=replace(LABELLED, package="transformers", compiled=True)
+    )
+    lines = list(measure.measure("steps", part, place, rounds=1))
+    assert len(measure.read(place.results)) == 2, lines
+
+
+def test_onnx_runtime_side(place: Workplace) -> None:
+    for name in ("onnxruntime", "paddle2onnx", "transformers"):
+        pytest.importorskip(name)
+    place = replace(place, pythons={"onnxruntime": sys.executable})
+    evaluated = replace(TINY, work="evaluate", package="onnxruntime")
+    part = section(
+        evaluated=evaluated,
+        installed=replace(evaluated, tuned=False),
+        labelled=replace(LABELLED, package="onnxruntime"),
+    )
+    lines = list(measure.measure("steps", part, place, rounds=1))
+    assert len(measure.read(place.results)) == 3, lines
 
 
 @pytest.mark.paddlenlp
