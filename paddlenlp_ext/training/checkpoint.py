@@ -75,7 +75,8 @@ class Checkpoint:
         assert manifest is not None  # it was just checked
         place = manifest["position"]
         data = DataPosition(place["epoch"], place["row"]) if "epoch" in place else None
-        progress = Progress(place["step"], place["evaluations"], data)
+        mixture = tuple(DataPosition(**one) for one in place.get("mixture", ()))
+        progress = Progress(place["step"], place["evaluations"], data, mixture)
         return cls(folder, progress, RunIdentity.of_saved(manifest))
 
     def restore(
@@ -402,6 +403,8 @@ class Checkpoints:
     def _facts(self, progress: Progress, score: float | None) -> dict[str, Any]:
         place = asdict(progress)
         place |= place.pop("data") or {}
+        if not progress.mixture:
+            del place["mixture"]
         return {
             "format": FORMAT,
             "run": self.run,

@@ -29,11 +29,13 @@ class Progress:
         step: Updates done.
         evaluations: Splits that were evaluated after this step.
         data: Where pretraining is in its data.
+        mixture: The same of each reader of a mixture, in its order.
     """
 
     step: int = 0
     evaluations: int = 0
     data: DataPosition | None = None
+    mixture: tuple[DataPosition, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

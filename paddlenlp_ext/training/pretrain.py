@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from itertools import islice
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import paddle
 from paddle import Tensor, nn
@@ -43,6 +43,29 @@ class PretrainingObjective(Objective, Protocol):
 
         The first metric is what checkpoints are judged by; higher is better.
         """
+
+
+class UpdateRows(NamedTuple):
+    """What one update takes of some shards, on this process.
+
+    Attributes:
+        epoch: From 0.
+        number: Of the update in its epoch, from 0.
+        parts: Rows of the batches that are accumulated; as many on every process.
+        after: Where the reader is when the update is done.
+    """
+
+    epoch: int
+    number: int
+    parts: list[Rows]
+    after: DataPosition
+
+
+class Updates(Protocol):
+    """What pretraining takes its updates from."""
+
+    def updates(self, accumulate: int, progress: Progress) -> Iterator[UpdateBatches]:
+        """Yield what each update takes, from where the run is on, forever."""
 
 
 class ShardBatches:
@@ -85,17 +108,44 @@ class ShardBatches:
         Every process yields as many; of the last one, which may be short, parts differ by at most
         one row, and some may be empty.
         """
+        for part in self._parts(epoch, row):
+            yield Batch(self.make(part, epoch), part.numbers)
+
+    def updates(self, accumulate: int, progress: Progress) -> Iterator[UpdateBatches]:
+        """Yield what each update takes, from where the run is on, forever."""
+        step = progress.step
+        for epoch, number, parts, after in self.rows_of_updates(accumulate, progress.data):
+            step += 1
+            batches = [Batch(self.make(part, epoch), part.numbers) for part in parts]
+            yield UpdateBatches(epoch, number, batches, after=Progress(step, data=after))
+
+    def rows_of_updates(
+        self, accumulate: int, start: DataPosition | None
+    ) -> Iterator[UpdateRows]:
+        """Yield the rows that each update takes, from a place on, forever."""
+        epoch, row = (start.epoch, start.row) if start else (0, 0)
+        size = self.global_size * accumulate
+        while True:
+            rows = self._parts(epoch, row)
+            while parts := list(islice(rows, accumulate)):
+                number, row = row // size, row + size
+                is_last = row >= self.num_rows
+                after = DataPosition(epoch + 1) if is_last else DataPosition(epoch, row)
+                yield UpdateRows(epoch, number, parts, after)
+            epoch, row = epoch + 1, 0
+
+    def _parts(self, epoch: int, row: int) -> Iterator[Rows]:
+        """Yield this process's part of the rows of each batch of an epoch; see `batches`."""
         for rows in self.reader.batches(self.global_size, epoch, row):
             bounds = [
                 len(rows.numbers) * rank // self.world_size for rank in (self.rank, self.rank + 1)
             ]
-            part = rows.take(slice(*bounds))
-            yield Batch(self.make(part, epoch), part.numbers)
+            yield rows.take(slice(*bounds))
 
 
 def pretrain(
     model: nn.Layer,
-    train: ShardBatches,
+    train: Updates,
     *,
     objective: PretrainingObjective,
     optimizer: Optimizer,
@@ -133,7 +183,7 @@ def pretrain(
 
     yield from loop.train(
         Updater(model, optimizer, objective, settings),
-        _updates(train, settings.accumulate, progress),
+        train.updates(settings.accumulate, progress),
         {split: evaluation(held_out) for split, held_out in (evaluate_on or {}).items()},
         max_steps=max_steps,
         evaluate_every=evaluate_every,
@@ -165,21 +215,6 @@ def evaluate(
     scores = _score(model, held_out, objective, precision, None)
     assert scores is not None  # nothing could interrupt it
     return Evaluated(0, split, *scores)
-
-
-def _updates(train: ShardBatches, accumulate: int, progress: Progress) -> Iterator[UpdateBatches]:
-    """Yield what each update takes, from where the run is on, forever."""
-    start = progress.data or DataPosition()
-    step, epoch, row = progress.step, start.epoch, start.row
-    size = train.global_size * accumulate
-    while True:
-        batches = train.batches(epoch, row)
-        while parts := list(islice(batches, accumulate)):
-            number, step, row = row // size, step + 1, row + size
-            is_last = row >= train.num_rows
-            place = DataPosition(epoch + 1) if is_last else DataPosition(epoch, row)
-            yield UpdateBatches(epoch, number, parts, after=Progress(step, data=place))
-        epoch, row = epoch + 1, 0
 
 
 def _score(

@@ -16,7 +16,7 @@ from paddlenlp_ext.pretraining.reader import ShardReader
 from paddlenlp_ext.training.events import DataPosition, Evaluated, Progress, StepDone
 from paddlenlp_ext.training.objectives import MaskedLM, MaskedTensors
 from paddlenlp_ext.training.optimization import adamw, rate_schedule
-from paddlenlp_ext.training.pretrain import ShardBatches, _updates, evaluate, pretrain
+from paddlenlp_ext.training.pretrain import ShardBatches, evaluate, pretrain
 from paddlenlp_ext.training.updates import NonFiniteLossError, UpdateSettings
 from tests.pretraining.test_shards import V, arrays, open_set, write
 
@@ -89,7 +89,7 @@ def test_processes_take_every_row_once(tmp_path, counts, world):
 
 
 def positions(source: ShardBatches, start: Progress, count: int) -> Iterator[tuple[Any, ...]]:
-    for update in islice(_updates(source, 2, start), count):
+    for update in islice(source.updates(2, start), count):
         rows = [row for batch in update.batches for row in batch.rows.tolist()]
         yield rows, update.epoch, update.number, update.after
 
