@@ -48,11 +48,11 @@ def train(path: Path, **options: Any) -> Path:
     return path
 
 
-def ernie_m_folder(folder: Path) -> Path:
+def ernie_m_folder(folder: Path, **options: Any) -> Path:
     """Write an ERNIE-M tokenizer: its vocabulary has another order than its model."""
     folder.mkdir(exist_ok=True)
     model = sentencepiece.SentencePieceProcessor(
-        model_file=str(train(folder / "sentencepiece.bpe.model"))
+        model_file=str(train(folder / "sentencepiece.bpe.model", **options))
     )
     pieces = [model.id_to_piece(number) for number in range(3, model.get_piece_size())]
     # What the post-split makes of pieces must be in the vocabulary too.
