@@ -113,6 +113,15 @@ def _documents(files: Sequence[Path], longest: int) -> Iterator[tuple[Document, 
 def read_lines(file: Path) -> Iterator[tuple[str, int]]:
     """Yield each line without the space around it, and how many bytes it has.
 
+    Raises:
+        DataError: As `numbered_lines`.
+    """
+    return ((line.strip(), size) for _, line, size in numbered_lines(file))
+
+
+def numbered_lines(file: Path) -> Iterator[tuple[int, str, int]]:
+    """Yield the number of each line, from 1, the line without its end, and how many bytes it has.
+
     A file whose name ends with ".gz" is unpacked as it is read.
 
     Raises:
@@ -129,9 +138,9 @@ def read_lines(file: Path) -> Iterator[tuple[str, int]]:
                         "put a sentence on each line"
                     )
                 text = line.decode("utf-8")
-                yield (text.removeprefix("\ufeff") if number == 1 else text).strip(), size
+                yield number, text.removeprefix("\ufeff") if number == 1 else text, size
                 if ends > 1:
-                    yield "", 0
+                    yield number + 1, "", 0
                 number += ends
     except UnicodeDecodeError as error:
         raise DataError(
