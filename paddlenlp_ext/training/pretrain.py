@@ -119,9 +119,7 @@ class ShardBatches:
             batches = [Batch(self.make(part, epoch), part.numbers) for part in parts]
             yield UpdateBatches(epoch, number, batches, after=Progress(step, data=after))
 
-    def rows_of_updates(
-        self, accumulate: int, start: DataPosition | None
-    ) -> Iterator[UpdateRows]:
+    def rows_of_updates(self, accumulate: int, start: DataPosition | None) -> Iterator[UpdateRows]:
         """Yield the rows that each update takes, from a place on, forever."""
         epoch, row = (start.epoch, start.row) if start else (0, 0)
         size = self.global_size * accumulate
