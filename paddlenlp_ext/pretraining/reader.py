@@ -7,7 +7,7 @@ its part of every batch: reading is cheap (150,000 rows of 128 tokens a second o
 on in the background, and there is no sharing-out of files that could lose a row or repeat one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
@@ -45,6 +45,11 @@ class ShardReader:
     def num_rows(self) -> int:
         """Rows of an epoch."""
         return self.shards.num_rows
+
+    @property
+    def sources(self) -> Sequence[str]:
+        """Where each row stands, by its number."""
+        return self.shards.sources
 
     def batches(self, size: int, epoch: int = 0, row: int = 0) -> Iterator[Rows]:
         """Yield the rows of an epoch in its order, `size` at a time; the last may be fewer.
