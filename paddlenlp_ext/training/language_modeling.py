@@ -94,7 +94,7 @@ class MaskedRows:
 
     def __call__(self, rows: Rows, epoch: int = 0) -> dict[str, Tensor]:
         """Make the tensors of some rows."""
-        ids, mask = _padded(rows, self.pad_token_id, self.pad_to_multiple_of)
+        ids, mask = padded_rows(rows, self.pad_token_id, self.pad_to_multiple_of)
         hidden, chosen = ids, np.zeros_like(mask)
         if len(ids):
             hidden, chosen = dynamic_masking(
@@ -106,14 +106,8 @@ class MaskedRows:
                 epoch=epoch,
                 continues=None if self.continues is None else self.continues[ids],
             )
-        places = np.flatnonzero(chosen)
-        count = -(-max(1, len(places)) // self.pad_to_multiple_of) * self.pad_to_multiple_of
-        positions, labels = np.zeros(count, np.int64), np.full(count, IGNORED, np.int64)
-        positions[: len(places)] = places
-        labels[: len(places)] = ids[chosen]
-        return _tensors(
-            input_ids=hidden, attention_mask=mask, masked_positions=positions, labels=labels
-        )
+        listed = listed_labels(ids, chosen, self.pad_to_multiple_of)
+        return as_tensors(input_ids=hidden, attention_mask=mask, **listed)
 
 
 @dataclass(frozen=True)
@@ -132,10 +126,10 @@ class NextTokens:
 
     def __call__(self, rows: Rows, epoch: int = 0) -> dict[str, Tensor]:
         """Make the tensors of some rows, the same in every epoch."""
-        ids, mask = _padded(rows, self.pad_token_id, self.pad_to_multiple_of)
+        ids, mask = padded_rows(rows, self.pad_token_id, self.pad_to_multiple_of)
         labels = np.full(ids.shape, IGNORED, np.int64)
         labels[:, :-1] = np.where(mask[:, 1:], ids[:, 1:], IGNORED)
-        return _tensors(input_ids=ids, attention_mask=mask, labels=labels)
+        return as_tensors(input_ids=ids, attention_mask=mask, labels=labels)
 
 
 class TokenPrediction:
@@ -365,7 +359,23 @@ def _row_losses(model: Model, tokenizer: Tokenizer, batch: Batch) -> list[dict[s
     return rows
 
 
-def _padded(rows: Rows, pad_token_id: int, multiple: int) -> tuple[Any, Flags]:
+def listed_labels(ids: Any, chosen: Flags, multiple: int) -> dict[str, Any]:
+    """List masked tokens: `masked_positions` in the flattened [N · L], and `labels`; int64 [M].
+
+    Args:
+        ids: What stood there; int [N, L].
+        chosen: The masked tokens; bool [N, L].
+        multiple: What M is rounded up to, and at least it is; added labels are ignored.
+    """
+    places = np.flatnonzero(chosen)
+    count = -(-max(1, len(places)) // multiple) * multiple
+    positions, labels = np.zeros(count, np.int64), np.full(count, IGNORED, np.int64)
+    positions[: len(places)] = places
+    labels[: len(places)] = ids[chosen]
+    return {"masked_positions": positions, "labels": labels}
+
+
+def padded_rows(rows: Rows, pad_token_id: int, multiple: int) -> tuple[Any, Flags]:
     """Cut rows to the longest one: ids, int32 [B, L], and which are of a row, bool [B, L]."""
     lengths, width = rows.columns["length"], rows.columns["input_ids"].shape[1]
     length = -(-int(lengths.max(initial=0)) // multiple) * multiple
@@ -375,5 +385,6 @@ def _padded(rows: Rows, pad_token_id: int, multiple: int) -> tuple[Any, Flags]:
     return np.where(mask, ids, pad_token_id), mask
 
 
-def _tensors(**arrays: Any) -> dict[str, Tensor]:
+def as_tensors(**arrays: Any) -> dict[str, Tensor]:
+    """Make tensors of arrays; int64 all of them."""
     return {name: paddle.to_tensor(array.astype(np.int64)) for name, array in arrays.items()}
