@@ -3,10 +3,7 @@
 A row is `[CLS] a [SEP]` and, in a pair, what follows: the second sentence with its special tokens.
 """
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
 from paddlenlp_ext.pretraining.masking import Flags, Ids, Numbers
 
@@ -23,7 +20,8 @@ def places_of(lengths: Ids, first_lengths: Ids, width: int) -> Numbers:
     """
     at = np.arange(width)
     ends = np.stack([first_lengths, lengths])[..., None]
-    return np.sum(at >= ends, axis=0, dtype=np.int64)
+    found: Numbers = np.sum(at >= ends, axis=0, dtype=np.int64)
+    return found
 
 
 def cross_attention(places: Numbers, hidden: Flags) -> Flags:
@@ -47,18 +45,18 @@ def cross_attention(places: Numbers, hidden: Flags) -> Flags:
     return allowed
 
 
-def restarted_positions(places: Numbers, special: Flags) -> npt.NDArray[Any]:
+def restarted_positions(places: Numbers, opening: int) -> Numbers:
     """Count the positions of the second sentence from the beginning, too; int64 [N, L].
 
-    Its first word gets position 1, as that of a sentence alone does after [CLS]: a separator that
-    opens it (ERNIE-M's, XLM-R's) takes [CLS]'s position 0.
+    Its first word gets position 1, as that of a sentence alone does after [CLS].
 
     Args:
         places: As of `places_of`; int64 [N, L].
-        special: Which tokens are special; bool [N, L].
+        opening: Special tokens that begin the second sentence: 1 in ERNIE-M and XLM-R, whose pairs
+            have two separators in the middle, and which takes [CLS]'s position 0; else 0.
     """
     at = np.arange(places.shape[1])
     is_second = places == SECOND
     starts = np.where(is_second.any(1), is_second.argmax(1), 0)
-    opened = np.take_along_axis(special, starts[:, None], axis=1)
-    return np.where(is_second, at - starts[:, None] + ~opened, at)
+    found: Numbers = np.where(is_second, at - starts[:, None] + 1 - opening, at)
+    return found

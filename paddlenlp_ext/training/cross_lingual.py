@@ -49,7 +49,6 @@ from paddlenlp_ext.pretraining.language_words import LanguageWords
 from paddlenlp_ext.pretraining.masking import Flags, MaskingVocabulary, Numbers, dynamic_masking
 from paddlenlp_ext.pretraining.shard_set import Rows
 from paddlenlp_ext.tasks.batches import Batch
-from paddlenlp_ext.tokenizers.base import Tokenizer
 from paddlenlp_ext.training.language_modeling import (
     TokenPrediction,
     as_tensors,
@@ -89,6 +88,7 @@ class MaskedSentences:
         pad_token_id: What fills up shorter rows.
         probability: To be masked.
         seed: Of all choices, together with the epoch and the number of the row.
+        opening: Special tokens that begin the second sentence of a pair.
         whole_words: Mask all tokens of a word or none.
         continue_positions: Let the positions of second sentences go on from those of the first.
         token_types: Whether the model has token types.
@@ -99,6 +99,7 @@ class MaskedSentences:
     pad_token_id: int
     probability: float = 0.15
     seed: int = 42
+    opening: int = 1
     whole_words: bool = False
     continue_positions: bool = False
     token_types: bool = False
@@ -143,8 +144,7 @@ class MaskedSentences:
             np.arange(masked.places.shape[1]), masked.places.shape
         )
         if not self.continue_positions and masked.places.size:
-            special = self.vocabulary.special[masked.ids]
-            arrays["position_ids"] = restarted_positions(masked.places, special)
+            arrays["position_ids"] = restarted_positions(masked.places, self.opening)
         if self.token_types:
             arrays["token_type_ids"] = masked.places == 1
         return arrays
@@ -184,7 +184,6 @@ class BackTranslated:
         masks: Chooses what is masked.
         words: Knows which languages have pairs.
         sep_token_id: Ends sentences.
-        separators: How many stand between those of a pair.
         share: Of a sentence's tokens that get a pseudo-token; at least one does.
         max_positions: Positions that the model has.
     """
@@ -192,18 +191,8 @@ class BackTranslated:
     masks: MaskedSentences
     words: LanguageWords
     sep_token_id: int
-    separators: int
     share: float
     max_positions: int
-
-    @classmethod
-    def of(
-        cls, masks: MaskedSentences, words: LanguageWords, tokenizer: Tokenizer, share: float,
-        max_positions: int,
-    ) -> BackTranslated:  # fmt: skip
-        """Frame pseudo-translations as a tokenizer frames the second sentences of pairs."""
-        separators = tokenizer.assembly.separators
-        return cls(masks, words, tokenizer.sep_token_id, separators, share, max_positions)
 
     def __call__(self, rows: Rows, epoch: int = 0) -> dict[str, Tensor]:
         """Make the tensors of some rows."""
@@ -215,7 +204,7 @@ class BackTranslated:
                 zip(lengths, rows.numbers, rows.columns["language"], strict=True)
             )
         ]
-        opening = self.separators - 1
+        opening = masks.opening
         added = [opening + len(one.positions) + 1 for one in asked]
         ends = lengths + np.array(added, np.int64)
         multiple = masks.pad_to_multiple_of
@@ -262,7 +251,7 @@ class BackTranslated:
         count = max(1, round(self.share * len(positions)))
         positions = np.sort(random.permutation(positions)[:count])
         if self.masks.continue_positions:
-            positions = positions + len(ids) + self.separators - 2
+            positions = positions + len(ids) + self.masks.opening - 1
             positions = positions[positions < self.max_positions]
         return Asked(target, positions, random.random_sample(len(positions)))
 

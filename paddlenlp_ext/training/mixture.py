@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import overload
 
 import numpy as np
 
 from paddlenlp_ext.pretraining.shard_set import ShardSet
 from paddlenlp_ext.tasks.batches import Batch
-from paddlenlp_ext.training.events import DataPosition, Progress
+from paddlenlp_ext.training.events import DataPosition, Event, Progress, StepDone
 from paddlenlp_ext.training.loop import UpdateBatches
 from paddlenlp_ext.training.pretrain import MakeTensors, ShardBatches
 
@@ -97,6 +98,29 @@ class MixedBatches:
                 for part in parts
             ]
             yield UpdateBatches(epoch, number, batches, Progress(step, mixture=tuple(places)))
+
+
+class ObjectiveLosses:
+    """The mean loss of each objective since the last look.
+
+    Args:
+        train: Knows which update has which.
+    """
+
+    def __init__(self, train: MixedBatches) -> None:
+        self._train = train
+        self._losses: dict[str, list[float]] = {}
+
+    def add(self, event: Event) -> None:
+        """Count an update."""
+        if isinstance(event, StepDone):
+            self._losses.setdefault(self._train.objective_of(event.step), []).append(event.loss)
+
+    def take(self) -> str:
+        """Write the means, in the order of the objectives, and begin again."""
+        found, self._losses = self._losses, {}
+        means = {name: fmean(found[name]) for name in self._train.objectives if name in found}
+        return ", ".join(f"{name}: {mean:f}" for name, mean in means.items())
 
 
 class _Sources(Sequence[str]):

@@ -85,7 +85,7 @@ def words() -> LanguageWords:
 
 
 def back_translated(share: float = 0.5, **changes: Any) -> BackTranslated:
-    return BackTranslated(masks(**changes), words(), SEP, 2, share, 40)
+    return BackTranslated(masks(**changes), words(), SEP, share, 40)
 
 
 def prediction(*, samples: bool) -> CrossLingualPrediction:
@@ -170,7 +170,7 @@ def test_positions_begin_again_or_go_on() -> None:
     one_separator = rows_of((3, 2))
     ids = one_separator.columns["input_ids"]
     ids[0, 5:8], one_separator.columns["length"][0] = [*ids[0, 6:8], SEP], 8  # as RemBERT's
-    found = batch_of(masks(token_types=True), one_separator)
+    found = batch_of(masks(token_types=True, opening=0), one_separator)
     np.testing.assert_array_equal(found["position_ids"].numpy()[0], [0, 1, 2, 3, 4, 1, 2, 3])
     np.testing.assert_array_equal(found["token_type_ids"].numpy()[0], [0] * 5 + [1] * 3)
     found = batch_of(masks(continue_positions=True), rows)["position_ids"].numpy()

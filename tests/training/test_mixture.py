@@ -12,8 +12,8 @@ import paddle
 import pytest
 
 from paddlenlp_ext.pretraining.reader import ShardReader
-from paddlenlp_ext.training.events import DataPosition, Progress
-from paddlenlp_ext.training.mixture import Ingredient, MixedBatches
+from paddlenlp_ext.training.events import DataPosition, Progress, StepDone
+from paddlenlp_ext.training.mixture import Ingredient, MixedBatches, ObjectiveLosses
 from paddlenlp_ext.training.pretrain import ShardBatches
 from tests.pretraining.test_shards import arrays, open_set, write
 
@@ -100,3 +100,14 @@ def test_rows_are_named_by_their_reader(tmp_path: Path) -> None:
         assert mixed.sources[row] == f"{tmp_path}/train_{name}.hdf5: row {number}"
     assert mixed.sources[:2] == [f"{tmp_path}/train_{name}.hdf5: row 0" for name in ("one", "two")]
     assert update.after.mixture.count(DataPosition()) == 1
+
+
+def test_losses_are_told_by_objective(tmp_path: Path) -> None:
+    mixed = mixture(tmp_path, {"a": 1.0, "b": 1.0})
+    losses = ObjectiveLosses(mixed)
+    own: dict[str, list[float]] = {"a": [], "b": []}
+    for step in range(1, 8):
+        losses.add(StepDone(step, 9, 0, 0, step / 4, 0.1, 3, 1.0))
+        own[mixed.objective_of(step)].append(step / 4)
+    assert losses.take() == ", ".join(f"{name}: {np.mean(one):f}" for name, one in own.items())
+    assert losses.take() == ""
