@@ -50,13 +50,20 @@ def has_pairs(shards: ShardSet) -> bool:
     return True in kinds
 
 
-def require_fit(shards: ShardSet, tokenizer: Tokenizer, max_positions: int) -> None:
+def require_fit(
+    shards: ShardSet,
+    tokenizer: Tokenizer,
+    max_positions: int,
+    *,
+    named_by: str = "`vocab_file` or `bert_model`",
+) -> None:
     """Refuse shards that are not for a model.
 
     Args:
         shards: To train on.
         tokenizer: The model's.
         max_positions: Tokens that the model has positions for.
+        named_by: What names the vocabulary where shards are made, for messages.
 
     Raises:
         DataError: Rows are too long, or were made with another vocabulary, if the file says so.
@@ -71,7 +78,7 @@ def require_fit(shards: ShardSet, tokenizer: Tokenizer, max_positions: int) -> N
         if shard.attributes.get(VOCABULARY, own) != own:
             raise DataError(
                 f"{shard.path}: was made with another vocabulary than the model's; make it again "
-                "with this one (`vocab_file` or `bert_model`)"
+                f"with this one ({named_by})"
             )
 
 

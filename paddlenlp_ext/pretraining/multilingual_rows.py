@@ -23,6 +23,10 @@ LAYOUT: Layout = {
     "second_language": Column("int32"),  # likewise
 }
 
+# What a file says of itself.
+LANGUAGES = "languages"  # "ar,de,en": those of all files of a folder
+SOURCE = "source"  # the language or the pair of its rows: "en", "en-de"
+WORDS = "words"  # what cut scripts without spaces into words: "icu 78.3"; empty: nothing
 NO_LANGUAGE = -1  # of a second sentence that is not there
 
 

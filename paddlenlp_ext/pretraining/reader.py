@@ -78,6 +78,10 @@ class ShardReader:
         if rest:
             yield join_rows(rest)
 
+    def slices(self, epoch: int) -> list[Slice]:
+        """List what is read in an epoch, in any order."""
+        return list(self.shards.slices(max(1, self.window_rows // SLICES)))
+
     def _windows(self, epoch: int, row: int) -> Iterator[Rows]:
         """Read the windows from `row` on, each in the background while the one before is used."""
         plans = self._plan(epoch)
@@ -96,7 +100,7 @@ class ShardReader:
 
     def _plan(self, epoch: int) -> list[tuple[int, list[Slice]]]:
         """Say which slices make up each window, and number the windows."""
-        slices = list(self.shards.slices(max(1, self.window_rows // SLICES)))
+        slices = self.slices(epoch)
         if self.shuffle:
             random = self._random(epoch, 0)
             slices = [slices[at] for at in random.permutation(len(slices))]

@@ -19,11 +19,15 @@ Check = Callable[[Columns], tuple[int, str] | None]
 
 
 class Slice(NamedTuple):
-    """Rows `start` to `stop` of the shard with a number."""
+    """Rows `start` to `stop` of the shard with a number; `turn`, from 0, tells repetitions apart.
+
+    Repeated rows have other numbers, so that what follows from these (masks) is other, too.
+    """
 
     shard: int
     start: int
     stop: int
+    turn: int = 0
 
     @property
     def rows(self) -> int:
@@ -35,7 +39,7 @@ class Rows(NamedTuple):
     """Some examples.
 
     Attributes:
-        numbers: Their places in the whole list; int64 [N].
+        numbers: Their places in the whole list, plus its length for each repetition; int64 [N].
         columns: By name; [N] or [N, width] each.
     """
 
@@ -70,7 +74,7 @@ class ShardSet:
     Shards of several widths may be mixed: narrower rows are filled up with zeros.
 
     Args:
-        paths: The files.
+        paths: The files; or what is known of them, with only some of their rows.
         layout: Their columns.
         check: Looks at all rows that are read.
         limit: Use the first rows only.
@@ -85,16 +89,24 @@ class ShardSet:
     """
 
     def __init__(
-        self, paths: Sequence[Path], layout: Layout, check: Check, *, limit: int | None = None
+        self,
+        paths: Sequence[Path | Shard],
+        layout: Layout,
+        check: Check,
+        *,
+        limit: int | None = None,
     ):
         self.layout = layout
         self.check = check
-        self.shards: list[Shard] = [open_shard(path, layout) for path in paths]
+        self.shards: list[Shard] = [
+            one if isinstance(one, Shard) else open_shard(one, layout) for one in paths
+        ]
         self.widths = common_widths(self.shards)
         self._ends = list(accumulate(shard.rows for shard in self.shards))
         self.num_rows = self._ends[-1] if limit is None else min(limit, self._ends[-1])
         if self.num_rows == 0:
-            raise DataError(f"{paths[0]}: holds no row; make it again from a corpus with some text")
+            first = self.shards[0].path
+            raise DataError(f"{first}: holds no row; make it again from a corpus with some text")
 
     @property
     def row_bytes(self) -> int:
@@ -107,7 +119,7 @@ class ShardSet:
     @property
     def sources(self) -> Sequence[str]:
         """Where each row stands: file and number in it."""
-        return _Sources(self.shards, self._ends)
+        return _Sources(self.shards, self._ends, self.num_rows)
 
     def slices(self, length: int) -> Iterator[Slice]:
         """Cut all shards into slices of at most `length` rows."""
@@ -146,15 +158,15 @@ class ShardSet:
             missing = self.widths[column.axis] - columns[name].shape[1] if column.axis else 0
             if missing:
                 columns[name] = np.pad(columns[name], ((0, 0), (0, missing)))
-        first = self._ends[piece.shard] - shard.rows
+        first = self._ends[piece.shard] - shard.rows + piece.turn * self.num_rows
         return Rows(np.arange(first + piece.start, first + piece.stop), columns)
 
 
 class _Sources(Sequence[str]):
     """Where rows stand, found when asked: a list of it would grow with the data."""
 
-    def __init__(self, shards: Sequence[Shard], ends: Sequence[int]):
-        self.shards, self.ends = shards, ends
+    def __init__(self, shards: Sequence[Shard], ends: Sequence[int], num_rows: int):
+        self.shards, self.ends, self.num_rows = shards, ends, num_rows
 
     def __len__(self) -> int:
         return self.ends[-1]
@@ -166,6 +178,7 @@ class _Sources(Sequence[str]):
     def __getitem__(self, row: int | slice) -> str | list[str]:
         if isinstance(row, slice):
             return [self[one] for one in range(*row.indices(len(self)))]
+        row %= self.num_rows  # of a repeated row, too
         number = bisect_right(self.ends, row)
         shard = self.shards[number]
         return f"{shard.path}: row {row - self.ends[number] + shard.rows}"
