@@ -159,6 +159,8 @@ def predict(argv: Sequence[str]) -> None:
     add("file", metavar="FILE", type=Path, help="rows; see below which")
     add("--output", type=Path, metavar="DIR", help="for predictions; default: the file's folder")
     add("--device", type=parsing.device, help="cpu, gpu or xpu; default: a GPU if there is one")
+    types = "of large products, also on a CPU that has bfloat16; default: float32"
+    add("--amp_dtype", choices=("float16", "bfloat16"), help=types)
     add("--batch_size", type=parsing.positive_int, default=32, help="rows computed together")
     most = "tokens of a row; default: as many as the model reads, 384 for questions"
     add("--max_length", "--max_seq_length", type=parsing.positive_int, metavar="N", help=most)
@@ -195,7 +197,8 @@ def predict(argv: Sequence[str]) -> None:
     from paddlenlp_ext.inference.files import predict_file
 
     model, path, folder = (args.pop(name) for name in ("model", "file", "output"))
-    run = {name: args.pop(name) for name in ("device", "batch_size", "max_length", "on_bad_row")}
+    of_run = ("device", "amp_dtype", "batch_size", "max_length", "on_bad_row")
+    run = {name: args.pop(name) for name in of_run}
     found = predict_file(model, path, folder, FileSettings(**args), **run)
     for note in (found.note, found.left_out):
         print(f"{path.name}: {note}\n" * bool(note), end="", file=sys.stderr)

@@ -138,7 +138,12 @@ def add_engine_arguments(
         metavar="N",
         help="stop after N evaluations without a better one; 0 does not",
     )
-    add("use_amp", **SWITCH, help="train in mixed precision (GPU and XPU)")
+    add(
+        "use_amp",
+        **SWITCH,
+        help="train in mixed precision: on a GPU or XPU; on a CPU "
+        "in bfloat16, where the processor has avx512_bf16 or amx_bf16",
+    )
     add(
         "amp_level",
         choices=("O1", "O2"),

@@ -20,6 +20,7 @@ from paddlenlp_ext.files.sources import Source, resolve
 from paddlenlp_ext.inference.file_tasks import FILE_TASKS, FileSettings, FileTask, Item
 from paddlenlp_ext.inference.runners import exported_path, load
 from paddlenlp_ext.models.auto import AutoConfig
+from paddlenlp_ext.nn.autocast import Type
 from paddlenlp_ext.process.streams import progress_bar
 from paddlenlp_ext.tasks.prediction_files import path_of
 from paddlenlp_ext.tasks.rows import BadRow
@@ -64,6 +65,7 @@ def predict_file(
     settings: FileSettings | None = None,
     *,
     device: str | None = None,
+    amp_dtype: Type | None = None,
     batch_size: int = 32,
     max_length: int | None = None,
     on_bad_row: Literal["error", "skip"] = "error",
@@ -76,6 +78,7 @@ def predict_file(
         folder: For the predictions; None is that of the file.
         settings: What there is to say of the file.
         device: As `pipeline` takes it.
+        amp_dtype: The same.
         batch_size: Rows that are computed together.
         max_length: Longer texts are cut, or parted where the scripts part them.
         on_bad_row: Whether a row that cannot be used is an error or left out.
@@ -88,7 +91,7 @@ def predict_file(
         raise DataError(f"{path}: is a folder; expected the file whose rows are to be predicted")
     task = file_task(model, settings)
     found = _look_at(task, path, on_bad_row)
-    loaded = load(model, task.head, device=device)
+    loaded = load(model, task.head, device=device, amp_dtype=amp_dtype)
     answering = task.answering(loaded, batch_size=batch_size, max_length=max_length)
     stem = Path(path.name.removesuffix(".gz")).stem
     parts = {one: f"{stem}_{one.replace('/', '_')}" if one else stem for one in found.rows}

@@ -26,6 +26,7 @@ from paddlenlp_ext.inference.language import FillMask, TextGeneration
 from paddlenlp_ext.inference.runners import load
 from paddlenlp_ext.inference.spans import QuestionAnswering, TokenClassification
 from paddlenlp_ext.models.base import Model
+from paddlenlp_ext.nn.autocast import Type
 from paddlenlp_ext.tokenizers.base import Tokenizer
 
 TASKS: dict[str, type[Pipeline[Any]]] = {
@@ -45,6 +46,7 @@ def pipeline(
     *,
     tokenizer: str | Path | Tokenizer | None = None,
     device: str | None = None,
+    amp_dtype: Type | None = None,
     batch_size: int = 32,
     max_length: int | None = None,
     **options: Any,
@@ -57,6 +59,8 @@ def pipeline(
             `runners.load`.
         tokenizer: Its own, or where it is; by default beside the model.
         device: "cpu", "gpu", "xpu" or "npu"; by default Paddle's choice.
+        amp_dtype: In which type large products are computed: "bfloat16" (on a CPU that has it, too)
+            or "float16"; None is float32.
         batch_size: Rows that are computed together.
         max_length: Longer texts are cut; by default, at what the model has positions for. The
             scripts call it `max_seq_length`.
@@ -64,12 +68,12 @@ def pipeline(
 
     Raises:
         UserError: There is no such task or model, or the model was not trained for the task.
-        DeviceError: The device is not there.
+        DeviceError: The device is not there, or does not compute in this type.
     """
     if task not in TASKS:
         near = difflib.get_close_matches(str(task), TASKS, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise UserError(f"unknown task {shown(task)}; {hint}known: {', '.join(TASKS)}")
     cls = TASKS[task]
-    loaded = load(model, cls.head, tokenizer=tokenizer, device=device)
+    loaded = load(model, cls.head, tokenizer=tokenizer, device=device, amp_dtype=amp_dtype)
     return cls(loaded, batch_size=batch_size, max_length=max_length, **options)

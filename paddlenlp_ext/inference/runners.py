@@ -22,6 +22,7 @@ from paddlenlp_ext.inference.export import NAME
 from paddlenlp_ext.models.auto import AutoConfig, family_of, model_class
 from paddlenlp_ext.models.base import Model
 from paddlenlp_ext.models.config import ModelConfig
+from paddlenlp_ext.nn.autocast import Type
 from paddlenlp_ext.process.spawn import check_device
 from paddlenlp_ext.tokenizers.auto import class_of
 from paddlenlp_ext.tokenizers.base import Tokenizer
@@ -149,6 +150,7 @@ def load(
     *,
     tokenizer: str | Path | Tokenizer | None = None,
     device: str | None = None,
+    amp_dtype: Type | None = None,
 ) -> Loaded:
     """Load a model to run, and its tokenizer.
 
@@ -160,10 +162,12 @@ def load(
         tokenizer: Its own, or where it is; by default beside the model. Always beside an exported
             one with its config.json.
         device: "cpu", "gpu", "xpu" or "npu", or one of several; by default Paddle's choice.
+        amp_dtype: In which type a model's large products are computed; None is float32, or what a
+            model that is loaded already computes in.
 
     Raises:
         UserError: There is no such thing, it has no head for the task, or no tokenizer.
-        DeviceError: The device is not there.
+        DeviceError: The device is not there, or does not compute in this type.
     """
     if device is not None:
         check_device(device)
@@ -173,10 +177,17 @@ def load(
             raise UserError("give the `tokenizer` of a model that is loaded already")
         _require_head(model, task, type(model).__name__)
         model.eval()
+        if amp_dtype is not None:
+            model.compute_in(amp_dtype)
         own = _tokenizer(tokenizer, task)
         return Loaded(ModelRunner(model), model.config, own, type(model).__name__, model)
     exported = None if isinstance(model, Source) else exported_path(model)
     if exported is not None:
+        if amp_dtype is not None:
+            raise UserError(
+                f"{exported}: `amp_dtype`: what was exported computes as it was exported; give the "
+                "folder of the model, or leave it out"
+            )
         folder = resolve(exported.parent)
         on = device or paddle.device.get_device()
         is_onnx = exported.suffix == ONNX_ENDING
@@ -186,6 +197,7 @@ def load(
     source = resolve(model)
     found = model_class(family_of(source), task).from_pretrained(source)
     _require_head(found, task, source.name)
+    found.compute_in(amp_dtype)
     own = _tokenizer(tokenizer or source, task)
     return Loaded(ModelRunner(found), found.config, own, source.name, found)
 

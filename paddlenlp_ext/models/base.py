@@ -19,6 +19,7 @@ from paddlenlp_ext.files.disk import origin_of
 from paddlenlp_ext.files.sources import Source, resolve, without_neutral
 from paddlenlp_ext.models.config import ModelConfig, renamed
 from paddlenlp_ext.nn.arrays import fill
+from paddlenlp_ext.nn.autocast import Autocast, Type
 from paddlenlp_ext.nn.cpu import compiled
 from paddlenlp_ext.nn.encoder import Encoder, EncoderLayer
 from paddlenlp_ext.nn.trimmed_embedding import whole_parameters
@@ -77,6 +78,8 @@ class Model(nn.Layer):
     optional_modules: ClassVar[tuple[str, ...]] = ("pooler.",)
     # Whether the head is made by fine-tuning, so that nobody expects it in a checkpoint.
     head_is_new: ClassVar[bool] = False
+
+    _autocast: Autocast | None = None
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -345,6 +348,33 @@ class Model(nn.Layer):
         for layer in self.sublayers():
             if isinstance(layer, EncoderLayer):
                 layer.is_compiled = compile
+
+    def compute_in(self, dtype: Type | None, *, asked: str = "amp_dtype") -> None:
+        """Compute large products in a type, but not in training, which `mixed_precision` is for.
+
+        The weights stay as they are. On a CPU their casts are kept until `train()` is called.
+
+        Args:
+            dtype: The type; None computes in float32 again.
+            asked: The setting that asks for it, for messages.
+
+        Raises:
+            DeviceError: The device does not compute in this type.
+        """
+        self._autocast = None if dtype is None else Autocast(dtype, asked=asked)
+
+    def __call__(self, *inputs: Any, **named_inputs: Any) -> Any:
+        """Compute what `forward` does."""
+        if self._autocast is None or self.training:
+            return super().__call__(*inputs, **named_inputs)
+        with self._autocast():
+            return super().__call__(*inputs, **named_inputs)
+
+    def train(self) -> None:
+        """Let dropout drop: what follows changes the weights."""
+        if self._autocast is not None:
+            self._autocast.forget()
+        super().train()
 
     def _parameter_names(self) -> list[str]:
         return [name for name, _ in self.named_parameters()]

@@ -11,6 +11,7 @@ from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from paddlenlp_ext.nn.attention import Mask
+from paddlenlp_ext.nn.cpu import bfloat16
 from paddlenlp_ext.nn.cpu.encoder_layer import unit_for
 from paddlenlp_ext.nn.cpu.layers import Dropout, LayerNorm, gelu, tanh_gelu
 from paddlenlp_ext.nn.positions import Positions, take
@@ -198,8 +199,16 @@ class Encoder(nn.Layer):
             return output
         from paddle.distributed.fleet.utils import recompute
 
-        # Only the hidden states leave the layer, or the weights that they came from would be kept.
-        return LayerOutput(recompute(lambda *same: layer(*same).hidden_states, states, *inputs))
+        casts = bfloat16.current()
+
+        def run_again(*same: object) -> Tensor:
+            # Only the hidden states leave the layer, or the weights that they came from would be
+            # kept.
+            with bfloat16.bfloat16_products(casts):
+                hidden_states: Tensor = layer(*same).hidden_states
+            return hidden_states
+
+        return LayerOutput(recompute(run_again, states, *inputs))
 
     def _should_recompute(self, states: Tensor) -> bool:
         # Above what is frozen: Paddle does not train a layer that it computes again from inputs

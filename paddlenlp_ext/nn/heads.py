@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import paddle
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from paddlenlp_ext.metrics import IGNORED
-from paddlenlp_ext.nn.cpu.layers import LayerNorm, Linear
+from paddlenlp_ext.nn.cpu.layers import LayerNorm, Linear, multiply
 from paddlenlp_ext.nn.encoder import activation
 
 
@@ -73,7 +72,7 @@ class TiedLMHead(nn.Layer):
             float [..., V].
         """
         transformed = self.layer_norm(self.activation(self.dense(hidden_states)))
-        return paddle.matmul(transformed, table, transpose_y=True) + self.bias
+        return multiply(transformed, table, turned=True) + self.bias
 
 
 def next_token_loss(logits: Tensor, labels: Tensor) -> Tensor:

@@ -1,37 +1,30 @@
-"""Mixed precision: float16 or bfloat16 computation with float32 where it matters.
-
-Paddle does this on GPUs and XPUs. On a CPU its `auto_cast` leaves every tensor float32 and its
-scaler switches itself off, with no more than a warning, so asking for it there is an error here.
-"""
+"""Mixed precision in training: see `nn.autocast`, and the scale of losses that float16 needs."""
 
 from contextlib import AbstractContextManager
-from typing import Any, Literal
+from typing import Any
 
 import paddle
 from paddle import Tensor, amp, nn
 from paddle.optimizer import Optimizer
 
-from paddlenlp_ext.errors import DeviceError
+from paddlenlp_ext.nn.autocast import Autocast, Level, Type
 
 
 class MixedPrecision:
     """How a run computes in mixed precision; `mixed_precision` makes it.
 
     Args:
-        level: "O1" casts chosen operations, "O2" the whole model but its normalisations.
-        dtype: "float16" or "bfloat16".
+        compute: In which type.
         scaler: Scales losses so that small float16 gradients do not vanish.
     """
 
-    def __init__(self, level: Literal["O1", "O2"], dtype: str, scaler: amp.GradScaler):
-        self.level = level
-        self.dtype = dtype
+    def __init__(self, compute: Autocast, scaler: amp.GradScaler):
+        self.compute = compute
         self.scaler = scaler
 
     def autocast(self) -> AbstractContextManager[None]:
         """Cast what is computed in the `with` block."""
-        context: AbstractContextManager[None] = amp.auto_cast(level=self.level, dtype=self.dtype)
-        return context
+        return self.compute()
 
     def scale(self, loss: Tensor) -> Tensor:
         """Multiply a loss by the current scale."""
@@ -47,6 +40,7 @@ class MixedPrecision:
             self.scaler.step(optimizer)
         finally:
             self.scaler.update()
+            self.compute.forget()
         return bool(optimizer._get_auxiliary_var("found_inf"))
 
     def state(self) -> dict[str, Any]:
@@ -58,6 +52,7 @@ class MixedPrecision:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over the numbers of a checkpoint."""
+        self.compute.forget()
         if "scale" in state:
             scale = paddle.to_tensor([state["scale"]], dtype="float32").numpy()
             self.scaler.load_state_dict(state | {"scale": scale})
@@ -67,8 +62,8 @@ def mixed_precision(
     model: nn.Layer,
     optimizer: Optimizer,
     *,
-    level: Literal["O1", "O2"] = "O1",
-    dtype: Literal["float16", "bfloat16"] = "float16",
+    level: Level = "O1",
+    dtype: Type = "float16",
     scale_loss: float = 2.0**15,
 ) -> MixedPrecision:
     """Prepare a model and its optimizer for mixed precision.
@@ -83,16 +78,8 @@ def mixed_precision(
     Raises:
         DeviceError: The device does not compute in this type.
     """
-    device = paddle.device.get_device()
-    if device.startswith("cpu"):
-        raise DeviceError(
-            "`use_amp`: PaddlePaddle has no mixed precision on a CPU; leave it out, or train with "
-            "`device` gpu"
-        )
-    supported = amp.is_float16_supported if dtype == "float16" else amp.is_bfloat16_supported
-    if not supported():
-        raise DeviceError(f"`use_amp`: {device} does not compute in {dtype}; choose another type")
+    compute = Autocast(dtype, level=level, asked="use_amp")
     if level == "O2":
         amp.decorate(model, optimizer, level=level, dtype=dtype, save_dtype="float32")
     scaler = amp.GradScaler(enable=dtype == "float16", init_loss_scaling=scale_loss)
-    return MixedPrecision(level, dtype, scaler)
+    return MixedPrecision(compute, scaler)

@@ -334,6 +334,7 @@ class Run:
                 dtype=settings.amp_dtype,
                 scale_loss=settings.scale_loss,
             )
+            tell({"note": precision.compute.notice})
         progress = found.restore(model, optimizer, precision) if found else None
         if progress is not None and checkpoints.grown_from:
             _go_on(optimizer, progress.step, total_steps, settings.lr_scheduler_type)

@@ -53,7 +53,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--max_steps", type=parsing.integer, default=-1, help="above 0, wins over the epochs")
     add("--seed", type=whole, default=42, help="of data order, dropout and new weights")
     add("--device", type=parsing.device, help="cpu, gpu or xpu; default: a GPU if there is one")
-    add("--use_amp", **parsing.SWITCH, help="train in mixed precision (GPU and XPU)")
+    add(
+        "--use_amp",
+        **parsing.SWITCH,
+        help="train in mixed precision: on a GPU or XPU; on a CPU in bfloat16, where the processor "
+        "has avx512_bf16 or amx_bf16",
+    )
     first_scale = "first loss scale, for float16"
     add("--scale_loss", type=parsing.positive_float, default=2.0**15, help=first_scale)
     add("--languages", nargs="+", help="of dev and test, and of translate-train-all; default: all")

@@ -105,6 +105,7 @@ class Kernels:
             "attend": [POINTER(Attention)],
             "attend_backward": [POINTER(Attention)],
             "sum_tokens": [address, c_int64, c_int64, address],
+            "cast": [address, c_int64, address],
         }.items():
             function = getattr(library, name)
             function.argtypes, function.restype = arguments, c_int

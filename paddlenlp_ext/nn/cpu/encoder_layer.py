@@ -18,7 +18,7 @@ from paddle.autograd import PyLayer
 from paddle.nn import functional as F
 
 from paddlenlp_ext.nn.attention import Attention, Mask
-from paddlenlp_ext.nn.cpu import compiled
+from paddlenlp_ext.nn.cpu import bfloat16, compiled
 from paddlenlp_ext.nn.cpu.layers import Dropout, LayerNorm, Linear, gelu, on_cpu, tanh_gelu
 from paddlenlp_ext.nn.cpu.onednn import product
 from paddlenlp_ext.nn.cpu.texts import Indices, Keys, starts_of
@@ -52,17 +52,23 @@ class Weights(NamedTuple):
 
 
 class Saved(NamedTuple):
-    """What the backward pass needs besides inputs and weights; of Tq queries and T tokens."""
+    """What the backward pass needs besides weights; of Tq queries and T tokens.
 
+    Factors of products are float32, or bfloat16 where products are.
+    """
+
+    asking: Tensor  # factor [Tq, H]
+    tokens: Tensor  # factor [T, H]
     query: Tensor  # float32 [Tq, H]: products with the weights, without bias
     key: Tensor  # float32 [T, H]
     value: Tensor  # float32 [T, H]
     means: Tensor  # float32 [Tq, H]: what attention returns
+    mean_factors: Tensor  # factor [Tq, H]: the same
     peaks: Tensor  # float32 [Tq, A]: greatest scores
     normal1: Tensor  # float32 [Tq, H]: normalised, before weight and bias
     scales1: Tensor  # float32 [Tq]
-    attended: Tensor  # float32 [Tq, H]: the output of the first half
-    inner: Tensor  # float32 [Tq, F]: activated
+    attended: Tensor  # factor [Tq, H]: the output of the first half
+    inner: Tensor  # factor [Tq, F]: activated
     slopes: Tensor  # float32 [Tq, F]
     normal2: Tensor
     scales2: Tensor
@@ -117,6 +123,7 @@ def unit_for(
         first=compiled.Dropout.of(seed + 1, rates[1]),
         activation=compiled.Dropout.of(seed + 2, rates[2]),
         second=compiled.Dropout.of(seed + 3, rates[1]),
+        casts=bfloat16.current(),
     )
 
 
@@ -154,6 +161,7 @@ class Unit:
         first: What is dropped of the first half's output.
         activation: What is dropped of the activation's output.
         second: What is dropped of the second half's output.
+        casts: Those of the weights, where products are bfloat16.
     """
 
     kernels: compiled.Kernels
@@ -166,6 +174,7 @@ class Unit:
     first: compiled.Dropout
     activation: compiled.Dropout
     second: compiled.Dropout
+    casts: bfloat16.Casts | None
 
     def __call__(self, states: Tensor, queries: Tensor | None = None) -> Tensor:
         """Compute the layer.
@@ -187,17 +196,23 @@ class Unit:
         self, states: Tensor, queries: Tensor | None, *, keeps: bool = False
     ) -> tuple[Tensor, Saved | None]:
         """Compute the layer, and keep what the backward pass needs."""
-        weights, tokens = self.weights, _rows(states)
-        asking = tokens if queries is None else _rows(queries)
-        query = product(asking, weights.query)
-        key, value = product(tokens, weights.key), product(tokens, weights.value)
+        weights, rows = self.weights, _rows(states)
+        residual = rows if queries is None else _rows(queries)
+        tokens = self._factor(rows)
+        asking = tokens if queries is None else self._factor(residual)
+        query = product(asking, self._matrix(weights.query))
+        key, value = (product(tokens, self._matrix(w)) for w in (weights.key, weights.value))
         means, peaks = paddle.empty_like(query), None
         if keeps:
             peaks = paddle.empty([query.shape[0], self.heads], query.dtype)
         starts = _starts(states if queries is None else queries)
         self.kernels.call("attend", self._attention(starts, query, key, value, means, peaks))
-        attended, normal1, scales1 = self._norm(product(means, weights.out), asking, 0, keeps=keeps)
-        inner = product(attended, weights.linear1)
+        mean_factors = self._factor(means)
+        attended, normal1, scales1 = self._norm(
+            product(mean_factors, self._matrix(weights.out)), residual, 0, keeps=keeps
+        )
+        attended_factors = self._factor(attended)
+        inner = product(attended_factors, self._matrix(weights.linear1))
         slopes = paddle.empty_like(inner) if keeps else None
         activation = compiled.Activation(
             *map(compiled.place, (inner, weights.linear1_bias, slopes)),
@@ -206,16 +221,25 @@ class Unit:
             self.activation,
         )
         self.kernels.call("activate", activation)
+        inner = self._factor(inner)
         result, normal2, scales2 = self._norm(
-            product(inner, weights.linear2), attended, 1, keeps=keeps
+            product(inner, self._matrix(weights.linear2)), attended, 1, keeps=keeps
         )
         result = result.reshape((states if queries is None else queries).shape)
         if peaks is None or slopes is None or scales1 is None or scales2 is None:
             return result, None
         return result, Saved(
-            query, key, value, means, peaks,
-            normal1, scales1, attended, inner, slopes, normal2, scales2,
+            asking, tokens, query, key, value, means, mean_factors, peaks,
+            normal1, scales1, attended_factors, inner, slopes, normal2, scales2,
         )  # fmt: skip
+
+    def _factor(self, states: Tensor) -> Tensor:
+        """Return what is multiplied of float32 numbers."""
+        return states if self.casts is None else bfloat16.cast(states)
+
+    def _matrix(self, weight: Tensor) -> Tensor:
+        """Return what is multiplied of a weight."""
+        return weight if self.casts is None else self.casts.of(weight)
 
     def _attention(
         self,
@@ -272,8 +296,8 @@ class Unit:
     def backward(
         self,
         gradient: Tensor,
-        states: Tensor,
-        queries: Tensor | None,
+        shape: list[int],
+        has_queries: bool,
         saved: Saved,
         wanted: Weights,
     ) -> tuple[Tensor | None, Tensor, list[Tensor | None]]:
@@ -281,58 +305,62 @@ class Unit:
 
         Args:
             gradient: float32 [B, Lq, H].
-            states: As in the forward pass.
-            queries: As in the forward pass.
+            shape: Of the states, [B, L, H].
+            has_queries: Whether the forward pass was given queries.
             saved: From the forward pass.
             wanted: Which weights' gradients are needed; bools.
 
         Returns:
             Those of the queries, of the states and of the weights.
         """
-        weights, tokens = self.weights, _rows(states)
-        asking = tokens if queries is None else _rows(queries)
+        weights = self.weights
         found: dict[str, Tensor] = {}
         above, of_half = self._norm_backward(
             _rows(gradient), saved.normal2, saved.scales2, 1, found
         )
+        of_half = self._factor(of_half)
         if wanted.linear2:
             found["linear2"] = product(saved.inner, of_half, turn_a=True)
-        of_inner = product(of_half, weights.linear2, turn_b=True)
+        of_inner = product(of_half, self._matrix(weights.linear2), turn_b=True)
         found["linear1_bias"] = paddle.empty_like(weights.linear1_bias)
         self.kernels.call(
             "activate_backward",
             *(of_inner, saved.slopes, *of_inner.shape, found["linear1_bias"]),
         )
+        of_inner = self._factor(of_inner)
         if wanted.linear1:
             found["linear1"] = product(saved.attended, of_inner, turn_a=True)
-        product(of_inner, weights.linear1, turn_b=True, add_to=above)
+        product(of_inner, self._matrix(weights.linear1), turn_b=True, add_to=above)
         of_asking, of_half = self._norm_backward(above, saved.normal1, saved.scales1, 0, found)
+        of_half = self._factor(of_half)
         if wanted.out:
-            found["out"] = product(saved.means, of_half, turn_a=True)
-        of_means = product(of_half, weights.out, turn_b=True)
+            found["out"] = product(saved.mean_factors, of_half, turn_a=True)
+        of_means = product(of_half, self._matrix(weights.out), turn_b=True)
         of_query, of_key, of_value = (
             paddle.empty_like(one) for one in (saved.query, saved.key, saved.value)
         )
-        starts = _starts(states if queries is None else queries)
-        self.kernels.call(
-            "attend_backward",
-            self._attention(starts, *saved[:5], gradients=(of_means, of_query, of_key, of_value)),
+        attention = self._attention(
+            _starts(gradient),
+            *(saved.query, saved.key, saved.value, saved.means, saved.peaks),
+            gradients=(of_means, of_query, of_key, of_value),
         )
-        of_tokens = of_asking if queries is None else paddle.zeros_like(tokens)
+        self.kernels.call("attend_backward", attention)
+        of_tokens = paddle.zeros_like(saved.key) if has_queries else of_asking
         for name, part, of_part, source, of_source in (
-            ("query", weights.query, of_query, asking, of_asking),
-            ("key", weights.key, of_key, tokens, of_tokens),
-            ("value", weights.value, of_value, tokens, of_tokens),
+            ("query", weights.query, of_query, saved.asking, of_asking),
+            ("key", weights.key, of_key, saved.tokens, of_tokens),
+            ("value", weights.value, of_value, saved.tokens, of_tokens),
         ):
+            factor = self._factor(of_part)
             if getattr(wanted, name):
-                found[name] = product(source, of_part, turn_a=True)
+                found[name] = product(source, factor, turn_a=True)
             if getattr(wanted, f"{name}_bias"):
                 found[f"{name}_bias"] = sums = paddle.empty_like(weights.query_bias)
                 self.kernels.call("sum_tokens", of_part, *of_part.shape, sums)
-            product(of_part, part, turn_b=True, add_to=of_source)
+            product(factor, self._matrix(part), turn_b=True, add_to=of_source)
         return (
-            None if queries is None else of_asking.reshape(queries.shape),
-            of_tokens.reshape(states.shape),
+            of_asking.reshape(gradient.shape) if has_queries else None,
+            of_tokens.reshape(shape),
             [found[n] if want else None for n, want in zip(wanted._fields, wanted, strict=True)],
         )
 
@@ -368,20 +396,19 @@ class _Layer(PyLayer):  # type: ignore[misc]  # untyped in Paddle
         assert saved is not None
         ctx.unit, ctx.has_queries = unit, queries is not None
         inputs = (states,) if queries is None else (states, queries)
-        ctx.save_for_backward(*inputs, *saved)
+        ctx.save_for_backward(*saved)
+        ctx.shape = states.shape
         ctx.wanted = Weights(*(not weight.stop_gradient for weight in weights))
         ctx.wanted_inputs = [not one.stop_gradient for one in inputs]
         return result
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        states, *saved = ctx.saved_tensor()
-        queries = saved.pop(0) if ctx.has_queries else None
         of_queries, of_states, of_weights = ctx.unit.backward(
-            gradient, states, queries, Saved(*saved), ctx.wanted
+            gradient, ctx.shape, ctx.has_queries, Saved(*ctx.saved_tensor()), ctx.wanted
         )
         # Paddle demands None for an input that is frozen, and nothing for one that is no tensor.
-        of_inputs = (of_states,) if queries is None else (of_queries, of_states)
+        of_inputs = (of_queries, of_states) if ctx.has_queries else (of_states,)
         wanted = ctx.wanted_inputs[::-1]
         given = [one if want else None for one, want in zip(of_inputs, wanted, strict=True)]
         return (*given, *of_weights)

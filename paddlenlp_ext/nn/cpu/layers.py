@@ -25,6 +25,7 @@ from paddle.autograd import PyLayer
 from paddle.nn import functional as F
 
 from paddlenlp_ext.nn.cpu import onednn
+from paddlenlp_ext.nn.cpu.bfloat16 import product_in_bfloat16
 
 STEPS = 1 << 16  # probabilities are whole numbers of 16 bits
 BLOCK = 16  # neighbouring positions that a depthwise convolution computes together
@@ -40,9 +41,20 @@ class Linear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """[..., in_features] -> [..., out_features]."""
-        if self.bias is None or not on_cpu(input):
+        if not on_cpu(input):
             return F.linear(input, self.weight, self.bias)
-        return add_bias(F.linear(input, self.weight), self.bias)
+        multiplied = multiply(input, self.weight)
+        return multiplied if self.bias is None else add_bias(multiplied, self.bias)
+
+
+def multiply(states: Tensor, weight: Tensor, *, turned: bool = False) -> Tensor:
+    """Multiply states, float [..., M], by a weight: float [M, N], or [N, M] if it is `turned`."""
+    multiplied = None
+    if paddle.in_dynamic_mode():
+        multiplied = product_in_bfloat16(states, weight, turned=turned)
+    if multiplied is not None:
+        return multiplied
+    return paddle.matmul(states, weight, transpose_y=True) if turned else F.linear(states, weight)
 
 
 def add_bias(states: Tensor, bias: Tensor) -> Tensor:

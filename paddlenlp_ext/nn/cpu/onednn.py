@@ -230,7 +230,7 @@ def product(
     shape = [a.shape[1 if turn_a else 0], b.shape[0 if turn_b else 1]]
     if not a.size or not b.size:  # which early versions of Paddle refuse
         return paddle.zeros(shape, "float32") if add_to is None else add_to
-    library = products()
+    library = bfloat16_products() if a.dtype == paddle.bfloat16 else products()
     if library is None:
         if a.dtype == paddle.bfloat16:
             a, b = a.astype("float32"), b.astype("float32")
@@ -248,15 +248,21 @@ def gelu() -> Gelu | None:
 
 
 @cache
+def bfloat16_products() -> Products | None:
+    """Load the library; None where it is not there, or computes something else."""
+    return _load(Products)
+
+
+@cache
 def products() -> Products | None:
-    """Load the library; None where it is not there, computes something else, or is slower.
+    """Return what multiplies float32 matrices; None where Paddle's own product is faster, too.
 
     That it is on an Intel processor, where Paddle's products are MKL's and about twice as fast. On
     an AMD EPYC (Zen 4) it is as fast as MKL or somewhat faster.
     """
     if runtime.processor().get("vendor_id") == "GenuineIntel":
         return None
-    return _load(Products)
+    return bfloat16_products()
 
 
 Loaded = TypeVar("Loaded", bound=OneDnn)

@@ -32,6 +32,26 @@ EXPORTED int sum_tokens(const float *x, int64_t tokens, int64_t width, float *to
     return 1;
 }
 
+/* ---- Casting --------------------------------------------------------------------------------- */
+
+/* float32 to bfloat16, its upper half: to the nearest, of two the even one. A number that is none
+ * stays none. */
+VERSIONS static void cast_range(const float *x, int64_t count, uint16_t *result) {
+    for (int64_t i = 0; i < count; ++i) {
+        uint32_t bits;
+        memcpy(&bits, x + i, sizeof bits);
+        uint32_t nearest = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+        result[i] = (bits & 0x7fffffff) > 0x7f800000 ? bits >> 16 | 0x40 : nearest;
+    }
+}
+
+EXPORTED int cast(const float *x, int64_t count, uint16_t *result) {
+#pragma omp parallel for schedule(static) if (count > PARALLEL)
+    for (int64_t first = 0; first < count; first += PARALLEL)
+        cast_range(x + first, least(PARALLEL, count - first), result + first);
+    return 1;
+}
+
 /* ---- Bias and activation --------------------------------------------------------------------- */
 
 enum { GELU, TANH_GELU, RELU };
