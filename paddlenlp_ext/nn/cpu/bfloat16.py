@@ -30,6 +30,8 @@ def lacking() -> str:
         return f"this processor has neither {' nor '.join(INSTRUCTIONS)}"
     if onednn.bfloat16_products() is None:
         return f"this PaddlePaddle brings no oneDNN {onednn.MAJOR}"
+    if compiled.kernels() is None and paddle.__version__.startswith("2."):
+        return "PaddlePaddle 2 cuts numbers off, and no compiler has built kernels that round"
     return ""
 
 
@@ -44,7 +46,7 @@ def _instructions() -> set[str]:
 
 
 def cast(tensor: Tensor) -> Tensor:
-    """Round float32 numbers, in one piece, to bfloat16: [...] -> [...]."""
+    """Round float32 numbers, in one piece, to the nearest of bfloat16: [...] -> [...]."""
     kernels = compiled.kernels()
     if kernels is None:
         return tensor.astype("bfloat16")
@@ -63,9 +65,11 @@ class Casts:
         """Return a weight as bfloat16; it is kept if it is a parameter."""
         if not weight.persistable:
             return cast(weight.contiguous())
-        if id(weight) not in self._kept:
-            self._kept[id(weight)] = (weight, cast(weight))  # the id is another's without the first
-        return self._kept[id(weight)][1]
+        of, kept = self._kept.get(id(weight), (None, None))
+        if kept is None or of is not weight:  # in a copy of a model, ids are those of the original
+            kept = cast(weight)
+            self._kept[id(weight)] = (weight, kept)
+        return kept
 
     def clear(self) -> None:
         """Forget all: the weights have changed."""

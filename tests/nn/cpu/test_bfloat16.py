@@ -36,6 +36,9 @@ def casted(values: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("count", [1, 31, 70_001])  # the last for several threads
 def test_casts_round_to_the_nearest(count, has_kernels, kernels, monkeypatch):
     monkeypatch.setattr(compiled, "kernels", lambda: kernels if has_kernels else None)
+    if not has_kernels and paddle.__version__.startswith("2."):
+        assert bfloat16.lacking().endswith("and no compiler has built kernels that round")
+        return
     values = np.random.default_rng(3).normal(size=count).astype("float32")
     values[: count // 3] = np.ldexp(np.float32(1 + 1 / 256), np.arange(count // 3) % 90)  # ties
     values[count // 3 : count // 2] *= 1e30
