@@ -154,5 +154,6 @@ class RunSettings(Settings):
             ("frozen-embeddings", self.freeze_embeddings),
             (f"frozen-layers{self.freeze_layers}", self.freeze_layers),
             (f"patience{self.early_stopping_patience}{judged}", self.early_stopping_patience),
+            (self.amp_dtype, self.use_amp and self.device.startswith("cpu")),
         )
         return [part for part, is_changed in parts if is_changed]

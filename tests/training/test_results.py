@@ -87,6 +87,7 @@ def test_signatures_name_what_is_trained_otherwise_than_by_default(tmp_path):
         "frozen-layers2",
     ]
     assert changes(early_stopping_patience=3) == ["patience3"]
+    assert changes(use_amp=True, amp_dtype="bfloat16") == ["bfloat16"]
     assert "changes" not in settings.facts("glue/RTE", trained=False)
     # Weights of a file by what it holds, whatever it is called.
     named = {}
