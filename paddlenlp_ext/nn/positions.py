@@ -49,8 +49,8 @@ def by_row(
         with_first: Have the first position of every row among them, as its first.
 
     Returns:
-        The positions in order, int64 [B, R], with others at the end of rows that have fewer than
-        the most; and where in the flattened [B · R] each place is, int64 [M].
+        The positions in order, int64 [B, R], with the first one at the end of rows that have fewer
+        than the most; and where in the flattened [B · R] each place is, int64 [M].
     """
     is_read = paddle.zeros([batch * length], "int64")
     is_read = is_read.scatter(places, paddle.ones_like(places)).reshape([batch, length])
@@ -58,6 +58,8 @@ def by_row(
         is_read[:, 0] = 1
     most = max(1, int(is_read.sum(axis=1).max()))
     order = is_read * paddle.arange(length, 0, -1)
-    _, positions = order.astype("float32").topk(most, axis=1)  # of integers not on every device
+    # Of integers not on every device.
+    is_place, positions = order.astype("float32").topk(most, axis=1)
+    positions = paddle.where(is_place > 0, positions, paddle.zeros_like(positions))
     number = (is_read.cumsum(axis=1) - 1).flatten().index_select(places)
     return positions, places // length * most + number
