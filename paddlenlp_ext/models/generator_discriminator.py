@@ -21,7 +21,7 @@ from paddlenlp_ext.models.heads import ForMaskedLM, HeadModel
 from paddlenlp_ext.models.outputs import BaseModelOutput, HeadOutput, ModelOutput
 from paddlenlp_ext.nn.encoder import activation
 from paddlenlp_ext.nn.heads import TiedLMHead, token_loss
-from paddlenlp_ext.nn.positions import by_row
+from paddlenlp_ext.nn.positions import TOKENS, by_row
 from paddlenlp_ext.weights.names import NameTable, Row
 from paddlenlp_ext.weights.states import LoadReport, require_fit
 
@@ -148,6 +148,7 @@ class Discriminator(HeadModel):
     The loss is the mean over the labels of real tokens, padding left out.
     """
 
+    reads = TOKENS
     head_is_new = False
 
     def __init__(self, config: ModelConfig) -> None:

@@ -30,7 +30,7 @@ from paddlenlp_ext.models.outputs import (
 from paddlenlp_ext.models.transformer import TransformerModel
 from paddlenlp_ext.nn.encoder import activation
 from paddlenlp_ext.nn.heads import TiedLMHead, token_loss
-from paddlenlp_ext.nn.positions import FIRST, by_row
+from paddlenlp_ext.nn.positions import FIRST, TOKENS, by_row
 from paddlenlp_ext.weights.names import NameTable
 
 FAMILY = ("config_class", "presets", "names", "optional_modules")  # taken from the bare model
@@ -204,8 +204,10 @@ class FirstTokenClassification(HeadModel):
 class ForTokenClassification(HeadModel):
     """A decision on every token.
 
-    Labels: int64 [B, L], -100 where none; logits [B, L, num_labels].
+    Labels: int64 [B, L], -100 where none; logits [B, L, num_labels], of no meaning at padding.
     """
+
+    reads = TOKENS
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)

@@ -46,7 +46,7 @@ class DecoderLayer(EncoderLayer):
         if cross_attn is not None:
             self.cross_norm = LayerNorm(options["hidden_size"], epsilon=options["layer_norm_eps"])
 
-    def forward(
+    def forward(  # type: ignore[override]  # never without padding
         self,
         hidden_states: Tensor,
         mask: Mask | None,

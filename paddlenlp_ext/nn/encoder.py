@@ -14,7 +14,8 @@ from paddlenlp_ext.nn.attention import Mask
 from paddlenlp_ext.nn.cpu import bfloat16
 from paddlenlp_ext.nn.cpu.encoder_layer import unit_for
 from paddlenlp_ext.nn.cpu.layers import Dropout, LayerNorm, gelu, tanh_gelu
-from paddlenlp_ext.nn.positions import Positions, take
+from paddlenlp_ext.nn.cpu.packed import Packed, pack
+from paddlenlp_ext.nn.positions import TOKENS, Positions, take
 
 # Those of transformers under its names, but the two that have parameters (prelu, xielu).
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -116,13 +117,14 @@ class EncoderLayer(nn.Layer):
     def forward(
         self,
         hidden_states: Tensor,
-        mask: Mask | None,
+        mask: Mask | Packed | None,
         with_weights: bool = False,
         positions: Positions | None = None,
     ) -> LayerOutput:
         """Run the layer on [B, L, H], for some positions if they are given.
 
-        See `Encoder.forward` for the arguments.
+        See `Encoder.forward` for the arguments. Tokens without padding are [T, H], and positions
+        places among them.
         """
         unit = unit_for(self, hidden_states, mask, with_weights)
         if unit is not None:
@@ -172,22 +174,32 @@ class Encoder(nn.Layer):
             mask: Which positions each position may attend to; all if None.
             positions: Which are read of the last hidden states, float [B, R, H] then; all if None.
                 Of the last layer, only they are computed where nothing else of it is asked for.
+                And no layer computes padding where nothing of it is read and units compute them
+                all; where padding stands, the last hidden states of `TOKENS` then are zeros.
             output_hidden_states: Return the hidden states of every layer.
             output_attentions: Return the attention weights of every layer.
         """
-        states, all_states, attentions = hidden_states, [hidden_states], []
-        is_whole = output_hidden_states or output_attentions or not self.skips_unread
+        is_whole = output_hidden_states or output_attentions
+        packed = None if is_whole else pack(self.layers, hidden_states, mask, positions)
+        states, read = hidden_states, None if positions is TOKENS else positions
+        if packed is not None:
+            states, read = packed.tokens(states), packed.read
+        all_states, attentions = [states], []
+        is_whole = is_whole or not self.skips_unread
         last = len(self.layers) - 1
         for number, layer in enumerate(self.layers):
-            computed = None if is_whole or number < last else positions
-            output = self.run(layer, states, mask, output_attentions, computed)
+            computed = None if is_whole or number < last else read
+            output = self.run(layer, states, packed or mask, output_attentions, computed)
             states = output.hidden_states
             if output_hidden_states:
                 all_states.append(states)
             if output.attentions is not None:
                 attentions.append(output.attentions)
+        states = take(states, read) if is_whole else states
+        if packed is not None and read is None:
+            states = packed.padded(states)
         return EncoderOutput(
-            take(states, positions) if is_whole else states,
+            states,
             tuple(all_states) if output_hidden_states else None,
             tuple(attentions) if output_attentions else None,
         )

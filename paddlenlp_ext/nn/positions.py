@@ -10,14 +10,21 @@ from paddle import Tensor
 Positions: TypeAlias = slice | Tensor  # the same ones of every row, or int64 [B, R]
 
 FIRST, LAST = slice(0, 1), slice(-1, None)
+# All but padding, which then may be anything; None is all, and padding as computed.
+TOKENS = slice(None)
 
 
 def take(states: Tensor, positions: Positions | None) -> Tensor:
-    """Take some positions of every row: [B, L, ...] -> [B, R, ...]; all if None."""
-    if positions is None:
+    """Take some positions of every row: [B, L, ...] -> [B, R, ...]; all if None.
+
+    Of tokens one behind another, [T, H], positions are places: [B, R, H].
+    """
+    if positions is None or positions is TOKENS:
         return states
     if isinstance(positions, slice):
         return states[:, positions]
+    if states.ndim == 2:
+        return states.index_select(positions.flatten()).reshape([*positions.shape, -1])
     batch, length = states.shape[:2]
     places = positions + length * paddle.arange(batch).unsqueeze(1)
     taken = states.flatten(0, 1).index_select(places.flatten())

@@ -24,6 +24,7 @@ from paddlenlp_ext.nn.cpu.onednn import product
 from paddlenlp_ext.nn.cpu.texts import Indices, Keys, starts_of
 
 if TYPE_CHECKING:
+    from paddlenlp_ext.nn.cpu.packed import Packed
     from paddlenlp_ext.nn.encoder import EncoderLayer
 
 SEEDS = 1 << 31  # of half a seed, as many as Paddle draws integers from
@@ -75,37 +76,25 @@ class Saved(NamedTuple):
 
 
 def unit_for(
-    layer: EncoderLayer, states: Tensor, mask: Mask | None, with_weights: bool
+    layer: EncoderLayer, states: Tensor, mask: Mask | Packed | None, with_weights: bool
 ) -> Unit | None:
     """Choose what computes a layer: this unit, or, if None, the layer's parts one by one.
 
     Args:
         layer: With its parts.
-        states: float [B, L, H].
-        mask: Which positions each position may attend to.
+        states: float [B, L, H], or without padding [T, H].
+        mask: Which positions each position may attend to, or where tokens without padding are.
         with_weights: Whether attention weights are asked for.
     """
-    kernels = compiled.kernels() if layer.is_compiled else None
-    if kernels is None or with_weights or not on_cpu(states) or not _is_usual(layer):
+    weights = None if with_weights else weights_of(layer, states)
+    kernels = compiled.kernels()
+    if weights is None or kernels is None:
+        return None
+    keys = Keys.of_length(*states.shape[:2]) if mask is None else mask.keys
+    # A mask of one row for all texts is left to what broadcasts it.
+    if keys is None or (states.ndim == 3 and len(keys.starts) != states.shape[0] + 1):
         return None
     attention = layer.self_attn
-    weights = Weights(
-        *(
-            parameter
-            for part in (
-                *(attention.q_proj, attention.k_proj, attention.v_proj, attention.out_proj),
-                *(layer.norm1, layer.linear1, layer.linear2, layer.norm2),
-            )
-            for parameter in (part.weight, part.bias)
-        )
-    )
-    if any(tensor is None or tensor.dtype != paddle.float32 for tensor in (states, *weights)):
-        return None
-    batch, length, _ = states.shape
-    keys = Keys.of_length(batch, length) if mask is None else mask.keys
-    # A mask of one row for all texts is left to what broadcasts it.
-    if keys is None or len(keys.starts) != batch + 1:
-        return None
     dropouts = (attention.dropout, layer.dropout, layer.activation_dropout)
     rates = [one.p if one.training else 0.0 for one in dropouts]
     seed = 0
@@ -125,6 +114,27 @@ def unit_for(
         second=compiled.Dropout.of(seed + 3, rates[1]),
         casts=bfloat16.current(),
     )
+
+
+def weights_of(layer: EncoderLayer, states: Tensor) -> Weights | None:
+    """Return the parameters of a layer that a unit can compute, None of another one."""
+    if not layer.is_compiled or compiled.kernels() is None or not on_cpu(states):
+        return None
+    if not _is_usual(layer):
+        return None
+    attention = layer.self_attn
+    weights = Weights(
+        *(
+            parameter
+            for part in (
+                *(attention.q_proj, attention.k_proj, attention.v_proj, attention.out_proj),
+                *(layer.norm1, layer.linear1, layer.linear2, layer.norm2),
+            )
+            for parameter in (part.weight, part.bias)
+        )
+    )
+    is_float32 = (one is not None and one.dtype == paddle.float32 for one in (states, *weights))
+    return weights if all(is_float32) else None
 
 
 def _is_usual(layer: EncoderLayer) -> bool:
@@ -180,11 +190,11 @@ class Unit:
         """Compute the layer.
 
         Args:
-            states: The tokens that are attended to; float32 [B, L, H].
+            states: The tokens that are attended to; float32 [B, L, H], or without padding [T, H].
             queries: The tokens that the layer is computed for; float32 [B, Lq, H]; all if None.
 
         Returns:
-            float32 [B, Lq, H].
+            float32 [B, Lq, H], or [T, H].
         """
         inputs = (states, *self.weights) if queries is None else (states, queries, *self.weights)
         if paddle.is_grad_enabled() and not all(tensor.stop_gradient for tensor in inputs):
@@ -205,7 +215,7 @@ class Unit:
         means, peaks = paddle.empty_like(query), None
         if keeps:
             peaks = paddle.empty([query.shape[0], self.heads], query.dtype)
-        starts = _starts(states if queries is None else queries)
+        starts = self._starts(states if queries is None else queries)
         self.kernels.call("attend", self._attention(starts, query, key, value, means, peaks))
         mean_factors = self._factor(means)
         attended, normal1, scales1 = self._norm(
@@ -240,6 +250,10 @@ class Unit:
     def _matrix(self, weight: Tensor) -> Tensor:
         """Return what is multiplied of a weight."""
         return weight if self.casts is None else self.casts.of(weight)
+
+    def _starts(self, queries: Tensor) -> Indices:
+        """Return where the queries of each text begin."""
+        return self.keys.starts if queries.ndim == 2 else starts_of(*queries.shape[:2])
 
     def _attention(
         self,
@@ -304,8 +318,8 @@ class Unit:
         """Compute the gradients from that of the result.
 
         Args:
-            gradient: float32 [B, Lq, H].
-            shape: Of the states, [B, L, H].
+            gradient: float32 [B, Lq, H], or [T, H].
+            shape: Of the states.
             has_queries: Whether the forward pass was given queries.
             saved: From the forward pass.
             wanted: Which weights' gradients are needed; bools.
@@ -340,7 +354,7 @@ class Unit:
             paddle.empty_like(one) for one in (saved.query, saved.key, saved.value)
         )
         attention = self._attention(
-            _starts(gradient),
+            self._starts(gradient),
             *(saved.query, saved.key, saved.value, saved.means, saved.peaks),
             gradients=(of_means, of_query, of_key, of_value),
         )
@@ -415,10 +429,5 @@ class _Layer(PyLayer):  # type: ignore[misc]  # untyped in Paddle
 
 
 def _rows(states: Tensor) -> Tensor:
-    """[B, L, H] -> [B · L, H], in one piece."""
+    """[..., H] -> [T, H], in one piece."""
     return states.reshape([-1, states.shape[-1]]).contiguous()
-
-
-def _starts(queries: Tensor) -> Indices:
-    batch, length, _ = queries.shape
-    return starts_of(batch, length)
