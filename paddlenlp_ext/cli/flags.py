@@ -162,8 +162,8 @@ def add_engine_arguments(
     add(
         "compiled_layers",
         **{**SWITCH, "default": None},
-        help="compute encoder layers on a CPU by kernels in C, where the installation has them; "
-        "default: false, or as the run that is continued",
+        help="compute encoder layers on a CPU by kernels in C and without padding, where the "
+        "installation has them; default: false, or as the run that is continued",
     )
     if trims_vocabulary:
         add(

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.nn import encoder as encoder_module
 from paddlenlp_ext.nn.cpu import compiled
+from paddlenlp_ext.nn.cpu.packed import Packed, pack
 from tests.nn.cpu.conftest import library  # noqa: F401  (a fixture)
 from tests.training.tiny_task import encoder, train
 
@@ -31,8 +33,17 @@ def stop(event: Any, _: object) -> None:
 
 
 @pytest.mark.parametrize("recompute", [False, True])
-def test_a_run_goes_on_as_it_began(folder, recompute):
+def test_a_run_goes_on_as_it_began(folder, recompute, monkeypatch):
+    packed: list[bool] = []
+
+    def look(*arguments: Any) -> Packed | None:
+        found = pack(*arguments)
+        packed.append(found is not None)
+        return found
+
+    monkeypatch.setattr(encoder_module, "pack", look)
     whole = train(folder, output="whole", compiled_layers=True)
+    assert packed.count(True) > len(packed) // 2
     assert train(folder, output="parts")["digest"] != whole["digest"]
     with pytest.raises(Stop):
         train(folder, stop, compiled_layers=True)
