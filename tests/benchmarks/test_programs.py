@@ -7,8 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from benchmarks.jobs import ROOT
 from benchmarks.own_data_memory import measure
+from paddlenlp_ext.nn.cpu import compiled
 
 
 def run(folder: Path, module: str, *flags: str) -> str:
@@ -37,6 +40,22 @@ def test_what_is_not_read_is_timed(tmp_path: Path) -> None:
         rows = run(tmp_path, "benchmarks.unread_positions", *flags).splitlines()[2:]
         assert [row.split(" | ")[1] for row in rows] == ["training step", "evaluation"]
         assert all(row.startswith("| tiny, 3 x 7 |") and "x** (" in row for row in rows)
+
+
+def test_padding_is_timed(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    if compiled.kernels() is None:
+        pytest.skip("the installation has no kernels")
+    given = tmp_path_factory.mktemp("given")
+    words = [*"abcdefg"]
+    (given / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *words]))
+    texts = [" ".join(words[: 1 + number % 7]) for number in range(70)]
+    (given / "texts.tsv").write_text("\n".join(["sentence\tlabel", *texts]))
+    flags = (str(given / "texts.tsv"), str(given / "vocab.txt"), "--shape", "tiny")
+    told = run(tmp_path, "benchmarks.padding", *flags, "--batches", "2", "--rounds", "1")
+    rows = [row.split(" | ") for row in told.splitlines()[2:]]
+    assert [row[0] for row in rows] == ["| tiny, training step"] * 4 + ["| tiny, evaluation"] * 4
+    padded, packed, by_length, packed_too = (int(row[2]) for row in rows[:4])
+    assert packed == packed_too < by_length < padded == 2 * 32 * 9
 
 
 def test_means_agree_with_paddle_and_are_timed(tmp_path: Path) -> None:
