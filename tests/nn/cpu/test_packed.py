@@ -9,6 +9,7 @@ import paddle
 import pytest
 from paddle import Tensor
 
+from paddlenlp_ext.inference.export import export_logits
 from paddlenlp_ext.models.base import Model
 from paddlenlp_ext.models.electra import ElectraDiscriminator, ElectraForPreTraining
 from paddlenlp_ext.nn import encoder as stack
@@ -227,6 +228,19 @@ def test_models_of_all_families_and_heads(seen, family, task):
         if not name.endswith("k_proj.bias"):  # which shifts all scores of a softmax alike
             error = np.linalg.norm(found[0][name] - expected)
             assert error <= 2e-6 * np.linalg.norm(expected) + 1e-9, name
+
+
+def test_programs_keep_padding(tmp_path):
+    model = build("bert", "ForTokenClassification")
+    model.eval()
+    model.compile_layers()
+    batch = tensors(batch_for(model, "ForTokenClassification"))
+    real = batch["attention_mask"].numpy() == 1
+    program = paddle.jit.load(str(export_logits(model, tmp_path)))
+    found = program(*batch.values()).numpy()
+    expected = model(**batch).logits.numpy()
+    np.testing.assert_allclose(found[real], expected[real], atol=1e-5, rtol=0)
+    assert not np.allclose(found[~real], expected[~real])
 
 
 def answers(model: Model, task: Any) -> dict[str, Any]:
