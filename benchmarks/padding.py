@@ -4,10 +4,11 @@
 
 Training steps with AdamW, dropout on, and evaluation of new weights with compiled layers, on 32
 texts a batch: random ones padded to the longest of each batch, the same ones without padding, and
-both again where the texts are sorted by length first. TEXTS is SST-2's train.tsv, or any file with
-a text at the beginning of each line. In one process, all ways taking turns; CPU time, so that other
-programs matter little. The ratio is to the first way: the median of the rounds, with the smallest
-and the largest of them.
+both again where the texts are sorted by length first (these few; `--group_by_length` sorts those of
+50 batches, which leaves less padding). TEXTS is SST-2's train.tsv, or any file with a text at the
+beginning of each line. In one process, all ways taking turns; CPU time, so that other programs
+matter little. The ratio is to the first way: the median of the rounds, with the smallest and the
+largest of them.
 """
 
 from __future__ import annotations
