@@ -1,7 +1,8 @@
-"""The kernels in C, tokens.c and attention.c, where the installation could compile them.
+"""The kernels in C, where the installation could compile them.
 
-`setup.py` makes a library of them. Structures and functions here are those of the C files, which
-say what is computed; tensors are given by their addresses, so whoever calls keeps them.
+`setup.py` makes a library of tokens.c, attention.c and convolution.c. Structures and functions here
+are those of the C files, which say what is computed; tensors are given by their addresses, so
+whoever calls keeps them.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from ctypes import POINTER, Structure, byref, c_float, c_int, c_int32, c_int64, 
 from ctypes import c_void_p as address
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import paddle
 from paddle import Tensor
 
 LIBRARY = Path(__file__).with_name("_kernels.c.so")
@@ -83,6 +86,47 @@ class Attention(Structure):
     )
 
 
+class Joint(Structure):
+    """Products of what has a bias, and their gradients; see tokens.c."""
+
+    _fields_ = (
+        *((name, address) for name in ("x", "other", "x_bias", "other_bias", "result")),
+        *((name, c_int64) for name in ("tokens", "width")),
+        *((name, address) for name in ("of_x", "of_other", "of_bias")),
+    )
+
+
+class Window(Structure):
+    """Which tokens a convolution sees; see convolution.c."""
+
+    _fields_ = (
+        *((name, address) for name in ("places", "real")),
+        *((name, c_int64) for name in ("texts", "length", "queries", "taps")),
+    )
+
+
+class Depthwise(Structure):
+    """A convolution of each unit alone, and its gradients; see convolution.c."""
+
+    _fields_ = (
+        *((name, address) for name in ("x", "taps", "result")),
+        ("width", c_int64),
+        ("window", Window),
+        *((name, address) for name in ("gradient", "of_x", "of_taps")),
+    )
+
+
+class Convolution(Structure):
+    """A convolution with taps of each query's own, and its gradients; see convolution.c."""
+
+    _fields_ = (
+        *((name, address) for name in ("scores", "scores_bias", "values", "values_bias", "result")),
+        *((name, c_int64) for name in ("heads", "width")),
+        ("window", Window),
+        *((name, address) for name in ("gradient", "of_scores", "of_values")),
+    )
+
+
 class Kernels:
     """The library.
 
@@ -106,6 +150,12 @@ class Kernels:
             "attend_backward": [POINTER(Attention)],
             "sum_tokens": [address, c_int64, c_int64, address],
             "cast": [address, c_int64, address],
+            "join": [POINTER(Joint)],
+            "join_backward": [POINTER(Joint)],
+            "depthwise": [POINTER(Depthwise)],
+            "depthwise_backward": [POINTER(Depthwise)],
+            "convolve": [POINTER(Convolution)],
+            "convolve_backward": [POINTER(Convolution)],
         }.items():
             function = getattr(library, name)
             function.argtypes, function.restype = arguments, c_int
@@ -130,8 +180,14 @@ class Kernels:
         if not self._functions[name](*given):
             raise MemoryError(f"not enough memory to {name.replace('_', ' ')}")
 
+    def sum_tokens(self, rows: Tensor) -> Tensor:
+        """Add up rows: float32 [T, H] -> [H]."""
+        sums = paddle.empty([rows.shape[1]], rows.dtype)
+        self.call("sum_tokens", rows, *rows.shape, sums)
+        return sums
 
-def place(part: Tensor | npt.NDArray[np.int32] | None) -> int | None:
+
+def place(part: Tensor | npt.NDArray[Any] | None) -> int | None:
     """Return where the numbers of a tensor or an array lie; None is C's null."""
     if part is None:
         return None

@@ -1,8 +1,9 @@
 /* What an encoder layer computes between its products of matrices, forward and backward.
  *
- * `encoder_layer.py` calls it, by `kernels.py`. All numbers are float32, all matrices lie row after
- * row, without gaps. Letters: T tokens of all texts, H hidden width, A heads, D width of a head
- * (H = A D), F width of the feed-forward layer.
+ * `encoder_layer.py` calls it, by `compiled.py`. All numbers are float32, all matrices lie row after
+ * row, without gaps. Letters: T tokens of all texts, Tq those that a layer is computed for, H hidden
+ * width, A heads, D width of a head (H = A D, or 2 A D beside a convolution), K taps of a
+ * convolution, F width of the feed-forward layer.
  *
  * Results do not depend on the number of threads: a number is computed by one thread, and sums over
  * tokens are taken in blocks of SUMMED tokens, whose sums are then added in their order.

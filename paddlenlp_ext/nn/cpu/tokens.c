@@ -144,6 +144,65 @@ EXPORTED int activate_backward(
     return 1;
 }
 
+/* ---- Products of what has a bias ------------------------------------------------------------- */
+
+/* y = (x + x_bias) (other + other_bias), number by number. */
+typedef struct {
+    const float *x, *other;           /* [T, H] */
+    const float *x_bias, *other_bias; /* [H] */
+    float *result;                    /* [T, H] */
+    int64_t tokens, width;
+    /* Backward only: */
+    float *of_x;                      /* [T, H]: the gradient of y; becomes that of x */
+    float *of_other;                  /* [T, H]: added to */
+    float *of_bias;                   /* [H]: of x */
+} Joint;
+
+VERSIONS static void join_block(const Joint *a, int64_t block) {
+    int64_t width = a->width, last = least(a->tokens, (block + 1) * SUMMED);
+    for (int64_t t = block * SUMMED; t < last; ++t) {
+        const float *restrict x = a->x + t * width, *restrict other = a->other + t * width;
+        float *restrict result = a->result + t * width;
+#pragma omp simd
+        for (int32_t c = 0; c < width; ++c)
+            result[c] = (x[c] + a->x_bias[c]) * (other[c] + a->other_bias[c]);
+    }
+}
+
+EXPORTED int join(const Joint *a) {
+    int64_t blocks = blocks_of(a->tokens);
+#pragma omp parallel for schedule(static) if (a->tokens * a->width > PARALLEL)
+    for (int64_t block = 0; block < blocks; ++block) join_block(a, block);
+    return 1;
+}
+
+VERSIONS static void join_backward_block(const Joint *a, int64_t block, float *sums) {
+    int64_t width = a->width, last = least(a->tokens, (block + 1) * SUMMED);
+    float *restrict sum = sums + block * width;
+    memset(sum, 0, sizeof(float) * width);
+    for (int64_t t = block * SUMMED; t < last; ++t) {
+        const float *restrict x = a->x + t * width, *restrict other = a->other + t * width;
+        float *restrict of_x = a->of_x + t * width, *restrict of_other = a->of_other + t * width;
+#pragma omp simd
+        for (int32_t c = 0; c < width; ++c) {
+            of_other[c] += of_x[c] * (x[c] + a->x_bias[c]);
+            of_x[c] *= other[c] + a->other_bias[c];
+            sum[c] += of_x[c];
+        }
+    }
+}
+
+EXPORTED int join_backward(const Joint *a) {
+    int64_t blocks = blocks_of(a->tokens);
+    float *sums = malloc(sizeof(float) * blocks * a->width + 1);
+    if (!sums) return 0;
+#pragma omp parallel for schedule(static) if (a->tokens * a->width > PARALLEL)
+    for (int64_t block = 0; block < blocks; ++block) join_backward_block(a, block, sums);
+    add_up(sums, blocks, a->width, a->of_bias);
+    free(sums);
+    return 1;
+}
+
 /* ---- Bias, dropout, residual, LayerNorm ------------------------------------------------------ */
 
 /* y = n weight + shift with n = (z - mean(z)) / deviation(z), z = residual + dropout(x + bias). */
@@ -169,19 +228,16 @@ VERSIONS static void norm_tokens(const Norm *a, int64_t first, int64_t last) {
         float sum = 0, squares = 0;
         if (dropout.below) {
             RowKey key = row_key(&dropout, t);
-#pragma omp simd reduction(+ : sum)
-            for (int32_t c = 0; c < width; ++c) {
-                float factor = kept(&dropout, key, c);
-                x[c] = residual[c] + (x[c] + a->bias[c]) * factor;
-                sum += x[c];
-            }
+#pragma omp simd
+            for (int32_t c = 0; c < width; ++c)
+                x[c] = residual[c] + (x[c] + a->bias[c]) * kept(&dropout, key, c);
         } else {
-#pragma omp simd reduction(+ : sum)
-            for (int32_t c = 0; c < width; ++c) {
-                x[c] = residual[c] + (x[c] + a->bias[c]);
-                sum += x[c];
-            }
+#pragma omp simd
+            for (int32_t c = 0; c < width; ++c) x[c] = residual[c] + (x[c] + a->bias[c]);
         }
+        /* In a loop of its own: GCC 12 uses no vectors for one that drops and sums. */
+#pragma omp simd reduction(+ : sum)
+        for (int32_t c = 0; c < width; ++c) sum += x[c];
         float mean = sum / width;
 #pragma omp simd reduction(+ : squares)
         for (int32_t c = 0; c < width; ++c) squares += (x[c] - mean) * (x[c] - mean);
