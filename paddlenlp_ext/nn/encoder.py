@@ -12,9 +12,9 @@ from paddle.nn import functional as F
 
 from paddlenlp_ext.nn.attention import Mask
 from paddlenlp_ext.nn.cpu import bfloat16
-from paddlenlp_ext.nn.cpu.encoder_layer import unit_for
 from paddlenlp_ext.nn.cpu.layers import Dropout, LayerNorm, gelu, tanh_gelu
 from paddlenlp_ext.nn.cpu.packed import Packed, pack
+from paddlenlp_ext.nn.cpu.units import unit_for
 from paddlenlp_ext.nn.positions import TOKENS, Positions, take
 
 # Those of transformers under its names, but the two that have parameters (prelu, xielu).
@@ -126,7 +126,7 @@ class EncoderLayer(nn.Layer):
         See `Encoder.forward` for the arguments. Tokens without padding are [T, H], and positions
         places among them.
         """
-        unit = unit_for(self, hidden_states, mask, with_weights)
+        unit = unit_for(self, hidden_states, mask, with_weights, positions)
         if unit is not None:
             queries = None if positions is None else take(hidden_states, positions)
             return LayerOutput(unit(hidden_states, queries))

@@ -10,9 +10,9 @@ import numpy as np
 import paddle
 from paddle import Tensor
 
-from paddlenlp_ext.nn.attention import Mask
-from paddlenlp_ext.nn.cpu.encoder_layer import weights_of
+from paddlenlp_ext.nn.attention import Attention, Mask
 from paddlenlp_ext.nn.cpu.texts import Keys
+from paddlenlp_ext.nn.cpu.units import kernels_for
 from paddlenlp_ext.nn.positions import TOKENS, Positions
 
 
@@ -48,8 +48,8 @@ def pack(
 ) -> Packed | None:
     """Find the tokens of a batch; None where it stays as it is.
 
-    It does if a layer cannot be computed as a unit, if there is no padding, if queries of a text
-    attend to different keys, or if padding is read.
+    It does if a layer cannot be computed as a unit, or convolves, which sees padding; if there is
+    no padding, if queries of a text attend to different keys, or if padding is read.
 
     Args:
         layers: That are to be computed.
@@ -59,7 +59,9 @@ def pack(
     """
     if mask is None or positions is None:
         return None
-    if any(weights_of(layer, states) is None for layer in layers):
+    if not all(
+        type(layer.self_attn) is Attention and kernels_for(layer, states) for layer in layers
+    ):
         return None
     batch, length = states.shape[:2]
     keys = mask.keys

@@ -20,8 +20,8 @@ from paddlenlp_ext.models.heads import ForTokenClassification
 from paddlenlp_ext.models.transformer import make_stack
 from paddlenlp_ext.nn.attention import Mask
 from paddlenlp_ext.nn.cpu import compiled
-from paddlenlp_ext.nn.cpu.encoder_layer import unit_for
 from paddlenlp_ext.nn.cpu.texts import Keys
+from paddlenlp_ext.nn.cpu.units import unit_for
 from paddlenlp_ext.nn.encoder import Encoder, EncoderLayer
 from tests import tiny
 from tests.models import test_golden
