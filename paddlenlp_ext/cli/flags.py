@@ -163,7 +163,7 @@ def add_engine_arguments(
         "compiled_layers",
         **{**SWITCH, "default": None},
         help="compute encoder layers on a CPU by kernels in C and without padding, where the "
-        "installation has them; default: false, or as the run that is continued",
+        "installation has them; default: true if it has, or as the run that is continued",
     )
     if trims_vocabulary:
         add(

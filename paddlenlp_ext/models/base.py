@@ -336,8 +336,9 @@ class Model(nn.Layer):
     def compile_layers(self, compile: bool = True) -> None:
         """Compute encoder layers by kernels in C, on a CPU and where they know the layer's parts.
 
-        Where they compute all layers, padding is left out unless it is read: the bare model, for
-        one, returns the hidden states of padding too.
+        A new model does so where the installation has them. Where they compute all layers, padding
+        is left out unless it is read: the bare model, for one, returns the hidden states of padding
+        too.
 
         Raises:
             UserError: The installation has no kernels.

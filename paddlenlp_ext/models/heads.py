@@ -121,6 +121,8 @@ class HeadModel(Model):
     def encode(self, **inputs: Any) -> BaseModelOutput:
         """Run the bare model on what is given; `inputs` as those of `run`."""
         inputs.setdefault("read_positions", self.reads)
+        if inputs["read_positions"] is TOKENS and not self.training:
+            inputs["read_positions"] = None  # what stands at padding is compared with others'
         given = {name: value for name, value in inputs.items() if value is not None}
         outputs: BaseModelOutput = self.backbone(**given)
         return outputs
@@ -204,7 +206,8 @@ class FirstTokenClassification(HeadModel):
 class ForTokenClassification(HeadModel):
     """A decision on every token.
 
-    Labels: int64 [B, L], -100 where none; logits [B, L, num_labels], of no meaning at padding.
+    Labels: int64 [B, L], -100 where none; logits [B, L, num_labels], in training of no meaning at
+    padding.
     """
 
     reads = TOKENS

@@ -87,10 +87,11 @@ class EncoderLayer(nn.Layer):
         activation_dropout: Dropout probability of the activation's output.
 
     Attributes:
-        is_compiled: Compute it as one unit by kernels in C, where `unit_for` finds that it can be.
+        is_compiled: Compute it as one unit by kernels in C, where there are any and `unit_for` finds
+            that they can.
     """
 
-    is_compiled = False
+    is_compiled = True
 
     def __init__(
         self,

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.nn.cpu import compiled
 from paddlenlp_ext.training.folders import Manifest
 
 # Settings of every run that its result depends on, besides the batch and the length of the run;
@@ -52,7 +53,10 @@ BEFORE: Mapping[str, Any] = {
     "compiled_layers": False,
 }
 # What a new run has where its setting is None; one that is continued keeps what it had.
-LEFT_OPEN: Mapping[str, Any] = {"skip_unread_positions": True, "compiled_layers": False}
+LEFT_OPEN: Mapping[str, Callable[[], Any]] = {
+    "skip_unread_positions": lambda: True,
+    "compiled_layers": lambda: compiled.kernels() is not None,
+}
 BATCH = ("batch_size", "gradient_accumulation_steps")  # compared as rows of an update
 LENGTH = ("max_steps", "num_train_epochs")  # compared as the number of updates
 
@@ -118,8 +122,8 @@ class RunIdentity:
     def continuing(self, saved: RunIdentity | None) -> RunIdentity:
         """Decide what was left open, as in the run that is continued, or as a new run has it."""
         open_settings = [name for name in LEFT_OPEN if self.settings.get(name, ...) is None]
-        chosen = LEFT_OPEN if saved is None else {**BEFORE, **saved.settings}
-        decided = {name: chosen[name] for name in open_settings}
+        before = {} if saved is None else {**BEFORE, **saved.settings}
+        decided = {name: before.get(name, LEFT_OPEN[name]()) for name in open_settings}
         return replace(self, settings={**self.settings, **decided})
 
     @property

@@ -324,7 +324,7 @@ class Run:
             model.enable_recompute()
         decided = checkpoints.identity.settings
         model.compute_unread(not decided["skip_unread_positions"])
-        model.compile_layers(decided["compiled_layers"])
+        model.compile_layers(decided["compiled_layers"] and settings.device.startswith("cpu"))
         precision = None
         if settings.use_amp:
             precision = mixed_precision(

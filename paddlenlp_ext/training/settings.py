@@ -41,7 +41,7 @@ class RunSettings(Settings):
         adam_betas: Memory of AdamW for the mean of gradients and for that of their squares.
         layerwise_decay: Factor of the learning rate from one encoder layer to the one below.
         skip_unread_positions: None is as in the run that is continued, and in a new one true.
-        compiled_layers: The same, and in a new one false.
+        compiled_layers: The same; in a new one whether the installation has the kernels.
         class_weights: "balanced", or the weight of each label.
         metric_for_best_model: None takes the first one of the evaluations.
         early_stopping_patience: Evaluations without a better one; 0 does not stop.

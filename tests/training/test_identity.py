@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.nn.cpu import compiled
 from paddlenlp_ext.training.identity import RunIdentity
 
 SETTINGS: dict[str, Any] = {
@@ -106,7 +107,7 @@ def test_a_manifest_of_the_first_version_is_read():
     assert set(saved.settings) == {"batch_size", "gradient_accumulation_steps"}
 
 
-NEW = [("skip_unread_positions", True), ("compiled_layers", False)]
+NEW = [("skip_unread_positions", True), ("compiled_layers", compiled.kernels() is not None)]
 
 
 @pytest.mark.parametrize(("name", "default"), NEW)
