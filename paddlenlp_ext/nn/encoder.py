@@ -87,8 +87,8 @@ class EncoderLayer(nn.Layer):
         activation_dropout: Dropout probability of the activation's output.
 
     Attributes:
-        is_compiled: Compute it as one unit by kernels in C, where there are any and `unit_for` finds
-            that they can.
+        is_compiled: Compute it as one unit by kernels in C, where there are any and `unit_for`
+            finds that they can.
     """
 
     is_compiled = True

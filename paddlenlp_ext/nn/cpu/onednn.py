@@ -11,7 +11,7 @@ import math
 from ctypes import POINTER, byref, c_float, c_int, c_int32, c_int64, c_size_t, c_void_p
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import paddle
 from paddle import Tensor
@@ -27,10 +27,22 @@ SOURCE, RESULT, WEIGHTS, SOURCE_GRADIENT, RESULT_GRADIENT = 1, 17, 33, 129, 145
 
 CHECKED = (-6.0, -1.5, -0.1, 0.0, 0.7, 2.0, 5.0)  # numbers whose GELU is compared with Python's
 CLOSE = 1e-5
+MOST = 1024  # products of different sizes that are kept; batches without padding have many
 
 
 class _Argument(ctypes.Structure):
     _fields_ = (("index", c_int), ("memory", c_void_p))
+
+
+class _Product(NamedTuple):
+    """What a product of two matrices is made for."""
+
+    a: tuple[int, ...]
+    b: tuple[int, ...]
+    turn_a: bool
+    turn_b: bool
+    adds: bool
+    dtype: int
 
 
 class OneDnn:
@@ -153,14 +165,18 @@ class Products(OneDnn):
 
     def __init__(self, library: Path) -> None:
         super().__init__(library)
-        self._made = cache(self._make)
+        self._made: dict[_Product, tuple[c_void_p, tuple[c_void_p, ...]]] = {}
 
     def multiply(
         self, a: Tensor, b: Tensor, result: Tensor, turn_a: bool, turn_b: bool, adds: bool
     ) -> None:
         """Compute `a b` into a result, or add it to it; see `product`."""
         dtype = BFLOAT16 if a.dtype == paddle.bfloat16 else FLOAT32
-        primitive, layouts = self._made(tuple(a.shape), tuple(b.shape), turn_a, turn_b, adds, dtype)
+        kind = _Product(tuple(a.shape), tuple(b.shape), turn_a, turn_b, adds, dtype)
+        primitive, layouts = self._made.pop(kind, None) or self._make(kind)
+        self._made[kind] = primitive, layouts  # last: the first one is that used longest ago
+        if len(self._made) > MOST:
+            self._forget(next(iter(self._made)))
         places = (a.data_ptr(), b.data_ptr(), result.data_ptr())
         self._execute(primitive, *zip((SOURCE, WEIGHTS, RESULT), layouts, places, strict=True))
 
@@ -171,16 +187,16 @@ class Products(OneDnn):
         self.multiply(a, b, result, True, False, True)
         return bool(result.tolist() == [[5.0, 7.0], [11.0, 14.0], [17.0, 21.0]])
 
-    def _make(
-        self,
-        a: tuple[int, int],
-        b: tuple[int, int],
-        turn_a: bool,
-        turn_b: bool,
-        adds: bool,
-        dtype: int,
-    ) -> tuple[c_void_p, tuple[c_void_p, ...]]:
-        def layout(shape: tuple[int, int], turned: bool) -> c_void_p:
+    def _forget(self, kind: _Product) -> None:
+        primitive, layouts = self._made.pop(kind)
+        self._call("primitive_destroy", primitive)
+        for layout in layouts:
+            self._call("memory_desc_destroy", layout)
+
+    def _make(self, kind: _Product) -> tuple[c_void_p, tuple[c_void_p, ...]]:
+        a, b, turn_a, turn_b, adds, dtype = kind
+
+        def layout(shape: tuple[int, ...], turned: bool) -> c_void_p:
             rows, columns = shape
             if turned:
                 return self._layout((columns, rows), (1, columns), dtype)

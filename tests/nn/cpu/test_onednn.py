@@ -83,3 +83,15 @@ def test_intels_own_library_multiplies_on_intels_processors(monkeypatch):
     assert onednn.products() is None
     found = onednn.product(paddle.ones([2, 3]), paddle.ones([3, 2]))
     assert (found.numpy() == 3).all()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other packages of Paddle bring none")
+def test_products_of_many_sizes_do_not_stay(monkeypatch):
+    monkeypatch.setattr(onednn, "MOST", 3)
+    weight = paddle.arange(6, dtype="float32").reshape([3, 2])
+    for rows in (4, 1, 7, 4, 9, 4, 1):
+        some = paddle.arange(rows * 3, dtype="float32").reshape([rows, 3])
+        found = onednn.product(some, weight).numpy()
+        np.testing.assert_array_equal(found, some.numpy() @ weight.numpy())
+    kept = onednn.products()._made  # type: ignore[union-attr]  # it is there
+    assert [kind.a[0] for kind in kept] == [9, 4, 1]
