@@ -173,8 +173,8 @@ class Products(OneDnn):
         """Compute `a b` into a result, or add it to it; see `product`."""
         dtype = BFLOAT16 if a.dtype == paddle.bfloat16 else FLOAT32
         kind = _Product(tuple(a.shape), tuple(b.shape), turn_a, turn_b, adds, dtype)
-        primitive, layouts = self._made.pop(kind, None) or self._make(kind)
-        self._made[kind] = primitive, layouts  # last: the first one is that used longest ago
+        made = self._made.pop(kind) if kind in self._made else self._make(kind)
+        self._made[kind] = primitive, layouts = made  # the last one: the first was not used longest
         if len(self._made) > MOST:
             self._forget(next(iter(self._made)))
         places = (a.data_ptr(), b.data_ptr(), result.data_ptr())
