@@ -47,7 +47,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("--only", type=sections, default=ALL, help=f"sections, with commas; {', '.join(ALL)}")
     add("--rounds", type=int, help="turns of each side; 3, or 5 where they are short")
-    add("--leave_out", nargs="+", default=(), help="sides with this in their names: torch.compile")
+    add("--sides", nargs="+", help="only sides of these names, as the tables have them")
+    add("--leave_out", nargs="+", default=(), help="works and sides with this in their names")
     add("--cores", type=int, help="that all sides may use; all")
     add("--tables_only", action="store_true", help="measure nothing")
     add("--again", action="store_true", help="forget what was measured of these sections")
@@ -83,9 +84,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     if args.again:
         forget(results, args.only)
+
+    def wanted(case: str, side: str) -> bool:
+        left_out = any(word in name for word in args.leave_out for name in (case, side))
+        return not left_out and (args.sides is None or side in args.sides)
+
     failed = False
     for name in args.only:
-        lines = measure(name, SECTIONS[name], place, args.rounds, args.leave_out)
+        lines = measure(name, SECTIONS[name], place, args.rounds, wanted)
         for line in () if args.tables_only else lines:
             failed = failed or "FAILED" in line
             print(line, flush=True)

@@ -65,8 +65,9 @@ class Job:
         dtype: Of the products of matrices; weights, states and sums are float32.
         all_positions: Whether our last layer computes also those that the head does not read.
         trimmed: Whether only the embedding rows that occur in the data are trained.
-        compiled: Whether our kernels in C compute the encoder's layers; of transformers, whether
-            `torch.compile` compiles the model.
+        kernels: Whether our kernels in C compute the encoder's layers.
+        padded: Whether they compute padding, too.
+        compiled: Whether `torch.compile` compiles the model of transformers.
         processes: That share each batch.
         pairs: Whether two texts are tokenized together.
         texts: Which texts are tokenized or labelled, a file of `prepare`.
@@ -84,6 +85,8 @@ class Job:
     dtype: Literal["float32", "bfloat16"] = "float32"
     all_positions: bool = False
     trimmed: bool = False
+    kernels: bool = True
+    padded: bool = False
     compiled: bool = False
     processes: int = 1
     pairs: bool = False

@@ -10,7 +10,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -129,7 +129,7 @@ def measure(
     section: Section,
     place: Workplace,
     rounds: int | None = None,
-    leave_out: Sequence[str] = (),
+    wanted: Callable[[str, str], bool] = lambda case, side: True,
 ) -> Iterator[str]:
     """Measure what is not measured yet, and say what came of it.
 
@@ -138,20 +138,17 @@ def measure(
         section: What to measure.
         place: Where.
         rounds: In place of those of each case.
-        leave_out: Sides whose names hold one of these words.
+        wanted: Whether a case's side, by the names of both, is to be measured.
 
     Yields:
         A line for every measurement, and for every job that failed.
     """
     known = {record.key for record in read(place.results)}
     for case in section.cases:
-        possible = {
-            side: job
-            for side, job in case.jobs.items()
-            if place.can_run(job) and not any(word in side for word in leave_out)
-        }
+        asked = {side: job for side, job in case.jobs.items() if wanted(case.name, side)}
+        possible = {side: job for side, job in asked.items() if place.can_run(job)}
         yield from (
-            f"{name}: {case.name}: {side}: left out" for side in case.jobs.keys() - possible
+            f"{name}: {case.name}: {side}: left out" for side in asked if side not in possible
         )
         failed: set[str] = set()
         for number in range(rounds or case.rounds):

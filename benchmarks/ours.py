@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -64,11 +63,14 @@ def loader(inputs: Inputs, numbers: list[int], pad_token_id: int, *, has_types: 
 def load_model(job: Job, folder: Path) -> Model:
     """Load the prepared weights, and trim the word embeddings if asked to."""
     from paddlenlp_ext.models.auto import AutoModelForSequenceClassification
+    from paddlenlp_ext.nn import encoder
 
     model = AutoModelForSequenceClassification.from_pretrained(folder / job.shape)
     model.compute_unread(job.all_positions)
-    if job.compiled:
-        model.compile_layers()
+    if not job.kernels:
+        model.compile_layers(False)
+    if job.padded:
+        encoder.pack = lambda *_: None
     if job.trimmed:
         trim(model, occurring_ids(job.batches, model.config.vocab_size), folder)
     return model
@@ -160,11 +162,14 @@ def label(job: Job, folder: Path) -> Outcome:
     from paddlenlp_ext.tokenizers.bert import BertTokenizer
 
     model = load_model(job, folder)
-    precision = precision_of(job, model)
-    tokenizer = BertTokenizer(folder / "bert/vocab.txt")
-    classify = pipeline("text-classification", model, tokenizer=tokenizer, max_length=128)
-    with precision.autocast() if precision else nullcontext():
-        outcome = worker.time_sentences(classify, job, folder)
+    classify = pipeline(
+        "text-classification",
+        model,
+        tokenizer=BertTokenizer(folder / "bert/vocab.txt"),
+        amp_dtype=None if job.dtype == "float32" else job.dtype,
+        max_length=128,
+    )
+    outcome = worker.time_sentences(classify, job, folder)
     return replace(outcome, versions=worker.versions(*PACKAGES))
 
 
@@ -189,13 +194,13 @@ def tokenize(job: Job, folder: Path) -> Outcome:
 
 
 def product(job: Job, folder: Path) -> Outcome:
-    """Time a product of matrices: Paddle's, or that of the compiled layers."""
+    """Time a product of matrices: that of the compiled layers, or Paddle's."""
     import paddle
 
     from paddlenlp_ext.nn.cpu import onednn
 
     left, right = (paddle.to_tensor(one).astype(job.dtype) for one in worker.product_operands())
-    multiply = onednn.product if job.compiled else paddle.matmul
+    multiply = onednn.product if job.kernels else paddle.matmul
     return worker.time_product(lambda: multiply(left, right), job)
 
 
