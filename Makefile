@@ -8,9 +8,10 @@ MINILM = $(VENV)/minilm
 OUTPUT ?= outputs/quickstart
 ONLY ?=
 BENCH_FLAGS ?=
+REPRODUCE_FLAGS ?=
 BUILT_OF = pyproject.toml setup.py $(wildcard paddlenlp_ext/nn/cpu/*.[ch])
 
-.PHONY: quickstart test check fix parity parity-full oldest faults faults-short bench clean
+.PHONY: quickstart test check fix parity parity-full oldest faults faults-short bench reproduce clean
 
 quickstart: $(VENV)/.installed $(VENV)/.minilm
 	$(BIN)/python examples/quickstart.py --encoder $$(cat $(VENV)/.minilm) --output_dir $(OUTPUT)
@@ -59,6 +60,13 @@ faults-short: $(VENV)/.developed
 bench: $(VENV)/.parity $(VENV)/.exporting $(VENV)/.minilm $(PADDLENLP_VENV)/.installed
 	$(BIN)/python -m benchmarks --only "$(ONLY)" --vocab "$$(cat $(VENV)/.minilm)" \
 		--paddlenlp_python $(PADDLENLP_VENV)/bin/python $(BENCH_FLAGS)
+
+# A table of a page again: TABLE=bert-glue REPRODUCE_FLAGS="--seeds 3 --devices 0,1". One by a path
+# stands beside transformers, with the encoder of the quickstart:
+# TABLE=benchmarks/reproduce/minilm-glue.toml REPRODUCE_FLAGS="--set glue=FOLDER".
+reproduce: $(if $(findstring /,$(TABLE)),$(VENV)/.parity $(VENV)/.minilm,$(VENV)/.installed)
+	$(BIN)/paddlenlp-ext reproduce $(TABLE) $(REPRODUCE_FLAGS) \
+		$(if $(findstring /,$(TABLE)),--set minilm=$$(cat $(VENV)/.minilm))
 
 clean:
 	rm -rf $(VENV) $(PADDLENLP_VENV) $(OLDEST_VENV) outputs

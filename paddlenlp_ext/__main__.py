@@ -216,6 +216,13 @@ def plot(argv: Sequence[str]) -> None:
     print(redraw_curves(args.run))
 
 
+def reproduce(argv: Sequence[str]) -> None:
+    """Run a table of a page again, many seeds of it, or fill pages from what was run."""
+    from paddlenlp_ext.cli import reproduction
+
+    sys.exit(reproduction.reproduce(command_parser("reproduce", reproduction.MORE), argv))
+
+
 def info(argv: Sequence[str]) -> None:
     """Say what a model is."""
     parser = command_parser("info")
@@ -268,6 +275,10 @@ COMMANDS: dict[str, tuple[Command, str]] = {
         "write a model in the other library's format: PaddleNLP's or transformers'",
     ),
     "plot": (partial(ended, plot), "draw the curves of a run anew, from its history.jsonl"),
+    "reproduce": (
+        partial(ended, reproduce),
+        "run the tables of the pages again, and put measured numbers beside the reported ones",
+    ),
     "info": (partial(ended, info), "say what a model is: family, sizes, labels, where it is from"),
 }
 

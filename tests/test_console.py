@@ -351,3 +351,8 @@ def test_an_installed_wheel_trains(installed, tmp_path):
         [python, "-c", where], cwd=tmp_path, env=without_checkout(), capture_output=True
     )
     assert shown.stdout.decode().startswith(str(installed.parents[1]))
+    tables = subprocess.run(
+        [installed, "reproduce", "rembert", "--dry_run", "--seeds", "1"],
+        cwd=tmp_path, env=without_checkout(), capture_output=True, text=True,
+    )  # fmt: skip
+    assert tables.stdout.count("paddlenlp-ext train cross-lingual ") == 2, tables.stderr

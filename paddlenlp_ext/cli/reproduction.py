@@ -1,0 +1,173 @@
+"""The console command `paddlenlp-ext reproduce`: what it is asked for, and what it says."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from paddlenlp_ext.cli import parsing
+from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.process import locks
+from paddlenlp_ext.reproduce import pages, readme, record
+from paddlenlp_ext.reproduce.runs import OURS, Run, minutes_of, plan
+from paddlenlp_ext.reproduce.tables import Row, Table, choose_rows, known_tables, read_table
+from paddlenlp_ext.reproduce.work import Failure, do
+
+FAILED = 1  # exit code when runs have failed
+LOCK = ".lock"
+MORE = """\
+Each run is a process of its own, by the scripts that `paddlenlp-ext train` knows, in a folder of
+its own below --output_dir. What is complete is not run again; a run that was stopped continues.
+table.md, table.csv and table.tex are written after each run. Words after -- go to every run of
+our side, as in: paddlenlp-ext reproduce bert-glue --seeds 3 -- --device cpu --data_dir glue
+"""
+
+
+def reproduce(parser: argparse.ArgumentParser, argv: Sequence[str]) -> int:
+    """Run a table, or fill pages from what was run; return the exit code."""
+    end = argv.index("--") if "--" in argv else len(argv)
+    args, more = _add_flags(parser).parse_args(argv[:end]), argv[end + 1 :]
+    for page in args.update or ():
+        changed = readme.update(page, args.output_dir)
+        print("\n".join(f"{path}: written" for path in changed) or f"{page}: is up to date")
+    if args.table is not None:
+        return _run(args, more)
+    if not args.update:
+        parser.error(f"give a TABLE ({', '.join(known_tables())}, or a TOML file) or --update")
+    return 0
+
+
+def _run(args: argparse.Namespace, more: Sequence[str]) -> int:
+    """Run a table; return the exit code."""
+    table = read_table(args.table)
+
+    def planned(rows: Sequence[Row]) -> list[Run]:
+        seeds = args.seeds or table.seeds
+        return plan(table, rows, args.output_dir, seeds=seeds, grid=bool(args.grid), more=more)
+
+    runs = planned(choose_rows(table, args.only or ()))
+    jobs = args.jobs or max(1, len(args.devices or ()))
+    if args.dry_run:
+        _show(runs, jobs)
+        return 0
+    places = dict(args.set or ())
+    for run in runs:  # before anything is written
+        run.flags(places)
+    folder = args.output_dir / table.name
+    _make(folder)
+    with locks.hold(folder / LOCK):
+        progress = _Progress(table, folder, runs, planned(table.rows), jobs)
+        progress.write()
+        try:
+            failures = do(runs, places, jobs=jobs, devices=args.devices or (), ended=progress.ended)
+        finally:
+            progress.write()
+    print((folder / "table.md").read_text(encoding="utf-8"), end="")
+    for failure in failures:
+        print(f"failed: {failure.run.name}: {failure.why}", file=sys.stderr)
+        print(f"        {failure.run.folder}", file=sys.stderr)
+    return FAILED if failures else 0
+
+
+class _Progress:
+    """Says what has ended, and keeps the pages as they are then."""
+
+    def __init__(
+        self, table: Table, folder: Path, runs: Sequence[Run], all_runs: Sequence[Run], jobs: int
+    ) -> None:
+        self.table = table
+        self.folder = folder
+        self.runs = runs
+        self.all_runs = all_runs
+        self.jobs = jobs
+        self.left = [run for run in runs if run.measured() is None]
+
+    def write(self) -> None:
+        """Write the pages and the record."""
+        found = record.collect(self.table, self.all_runs)
+        record.keep(found, self.folder)
+        pages.write(self.table, found, self.folder)
+
+    def ended(self, run: Run, failure: Failure | None, seconds: float) -> None:
+        """Tell of a run, and of what is left."""
+        self.left.remove(run)
+        what = f"failed ({failure.why})" if failure else f"complete after {_time(seconds / 60)}"
+        left = _left(self.left, minutes_of(self.runs), self.jobs)
+        done = f"[{len(self.runs) - len(self.left)}/{len(self.runs)}]"
+        print(f"{done} {run.name}: {what}; {left}", file=sys.stderr, flush=True)
+        self.write()
+
+
+def _add_flags(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    add = parser.add_argument
+    add("table", nargs="?", metavar="TABLE", help=f"{', '.join(known_tables())}, or a TOML file")
+    where = "for a folder a run, and the tables"
+    add("--output_dir", type=Path, metavar="DIR", default=Path("reproduced"), help=where)
+    add("--seeds", type=parsing.positive_int, metavar="N", help="1 to N; default: the table's")
+    values = "go through the values that the table's source names; those best on dev count"
+    add("--grid", action="store_true", default=None, help=values)
+    add("--only", nargs="+", metavar="ROW", help="of the table's rows these")
+    each = "runs at once; default: one, or one for each of --devices"
+    add("--jobs", type=parsing.positive_int, metavar="N", help=each)
+    gpus = "GPUs by their numbers, as 0,1: each has a run at a time"
+    add("--devices", type=_devices, metavar="LIST", help=gpus)
+    place = "what {NAME} in the table stands for, as a folder of data; can be repeated"
+    add("--set", action="append", type=_pair, metavar="NAME=VALUE", help=place)
+    only = "print all commands and how long they may take, and do nothing"
+    add("--dry_run", "--dry-run", action="store_true", default=None, help=only)
+    pages_to = "fill the marked tables of pages, and of their translations, from --output_dir"
+    add("--update", nargs="+", type=Path, metavar="FILE", help=pages_to)
+    return parser
+
+
+def _devices(text: str) -> list[str]:
+    numbers = [one.strip() for one in text.split(",")]
+    if not all(map(str.isdigit, numbers)):
+        raise argparse.ArgumentTypeError(f"expected numbers of GPUs as 0,1, got {text!r}")
+    return numbers
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise argparse.ArgumentTypeError(f"expected NAME=VALUE, got {text!r}")
+    return name, str(Path(value).expanduser().absolute()) if Path(value).exists() else value
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{folder}: cannot be made: {error.strerror}; give another `output_dir`"
+        ) from error
+
+
+def _show(runs: Sequence[Run], jobs: int) -> None:
+    """Print each command, and what is known of the time."""
+    left = [run for run in runs if run.measured() is None]
+    for run in runs:
+        is_left = run in left
+        output = f" --output_dir {run.folder}" * (run.side == OURS)
+        print(("" if is_left else "# complete: ") + run.shown() + output)
+    complete = len(runs) - len(left)
+    print(f"# {len(runs)} runs, {complete} complete; {_left(left, minutes_of(runs), jobs)}")
+
+
+def _left(runs: Sequence[Run], minutes: dict[Path, float], jobs: int) -> str:
+    """Say how long some runs may take."""
+    if not runs:
+        return "nothing is left"
+    known = [minutes[run.folder] for run in runs if run.folder in minutes]
+    if not known:
+        return f"{len(runs)} left; their time is known when one is complete"
+    more = f", {len(runs) - len(known)} more of unknown time" * (len(known) < len(runs))
+    return f"{len(runs)} left: about {_time(sum(known) / jobs)} in {jobs} at once{more}"
+
+
+def _time(minutes: float) -> str:
+    if minutes < 1:
+        return f"{60 * minutes:.0f} s"
+    return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"

@@ -1,0 +1,1 @@
+"""Run the tables of the pages again: many seeds, and the reported numbers beside the measured."""

@@ -1,0 +1,119 @@
+"""Fill the tables of README files from what was measured, in English and in Chinese.
+
+A table stands between two marks, `<!-- reproduce bert-glue -->` and `<!-- reproduced -->`; what is
+between them is written anew. `README_zh.md` beside a `README.md` has the same tables.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.files.disk import replace_file
+from paddlenlp_ext.reproduce import record as records
+from paddlenlp_ext.reproduce.pages import Words, cells_of, english, markdown, note
+from paddlenlp_ext.reproduce.tables import read_table
+
+MARKED = re.compile(r"(<!-- reproduce (\S+) -->\n)(.*?)(<!-- reproduced -->)", re.DOTALL)
+CHINESE = {
+    "Task": "任务",
+    "Metric": "指标",
+    "Model": "模型",
+    "Reported": "报告",
+    "reported": "报告",
+    "Measured": "实测",
+    "measured": "实测",
+    "Difference": "差",
+    "difference": "差",
+    "not yet": "暂无",
+    "Accuracy": "准确率",
+    "accuracy": "准确率",
+    "acc.": "准确率",
+    "acc./F1": "准确率/F1",
+    "accuracy / F1": "准确率 / F1",
+    "F1 / accuracy": "F1 / 准确率",
+    "Matthews correlation": "Matthews 相关系数",
+    "Matthews corr": "Matthews 相关系数",
+    "Pearson/Spearman corr": "Pearson/Spearman 相关系数",
+    "matched acc./mismatched acc.": "matched/mismatched 准确率",
+    "accuracy, matched / mismatched": "准确率，matched / mismatched",
+    "{n} seed": "{n} 个种子",
+    "{n} seeds": "{n} 个种子",
+    "{n} of {planned} seeds": "{planned} 个种子中的 {n} 个",
+    "; {n} other settings incomplete": "；另有 {n} 组设置未完成",
+    "within chance": "在偶然范围内",
+    "more than chance": "超出偶然",
+    "one seed: no interval": "仅 1 个种子，无区间",
+    "nothing yet": "暂无实测结果：`paddlenlp-ext reproduce {name}`。",
+    "choice best": "实测：每次运行取开发集上最好的一步，只测试一次；为各种子的均值。",
+    "choice last": "实测：每次运行取最后一步；为各种子的均值。",
+    "deviation": "± 为各种子的标准差。",
+    "interval reported": "差：实测减报告，± 为 Student t 分布 95% 区间的一半，"
+    "其中报告值视为 {runs} 次运行的均值，其离散程度与我们的相同；"
+    "每二十个数中有一个会偶然落在区间之外。",
+    "interval sides": "差：我们的减对方的，± 为 Welch 95% 区间的一半；"
+    "每二十个数中有一个会偶然落在区间之外。",
+    "bold": "超出偶然的差用粗体表示。",
+    "source": "报告：{source}。",
+}
+
+
+def chinese(word: str) -> str:
+    """Translate a heading; names stay."""
+    return CHINESE.get(word, word)
+
+
+def update(page: Path, folder: Path) -> list[Path]:
+    """Fill the tables of a page, and of its translation where there is one.
+
+    Args:
+        page: A Markdown file with marks.
+        folder: In which the tables have theirs; without one nothing was measured.
+
+    Returns:
+        The files that have changed.
+
+    Raises:
+        UserError: The page has no marks, or names an unknown table.
+    """
+    changed = []
+    translation = page.with_name(f"{page.stem}_zh{page.suffix}")
+    for path, words in ((page, english), (translation, chinese)):
+        if path == translation and not path.is_file():
+            continue
+        before = _text(path)
+        after = MARKED.sub(_filling(folder, words), before)
+        if not MARKED.search(before):
+            raise UserError(
+                f"{path}: has no table to fill; put <!-- reproduce NAME --> and "
+                "<!-- reproduced --> on lines of their own around it"
+            )
+        if after != before:
+            with replace_file(path) as temporary:
+                temporary.write_text(after, encoding="utf-8")
+            changed.append(path)
+    return changed
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {error}; give a Markdown file") from error
+
+
+def _filling(folder: Path, words: Words) -> Callable[[re.Match[str]], str]:
+    def fill(found: re.Match[str]) -> str:
+        table = read_table(found[2])
+        record = records.read(folder / table.name)
+        cells = cells_of(table, record, words, measured_only=bool(table.headings))
+        is_empty = not any(side.seeds for sides in record.values() for side in sides.values())
+        if is_empty and table.headings:
+            body = words("nothing yet").format(name=found[2]) + "\n"
+        else:
+            body = f"{markdown(cells)}" + f"\n{note(table, words)}\n" * (not is_empty)
+        return f"{found[1]}\n{body}\n{found[4]}"
+
+    return fill

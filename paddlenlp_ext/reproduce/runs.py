@@ -1,0 +1,299 @@
+"""The runs of a table: their commands, their folders, and what they have measured.
+
+A run is complete when its own files have the numbers of its row: the scripts write `results.jsonl`
+once they have ended training and testing, so nothing else has to be kept in mind.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import shlex
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.metrics import is_lower_better
+from paddlenlp_ext.reproduce.tables import PLACE, Row, Table, slug
+from paddlenlp_ext.training.results import HISTORY, RESULTS
+
+OURS = "paddlenlp_ext"  # name of our side
+LOG = "log.txt"
+STATE = "run.json"  # what was started, and how long it took
+# The same installation as this process, whatever the PATH has.
+BEGINNINGS = {"paddlenlp-ext": [sys.executable, "-m", "paddlenlp_ext"], "python": [sys.executable]}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a complete run says.
+
+    Attributes:
+        values: By split and metric: "dev acc".
+        score: On dev, of the step that counts; higher is better.
+        signature: What the numbers depend on.
+    """
+
+    values: Mapping[str, float]
+    score: float
+    signature: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of one side of a row.
+
+    Attributes:
+        table: Whose it is.
+        row: Likewise.
+        side: `OURS`, or the name of the peer.
+        settings: Values of the grid's arguments.
+        seed: Of data order, dropout and new weights.
+        folder: Its output folder.
+        command: Its words before the flags.
+        arguments: All others, `{places}` not filled in.
+        more: Words that were given for all runs.
+    """
+
+    table: Table
+    row: Row
+    side: str
+    settings: Mapping[str, Any]
+    seed: int
+    folder: Path
+    command: str
+    arguments: Mapping[str, Any]
+    more: Sequence[str] = ()
+
+    @property
+    def name(self) -> str:
+        """Name the run for people."""
+        parts = [self.row.key, *(f"{name}={value}" for name, value in self.settings.items())]
+        side = [] if self.side == OURS else [self.side]
+        return " ".join([*parts, *side, f"seed {self.seed}"])
+
+    @property
+    def numbers(self) -> list[list[str]]:
+        """What each of its row's numbers is the mean of."""
+        return self.table.numbers_of(self.row)
+
+    @property
+    def asked(self) -> list[str]:
+        """Return the flags of the run, places not filled in: another run has others."""
+        return [*as_flags(self.arguments), *self.more]
+
+    def shown(self, *, seed: bool = True) -> str:
+        """Write the command as a user would type it, a place as its name in capitals."""
+        arguments = {
+            name: value for name, value in self.arguments.items() if seed or name != "seed"
+        }
+        words = [*self.command.split(), *as_flags(arguments), *self.more]
+        return shlex.join(PLACE.sub(lambda found: found[1].upper(), word) for word in words)
+
+    @property
+    def program(self) -> list[str]:
+        """Return the words of the process to start, before its flags."""
+        first, *others = self.command.split()
+        return [*BEGINNINGS.get(first, [first]), *others]
+
+    def flags(self, places: Mapping[str, str]) -> list[str]:
+        """Return its flags, but for the output folder.
+
+        Raises:
+            UserError: A place is not given.
+        """
+        return [_filled(word, places, self.table) for word in self.asked]
+
+    def measured(self) -> Measured | None:
+        """Read what it has measured; None as long as a number of its row is missing."""
+        found = self._own() if self.side == OURS else self._peers()
+        wanted = [name for parts in self.numbers for name in parts]
+        if found is None or not all(
+            math.isfinite(found.values.get(one, math.nan)) for one in wanted
+        ):
+            return None
+        return found
+
+    def _own(self) -> Measured | None:
+        """Read a script's own files."""
+        recorded = {
+            line["signature"].split("|")[2]: line
+            for line in _lines(self.folder / RESULTS)
+            if str(line.get("signature")).count("|") > 2
+        }
+        splits = {name.split(" ", 1)[0] for parts in self.numbers for name in parts}
+        if not splits <= {*recorded}:  # not at its end
+            return None
+        evaluated = _steps(_lines(self.folder / HISTORY))
+        named = self.arguments.get("metric_for_best_model")
+        scores = {step: _score(rows, named) for step, rows in evaluated.items()}
+        last = max(scores, default=None)
+        best = max(scores, key=scores.__getitem__, default=None)
+        step = best if self.table.choice == "best" else last
+        of_step = {} if step is None else evaluated[step]
+        metrics = {name: line["metrics"] for name, line in recorded.items()} | of_step
+        signature = recorded[sorted(splits)[0]]["signature"]
+        return Measured(_flat(metrics), -math.inf if step is None else scores[step], signature)
+
+    def _peers(self) -> Measured | None:
+        """Read the line of JSON that the peer's program prints."""
+        lines = [line for line in _lines(self.folder / LOG) if "results" in line]
+        if not lines:
+            return None
+        results = lines[-1]["results"]
+        dev = {split: one for split, one in results.items() if split.startswith("dev")}
+        libraries = ("transformers", "torch")
+        versions = [f"{name} {lines[-1][name]}" for name in libraries if name in lines[-1]]
+        return Measured(_flat(results), _score(dev or results, None), ", ".join(versions))
+
+    def state(self) -> dict[str, Any]:
+        """Read what is known of how it was run before."""
+        try:
+            content = json.loads((self.folder / STATE).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return content if isinstance(content, dict) else {}
+
+
+def plan(
+    table: Table,
+    rows: Iterable[Row],
+    folder: Path,
+    *,
+    seeds: int,
+    grid: bool = False,
+    more: Sequence[str] = (),
+) -> list[Run]:
+    """List all runs of some rows, those of one row after those of another.
+
+    Args:
+        table: What to run.
+        rows: Of it.
+        folder: In which the table has its own.
+        seeds: How many: 1, 2, ...
+        grid: Whether to go through the table's grid, or to run the page's own settings alone.
+        more: Words that all runs of our side get, too.
+
+    Raises:
+        UserError: The table has no grid.
+    """
+    if grid and not table.grid:
+        raise UserError(f"`grid`: {table.name} has none: its source names no values to go through")
+    runs = []
+    for row in rows:
+        own = {**table.arguments, **row.arguments}
+        of_page = {name: own[name] for name in table.grid if name in own}
+        products = itertools.product(*table.grid.values()) if grid else ()
+        points = [dict(zip(table.grid, values, strict=True)) for values in products]
+        sides = [(OURS, row.command or table.command, {**own, **table.ours, **row.ours})]
+        if table.peer and row.has_peer:
+            sides.append((table.peer.name, table.peer.command, {**own, **table.peer.arguments}))
+        for settings in points or [of_page]:
+            for side, command, arguments in sides:
+                for seed in range(1, seeds + 1):
+                    where = "_".join(f"{name}={value}" for name, value in settings.items())
+                    last = f"seed-{seed}" if side == OURS else f"{slug(side)}-seed-{seed}"
+                    path = folder / table.name / row.key / (where or "page") / last
+                    words = {**arguments, **settings, "seed": seed}
+                    extra = more if side == OURS else ()
+                    runs.append(Run(table, row, side, settings, seed, path, command, words, extra))
+    return runs
+
+
+def minutes_of(runs: Sequence[Run]) -> dict[Path, float]:
+    """Estimate the minutes of runs by their folders: as measured here, or as the page has it.
+
+    A run takes as long as its passes over the data; one of which nothing is known is left out.
+    """
+    of_page: dict[tuple[str, str], float] = {}  # minutes of a pass
+    here: dict[tuple[str, str], list[float]] = {}
+    for run in runs:
+        key, passes = (run.row.key, run.side), run.arguments.get("num_train_epochs", 1)
+        if run.row.minutes is not None:
+            own = {**run.table.arguments, **run.row.arguments}
+            of_page[key] = run.row.minutes / own.get("num_train_epochs", 1)
+        seconds = run.state().get("seconds")
+        if isinstance(seconds, int | float):
+            here.setdefault(key, []).append(seconds / 60 / passes)
+    rates = of_page | {key: fmean(minutes) for key, minutes in here.items()}
+    return {
+        run.folder: rates[key] * run.arguments.get("num_train_epochs", 1)
+        for run in runs
+        if (key := (run.row.key, run.side)) in rates
+    }
+
+
+def as_flags(arguments: Mapping[str, Any]) -> Iterator[str]:
+    """Spell arguments as words: true is a flag alone, false none."""
+    for name, value in arguments.items():
+        if value is not False:
+            yield f"--{name}"
+        if isinstance(value, list):
+            yield from map(str, value)
+        elif not isinstance(value, bool):
+            yield str(value)
+
+
+def _filled(word: str, places: Mapping[str, str], table: Table) -> str:
+    def given(found: Any) -> str:
+        name = found[1]
+        if name not in places:
+            what = table.places.get(name, "a place")
+            raise UserError(f"{table.name} needs `set` {name}=PATH: {what}")
+        return places[name]
+
+    return PLACE.sub(given, word)
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Read the lines of a file that are whole JSON objects; a killed process may leave half."""
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        for line in file:
+            if line.startswith(b"{") and line.endswith(b"\n"):
+                try:
+                    row = json.loads(line)
+                except ValueError:
+                    continue
+                if isinstance(row, dict):
+                    yield row
+
+
+def _steps(history: Iterable[Mapping[str, Any]]) -> dict[int, dict[str, dict[str, float]]]:
+    """Return the metrics of each split by step, of steps at which all splits were evaluated."""
+    found: dict[int, dict[str, dict[str, float]]] = {}
+    for row in history:
+        if "split" in row:
+            found.setdefault(row["step"], {})[row["split"]] = {
+                **row["metrics"],
+                "loss": row["loss"],
+            }
+    most = max(map(len, found.values()), default=0)
+    return {step: splits for step, splits in found.items() if len(splits) == most}
+
+
+def _score(splits: Mapping[str, Mapping[str, float]], named: str | None) -> float:
+    """Average a metric over splits as the scripts do; the first one if none is named."""
+    values = []
+    for metrics in splits.values():
+        name = (named or next(iter(metrics))).replace("_", " ").removeprefix("eval ")
+        spelled = {key.replace("_", " "): value for key, value in metrics.items()}
+        value = spelled.get(name)
+        if value is None:
+            return -math.inf
+        values.append(-value if is_lower_better(name) else value)
+    return fmean(values) if values else -math.inf
+
+
+def _flat(splits: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    return {
+        f"{split} {name}": math.nan if value is None else value
+        for split, metrics in splits.items()
+        for name, value in metrics.items()
+    }

@@ -1,0 +1,208 @@
+"""The tables that can be run again, as data: one TOML file each.
+
+A table of the package is known by its name; any other is the path of its file. What the keys of a
+file mean is said with the fields of `Table` and `Row`.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from paddlenlp_ext.errors import UserError, shown
+from paddlenlp_ext.files.disk import read_file
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+FOLDER = Path(__file__).with_name("tables")
+MAX_TABLE = 1 << 20  # bytes
+PLACE = re.compile(r"\{(\w+)\}")  # in an argument: what --set gives
+
+Arguments = Mapping[str, Any]  # values of flags by their names
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Another library's program, which is run with the same seeds and settings.
+
+    Attributes:
+        name: Heading of its column.
+        command: Its words before the flags; it prints a line of JSON with `results`.
+        arguments: Of its own, besides those of both sides.
+    """
+
+    name: str
+    command: str
+    arguments: Arguments = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one row, or one cell, of a page stands for.
+
+    Attributes:
+        names: Under the table's `columns`.
+        reported: Numbers of the page, as it has them; empty where it has none.
+        numbers: What they are: "dev acc", a split and a metric, or a list of such, whose mean it
+            is; empty for those of the table.
+        arguments: Of this row.
+        ours: Of this row, and not of the peer.
+        command: In place of the table's.
+        block: Heading above this row and those that follow, as on the page.
+        has_peer: Whether the peer runs this row, too.
+        minutes: That a run takes, as far as the page lets one know.
+    """
+
+    names: Sequence[str]
+    reported: Sequence[float] = ()
+    numbers: Sequence[str | Sequence[str]] = ()
+    arguments: Arguments = field(default_factory=dict)
+    ours: Arguments = field(default_factory=dict)
+    command: str = ""
+    block: str = ""
+    has_peer: bool = True
+    minutes: float | None = None
+
+    @property
+    def key(self) -> str:
+        """Name the row in paths and on the command line."""
+        return slug(" ".join((self.block, self.names[0])))
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table, and how each number of it comes about.
+
+    Attributes:
+        name: Of its file.
+        title: What it is of.
+        source: Where the reported numbers stand.
+        columns: Headings of the names of a row.
+        rows: In the order of the page.
+        command: What runs, before its flags.
+        arguments: Of all rows, and of both sides.
+        ours: Of all rows, and not of the peer.
+        peer: The other side, if there is one.
+        headings: Of the numbers where a page has a column for each; without them a row has one
+            cell, with its numbers one behind the other.
+        numbers: What they are; see `Row`.
+        scale: What measured numbers are multiplied with.
+        digits: Behind the point.
+        reported_runs: How many runs a reported number is the mean of.
+        choice: The step of a run that counts: the "best" on dev or the "last".
+        seeds: How many.
+        grid: Values of arguments that `--grid` goes through; those best on dev, by mean, count.
+        grid_source: Where they are from.
+        places: What `{name}` in an argument stands for, said to whoever has to give it.
+        minutes_source: Where the minutes of the rows are from.
+    """
+
+    name: str
+    title: str
+    source: str
+    columns: Sequence[str]
+    rows: Sequence[Row]
+    command: str
+    arguments: Arguments = field(default_factory=dict)
+    ours: Arguments = field(default_factory=dict)
+    peer: Peer | None = None
+    headings: Sequence[str] = ()
+    numbers: Sequence[str | Sequence[str]] = ()
+    scale: float = 100
+    digits: int = 2
+    reported_runs: int = 1
+    choice: str = "best"
+    seeds: int = 5
+    grid: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    grid_source: str = ""
+    places: Mapping[str, str] = field(default_factory=dict)
+    minutes_source: str = ""
+
+    def numbers_of(self, row: Row) -> list[list[str]]:
+        """Return what each number of a row is the mean of: ["dev acc"]."""
+        found = row.numbers or self.numbers
+        return [[one] if isinstance(one, str) else [*one] for one in found]
+
+
+def known_tables() -> dict[str, Path]:
+    """Return the files of the package's tables by their names."""
+    return {path.stem: path for path in sorted(FOLDER.glob("*.toml"))}
+
+
+def read_table(name: str) -> Table:
+    """Read a table of the package, or that of a path.
+
+    Raises:
+        UserError: There is none, or it is none.
+    """
+    path = known_tables().get(name) or Path(name).expanduser()
+    if name not in known_tables() and not path.is_file():
+        raise UserError(
+            f"{name}: there is no such table; known: {', '.join(known_tables())}, or the path of a "
+            "TOML file"
+        )
+    try:
+        content = tomllib.loads(read_file(path, MAX_TABLE).decode())
+        rows = [_make(Row, one) for one in content.pop("rows", [])]
+        peer = _make(Peer, content.pop("peer")) if "peer" in content else None
+        table: Table = _make(Table, content | {"name": path.stem, "rows": rows, "peer": peer})
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path}: expected a table: {error}") from error
+    _check(table, path)
+    return table
+
+
+def _make(kind: Any, content: Any) -> Any:
+    known = [one.name for one in fields(kind)]
+    if unknown := [name for name in content if name not in known]:
+        raise ValueError(f"unknown key {shown(unknown[0])}; known: {', '.join(known)}")
+    return kind(**content)
+
+
+def _check(table: Table, path: Path) -> None:
+    """Refuse a table whose rows cannot be told apart, or whose numbers do not fit together."""
+    keys = [row.key for row in table.rows]
+    for row in table.rows:
+        numbers = table.numbers_of(row)
+        wrong = ""
+        if keys.count(row.key) > 1:
+            wrong = "another row has the same name"
+        elif len(row.names) != len(table.columns):
+            wrong = f"expected {len(table.columns)} names, one for each of `columns`"
+        elif not numbers or any(len(one.split(" ", 1)) != 2 for parts in numbers for one in parts):
+            wrong = "expected `numbers` such as 'dev acc', a split and a metric"
+        elif row.reported and len(row.reported) != len(numbers):
+            wrong = f"has {len(row.reported)} reported numbers for {len(numbers)} `numbers`"
+        elif table.headings and len(table.headings) != len(numbers):
+            wrong = f"has {len(numbers)} `numbers` for {len(table.headings)} headings"
+        if wrong:
+            raise UserError(f"{path}: row {row.key}: {wrong}")
+    if table.choice not in ("best", "last"):
+        raise UserError(f"{path}: choice {shown(table.choice)}: expected 'best' or 'last'")
+
+
+def choose_rows(table: Table, names: Iterable[str]) -> list[Row]:
+    """Return the rows that are named, by `key` or by the first of their names; or all.
+
+    Raises:
+        UserError: There is no such row.
+    """
+    wanted = [slug(name) for name in names]
+    rows = [row for row in table.rows if {row.key, slug(row.names[0])} & {*wanted}]
+    known = {key for row in table.rows for key in (row.key, slug(row.names[0]))}
+    if missing := [name for name in wanted if name not in known]:
+        rows_there = ", ".join(row.key for row in table.rows)
+        raise UserError(f"`only` {missing[0]}: {table.name} has no such row; it has {rows_there}")
+    return rows or [*table.rows]
+
+
+def slug(text: str) -> str:
+    """Spell a name in small letters, digits and hyphens."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")

@@ -1,0 +1,374 @@
+"""Tables are run again: what runs, what is read of it, and what comes of kills and failures."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from statistics import stdev
+from typing import Any
+
+import pytest
+from scipy import stats
+
+from paddlenlp_ext import __main__ as console
+from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.reproduce.chance import from_measured, from_reported
+from paddlenlp_ext.reproduce.readme import update
+from paddlenlp_ext.reproduce.record import collect, keep
+from paddlenlp_ext.reproduce.runs import plan
+from paddlenlp_ext.reproduce.tables import known_tables, read_table
+from tests.docs.test_readmes import ROOT, TRANSLATED, commands, script_call, script_of, table_rows
+from tests.scripts.test_bert_run_glue import tiny_bert
+
+STAND_IN = Path(__file__).with_name("stand_in.py")
+PAGES = ("table.md", "table.csv", "table.tex", "table.json")
+TABLE = """
+title = "A stand-in"
+source = "nowhere"
+columns = ["Task", "Metric"]
+command = "python {program}"
+digits = 1
+seeds = 3
+
+[arguments]
+learning_rate = 1.0
+ended = "{{ended}}"
+
+[grid]
+learning_rate = [1.0, 1.5]
+
+[[rows]]
+names = ["One", "acc"]
+reported = [52.5]
+numbers = ["dev acc"]
+arguments = {{ task_name = "one" }}
+
+[[rows]]
+names = ["Two", "acc / F1"]
+reported = [90.0, 20.0]
+numbers = ["dev acc", "dev f1"]
+arguments = {{ task_name = "two" }}
+"""
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    path = tmp_path / "stand-in.toml"
+    path.write_text(TABLE.format(program=STAND_IN))
+    return path
+
+
+def call(table: Path, *words: object, folder: str = "out") -> list[str]:
+    """The words of a command of a table that writes down which runs have ended."""
+    place = table.parent
+    (place / "ended.txt").touch()
+    before, after = [*words], []
+    if "--" in before:
+        at = before.index("--")
+        before, after = before[:at], before[at:]
+    options = ["--output_dir", place / folder, "--set", f"ended={place / 'ended.txt'}"]
+    return [str(word) for word in ("reproduce", table, *options, *before, *after)]
+
+
+def run(table: Path, *words: object, folder: str = "out") -> int:
+    with pytest.raises(SystemExit) as end:
+        console.main(call(table, *words, folder=folder))
+    assert isinstance(end.value.code, int)
+    return end.value.code
+
+
+def ended(table: Path) -> list[str]:
+    return sorted((table.parent / "ended.txt").read_text().splitlines())
+
+
+def page(table: Path, name: str = "table.md", folder: str = "out") -> str:
+    return (table.parent / folder / "stand-in" / name).read_text()
+
+
+def test_table_has_the_best_on_dev_and_its_difference(table, capsys):
+    assert run(table) == 0
+    # Seeds 1 to 3 give 51, 52, 53; t(0.975, 2) = 4.303, sd 1, one reported run: 4.303*sqrt(4/3).
+    assert "| One | acc | 52.5 | 52.0 ± 1.0 (3 seeds) | -0.5 ± 5.0, within chance |" in page(table)
+    two = (
+        "| Two | acc / F1 | 90.0 / 20.0 | 52.0 ± 1.0 / 26.0 ± 0.5 (3 seeds) | "
+        "-38.0 ± 5.0, more than chance / +6.0 ± 2.5, more than chance |"
+    )
+    assert two in page(table)
+    assert "signature of its first run: `tiny|one|dev|acc|seed1`" in page(table)
+    assert "--task_name one" in page(table)
+    assert str(table.parent) not in page(table), "no path of this machine"
+    rows = [*csv.DictReader(page(table, "table.csv").splitlines())]
+    assert [float(row["mean"]) for row in rows] == pytest.approx([52, 52, 26])
+    assert [row["is_chance"] for row in rows] == ["True", "False", "False"]
+    assert r"One & acc & 52.5 & 52.0 $\pm$ 1.0 (3 seeds) &" in page(table, "table.tex")
+    assert capsys.readouterr().out == page(table)
+
+
+def test_complete_runs_are_not_done_again(table):
+    assert run(table, "--only", "one") == 0
+    assert ended(table) == [f"one 1.0 {seed} False" for seed in (1, 2, 3)]
+    assert "| Two | acc / F1 | 90.0 / 20.0 | not yet |  |" in page(table)
+    assert run(table, "--seeds", 4) == 0
+    once = [f"{task} 1.0 {seed} False" for task in ("one", "two") for seed in (1, 2, 3, 4)]
+    assert ended(table) == once
+    assert run(table, "--seeds", 4) == 0
+    assert ended(table) == once
+    assert "52.5 ± 1.3 (4 seeds)" in page(table)
+
+
+def test_grid_chooses_on_dev_and_keeps_what_was_run(table):
+    assert run(table, "--only", "one") == 0
+    assert run(table, "--only", "one", "--grid", "--jobs", 2) == 0
+    assert len(ended(table)) == len({*ended(table)}) == 6
+    assert "| One | acc | 52.5 | 78.0 ± 1.5 (3 seeds)" in page(table)
+    assert "--learning_rate 1.5" in page(table)
+
+
+def test_failures_are_listed_and_not_counted(table, capsys):
+    assert run(table, "--only", "one", "--", "--fails", 2) == 1
+    err = capsys.readouterr().err
+    assert "failed: one learning_rate=1.0 seed 2: exit code 1: error: seed 2 is a bad one" in err
+    assert "| One | acc | 52.5 | 52.0 ± 1.4 (2 of 3 seeds) |" in page(table)
+    assert run(table, "--only", "one", "--seeds", 1, "--", "--fails", 2) == 0
+    assert "51.0 (1 seed) | -1.5, one seed: no interval |" in page(table)
+
+
+def test_a_folder_of_another_command_is_refused(table, capsys):
+    assert run(table, "--only", "one", "--", "--fails", 2) == 1
+    assert run(table, "--only", "one") == 2  # seed 2 is not there, and was another run
+    said = capsys.readouterr().err
+    assert "there is a run of another command (other: --fails 2); give another --output_dir" in said
+
+
+def test_peer_stands_beside(table):
+    peer = f'[peer]\nname = "them"\ncommand = "python {STAND_IN}"\narguments = {{ peer = true }}\n'
+    content = table.read_text().replace("reported = [52.5]\n", "").replace("[90.0, 20.0]", "[]")
+    table.write_text(content.replace("[grid]", f"{peer}\n[grid]"))
+    assert run(table, "--jobs", 3) == 0
+    head, _, one, two = [line for line in page(table).splitlines() if line.startswith("|")]
+    assert head == "| Task | Metric | paddlenlp_ext | them | Difference (them) |".replace(
+        " (them)", ""
+    )
+    # Both deviate by 1: 4 degrees of freedom, 2.776 * sqrt(2/3).
+    assert "| 52.0 ± 1.0 (3 seeds) | 62.0 ± 1.0 (3 seeds) | -10.0 ± 2.3, more than chance |" in one
+    assert "| 25.0 ± 0.0" in two.replace("/ ", "| ")
+    assert "torch 2.0" in page(table)
+    assert len(ended(table)) == 12
+
+
+def test_dry_run_does_nothing(table, capsys):
+    assert run(table, "--dry-run") == 0
+    out = capsys.readouterr().out
+    assert out.count("--seed") == 6
+    assert "6 runs, 0 complete; 6 left; their time is known when one is complete" in out
+    assert not (table.parent / "out").exists()
+    assert run(table, "--only", "one", "--seeds", 1) == 0
+    capsys.readouterr()
+    assert run(table, "--dry_run", "--only", "one") == 0
+    out = capsys.readouterr().out
+    assert out.startswith("# complete: python")
+    assert "3 runs, 1 complete; 2 left: about 0 s in 1 at once" in out
+
+
+def test_devices_are_shared_out(table, monkeypatch):
+    program = table.parent / "says.py"
+    program.write_text(
+        "import os, runpy, sys\n"
+        "print('device', os.environ['CUDA_VISIBLE_DEVICES'], os.environ['OMP_NUM_THREADS'])\n"
+        f"runpy.run_path({str(STAND_IN)!r}, run_name='__main__')\n"
+    )
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    table.write_text(table.read_text().replace(str(STAND_IN), str(program)))
+    assert run(table, "--devices", "0,3", "--", "--seconds", 0.2) == 0
+    logs = [path.read_text().split() for path in (table.parent / "out").rglob("log.txt")]
+    assert {words[1] for words in logs} == {"0", "3"}
+    assert {words[2] for words in logs} == {str(max(1, os.cpu_count() // 2))}
+
+
+def test_mistakes_are_one_line(table, capsys, monkeypatch):
+    monkeypatch.chdir(table.parent)
+    wrong = {
+        "reproduce": "give a TABLE (bert-glue",
+        "reproduce nothing": "nothing: there is no such table; known: bert-glue",
+        f"reproduce {table} --only three": "--only three: stand-in has no such row; it has one",
+        f"reproduce {table}": "stand-in needs --set ended=PATH: a place",
+        f"reproduce {table} --devices a": "expected numbers of GPUs as 0,1, got 'a'",
+        "reproduce ernie-m-xnli --grid": "--grid: ernie-m-xnli has none",
+        f"reproduce --update {STAND_IN}": "has no table to fill",
+    }
+    for words, said in wrong.items():
+        with pytest.raises(SystemExit) as end:
+            console.main(words.split())
+        assert end.value.code == 2
+        assert said in capsys.readouterr().err
+        assert not (table.parent / "reproduced").exists()
+    for before, after, said in (
+        ("columns", "headers", "unknown key 'headers'"),
+        ('names = ["One", "acc"]', 'names = ["One"]', "expected 2 names"),
+        ("[52.5]", "[52.5, 1.0]", "has 2 reported numbers for 1"),
+        ("Two", "One", "row one: another row has the same name"),
+        ("title =", "title", "expected a table: Expected '='"),
+    ):
+        other = table.with_name("wrong.toml")
+        other.write_text(table.read_text().replace(before, after, 1))
+        with pytest.raises(UserError, match=said.replace("'", ".")):
+            read_table(str(other))
+
+
+def test_killed_at_ten_moments_it_ends_with_the_same_table(table):
+    words = ["--jobs", 2, "--grid", "--", "--seconds", 0.2]
+    assert run(table, *words, folder="alone") == 0
+    alone = ended(table)
+    (table.parent / "ended.txt").unlink()
+    random.seed(7)
+    command = [sys.executable, "-m", "paddlenlp_ext", *call(table, *words)]
+    kills = 0
+    while kills < 10:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(random.uniform(0.2, 0.6))
+        kills += process.poll() is None
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        if len(ended(table)) == len(alone):
+            break
+    assert subprocess.run(command, check=False, capture_output=True).returncode == 0
+    assert kills == 10
+    assert ended(table) == alone, "each run once"
+    for name in PAGES:
+        assert page(table, name) == page(table, name, "alone")
+
+
+def test_ctrl_c_ends_the_runs(table):
+    command = [
+        sys.executable,
+        "-m",
+        "paddlenlp_ext",
+        *call(table, "--jobs", 2, "--", "--seconds", 30),
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    logs = table.parent / "out"
+    while len([*logs.rglob("run.json")]) < 2:
+        time.sleep(0.05)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 130
+    for path in logs.rglob(".running"):  # nobody has it any more
+        subprocess.run(["flock", "--nonblock", path, "true"], check=True)
+    assert "| One | acc | 52.5 | not yet |  |" in page(table)
+
+
+def test_intervals_are_those_of_scipy():
+    ours, others = [51.0, 52.5, 50.2, 53.3], [49.0, 50.5, 48.2]
+    welch = stats.ttest_ind(ours, others, equal_var=False).confidence_interval(0.95)
+    found = from_measured(ours, others)
+    assert found.value - found.half_width == pytest.approx(welch.low)
+    assert found.value + found.half_width == pytest.approx(welch.high)
+    # A reported number as one run of the same deviation: the pooled test of 4 and 1 runs.
+    pooled = stats.ttest_ind(ours, [49.0]).confidence_interval(0.95)
+    found = from_reported(ours, 49.0)
+    assert found.value - found.half_width == pytest.approx(pooled.low)
+    many = from_reported(ours, 49.0, runs=10**9)
+    half = stats.t.ppf(0.975, 3) * stdev(ours) / math.sqrt(4)
+    assert many.half_width == pytest.approx(half)
+    assert from_reported([1.0], 2.0).is_chance is None
+    assert from_measured([1.0, 1.0], [1.0, 1.0]).is_chance is True
+
+
+@pytest.mark.parametrize("name", known_tables())
+def test_every_command_of_the_tables_parses(name, tmp_path):
+    table = read_table(name)
+    for run in plan(table, table.rows, tmp_path, seeds=1, grid=bool(table.grid)):
+        for words in commands(f"{run.shown()} --output_dir out"):
+            script, arguments = script_call(words, tmp_path) or (Path(), [])
+            assert script_of(script).parse_args(arguments).seed == 1
+
+
+def test_reported_numbers_are_those_of_the_readmes():
+    for name, readme in {
+        "bert-glue": "bert",
+        "convbert-glue": "convbert",
+        "rembert": "rembert",
+        "ernie-m-xnli": "ernie_m",
+    }.items():
+        table = read_table(name)
+        folder = console.EXAMPLES / "language_model" / readme
+        text = (folder / "README.md").read_text().replace("**", "")
+        for row in table.rows:
+            numbers = [f"{value:.{table.digits}f}" for value in row.reported]
+            parted = " | ".join(numbers) if table.headings else " / ".join(numbers)
+            assert f"| {' | '.join([*row.names, parted])} |" in text, row.key
+
+
+MARKED = [path for path in TRANSLATED if "<!-- reproduce " in path.read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize("readme", MARKED, ids=lambda path: str(path.relative_to(ROOT)))
+def test_pages_have_what_was_recorded(readme, tmp_path):
+    """Nobody has changed by hand what was written from the records of this repository."""
+    for path in (readme, readme.with_name(f"{readme.stem}_zh.md")):
+        (tmp_path / path.name).write_text(path.read_text(encoding="utf-8"))
+    assert update(tmp_path / readme.name, ROOT / "benchmarks/reproduce/results") == []
+
+
+@pytest.mark.parametrize("name", known_tables())
+def test_pages_are_filled_in_both_languages(name, tmp_path):
+    table = read_table(name)
+    runs = plan(table, table.rows[:2], tmp_path / "out", seeds=2)
+    found = collect(table, runs)
+    for row, sides in found.items():
+        count = len(table.numbers_of(next(one for one in table.rows if one.key == row)))
+        values = {"1": [71.234] * count, "2": [71.8] * count}
+        found[row]["paddlenlp_ext"] = replace(sides["paddlenlp_ext"], values=values)
+    keep(found, made(tmp_path / "out" / name))
+    pages = [tmp_path / "README.md", tmp_path / "README_zh.md"]
+    for path in pages:
+        path.write_text(f"# A\n\n<!-- reproduce {name} -->\n<!-- reproduced -->\n\nB\n")
+    assert update(pages[0], tmp_path / "out") == pages
+    english, chinese = (path.read_text() for path in pages)
+    assert table_rows(english) == table_rows(chinese)
+    assert "more than chance" in english
+    assert "偶然" in chinese
+    assert english.startswith("# A\n\n<!--")
+    assert english.endswith("-->\n\nB\n")
+    assert f"{71.517:.{table.digits}f} ± {0.40022:.{table.digits}f}" in english
+    assert update(pages[0], tmp_path / "out") == []
+
+
+def made(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    return folder
+
+
+def test_a_script_is_run_and_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real script, which is stopped once and continued, gives what its own files say."""
+    table: dict[str, Any] = {"task_name": "RTE", "num_train_epochs": 1, "save_steps": 2}
+    flags = ", ".join(f"{name} = {json.dumps(value)}" for name, value in table.items())
+    path = tmp_path / "tiny.toml"
+    path.write_text(
+        'title = "tiny"\nsource = "none"\ncolumns = ["Task"]\n'
+        'command = "paddlenlp-ext train glue"\n'
+        f'[arguments]\nmodel_type = "bert"\nmodel_name_or_path = "{tiny_bert(tmp_path)}"\n'
+        f'data_dir = "{console.EXAMPLES.parent / "data/glue"}"\nmax_seq_length = 16\n'
+        'n_gpu = 0\nresume_from_checkpoint = "latest"\n'
+        f'[[rows]]\nnames = ["RTE"]\nnumbers = ["dev acc"]\narguments = {{ {flags} }}\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        console.main(["reproduce", str(path), "--seeds", "1"])
+    assert end.value.code == 0
+    folder = tmp_path / "reproduced/tiny/rte/page/seed-1"
+    rows = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+    best = max(row["metrics"]["acc"] for row in rows if "split" in row)
+    text = (tmp_path / "reproduced/tiny/table.md").read_text()
+    assert f"| RTE | {100 * best:.2f} (1 seed) |" in text
+    result = json.loads((folder / "results.jsonl").read_text().splitlines()[0])
+    assert f"`{result['signature']}`" in text
