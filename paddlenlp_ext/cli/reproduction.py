@@ -92,7 +92,7 @@ class _Progress:
 
     def ended(self, run: Run, failure: Failure | None, seconds: float) -> None:
         """Tell of a run, and of what is left."""
-        self.left.remove(run)
+        self.left = [one for one in self.left if one != run and one.measured() is None]
         what = f"failed ({failure.why})" if failure else f"complete after {_time(seconds / 60)}"
         left = _left(self.left, minutes_of(self.runs), self.jobs)
         done = f"[{len(self.runs) - len(self.left)}/{len(self.runs)}]"

@@ -7,14 +7,13 @@ between them is written anew. `README_zh.md` beside a `README.md` has the same t
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.files.disk import replace_file
 from paddlenlp_ext.reproduce import record as records
 from paddlenlp_ext.reproduce.pages import Words, cells_of, english, markdown, note
-from paddlenlp_ext.reproduce.tables import read_table
+from paddlenlp_ext.reproduce.tables import known_tables, read_table
 
 MARKED = re.compile(r"(<!-- reproduce (\S+) -->\n)(.*?)(<!-- reproduced -->)", re.DOTALL)
 CHINESE = {
@@ -78,23 +77,35 @@ def update(page: Path, folder: Path) -> list[Path]:
     Raises:
         UserError: The page has no marks, or names an unknown table.
     """
-    changed = []
     translation = page.with_name(f"{page.stem}_zh{page.suffix}")
-    for path, words in ((page, english), (translation, chinese)):
-        if path == translation and not path.is_file():
-            continue
-        before = _text(path)
-        after = MARKED.sub(_filling(folder, words), before)
-        if not MARKED.search(before):
-            raise UserError(
-                f"{path}: has no table to fill; put <!-- reproduce NAME --> and "
-                "<!-- reproduced --> on lines of their own around it"
-            )
-        if after != before:
-            with replace_file(path) as temporary:
-                temporary.write_text(after, encoding="utf-8")
-            changed.append(path)
+    texts = {page: filled(page, folder)}
+    if translation.is_file():
+        texts[translation] = filled(translation, folder)
+    changed = [path for path, text in texts.items() if text != _text(path)]
+    for path in changed:
+        with replace_file(path) as temporary:
+            temporary.write_text(texts[path], encoding="utf-8")
     return changed
+
+
+def filled(page: Path, folder: Path) -> str:
+    """Return the text of a page with its tables filled; see `update`.
+
+    A table that is not the package's is named by its path from the page.
+    """
+    words = chinese if page.stem.endswith("_zh") else english
+    text = _text(page)
+    if not MARKED.search(text):
+        raise UserError(
+            f"{page}: has no table to fill; put <!-- reproduce NAME --> and "
+            "<!-- reproduced --> on lines of their own around it"
+        )
+
+    def fill(found: re.Match[str]) -> str:
+        name = found[2] if found[2] in known_tables() else str(page.parent / found[2])
+        return f"{found[1]}\n{_body(name, folder, words)}\n{found[4]}"
+
+    return MARKED.sub(fill, text)
 
 
 def _text(path: Path) -> str:
@@ -104,16 +115,11 @@ def _text(path: Path) -> str:
         raise UserError(f"{path}: cannot be read: {error}; give a Markdown file") from error
 
 
-def _filling(folder: Path, words: Words) -> Callable[[re.Match[str]], str]:
-    def fill(found: re.Match[str]) -> str:
-        table = read_table(found[2])
-        record = records.read(folder / table.name)
-        cells = cells_of(table, record, words, measured_only=bool(table.headings))
-        is_empty = not any(side.seeds for sides in record.values() for side in sides.values())
-        if is_empty and table.headings:
-            body = words("nothing yet").format(name=found[2]) + "\n"
-        else:
-            body = f"{markdown(cells)}" + f"\n{note(table, words)}\n" * (not is_empty)
-        return f"{found[1]}\n{body}\n{found[4]}"
-
-    return fill
+def _body(name: str, folder: Path, words: Words) -> str:
+    table = read_table(name)
+    record = records.read(folder / table.name)
+    is_empty = not any(side.seeds for sides in record.values() for side in sides.values())
+    if is_empty and table.headings:
+        return words("nothing yet").format(name=table.name) + "\n"
+    cells = cells_of(table, record, words, measured_only=bool(table.headings))
+    return markdown(cells) + f"\n{note(table, words)}\n" * (not is_empty)

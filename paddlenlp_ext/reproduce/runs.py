@@ -123,13 +123,13 @@ class Run:
         """Read a script's own files."""
         recorded = {
             line["signature"].split("|")[2]: line
-            for line in _lines(self.folder / RESULTS)
+            for line in _lines(self.folder / RESULTS, b'"signature"')
             if str(line.get("signature")).count("|") > 2
         }
         splits = {name.split(" ", 1)[0] for parts in self.numbers for name in parts}
         if not splits <= {*recorded}:  # not at its end
             return None
-        evaluated = _steps(_lines(self.folder / HISTORY))
+        evaluated = _steps(_lines(self.folder / HISTORY, b'"split"'))
         named = self.arguments.get("metric_for_best_model")
         scores = {step: _score(rows, named) for step, rows in evaluated.items()}
         last = max(scores, default=None)
@@ -142,7 +142,7 @@ class Run:
 
     def _peers(self) -> Measured | None:
         """Read the line of JSON that the peer's program prints."""
-        lines = [line for line in _lines(self.folder / LOG) if "results" in line]
+        lines = [line for line in _lines(self.folder / LOG, b'"results"') if "results" in line]
         if not lines:
             return None
         results = lines[-1]["results"]
@@ -192,9 +192,10 @@ def plan(
         points = [dict(zip(table.grid, values, strict=True)) for values in products]
         sides = [(OURS, row.command or table.command, {**own, **table.ours, **row.ours})]
         if table.peer and row.has_peer:
-            sides.append((table.peer.name, table.peer.command, {**own, **table.peer.arguments}))
-        for settings in points or [of_page]:
-            for side, command, arguments in sides:
+            theirs = {**own, **table.peer.arguments, **row.theirs}
+            sides.append((table.peer.name, table.peer.command, theirs))
+        for side, command, arguments in sides:
+            for settings in points or [of_page]:
                 for seed in range(1, seeds + 1):
                     where = "_".join(f"{name}={value}" for name, value in settings.items())
                     last = f"seed-{seed}" if side == OURS else f"{slug(side)}-seed-{seed}"
@@ -250,13 +251,16 @@ def _filled(word: str, places: Mapping[str, str], table: Table) -> str:
     return PLACE.sub(given, word)
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Read the lines of a file that are whole JSON objects; a killed process may leave half."""
+def _lines(path: Path, having: bytes) -> Iterator[dict[str, Any]]:
+    """Read the lines of a file that have some text and are whole JSON objects.
+
+    A killed process may leave half a line, and a history may have a million others.
+    """
     if not path.is_file():
         return
     with path.open("rb") as file:
         for line in file:
-            if line.startswith(b"{") and line.endswith(b"\n"):
+            if line.startswith(b"{") and line.endswith(b"\n") and having in line:
                 try:
                     row = json.loads(line)
                 except ValueError:

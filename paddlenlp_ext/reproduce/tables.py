@@ -54,6 +54,7 @@ class Row:
             is; empty for those of the table.
         arguments: Of this row.
         ours: Of this row, and not of the peer.
+        theirs: Of this row, and of the peer alone.
         command: In place of the table's.
         block: Heading above this row and those that follow, as on the page.
         has_peer: Whether the peer runs this row, too.
@@ -65,6 +66,7 @@ class Row:
     numbers: Sequence[str | Sequence[str]] = ()
     arguments: Arguments = field(default_factory=dict)
     ours: Arguments = field(default_factory=dict)
+    theirs: Arguments = field(default_factory=dict)
     command: str = ""
     block: str = ""
     has_peer: bool = True

@@ -19,14 +19,18 @@ from typing import Any
 import pytest
 from scipy import stats
 
+from benchmarks import pawsx_lines
 from paddlenlp_ext import __main__ as console
 from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.models.auto import AutoModel
 from paddlenlp_ext.reproduce.chance import from_measured, from_reported
-from paddlenlp_ext.reproduce.readme import update
+from paddlenlp_ext.reproduce.readme import filled, update
 from paddlenlp_ext.reproduce.record import collect, keep
 from paddlenlp_ext.reproduce.runs import plan
 from paddlenlp_ext.reproduce.tables import known_tables, read_table
-from tests.docs.test_readmes import ROOT, TRANSLATED, commands, script_call, script_of, table_rows
+from paddlenlp_ext.tokenizers.auto import AutoTokenizer
+from tests.docs.test_readmes import READMES, ROOT, commands, script_call, script_of, table_rows
+from tests.scripts import multilingual
 from tests.scripts.test_bert_run_glue import tiny_bert
 
 STAND_IN = Path(__file__).with_name("stand_in.py")
@@ -163,6 +167,8 @@ def test_peer_stands_beside(table):
     assert "| 25.0 ± 0.0" in two.replace("/ ", "| ")
     assert "torch 2.0" in page(table)
     assert len(ended(table)) == 12
+    assert run(table, "--only", "one", "--grid", "--jobs", 3) == 0
+    assert "| 78.0 ± 1.5 (3 seeds) | 88.0 ± 1.5 (3 seeds) |" in page(table)
 
 
 def test_dry_run_does_nothing(table, capsys):
@@ -283,10 +289,14 @@ def test_intervals_are_those_of_scipy():
     assert from_measured([1.0, 1.0], [1.0, 1.0]).is_chance is True
 
 
-@pytest.mark.parametrize("name", known_tables())
+TABLES = [*known_tables(), *map(str, sorted(ROOT.glob("benchmarks/reproduce/*.toml")))]
+
+
+@pytest.mark.parametrize("name", TABLES, ids=lambda name: Path(name).stem)
 def test_every_command_of_the_tables_parses(name, tmp_path):
     table = read_table(name)
-    for run in plan(table, table.rows, tmp_path, seeds=1, grid=bool(table.grid)):
+    runs = plan(table, table.rows, tmp_path, seeds=1, grid=bool(table.grid))
+    for run in (run for run in runs if run.side == "paddlenlp_ext"):
         for words in commands(f"{run.shown()} --output_dir out"):
             script, arguments = script_call(words, tmp_path) or (Path(), [])
             assert script_of(script).parse_args(arguments).seed == 1
@@ -308,15 +318,13 @@ def test_reported_numbers_are_those_of_the_readmes():
             assert f"| {' | '.join([*row.names, parted])} |" in text, row.key
 
 
-MARKED = [path for path in TRANSLATED if "<!-- reproduce " in path.read_text(encoding="utf-8")]
+MARKED = [path for path in READMES if "\n<!-- reproduce " in path.read_text(encoding="utf-8")]
 
 
 @pytest.mark.parametrize("readme", MARKED, ids=lambda path: str(path.relative_to(ROOT)))
-def test_pages_have_what_was_recorded(readme, tmp_path):
+def test_pages_have_what_was_recorded(readme):
     """Nobody has changed by hand what was written from the records of this repository."""
-    for path in (readme, readme.with_name(f"{readme.stem}_zh.md")):
-        (tmp_path / path.name).write_text(path.read_text(encoding="utf-8"))
-    assert update(tmp_path / readme.name, ROOT / "benchmarks/reproduce/results") == []
+    assert filled(readme, ROOT / "benchmarks/reproduce/results") == readme.read_text("utf-8")
 
 
 @pytest.mark.parametrize("name", known_tables())
@@ -372,3 +380,28 @@ def test_a_script_is_run_and_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert f"| RTE | {100 * best:.2f} (1 seed) |" in text
     result = json.loads((folder / "results.jsonl").read_text().splitlines()[0])
     assert f"`{result['signature']}`" in text
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize(("name", "place"), [("e5-xnli", "xnli"), ("e5-pawsx", "pawsx")])
+def test_both_sides_of_a_table(name, place, tmp_path):
+    pytest.importorskip("transformers")
+    source = multilingual.xlm_r(made(tmp_path / "source"))
+    AutoModel.from_pretrained(source).save_pretrained(tmp_path / "xlm_r", format="huggingface")
+    AutoTokenizer.from_pretrained(source).save_pretrained(tmp_path / "xlm_r")
+    data = {"xnli": ROOT / "data/xnli", "pawsx": ROOT / "data/pawsx"}
+    words = [ROOT / f"benchmarks/reproduce/{name}.toml", "--only", "XLM-R", "--seeds", 1]
+    words += ["--set", f"encoder={tmp_path}", "--set", f"{place}={data[place]}", "--jobs", 2]
+    words += ["--output_dir", tmp_path / "out"]
+    if name == "e5-pawsx":
+        pawsx_lines.write(data[place], tmp_path / "lines")
+        words += ["--set", f"lines={tmp_path / 'lines'}"]
+    command = [sys.executable, "-m", "paddlenlp_ext", "reproduce", *map(str, words)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "out" / name / "table.json").read_text())["xlm-r"]
+    assert {side: [*one["values"]] for side, one in record.items()} == {
+        "paddlenlp_ext": ["1"],
+        "transformers": ["1"],
+    }
+    assert "one seed: no interval" in done.stdout or name == "e5-xnli"
