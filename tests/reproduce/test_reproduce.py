@@ -357,7 +357,7 @@ def made(folder: Path) -> Path:
 
 
 def test_a_script_is_run_and_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The real script, which is stopped once and continued, gives what its own files say."""
+    """The real script is run, and its own files are read: the best step, and the signature."""
     table: dict[str, Any] = {"task_name": "RTE", "num_train_epochs": 1, "save_steps": 2}
     flags = ", ".join(f"{name} = {json.dumps(value)}" for name, value in table.items())
     path = tmp_path / "tiny.toml"
