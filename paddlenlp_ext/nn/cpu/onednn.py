@@ -243,8 +243,9 @@ def product(
     Returns:
         The product, float32 [M, N], or `add_to`.
     """
-    shape = [a.shape[1 if turn_a else 0], b.shape[0 if turn_b else 1]]
-    if not a.size or not b.size:  # which early versions of Paddle refuse
+    rows, columns = a.shape, b.shape
+    shape = [rows[1 if turn_a else 0], columns[0 if turn_b else 1]]
+    if 0 in rows or 0 in columns:  # which early versions of Paddle refuse
         return paddle.zeros(shape, "float32") if add_to is None else add_to
     library = bfloat16_products() if a.dtype == paddle.bfloat16 else products()
     if library is None:
