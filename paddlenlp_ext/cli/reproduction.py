@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from paddlenlp_ext.cli import parsing
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.process import locks
 from paddlenlp_ext.reproduce import pages, readme, record
-from paddlenlp_ext.reproduce.runs import OURS, Run, minutes_of, plan
+from paddlenlp_ext.reproduce.runs import OURS, Run, grid_of, minutes_of, plan
+from paddlenlp_ext.reproduce.search import Search, require
 from paddlenlp_ext.reproduce.tables import Row, Table, choose_rows, known_tables, read_table
 from paddlenlp_ext.reproduce.work import Failure, do
 
 FAILED = 1  # exit code when runs have failed
 LOCK = ".lock"
+Points = dict[str, list[dict[str, Any]]]  # settings by the row
 MORE = """\
 Each run is a process of its own, by the scripts that `paddlenlp-ext train` knows, in a folder of
 its own below --output_dir. What is complete is not run again; a run that was stopped continues.
@@ -42,33 +45,64 @@ def reproduce(parser: argparse.ArgumentParser, argv: Sequence[str]) -> int:
 def _run(args: argparse.Namespace, more: Sequence[str]) -> int:
     """Run a table; return the exit code."""
     table = read_table(args.table)
+    rows = choose_rows(table, args.only or ())
+    points: Points = {row.key: grid_of(table) for row in table.rows} if args.grid else {}
 
-    def planned(rows: Sequence[Row]) -> list[Run]:
+    def planned(some: Sequence[Row]) -> list[Run]:
         seeds = args.seeds or table.seeds
-        return plan(table, rows, args.output_dir, seeds=seeds, grid=bool(args.grid), more=more)
+        return plan(table, some, args.output_dir, seeds=seeds, points=points, more=more)
 
-    runs = planned(choose_rows(table, args.only or ()))
+    if args.search:
+        require(table)
     jobs = args.jobs or max(1, len(args.devices or ()))
     if args.dry_run:
-        _show(runs, jobs)
+        if args.search:
+            raise UserError("`dry_run`: what `search` asks for follows from what is run; leave one")
+        _show(planned(rows), jobs)
         return 0
     places = dict(args.set or ())
-    for run in runs:  # before anything is written
+    for run in planned(rows):  # before anything is written
         run.flags(places)
     folder = args.output_dir / table.name
     _make(folder)
+    failures = []
     with locks.hold(folder / LOCK):
-        progress = _Progress(table, folder, runs, planned(table.rows), jobs)
-        progress.write()
-        try:
-            failures = do(runs, places, jobs=jobs, devices=args.devices or (), ended=progress.ended)
-        finally:
+        for runs in _portions(table, rows, args, points, planned):
+            progress = _Progress(table, folder, runs, planned(table.rows), jobs)
             progress.write()
+            try:
+                devices = args.devices or ()
+                failures += do(runs, places, jobs=jobs, devices=devices, ended=progress.ended)
+            finally:
+                progress.write()
     print((folder / "table.md").read_text(encoding="utf-8"), end="")
     for failure in failures:
         print(f"failed: {failure.run.name}: {failure.why}", file=sys.stderr)
         print(f"        {failure.run.folder}", file=sys.stderr)
     return FAILED if failures else 0
+
+
+def _portions(
+    table: Table,
+    rows: Sequence[Row],
+    args: argparse.Namespace,
+    points: Points,
+    planned: Callable[[Sequence[Row]], list[Run]],
+) -> Iterator[list[Run]]:
+    """Yield the runs that are known: all, or of a search those of a trial after another."""
+    if not args.search:
+        yield planned(rows)
+        return
+    for row in rows:
+        search = Search(table, row, args.output_dir)
+        while asked := search.ask(args.search):
+            number, settings = asked
+            points[row.key] = [settings]
+            runs = planned([row])
+            points[row.key] = search.tried
+            yield runs
+            search.tell(number, runs)
+    yield []  # the pages of what was complete before
 
 
 class _Progress:
@@ -107,7 +141,10 @@ def _add_flags(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     add("--output_dir", type=Path, metavar="DIR", default=Path("reproduced"), help=where)
     add("--seeds", type=parsing.positive_int, metavar="N", help="1 to N; default: the table's")
     values = "go through the values that the table's source names; those best on dev count"
-    add("--grid", action="store_true", default=None, help=values)
+    several = parser.add_mutually_exclusive_group()
+    several.add_argument("--grid", action="store_true", default=None, help=values)
+    trials = "search N settings a row with Optuna, each by what the earlier ones gave on dev"
+    several.add_argument("--search", type=parsing.positive_int, metavar="N", help=trials)
     add("--only", nargs="+", metavar="ROW", help="of the table's rows these")
     each = "runs at once; default: one, or one for each of --devices"
     add("--jobs", type=parsing.positive_int, metavar="N", help=each)

@@ -166,7 +166,7 @@ def plan(
     folder: Path,
     *,
     seeds: int,
-    grid: bool = False,
+    points: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
     more: Sequence[str] = (),
 ) -> list[Run]:
     """List all runs of some rows, those of one row after those of another.
@@ -176,26 +176,19 @@ def plan(
         rows: Of it.
         folder: In which the table has its own.
         seeds: How many: 1, 2, ...
-        grid: Whether to go through the table's grid, or to run the page's own settings alone.
+        points: Settings to run by the row's key; a row without any is run with the page's own.
         more: Words that all runs of our side get, too.
-
-    Raises:
-        UserError: The table has no grid.
     """
-    if grid and not table.grid:
-        raise UserError(f"`grid`: {table.name} has none: its source names no values to go through")
     runs = []
     for row in rows:
         own = {**table.arguments, **row.arguments}
         of_page = {name: own[name] for name in table.grid if name in own}
-        products = itertools.product(*table.grid.values()) if grid else ()
-        points = [dict(zip(table.grid, values, strict=True)) for values in products]
         sides = [(OURS, row.command or table.command, {**own, **table.ours, **row.ours})]
         if table.peer and row.has_peer:
             theirs = {**own, **table.peer.arguments, **row.theirs}
             sides.append((table.peer.name, table.peer.command, theirs))
         for side, command, arguments in sides:
-            for settings in points or [of_page]:
+            for settings in (points or {}).get(row.key) or [of_page]:
                 for seed in range(1, seeds + 1):
                     where = "_".join(f"{name}={value}" for name, value in settings.items())
                     last = f"seed-{seed}" if side == OURS else f"{slug(side)}-seed-{seed}"
@@ -204,6 +197,18 @@ def plan(
                     extra = more if side == OURS else ()
                     runs.append(Run(table, row, side, settings, seed, path, command, words, extra))
     return runs
+
+
+def grid_of(table: Table) -> list[dict[str, Any]]:
+    """List all settings of a table's grid.
+
+    Raises:
+        UserError: The table has no grid.
+    """
+    if not table.grid:
+        raise UserError(f"`grid`: {table.name} has none: its source names no values to go through")
+    products = itertools.product(*table.grid.values())
+    return [dict(zip(table.grid, values, strict=True)) for values in products]
 
 
 def minutes_of(runs: Sequence[Run]) -> dict[Path, float]:

@@ -102,6 +102,8 @@ class Table:
         seeds: How many.
         grid: Values of arguments that `--grid` goes through; those best on dev, by mean, count.
         grid_source: Where they are from.
+        search: Ranges of arguments for `--search`: a list of values, or `low` and `high` and, for
+            one that counts by factors, `log`.
         places: What `{name}` in an argument stands for, said to whoever has to give it.
         minutes_source: Where the minutes of the rows are from.
     """
@@ -124,6 +126,7 @@ class Table:
     seeds: int = 5
     grid: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     grid_source: str = ""
+    search: Mapping[str, Any] = field(default_factory=dict)
     places: Mapping[str, str] = field(default_factory=dict)
     minutes_source: str = ""
 

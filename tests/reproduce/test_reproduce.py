@@ -26,7 +26,7 @@ from paddlenlp_ext.models.auto import AutoModel
 from paddlenlp_ext.reproduce.chance import from_measured, from_reported
 from paddlenlp_ext.reproduce.readme import filled, update
 from paddlenlp_ext.reproduce.record import collect, keep
-from paddlenlp_ext.reproduce.runs import plan
+from paddlenlp_ext.reproduce.runs import grid_of, plan
 from paddlenlp_ext.reproduce.tables import known_tables, read_table
 from paddlenlp_ext.tokenizers.auto import AutoTokenizer
 from tests.docs.test_readmes import READMES, ROOT, commands, script_call, script_of, table_rows
@@ -135,6 +135,43 @@ def test_grid_chooses_on_dev_and_keeps_what_was_run(table):
     assert len(ended(table)) == len({*ended(table)}) == 6
     assert "| One | acc | 52.5 | 78.0 ± 1.5 (3 seeds)" in page(table)
     assert "--learning_rate 1.5" in page(table)
+
+
+def test_search_asks_optuna_and_goes_on(table, capsys, monkeypatch):
+    optuna = pytest.importorskip("optuna")
+    ranges = "[search]\nlearning_rate = { low = 1.0, high = 1.9 }\n"
+    table.write_text(table.read_text().replace("[grid]", f"{ranges}\n[grid]"))
+    words = ["--only", "one", "--seeds", 2, "--search", 4]
+    assert run(table, *words, folder="alone") == 0
+    alone = ended(table)
+    assert len(alone) == 8
+    (table.parent / "ended.txt").unlink()
+    told = optuna.study.Study.tell
+
+    def killed(self, *values, **options):
+        monkeypatch.setattr(optuna.study.Study, "tell", told)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(optuna.study.Study, "tell", killed)  # after the first trial's runs
+    assert run(table, *words) == 130
+    assert run(table, *words) == 0
+    assert ended(table) == alone, "the same settings, each run once"
+    best = max(float(line.split()[1]) for line in alone)
+    assert f"--learning_rate {best}" in page(table)
+    assert page(table) == page(table, folder="alone")
+    assert run(table, "--search", 1, "--grid") == 2
+    assert "not allowed with argument --search" in capsys.readouterr().err
+
+
+def test_search_needs_optuna(table, capsys, monkeypatch):
+    assert run(table, "--search", 2) == 2
+    assert "--search: stand-in has no ranges to search in" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    table.write_text(table.read_text().replace("[grid]", "[search]\na = [1]\n\n[grid]"))
+    assert run(table, "--search", 2) == 2
+    said = "--search needs Optuna: pip install 'paddlenlp-ext[search]'; --grid does without"
+    assert said in capsys.readouterr().err
+    assert not (table.parent / "out").exists()
 
 
 def test_failures_are_listed_and_not_counted(table, capsys):
@@ -295,7 +332,8 @@ TABLES = [*known_tables(), *map(str, sorted(ROOT.glob("benchmarks/reproduce/*.to
 @pytest.mark.parametrize("name", TABLES, ids=lambda name: Path(name).stem)
 def test_every_command_of_the_tables_parses(name, tmp_path):
     table = read_table(name)
-    runs = plan(table, table.rows, tmp_path, seeds=1, grid=bool(table.grid))
+    points = {row.key: grid_of(table) for row in table.rows} if table.grid else {}
+    runs = plan(table, table.rows, tmp_path, seeds=1, points=points)
     for run in (run for run in runs if run.side == "paddlenlp_ext"):
         for words in commands(f"{run.shown()} --output_dir out"):
             script, arguments = script_call(words, tmp_path) or (Path(), [])

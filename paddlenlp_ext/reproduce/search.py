@@ -1,0 +1,95 @@
+"""Search settings beyond a grid with Optuna: each trial is a few runs, and is worth what dev says.
+
+A study lies beside the runs that it asked for, so that a search that was killed goes on, and asks
+for the same settings as one that was left alone: what is asked for follows from the trials before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from types import ModuleType
+from typing import Any
+
+from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.reproduce.runs import Run
+from paddlenlp_ext.reproduce.tables import Row, Table
+
+STUDY = "search.log"
+Settings = Mapping[str, Any]
+
+
+def require(table: Table) -> ModuleType:
+    """Return Optuna.
+
+    Raises:
+        UserError: It is not installed, or the table has no ranges.
+    """
+    if not table.search:
+        raise UserError(f"`search`: {table.name} has no ranges to search in")
+    try:
+        import optuna
+    except ImportError:
+        raise UserError(
+            "`search` needs Optuna: pip install 'paddlenlp-ext[search]'; `grid` does without"
+        ) from None
+    return optuna  # type: ignore[no-any-return]
+
+
+class Search:
+    """The search of a row.
+
+    Args:
+        table: With the ranges of `search`.
+        row: Whose settings are searched.
+        folder: In which the table has its own.
+    """
+
+    def __init__(self, table: Table, row: Row, folder: Path) -> None:
+        self._optuna = optuna = require(table)
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        place = folder / table.name / row.key
+        place.mkdir(parents=True, exist_ok=True)
+        file = optuna.storages.journal.JournalFileBackend(str(place / STUDY))
+        self._study = optuna.create_study(
+            study_name=row.key,
+            storage=optuna.storages.JournalStorage(file),
+            direction="maximize",
+            load_if_exists=True,
+        )
+        self._ranges = {name: self._range(values) for name, values in table.search.items()}
+
+    def _range(self, values: Any) -> Any:
+        if isinstance(values, list):
+            return self._optuna.distributions.CategoricalDistribution(values)
+        return self._optuna.distributions.FloatDistribution(**values)
+
+    @property
+    def tried(self) -> list[Settings]:
+        """The settings of all trials so far, as they came."""
+        return [trial.params for trial in self._study.trials]
+
+    def ask(self, trials: int) -> tuple[int, Settings] | None:
+        """Return the number and the settings of the next trial, or of one that was not told.
+
+        Args:
+            trials: After so many there is no next one.
+        """
+        known = self._study.trials
+        for trial in known:
+            if not trial.state.is_finished():
+                return trial.number, trial.params
+        if len(known) >= trials:
+            return None
+        self._study.sampler = self._optuna.samplers.TPESampler(seed=len(known))
+        asked = self._study.ask(self._ranges)
+        return asked.number, asked.params
+
+    def tell(self, number: int, runs: Sequence[Run]) -> None:
+        """Say what a trial is worth: the mean score of its runs, or that some have failed."""
+        scores = [found.score for run in runs if (found := run.measured()) is not None]
+        if len(scores) == len(runs):
+            self._study.tell(number, fmean(scores))
+        else:
+            self._study.tell(number, state=self._optuna.trial.TrialState.FAIL)
