@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from paddlenlp_ext.reproduce.work import Failure, do
 
 FAILED = 1  # exit code when runs have failed
 LOCK = ".lock"
-Points = dict[str, list[dict[str, Any]]]  # settings by the row
+Points = dict[str, Sequence[Mapping[str, Any]]]  # settings by the row
 MORE = """\
 Each run is a process of its own, by the scripts that `paddlenlp-ext train` knows, in a folder of
 its own below --output_dir. What is complete is not run again; a run that was stopped continues.
@@ -190,6 +190,8 @@ def _show(runs: Sequence[Run], jobs: int) -> None:
         output = f" --output_dir {run.folder}" * (run.side == OURS)
         print(("" if is_left else "# complete: ") + run.shown() + output)
     complete = len(runs) - len(left)
+    if left and runs[0].table.minutes_source:
+        print(f"# where nothing was run yet, times are from: {runs[0].table.minutes_source}")
     print(f"# {len(runs)} runs, {complete} complete; {_left(left, minutes_of(runs), jobs)}")
 
 

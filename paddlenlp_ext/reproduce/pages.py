@@ -207,6 +207,8 @@ def _said(one: Difference, digits: int, words: Words) -> str:
 
 def _commands(table: Table, record: Record) -> Iterable[str]:
     """List how each row came about."""
+    if table.grid_source:
+        yield f"Values of the grid: {table.grid_source}.\n"
     yield "Commands, to which seed and output folder are added, and signatures:\n"
     for row in table.rows:
         for side in record.get(row.key, {}).values():

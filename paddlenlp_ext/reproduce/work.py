@@ -86,6 +86,7 @@ def do(
     free = deque(devices[job % len(devices)] if devices else None for job in range(jobs))
     going: list[_Going] = []
     failures = []
+    awaited: set[Path] = set()
     with _all_ended(going):
         while waiting or going:
             for run in [*waiting]:
@@ -97,6 +98,9 @@ def do(
                     free.popleft()
                 if started is not None:
                     waiting.remove(run)
+                elif run.folder not in awaited:
+                    awaited.add(run.folder)
+                    print(f"waiting for an earlier process of {run.name}", file=sys.stderr)
             for done in [one for one in going if one.process.poll() is not None]:
                 going.remove(done)
                 free.append(done.device)
