@@ -14,7 +14,6 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from statistics import stdev
-from typing import Any
 
 import pytest
 from scipy import stats
@@ -394,30 +393,35 @@ def made(folder: Path) -> Path:
     return folder
 
 
-def test_a_script_is_run_and_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The real script is run, and its own files are read: the best step, and the signature."""
-    table: dict[str, Any] = {"task_name": "RTE", "num_train_epochs": 1, "save_steps": 2}
-    flags = ", ".join(f"{name} = {json.dumps(value)}" for name, value in table.items())
+def test_a_script_that_was_killed_goes_on(tmp_path: Path) -> None:
+    """The real script ends with its harness, saves, and continues; its own files are read."""
     path = tmp_path / "tiny.toml"
     path.write_text(
-        'title = "tiny"\nsource = "none"\ncolumns = ["Task"]\n'
+        'title = "tiny"\nsource = "none"\ncolumns = ["Task"]\nseeds = 1\n'
         'command = "paddlenlp-ext train glue"\n'
         f'[arguments]\nmodel_type = "bert"\nmodel_name_or_path = "{tiny_bert(tmp_path)}"\n'
         f'data_dir = "{console.EXAMPLES.parent / "data/glue"}"\nmax_seq_length = 16\n'
-        'n_gpu = 0\nresume_from_checkpoint = "latest"\n'
-        f'[[rows]]\nnames = ["RTE"]\nnumbers = ["dev acc"]\narguments = {{ {flags} }}\n'
+        'num_train_epochs = 16\nsave_steps = 20\nn_gpu = 0\nresume_from_checkpoint = "latest"\n'
+        '[[rows]]\nnames = ["RTE"]\nnumbers = ["dev acc"]\narguments = { task_name = "RTE" }\n'
     )
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit) as end:
-        console.main(["reproduce", str(path), "--seeds", "1"])
-    assert end.value.code == 0
-    folder = tmp_path / "reproduced/tiny/rte/page/seed-1"
-    rows = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+    command = [sys.executable, "-m", "paddlenlp_ext", "reproduce", path, "--output_dir"]
+    history = tmp_path / "killed/tiny/rte/page/seed-1/history.jsonl"
+    with subprocess.Popen([*command, tmp_path / "killed"]) as killed:
+        while not history.exists() or len(history.read_bytes().splitlines()) < 8:
+            time.sleep(0.02)
+        killed.kill()
+    for folder in ("killed", "alone"):
+        subprocess.run([*command, tmp_path / folder], check=True)
+    rows = [json.loads(line) for line in history.read_text().splitlines()]
+    steps = [row["step"] for row in rows if "split" not in row]
+    assert steps == [*range(1, steps[-1] + 1)], "each step once"
+    assert "from step" in history.with_name("log.txt").read_text(), "it was continued"
     best = max(row["metrics"]["acc"] for row in rows if "split" in row)
-    text = (tmp_path / "reproduced/tiny/table.md").read_text()
+    result = json.loads(history.with_name("results.jsonl").read_text().splitlines()[0])
+    text = (tmp_path / "killed/tiny/table.md").read_text()
     assert f"| RTE | {100 * best:.2f} (1 seed) |" in text
-    result = json.loads((folder / "results.jsonl").read_text().splitlines()[0])
     assert f"`{result['signature']}`" in text
+    assert text == (tmp_path / "alone/tiny/table.md").read_text()
 
 
 @pytest.mark.parity
