@@ -12,6 +12,7 @@ from paddle.nn import functional as F
 
 from paddlenlp_ext.nn.attention import Mask
 from paddlenlp_ext.nn.cpu import bfloat16
+from paddlenlp_ext.nn.cpu.few import encode as encode_few
 from paddlenlp_ext.nn.cpu.layers import Dropout, LayerNorm, gelu, tanh_gelu
 from paddlenlp_ext.nn.cpu.packed import Packed, pack
 from paddlenlp_ext.nn.cpu.units import unit_for
@@ -186,9 +187,16 @@ class Encoder(nn.Layer):
         if packed is not None:
             states, read = packed.tokens(states), packed.read
         all_states, attentions = [states], []
+        few = None
+        if not is_whole:
+            few = encode_few(
+                self.layers, states, packed or mask, read if self.skips_unread else None
+            )
+        if few is not None:
+            states = few
         is_whole = is_whole or not self.skips_unread
         last = len(self.layers) - 1
-        for number, layer in enumerate(self.layers):
+        for number, layer in enumerate(self.layers if few is None else ()):
             computed = None if is_whole or number < last else read
             output = self.run(layer, states, packed or mask, output_attentions, computed)
             states = output.hidden_states

@@ -2,27 +2,6 @@
 
 /* ---- Attention ------------------------------------------------------------------------------- */
 
-/* Each text attends from its own queries to its own keys: queries `query_starts[b]` to
- * `query_starts[b + 1]` to the tokens `keys[key_starts[b]]` to `keys[key_starts[b + 1]]`. Texts may
- * be of any length, lie one behind another or have padding between them, of which no key is taken;
- * a text has at least one key.
- *
- * means = dropout(softmax(q k' / sqrt(D))) v with q = query + query_bias, and so on. */
-typedef struct {
-    const float *query, *key, *value;                /* [Tq, H], [T, H], [T, H]; without bias */
-    const float *query_bias, *key_bias, *value_bias; /* [H] */
-    float *means;                                    /* [Tq, H] */
-    float *peaks;                                    /* [Tq, A]: a query's greatest score; or null */
-    const int32_t *query_starts, *key_starts;        /* [B + 1] */
-    const int32_t *keys;                             /* [all keys] */
-    int64_t texts, tokens, heads, width;             /* B, T, A, D */
-    int64_t most_keys;                               /* of a text */
-    Dropout dropout;                                 /* of the weights */
-    /* Backward only: */
-    const float *gradient;                           /* [Tq, H]: of the means */
-    float *of_query, *of_key, *of_value;             /* [Tq, H], [T, H], [T, H] */
-} Attention;
-
 /* C = A B, or C + A B: A is [m, k] with a(i, p) = A[i row + p column], B [k, n] and C [m, n] have
  * rows of whole vectors. Tiles of 4 rows and 2 vectors stay in registers. */
 INLINE void tile(
@@ -91,7 +70,7 @@ INLINE void transpose(const float *rows, int64_t count, int64_t width, float *co
 }
 
 /* One text and one head, in memory of the thread's own. */
-VERSIONS static void attend_head(const Attention *a, int64_t text, int64_t head, float *room) {
+VERSIONS void attend_head(const Attention *a, int64_t text, int64_t head, float *room) {
     int64_t width = a->width, padded = whole(width), stride = a->heads * width;
     int64_t first = a->query_starts[text], last = a->query_starts[text + 1];
     const int32_t *tokens = a->keys + a->key_starts[text];
@@ -206,11 +185,15 @@ VERSIONS static void attend_head_backward(const Attention *a, int64_t text, int6
     }
 }
 
+/* As the backward pass divides it; the other needs less. */
+int64_t head_room(const Attention *a) {
+    int64_t padded = whole(a->width), columns = whole(a->most_keys);
+    return columns * padded * 5 + QUERIES * (3 * padded + 2 * columns);
+}
+
 static int each_head(const Attention *a, int backward) {
     int failed = 0;
-    int64_t padded = whole(a->width), columns = whole(a->most_keys);
-    /* As the backward pass divides it; the other needs less. */
-    int64_t size = columns * padded * 5 + QUERIES * (3 * padded + 2 * columns);
+    int64_t size = head_room(a);
 #pragma omp parallel if (a->tokens * a->heads * a->width > PARALLEL)
     {
         float *room = malloc(sizeof(float) * size);

@@ -127,6 +127,29 @@ class Convolution(Structure):
     )
 
 
+class Layer(Structure):
+    """The parameters of a layer; see few.c."""
+
+    _fields_ = tuple(
+        (name, address)
+        for part in ("query", "key", "value", "out", "norm1", "linear1", "linear2", "norm2")
+        for name in (part, f"{part}_bias")
+    )
+
+
+class Few(Structure):
+    """All layers of an encoder, for a few tokens; see few.c."""
+
+    _fields_ = (
+        *((name, address) for name in ("layers", "states", "result", "keys", "starts")),
+        *((name, address) for name in ("read", "read_starts")),
+        *((name, c_int64) for name in ("count", "texts", "tokens", "reads")),
+        *((name, c_int64) for name in ("heads", "width", "inner", "most_keys")),
+        ("kind", c_int32),
+        ("epsilon", c_float),
+    )
+
+
 class Kernels:
     """The library.
 
@@ -156,6 +179,7 @@ class Kernels:
             "depthwise_backward": [POINTER(Depthwise)],
             "convolve": [POINTER(Convolution)],
             "convolve_backward": [POINTER(Convolution)],
+            "encode": [POINTER(Few)],
         }.items():
             function = getattr(library, name)
             function.argtypes, function.restype = arguments, c_int

@@ -30,6 +30,7 @@
 #define VERSIONS
 #endif
 #define EXPORTED __attribute__((visibility("default")))
+#define SHARED __attribute__((visibility("hidden"))) /* among the files here */
 #define INLINE static inline __attribute__((always_inline))
 
 #define SUMMED 32            /* tokens whose gradients are summed one by one */
@@ -137,5 +138,60 @@ INLINE float kept(const Dropout *dropout, RowKey key, uint32_t column) {
     x ^= x >> 16;
     return x >= dropout->below ? dropout->scale : 0.0f;
 }
+
+/* ---- What few.c computes with, too ------------------------------------------------------------ */
+
+/* Each text attends from its own queries to its own keys: queries `query_starts[b]` to
+ * `query_starts[b + 1]` to the tokens `keys[key_starts[b]]` to `keys[key_starts[b + 1]]`. Texts may
+ * be of any length, lie one behind another or have padding between them, of which no key is taken;
+ * a text has at least one key.
+ *
+ * means = dropout(softmax(q k' / sqrt(D))) v with q = query + query_bias, and so on. */
+typedef struct {
+    const float *query, *key, *value;                /* [Tq, H], [T, H], [T, H]; without bias */
+    const float *query_bias, *key_bias, *value_bias; /* [H] */
+    float *means;                                    /* [Tq, H] */
+    float *peaks;                                    /* [Tq, A]: a query's greatest score; or null */
+    const int32_t *query_starts, *key_starts;        /* [B + 1] */
+    const int32_t *keys;                             /* [all keys] */
+    int64_t texts, tokens, heads, width;             /* B, T, A, D */
+    int64_t most_keys;                               /* of a text */
+    Dropout dropout;                                 /* of the weights */
+    /* Backward only: */
+    const float *gradient;                           /* [Tq, H]: of the means */
+    float *of_query, *of_key, *of_value;             /* [Tq, H], [T, H], [T, H] */
+} Attention;
+
+SHARED int64_t head_room(const Attention *a); /* numbers that `attend_head` needs room for */
+SHARED void attend_head(const Attention *a, int64_t text, int64_t head, float *room);
+
+enum { GELU, TANH_GELU, RELU };
+
+typedef struct {
+    float *x;          /* [T, F]; becomes the activated numbers */
+    const float *bias; /* [F] */
+    float *slopes;     /* [T, F]: what their gradient is multiplied with; or null */
+    int64_t tokens, width;
+    int32_t kind;
+    Dropout dropout;   /* of what comes out */
+} Activation;
+
+SHARED void activate_tokens(const Activation *a, int64_t first, int64_t last, float *unwanted);
+
+/* y = n weight + shift with n = (z - mean(z)) / deviation(z), z = residual + dropout(x + bias). */
+typedef struct {
+    float *x;              /* [T, H]; becomes n, unless `result` is the same */
+    const float *bias;     /* [H] */
+    const float *residual; /* [T, H] */
+    const float *weight;   /* [H] */
+    const float *shift;    /* [H] */
+    float *result;         /* [T, H]: y */
+    float *scales;         /* [T]: 1 / deviation; or null */
+    int64_t tokens, width;
+    float epsilon;         /* added to the variance */
+    Dropout dropout;
+} Norm;
+
+SHARED void norm_tokens(const Norm *a, int64_t first, int64_t last);
 
 #endif

@@ -11,6 +11,7 @@ import paddle
 from paddle import Tensor
 
 from paddlenlp_ext.nn.attention import Attention, Mask
+from paddlenlp_ext.nn.cpu.layers import on_cpu
 from paddlenlp_ext.nn.cpu.texts import Keys
 from paddlenlp_ext.nn.cpu.units import kernels_for
 from paddlenlp_ext.nn.positions import TOKENS, Positions
@@ -57,15 +58,15 @@ def pack(
         mask: Which positions each position may attend to.
         positions: Which are read of the last hidden states.
     """
-    if mask is None or positions is None:
-        return None
-    if not all(
-        type(layer.self_attn) is Attention and kernels_for(layer, states) for layer in layers
-    ):
+    if mask is None or positions is None or not on_cpu(states):
         return None
     batch, length = states.shape[:2]
     keys = mask.keys
     if keys is None or len(keys.starts) != batch + 1 or len(keys.tokens) == batch * length:
+        return None
+    if not all(
+        type(layer.self_attn) is Attention and kernels_for(layer, states) for layer in layers
+    ):
         return None
     numbers = np.arange(len(keys.tokens))
     read = None

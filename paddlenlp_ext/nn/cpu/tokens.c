@@ -54,17 +54,6 @@ EXPORTED int cast(const float *x, int64_t count, uint16_t *result) {
 
 /* ---- Bias and activation --------------------------------------------------------------------- */
 
-enum { GELU, TANH_GELU, RELU };
-
-typedef struct {
-    float *x;          /* [T, F]; becomes the activated numbers */
-    const float *bias; /* [F] */
-    float *slopes;     /* [T, F]: what their gradient is multiplied with; or null */
-    int64_t tokens, width;
-    int32_t kind;
-    Dropout dropout;   /* of what comes out */
-} Activation;
-
 #define ACTIVATE(function)                                                     \
     _Pragma("omp simd") for (int32_t c = 0; c < width; ++c) {               \
         float slope, y = function(x[c] + a->bias[c], &slope);                  \
@@ -72,7 +61,7 @@ typedef struct {
         slopes[c] = slope;                                                     \
     }
 
-VERSIONS static void activate_tokens(const Activation *a, int64_t first, int64_t last, float *unwanted) {
+VERSIONS void activate_tokens(const Activation *a, int64_t first, int64_t last, float *unwanted) {
     const Dropout dropout = a->dropout;
     int64_t width = a->width;
     for (int64_t t = first; t < last; ++t) {
@@ -205,21 +194,7 @@ EXPORTED int join_backward(const Joint *a) {
 
 /* ---- Bias, dropout, residual, LayerNorm ------------------------------------------------------ */
 
-/* y = n weight + shift with n = (z - mean(z)) / deviation(z), z = residual + dropout(x + bias). */
-typedef struct {
-    float *x;              /* [T, H]; becomes n, unless `result` is the same */
-    const float *bias;     /* [H] */
-    const float *residual; /* [T, H] */
-    const float *weight;   /* [H] */
-    const float *shift;    /* [H] */
-    float *result;         /* [T, H]: y */
-    float *scales;         /* [T]: 1 / deviation; or null */
-    int64_t tokens, width;
-    float epsilon;         /* added to the variance */
-    Dropout dropout;
-} Norm;
-
-VERSIONS static void norm_tokens(const Norm *a, int64_t first, int64_t last) {
+VERSIONS void norm_tokens(const Norm *a, int64_t first, int64_t last) {
     const Dropout dropout = a->dropout;
     int64_t width = a->width;
     for (int64_t t = first; t < last; ++t) {

@@ -62,8 +62,7 @@ def unit_for(
             attention, kernels, products, keys, states.shape[:2], positions
         )
     weights = weights_of(layer)
-    dropouts = (attention.dropout, layer.dropout, layer.activation_dropout)
-    rates = [one.p if one.training else 0.0 for one in dropouts]
+    rates = [one.p if one.training else 0.0 for one in dropouts_of(layer)]
     seed = 0
     if any(rates):
         high, low = paddle.randint(0, SEEDS - 1, [2], "int64").tolist()
@@ -120,6 +119,11 @@ def weights_of(layer: EncoderLayer) -> Weights:
     )
 
 
+def dropouts_of(layer: EncoderLayer) -> tuple[nn.Dropout, nn.Dropout, nn.Dropout]:
+    """Return what drops attention weights, the output of each half, and the activation's."""
+    return layer.self_attn.dropout, layer.dropout, layer.activation_dropout
+
+
 def _is_usual(layer: EncoderLayer) -> bool:
     """Whether a layer is made of the parts that the kernels compute, and nobody looks at them."""
     attention = layer.self_attn
@@ -128,7 +132,7 @@ def _is_usual(layer: EncoderLayer) -> bool:
     is_grouped = isinstance(layer.linear1, GroupedLinear)
     if is_grouped and bfloat16.current() is not None:
         return False
-    dropouts = (attention.dropout, layer.dropout, layer.activation_dropout)
+    dropouts = dropouts_of(layer)
     expected: list[tuple[type[nn.Layer], tuple[nn.Layer, ...]]] = [
         (Linear, (attention.q_proj, attention.k_proj, attention.v_proj, attention.out_proj)),
         (GroupedLinear if is_grouped else Linear, (layer.linear1, layer.linear2)),

@@ -1,0 +1,216 @@
+/* All layers of an encoder for a few tokens, such as one sentence: one call, one parallel region.
+ *
+ * At this size a product takes some microseconds, so that what surrounds it decides: calls from
+ * Python, and threads that are woken and meet. Here each thread has some heads and some columns of
+ * every product; what all of a row is needed for, LayerNorm, each computes for itself. They meet four
+ * times a layer, and wait by looking, which is over sooner than a thread is woken. */
+
+#include "numbers.h"
+
+#include <omp.h>
+#include <sched.h>
+
+#define ROWS 12           /* of a product that stay in registers */
+#define DEEP 64           /* rows of a weight that are copied together */
+#define WIDE (4 * LANES)  /* and columns */
+#define PATIENCE 4000     /* looks at a counter before the processor is left to others */
+
+typedef struct {
+    const float *query, *query_bias, *key, *key_bias, *value, *value_bias; /* [H, H], [H] */
+    const float *out, *out_bias, *norm1, *shift1;                          /* [H, H], [H] */
+    const float *linear1, *linear1_bias, *linear2, *linear2_bias;          /* [H, F], [F, H] */
+    const float *norm2, *shift2;                                           /* [H] */
+} Layer;
+
+typedef struct {
+    const Layer *layers;
+    const float *states;   /* [T, H]: tokens of all texts, one behind another */
+    float *result;         /* [R, H]: the last hidden states that are read */
+    const int32_t *keys;   /* [T]: 0, 1, 2 ... */
+    const int32_t *starts; /* [B + 1]: where texts begin among the tokens */
+    const int32_t *read;   /* [R]: tokens that are read, text after text; null is all */
+    const int32_t *read_starts; /* [B + 1]: where texts begin among those */
+    int64_t count, texts, tokens, reads, heads, width, inner, most_keys; /* layers, B, T, R, A, D, F */
+    int32_t kind;          /* of the activation */
+    float epsilon;
+} Few;
+
+/* Where all threads wait for one another: each counts itself, and goes on when all have. */
+static void meet(int *arrived, int *expected, int threads) {
+    *expected += threads;
+    __atomic_add_fetch(arrived, 1, __ATOMIC_ACQ_REL);
+    for (int looks = 0; __atomic_load_n(arrived, __ATOMIC_ACQUIRE) < *expected; ++looks) {
+        if (looks > PATIENCE) sched_yield();
+#if defined(__x86_64__)
+        else __builtin_ia32_pause();
+#endif
+    }
+}
+
+/* y = x w, or y + x w: x is [rows, k], w [k, vectors] and y [rows, vectors]. */
+INLINE void tile(
+    int rows, int vectors, int64_t k, const float *x, int64_t x_row, const float *w, int64_t w_row,
+    float *y, int64_t y_row, int adds
+) {
+    Vector sum[ROWS][2];
+#pragma GCC unroll 12
+    for (int i = 0; i < rows; ++i)
+        for (int v = 0; v < vectors; ++v)
+            sum[i][v] = adds ? *(const Vector *)(y + i * y_row + v * LANES) : (Vector){0};
+    for (int64_t p = 0; p < k; ++p) {
+        Vector other[2];
+        for (int v = 0; v < vectors; ++v) other[v] = *(const Vector *)(w + p * w_row + v * LANES);
+#pragma GCC unroll 12
+        for (int i = 0; i < rows; ++i) {
+            float factor = x[i * x_row + p];
+            for (int v = 0; v < vectors; ++v) sum[i][v] += factor * other[v];
+        }
+    }
+#pragma GCC unroll 12
+    for (int i = 0; i < rows; ++i)
+        for (int v = 0; v < vectors; ++v) *(Vector *)(y + i * y_row + v * LANES) = sum[i][v];
+}
+
+#define TILE(number)                                                                               \
+    case number:                                                                                   \
+        tile(number, vectors, k, x, x_row, w, w_row, y, y_row, adds);                              \
+        break;
+
+/* The same for any number of rows. */
+INLINE void tiles(
+    int64_t rows, int vectors, int64_t k, const float *x, int64_t x_row, const float *w, int64_t w_row,
+    float *y, int64_t y_row, int adds
+) {
+    for (; rows > 0; rows -= ROWS, x += ROWS * x_row, y += ROWS * y_row)
+        switch (least(rows, ROWS)) {
+            TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6)
+            TILE(7) TILE(8) TILE(9) TILE(10) TILE(11) TILE(12)
+        }
+}
+
+/* The same of any number of columns that is a multiple of a vector's. The weights are copied piece by
+ * piece: rows that lie a multiple of 4096 bytes apart would drive one another out of the nearest
+ * memory. Meanwhile the next piece is fetched. */
+VERSIONS static void multiply(
+    int64_t rows, int64_t columns, int64_t k, const float *x, int64_t x_row, const float *w,
+    int64_t w_row, float *y, int64_t y_row, int adds
+) {
+    float piece[DEEP * WIDE] __attribute__((aligned(64)));
+    for (int64_t j = 0; j < columns; j += WIDE) {
+        int64_t wide = least(WIDE, columns - j);
+        for (int64_t from = 0; from < k; from += DEEP) {
+            int64_t deep = least(DEEP, k - from);
+            const float *part = w + from * w_row + j;
+            const float *next = from + DEEP < k ? part + DEEP * w_row : w + j + WIDE;
+            for (int64_t p = 0; p < deep; ++p, part += w_row, next += w_row)
+                for (int64_t c = 0; c < wide; c += LANES) {
+                    *(Vector *)(piece + p * WIDE + c) = *(const Vector *)(part + c);
+                    __builtin_prefetch(next + c, 0, 2);
+                }
+            int64_t c = 0;
+            for (; c + 2 * LANES <= wide; c += 2 * LANES)
+                tiles(rows, 2, deep, x + from, x_row, piece + c, WIDE, y + j + c, y_row, adds || from);
+            if (c < wide)
+                tiles(rows, 1, deep, x + from, x_row, piece + c, WIDE, y + j + c, y_row, adds || from);
+        }
+    }
+}
+
+/* The vectors of a row that a thread has: from `first` on, `count` numbers. */
+INLINE void part(int64_t width, int thread, int threads, int64_t *first, int64_t *count) {
+    int64_t vectors = width / LANES;
+    *first = vectors * thread / threads * LANES;
+    *count = vectors * (thread + 1) / threads * LANES - *first;
+}
+
+/* Numbers of the tokens that a layer takes or gives; of those that are read, some may be twice. */
+INLINE int64_t size_of(const Few *a) {
+    return (a->reads > a->tokens ? a->reads : a->tokens) * a->heads * a->width;
+}
+
+/* What one thread computes. `shared` is all threads' memory, [T or R, 5 H + F], `own` its own. */
+static void compute(const Few *a, int thread, int threads, int *arrived, float *shared, float *own) {
+    const Dropout none = {0, 0, 1};
+    int64_t width = a->heads * a->width, tokens = a->tokens, size = size_of(a);
+    int64_t head = a->heads * thread / threads, after = a->heads * (thread + 1) / threads;
+    int64_t from = head * a->width, columns = (after - head) * a->width, first, count;
+    float *query = shared, *key = query + size, *value = key + size, *means = value + size;
+    float *output = means + size, *inner = output + size;
+    float *states = own, *asking = states + size, *half = asking + size, *unwanted = half + size;
+    float *room = unwanted + a->inner;
+    int expected = 0;
+    memcpy(states, a->states, sizeof(float) * tokens * width);
+    part(width, thread, threads, &first, &count);
+    for (int64_t number = 0; number < a->count; ++number) {
+        const Layer *layer = a->layers + number;
+        int takes = a->read && number == a->count - 1;
+        int64_t rows = takes ? a->reads : tokens;
+        const float *residual = states;
+        if (takes) {
+            for (int64_t i = 0; i < rows; ++i)
+                memcpy(asking + i * width, states + a->read[i] * width, sizeof(float) * width);
+            residual = asking;
+        }
+        multiply(rows, columns, width, residual, width, layer->query + from, width, query + from, width, 0);
+        multiply(tokens, columns, width, states, width, layer->key + from, width, key + from, width, 0);
+        multiply(tokens, columns, width, states, width, layer->value + from, width, value + from, width, 0);
+        const Attention attention = {
+            query, key, value, layer->query_bias, layer->key_bias, layer->value_bias, means, NULL,
+            takes ? a->read_starts : a->starts, a->starts, a->keys, a->texts, tokens, a->heads,
+            a->width, a->most_keys, none, NULL, NULL, NULL, NULL,
+        };
+        for (int64_t text = 0; text < a->texts; ++text)
+            for (int64_t one = head; one < after; ++one) attend_head(&attention, text, one, room);
+        meet(arrived, &expected, threads);
+        multiply(rows, count, width, means, width, layer->out + first, width, output + first, width, 0);
+        meet(arrived, &expected, threads);
+        /* `norm_tokens` writes where it reads. */
+        memcpy(half, output, sizeof(float) * rows * width);
+        const Norm norm1 = {
+            half, layer->out_bias, residual, layer->norm1, layer->shift1, half, NULL, rows, width,
+            a->epsilon, none,
+        };
+        norm_tokens(&norm1, 0, rows);
+        int64_t start, wide;
+        part(a->inner, thread, threads, &start, &wide);
+        float *block = inner + start * rows; /* [rows, wide] */
+        multiply(rows, wide, width, half, width, layer->linear1 + start, a->inner, block, wide, 0);
+        const Activation activation = {
+            block, layer->linear1_bias + start, NULL, rows, wide, a->kind, none,
+        };
+        activate_tokens(&activation, 0, rows, unwanted);
+        meet(arrived, &expected, threads);
+        for (int other = 0, adds = 0; other < threads; ++other) {
+            part(a->inner, other, threads, &start, &wide);
+            if (!wide) continue;
+            multiply(rows, count, wide, inner + start * rows, wide, layer->linear2 + start * width + first,
+                     width, output + first, width, adds);
+            adds = 1;
+        }
+        meet(arrived, &expected, threads);
+        memcpy(states, output, sizeof(float) * rows * width);
+        const Norm norm2 = {
+            states, layer->linear2_bias, half, layer->norm2, layer->shift2, states, NULL, rows, width,
+            a->epsilon, none,
+        };
+        norm_tokens(&norm2, 0, rows);
+    }
+    int64_t reads = a->read ? a->reads : tokens;
+    if (thread == 0) memcpy(a->result, states, sizeof(float) * reads * width);
+}
+
+EXPORTED int encode(const Few *a) {
+    const Attention of_text = {.width = a->width, .most_keys = a->most_keys};
+    int64_t size = size_of(a), all = 5 * size + size / (a->heads * a->width) * a->inner;
+    int64_t own = 3 * size + a->inner + head_room(&of_text);
+    int most = (int)least(omp_get_max_threads(), a->heads), arrived = 0;
+    float *shared = malloc(sizeof(float) * (all + most * own));
+    if (!shared) return 0;
+#pragma omp parallel num_threads(most)
+    {
+        int thread = omp_get_thread_num();
+        compute(a, thread, omp_get_num_threads(), &arrived, shared, shared + all + thread * own);
+    }
+    free(shared);
+    return 1;
+}

@@ -1,0 +1,125 @@
+"""All layers of an encoder by one call of a kernel, for a few tokens: a sentence or two.
+
+Such products take microseconds, and most of the time would go into what stands between them: calls
+of operations, and threads that are woken for each. See few.c.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Iterator, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import paddle
+from paddle import Tensor
+
+from paddlenlp_ext.nn.attention import Attention, Mask
+from paddlenlp_ext.nn.cpu import bfloat16, compiled
+from paddlenlp_ext.nn.cpu.layers import on_cpu
+from paddlenlp_ext.nn.cpu.texts import Indices, Keys, starts_of
+from paddlenlp_ext.nn.cpu.units import ACTIVATIONS, dropouts_of, kernels_for, weights_of
+from paddlenlp_ext.nn.positions import Positions
+from paddlenlp_ext.process import runtime
+
+if TYPE_CHECKING:
+    from paddlenlp_ext.nn.cpu.packed import Packed
+    from paddlenlp_ext.nn.encoder import EncoderLayer
+
+MOST = 64  # tokens; of more, the products of Paddle and oneDNN are as fast
+LANES = 16  # numbers of a vector, of which a head and the feed-forward layer have whole ones
+
+
+def encode(
+    layers: Sequence[EncoderLayer],
+    states: Tensor,
+    mask: Mask | Packed | None,
+    positions: Positions | None,
+) -> Tensor | None:
+    """Compute all layers of a few tokens; None where that is not for here.
+
+    It is in float32, if no gradients are wanted, nothing is dropped and there is no padding, if
+    the layers are alike, and units compute them without a convolution.
+
+    Args:
+        layers: Of the encoder.
+        states: float32 [B, L, H], or without padding [T, H].
+        mask: Which positions each position may attend to, or where tokens without padding are.
+        positions: Which are read of the last hidden states; all if None.
+
+    Returns:
+        The last hidden states; float32 [B, R, H], or as `states` if all are read.
+    """
+    kernels = compiled.kernels() if on_cpu(states) and _has_vectors() else None
+    if kernels is None or paddle.is_grad_enabled() or bfloat16.current() is not None:
+        return None
+    tokens = math.prod(states.shape[:-1])
+    if not 0 < tokens <= MOST or not all(_is_for_here(layers, states)):
+        return None
+    keys = Keys.of_length(*states.shape[:2]) if mask is None else mask.keys
+    if keys is None or len(keys.tokens) != tokens:
+        return None
+    if states.ndim == 3 and len(keys.starts) != states.shape[0] + 1:
+        return None
+    first = layers[0]
+    read = None if positions is None else _read(positions, states, keys.starts)
+    states = states.contiguous()
+    result = paddle.empty([tokens if read is None else read.size, states.shape[-1]], "float32")
+    parameters = (compiled.Layer * len(layers))(
+        *(compiled.Layer(*map(compiled.place, weights_of(layer))) for layer in layers)
+    )
+    # Kept until the call has returned.
+    arrays = (
+        np.arange(tokens, dtype=np.int32),
+        keys.starts,
+        read,
+        None if read is None else starts_of(*read.shape),
+    )
+    kernels.call(
+        "encode",
+        compiled.Few(
+            ctypes.addressof(parameters),
+            *map(compiled.place, (states, result, *arrays)),
+            *(len(layers), len(keys.starts) - 1, tokens, 0 if read is None else read.size),
+            *first.self_attn.heads,
+            first.linear1.weight.shape[1],
+            keys.most,
+            compiled.ACTIVATIONS.index(ACTIVATIONS[first.activation]),
+            first.norm1._epsilon,
+        ),
+    )
+    return result.reshape(states.shape if read is None else [*read.shape, -1])
+
+
+def _is_for_here(layers: Sequence[EncoderLayer], states: Tensor) -> Iterator[bool]:
+    """Say of each layer whether it is computed here."""
+    for layer in layers:
+        yield not layer._forward_pre_hooks and not layer._forward_post_hooks
+        yield type(layer.self_attn) is Attention and kernels_for(layer, states) is not None
+        yield not any(one.training and one.p for one in dropouts_of(layer))
+        yield _form(layer) == _form(layers[0])
+    (_, width), inner, *_ = _form(layers[0])
+    yield len(inner) == 2 and width % LANES == 0 and inner[1] % LANES == 0
+
+
+def _form(layer: EncoderLayer) -> tuple[Any, ...]:
+    """What layers that are alike share: heads, the feed-forward layer, activation, epsilons."""
+    norms = (layer.norm1._epsilon, layer.norm2._epsilon)
+    return layer.self_attn.heads, layer.linear1.weight.shape, layer.activation, norms
+
+
+def _read(positions: Positions, states: Tensor, starts: Indices) -> Indices:
+    """Return which tokens are read of each text; [B, R]."""
+    if isinstance(positions, slice):
+        texts = zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True)
+        return np.array([range(*text)[positions] for text in texts], np.int32)
+    read: Indices = positions.numpy().astype(np.int32)
+    return read if states.ndim == 2 else read + starts[:-1, None]
+
+
+@cache
+def _has_vectors() -> bool:
+    """Whether the processor keeps as many numbers in its registers as the kernel wants."""
+    return "avx512f" in runtime.processor().get("flags", "").split()
