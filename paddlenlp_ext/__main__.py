@@ -61,6 +61,10 @@ SCRIPTS = {
     "question-answering": ("tasks/run_question_answering.py", "answers in passages, as in SQuAD"),
     "bert-pretraining-data": (f"{BERT}/create_pretraining_data.py", "masked rows of plain text"),
     "bert-pretraining": (f"{BERT}/run_pretrain.py", "masked tokens and next sentence"),
+    "multilingual-pretraining-data": (
+        "language_model/multilingual/create_pretraining_data.py",
+        "rows of text in many languages and of sentences with their translations",
+    ),
     "convbert-pretraining": (f"{CONVBERT}/run_pretrain.py", "replaced tokens"),
 }
 PREDICTS = """\

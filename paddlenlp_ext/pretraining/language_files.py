@@ -19,7 +19,7 @@ ia id ie ig ii ik io is it iu ja jv ka kg ki kj kk kl km kn ko kr ks ku kv kw ky
 lo lt lu lv mg mh mi mk ml mn mr ms mt my na nb nd ne ng nl nn no nr nv ny oc oj om or os pa pi
 pl ps pt qu rm rn ro ru rw sa sc sd se sg si sk sl sm sn so sq sr ss st su sv sw ta te tg th ti
 tk tl tn to tr ts tt tw ty ug uk ur uz ve vi vo wa wo xh yi yo za zh zu
-ace als arz ast azb bar bcl bpy bug cbk ceb ckb crh cmn diq dsb dty eml ext fil frp frr fur gan
+ace arz ast azb bar bcl bpy bug cbk ceb ckb crh cmn diq dsb dty eml ext fil frp frr fur gan
 gom gsw hak haw hbs hif hil hmn hsb ilo jbo kaa kab krc lez lij lmo mai mdf mhr min mrj mwl myv
 mzn nah nan nap nds new nso pam pap pcd pms pnb rue sah scn sco sgs srd stq szl tet tpi tyv tzm
 udm vec vep vls vro war wuu xal xmf yue zea zsm

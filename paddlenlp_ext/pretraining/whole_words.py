@@ -38,23 +38,27 @@ class Tokens(NamedTuple):
     continues: list[bool]
 
 
-def icu_segmenter() -> tuple[Segmenter, str]:
-    """Return the segmenter of ICU's dictionaries, and its name with its version.
+def words_by_icu(text: str) -> list[str]:
+    """Cut a text into words by ICU's dictionaries, which it takes by the characters."""
+    from icu4py.breakers import WordBreaker
+
+    # The words themselves: ICU's places count UTF-16 units.
+    return list(WordBreaker(text, "en"))
+
+
+def icu_version() -> str:
+    """Return the version of ICU, which decides where words end.
 
     Raises:
         UserError: It is not installed.
     """
     try:
-        from icu4py import icu_version
-        from icu4py.breakers import WordBreaker
+        from icu4py import icu_version as version
     except ImportError as error:
         raise UserError(
             f"`segment_words`: needs ICU ({error}): pip install 'paddlenlp-ext[words]'"
         ) from error
-
-    # ICU takes the dictionary from the characters, not from the language. Its places count UTF-16
-    # units, so the words themselves are taken.
-    return lambda text: list(WordBreaker(text, "en")), f"icu {icu_version}"
+    return str(version)
 
 
 @dataclass(frozen=True)
