@@ -2,7 +2,8 @@
 
 In scripts with spaces a word is what stands between two of them, as for sentencepiece; WordPiece
 parts punctuation too, and marks what goes on with "##". Pieces do not always say so: ERNIE-M's
-tokenizer cuts "▁2024" and drops the "▁", so the text is asked. Chinese, Japanese, Thai, Lao, Khmer
+tokenizer cuts "▁2024" and drops the "▁", so the text is asked where it has another number of words
+than the pieces say. Chinese, Japanese, Thai, Lao, Khmer
 and Burmese have no spaces; there a segmenter knows the words, and where a token holds the end of
 one word and the beginning of the next, both are one.
 """
@@ -10,6 +11,7 @@ one word and the beginning of the next, both are one.
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -91,19 +93,50 @@ class WordFinder:
             The tokens of each, and how their words are parted: `unparted` characters stand in no
             word that is known.
         """
-        if not texts:
-            return [], Script(0, 0, 0)
-        encoded = self.tokenizer(list(texts), add_special_tokens=False, return_offsets_mapping=True)
-        ids, offsets = encoded["input_ids"], encoded["offset_mapping"]
         script = script_of(texts)
         if self.segmenter is not None:
             script = script._replace(unparted=0)
-        continues = self._continues(texts, ids, offsets, alone=script.unparted > 0).tolist()
+        found: list[Tokens | None] = [None] * len(texts)
+        spaced = [place for place, text in enumerate(texts) if not RUN.search(text)]
+        for place, tokens in zip(
+            spaced, self._by_pieces([texts[at] for at in spaced]), strict=True
+        ):
+            found[place] = tokens
+        others = [place for place, tokens in enumerate(found) if tokens is None]
+        by_text = self._by_text([texts[at] for at in others], alone=script.unparted > 0)
+        for place, tokens in zip(others, by_text, strict=True):
+            found[place] = tokens
+        return [tokens for tokens in found if tokens is not None], script
+
+    def _by_pieces(self, texts: list[str]) -> list[Tokens | None]:
+        """Tokenize texts of scripts with spaces; None where the pieces miss where a word begins."""
+        if not texts:
+            return []
+        rows: list[list[int]] = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
+        found: list[Tokens | None] = []
+        for text, ids in zip(texts, rows, strict=True):
+            continues = [*map(self._continuing.__getitem__, ids)]
+            known = not self.vocabulary.marks_starts or continues.count(False) == len(text.split())
+            found.append(Tokens(ids, continues) if known else None)
+        return found
+
+    @cached_property
+    def _continuing(self) -> list[bool]:
+        found: list[bool] = self.vocabulary.continues.tolist()
+        return found
+
+    def _by_text(self, texts: list[str], *, alone: bool) -> list[Tokens]:
+        """Tokenize texts, and look at where in them each token stands."""
+        if not texts:
+            return []
+        encoded = self.tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
+        ids, offsets = encoded["input_ids"], encoded["offset_mapping"]
+        continues = self._continues(texts, ids, offsets, alone=alone).tolist()
         tokens, at = [], 0
         for one in ids:
             tokens.append(Tokens(one, continues[at : at + len(one)]))
             at += len(one)
-        return tokens, script
+        return tokens
 
     def _continues(
         self,

@@ -7,7 +7,13 @@ import sys
 import pytest
 
 from paddlenlp_ext.errors import UserError
-from paddlenlp_ext.pretraining.whole_words import Segmenter, WordFinder, icu_version, words_by_icu
+from paddlenlp_ext.pretraining.whole_words import (
+    RUN,
+    Segmenter,
+    WordFinder,
+    icu_version,
+    words_by_icu,
+)
 from paddlenlp_ext.tokenizers.base import Tokenizer
 from paddlenlp_ext.tokenizers.bert import BertTokenizer
 from paddlenlp_ext.tokenizers.ernie_m import ErnieMTokenizer
@@ -142,3 +148,16 @@ def test_nothing_is_cut_of_nothing(tokenizers: dict[str, Tokenizer]) -> None:
     empty, full = finder.tokenize(["", "fox"])[0]
     assert empty.ids == [] == empty.continues
     assert full.continues[0] is False
+
+
+@pytest.mark.parametrize("family", ["rembert", "ernie_m", "xlm_r", "bert"])
+def test_pieces_are_asked_only_where_they_know(
+    tokenizers: dict[str, Tokenizer], family: str
+) -> None:
+    """The quick way, by pieces, gives what the text says."""
+    finder = WordFinder.of(tokenizers[family])
+    texts = [*spm_models.SENTENCES, "In 92000 the", "\u200bfox\u00a0jumps", "a  b", "", " (fox) "]
+    texts = [text for text in texts if not RUN.search(text)]
+    found, _ = finder.tokenize(texts)
+    assert found == finder._by_text(texts, alone=False)
+    assert any(tokens is not None for tokens in finder._by_pieces(texts))
