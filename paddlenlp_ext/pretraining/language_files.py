@@ -153,5 +153,5 @@ def _require_known(path: Path, codes: Iterable[str], known: Iterable[str]) -> No
         if code not in known and code.partition("-")[0] not in known:
             raise DataError(
                 f"{path}: {shown(code)} is no known language code; expected one of ISO 639, as in "
-                "`en.txt` and `en-de.tsv`; name others in `languages`"
+                "`en.txt` and `en-de.tsv`; name others in `more_languages`"
             )

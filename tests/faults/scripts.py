@@ -117,6 +117,10 @@ def scripts(folder: Path) -> dict[str, Script]:
     rembert |= {"task": "xnli", "do_train": True, "do_eval": True, "max_train_samples": 8}
     rembert |= {"train_batch_size": 8, "eval_batch_size": 64, "num_train_epochs": 1}
     rembert |= {"gradient_accumulation_steps": 1}
+    (places["corpus"] / "en.txt").write_text("A cat.\nTwo cats.\n", encoding="utf-8")
+    (places["corpus"] / "en-de.tsv").write_text("A cat.\tEine Katze.\n", encoding="utf-8")
+    shared = {"tokenizer_name": places["rembert"], "text_files": places["corpus"] / "en.txt"}
+    shared |= {"parallel_files": places["corpus"] / "en-de.tsv", "max_seq_length": 32}
     ernie_m = languages | {"model_name_or_path": multilingual.ernie_m(places["ernie_m"])}
     ernie_m |= {"task_type": "cross-lingual-transfer", "max_steps": 1, "save_steps": 1}
     ernie_m |= {"batch_size": 8, "eval_batch_size": 64}
@@ -129,6 +133,9 @@ def scripts(folder: Path) -> dict[str, Script]:
         "ConvBERT run_pretrain": Script(EXAMPLES / "convbert/run_pretrain.py", pair),
         "create_pretraining_data": Script(
             EXAMPLES / "bert/create_pretraining_data.py", create, output="output_file"
+        ),
+        "multilingual create_pretraining_data": Script(
+            EXAMPLES / "multilingual/create_pretraining_data.py", shared
         ),
     }
 

@@ -100,6 +100,7 @@ SCRIPTS = {
     ],
     "rembert/main": ["task=xnli", "output_dir", "data_dir", "model_name_or_path", "do_train="],
     "bert/create_pretraining_data": ["input_file", "output_file", "vocab_file"],
+    "multilingual/create_pretraining_data": ["tokenizer_name", "output_dir"],
 }  # fmt: skip
 
 

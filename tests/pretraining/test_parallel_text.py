@@ -122,7 +122,9 @@ def test_names_without_known_languages_are_refused(
 
 
 def test_more_languages_can_be_named() -> None:
-    with pytest.raises(DataError, match=r"qx\.txt: 'qx' is no known language code.*`languages`"):
+    with pytest.raises(
+        DataError, match=r"qx\.txt: 'qx' is no known language code.*`more_languages`"
+    ):
         find_texts([Path("qx.txt")])
     assert [*find_texts([Path("qx.txt")], ["qx"])] == ["qx"]
     with pytest.raises(DataError, match=r"my corpus\.txt: expected the language in its name"):

@@ -119,7 +119,7 @@ def test_segmented_words(model: Path, corpora: Path, tmp_path: Path) -> None:
     [
         ("en-de.tsv", "a\tb\nc\n", r"en-de\.tsv:2: has 1 column; expected two"),
         ("en-de.tsv", "a\tb\n\tc\n", r"en-de\.tsv:2: the sentence in en is empty"),
-        ("en-qq.tsv", "a\tb\n", r"'qq' is no known language code; .* in --languages"),
+        ("en-qq.tsv", "a\tb\n", r"'qq' is no known language code; .* in --more_languages"),
         ("x.en-de.en", "a\nb\n", r"x\.en-de\.en:2: \S+x\.en-de\.de has no such line"),
     ],
 )

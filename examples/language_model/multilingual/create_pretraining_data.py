@@ -46,8 +46,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--held_out_share", type=parsing.probability, default=0.02, help=share)
     most = "lines of each that are held out, at most"
     add("--max_held_out", type=parsing.non_negative_int, default=1000, help=most)
-    codes = "codes that the names of files may have; default: those of ISO 639"
-    add("--languages", nargs="+", help=codes)
+    codes = "further codes that the names of files may have, besides those of ISO 639"
+    add("--more_languages", nargs="+", default=[], help=codes)
     add("--num_shards", type=parsing.positive_int, default=1, help="files for each training text")
     add("--processes", type=parsing.positive_int, default=1, help="does not change the result")
     add("--seed", type=parsing.non_negative_int, default=42, help="decides what is held out")
@@ -106,7 +106,7 @@ def find_all(args: argparse.Namespace) -> list[LanguageText]:
     from paddlenlp_ext.pretraining.language_files import CODES, find_parallel, find_texts
     from paddlenlp_ext.pretraining.language_texts import language_texts
 
-    known = args.languages or CODES
+    known = CODES.union(args.more_languages)
     found: list[LanguageText] = []
     for prefix in ("", "validation_"):
         settings = f"{prefix}text_files", f"{prefix}parallel_files"
