@@ -95,12 +95,13 @@ def encode(
 
 def _is_for_here(layers: Sequence[EncoderLayer], states: Tensor) -> Iterator[bool]:
     """Say of each layer whether it is computed here."""
+    form = _form(layers[0])
     for layer in layers:
         yield not layer._forward_pre_hooks and not layer._forward_post_hooks
         yield type(layer.self_attn) is Attention and kernels_for(layer, states) is not None
         yield not any(one.training and one.p for one in dropouts_of(layer))
-        yield _form(layer) == _form(layers[0])
-    (_, width), inner, *_ = _form(layers[0])
+        yield layer is layers[0] or _form(layer) == form
+    (_, width), inner, *_ = form
     yield len(inner) == 2 and width % LANES == 0 and inner[1] % LANES == 0
 
 

@@ -106,15 +106,16 @@ def kernels_for(layer: EncoderLayer, states: Tensor) -> compiled.Kernels | None:
 
 def weights_of(layer: EncoderLayer) -> Weights:
     """Return the parameters of a layer, but for a convolution's; None for one that is not there."""
-    attention = layer.self_attn
+    # As attributes they would each take a microsecond, which a short sentence notices.
+    parts, attention = layer._sub_layers, layer._sub_layers["self_attn"]._sub_layers
     return Weights(
         *(
-            parameter
+            part._parameters.get(name)
             for part in (
-                *(attention.q_proj, attention.k_proj, attention.v_proj, attention.out_proj),
-                *(layer.norm1, layer.linear1, layer.linear2, layer.norm2),
+                *(attention[name] for name in ("q_proj", "k_proj", "v_proj", "out_proj")),
+                *(parts[name] for name in ("norm1", "linear1", "linear2", "norm2")),
             )
-            for parameter in (part.weight, part.bias)
+            for name in ("weight", "bias")
         )
     )
 
