@@ -5,6 +5,7 @@
     paddlenlp-ext predict outputs/model_500 new.csv
     paddlenlp-ext info outputs/model_500
     paddlenlp-ext export outputs/model_500 --format onnx
+    paddlenlp-ext eval-alignment outputs/model_500 tatoeba/en-de.tsv tatoeba/en-sw.tsv
 
 `train` runs the scripts of `examples`, which the package brings along: `python
 examples/language_model/bert/run_glue.py` is the same as `paddlenlp-ext train glue`. On several
@@ -75,6 +76,14 @@ what FILE holds, by the class of the model:
   choices           a table or JSON with a text and its choices
 each may be compressed by gzip. What is written: predictions_FILE.tsv and .jsonl, and of answers
 also the files that SQuAD's official scripts read.
+"""
+PAIRS = """\
+files of pairs, each of which may be compressed by gzip:
+  en-de.tsv                           a sentence, a tab and its translation on each line
+  any.en-de.en beside any.en-de.de    lines that belong together; give one or both
+what is written: alignment.tsv with the sentences that are found by their translations, by file and
+layer; masked_tokens.tsv with masked tokens that are filled in right without and with the
+translation, of models with such a head; alignment.png. What is printed is of the best layer.
 """
 BEGINNING = f"""\
 from a table with the columns text and label to predictions:
@@ -210,6 +219,48 @@ def predict(argv: Sequence[str]) -> None:
         print(f"predictions of {rows:,} rows: {table} and {table.with_suffix('.jsonl').name}")
 
 
+def eval_alignment(argv: Sequence[str]) -> None:
+    """Measure how well a model aligns languages."""
+    parser = command_parser("eval-alignment", PAIRS, usage="%(prog)s MODEL PAIRS... [options]")
+    add_model(parser)
+    add = parser.add_argument
+    add("pairs", metavar="PAIRS", nargs="+", help="files of pairs, or patterns; see below which")
+    add("--output", type=Path, default=Path("alignment"), metavar="DIR", help="for what is written")
+    layers = "whose states are compared, 0 for the embeddings; default: all"
+    add("--layers", type=parsing.non_negative_int, nargs="+", metavar="N", help=layers)
+    part = "part of the tokens to mask; 0 for no masks"
+    add("--mlm_probability", type=parsing.probability, default=0.15, help=part)
+    others = "codes in the names of files that ISO 639 does not have"
+    add("--languages", nargs="+", default=[], metavar="CODE", help=others)
+    most = "use the first pairs of each file only"
+    add("--max_pairs", type=parsing.positive_int, metavar="N", help=most)
+    add("--batch_size", type=parsing.positive_int, default=32, help="rows computed together")
+    cut = "tokens of a sentence; default: as many as the model reads"
+    add("--max_length", "--max_seq_length", type=parsing.positive_int, metavar="N", help=cut)
+    add("--seed", type=parsing.non_negative_int, default=42, help="of the masks")
+    add("--device", type=parsing.device, help="cpu, gpu or xpu; default: a GPU if there is one")
+    args = parser.parse_args(argv)
+    runtime.tune()
+    runtime.import_paddle()
+    from paddlenlp_ext.files.patterns import find_files
+    from paddlenlp_ext.inference import alignment_files as files
+    from paddlenlp_ext.inference.alignment import Aligner, AlignmentSettings
+
+    pairs = files.read_files(find_files(args.pairs, "PAIRS"), args.max_pairs, args.languages)
+    aligner = Aligner(args.model, AlignmentSettings.from_flags(vars(args)), args.device)
+    if args.mlm_probability and not aligner.fills:
+        print(
+            f"note: {args.model} has no trained head for masked tokens: they are left out",
+            file=sys.stderr,
+        )
+    found = files.measure_files(aligner, pairs)
+    written = files.write_all(found, args.output)
+    print(files.table(found), end="")
+    for note in files.notes(found):
+        print(f"note: {note}", file=sys.stderr)
+    print(f"\nwritten: {', '.join(map(str, written))}")
+
+
 def plot(argv: Sequence[str]) -> None:
     """Draw the curves of a run again."""
     parser = command_parser("plot")
@@ -272,6 +323,10 @@ COMMANDS: dict[str, tuple[Command, str]] = {
     "predict": (
         partial(ended, predict),
         "predict the rows of a file: labels, tags, answers, choices",
+    ),
+    "eval-alignment": (
+        partial(ended, eval_alignment),
+        "measure on translations how well a model aligns languages",
     ),
     "export": (partial(ended, export), "write a model as a program of Paddle Inference or ONNX"),
     "convert": (
