@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -85,14 +84,9 @@ def precision_of(job: Job, model: Model, optimizer: Any = None) -> MixedPrecisio
 
 def trim(model: Model, ids: np.ndarray, folder: Path) -> None:
     """Trim the word embeddings as for data in which these ids occur."""
-    from paddlenlp_ext.tasks.batches import Loader
-    from paddlenlp_ext.tasks.features import Features
     from paddlenlp_ext.training.vocabulary_trimming import trim_vocabulary
 
-    pad = model.config.pad_token_id
-    data = Loader([Features(ids, None, 0)], GivenOrder([np.arange(1)]), pad_token_id=pad)
-    tokenizer: Any = SimpleNamespace(all_special_ids=[], pad_token_id=pad)
-    trim_vocabulary(model, tokenizer, [data], folder)
+    trim_vocabulary(model, np.union1d(ids, [model.config.pad_token_id]), folder)
 
 
 def loader_options(model: Model) -> dict[str, Any]:

@@ -65,7 +65,7 @@ class ForCausalLM(LanguageModel):
         """Score the next token for each position; see the class."""
         logits = self.score(outputs.last_hidden_state)
         return CausalLMOutput(
-            None if labels is None else next_token_loss(logits, labels),
+            None if labels is None else next_token_loss(logits, self.columns(labels)),
             logits,
             outputs.past_key_values,
             outputs.hidden_states,

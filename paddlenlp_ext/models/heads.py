@@ -31,6 +31,7 @@ from paddlenlp_ext.models.transformer import TransformerModel
 from paddlenlp_ext.nn.encoder import activation
 from paddlenlp_ext.nn.heads import TiedLMHead, token_loss
 from paddlenlp_ext.nn.positions import FIRST, TOKENS, by_row
+from paddlenlp_ext.nn.trimmed_embedding import TrimmedEmbedding
 from paddlenlp_ext.weights.names import NameTable
 
 FAMILY = ("config_class", "presets", "names", "optional_modules")  # taken from the bare model
@@ -340,9 +341,32 @@ class ScoringModel(HeadModel):
         return self.get_input_embeddings() if own is None else own
 
     def score(self, hidden_states: Tensor) -> Tensor:
-        """Scores of the vocabulary, [..., H] -> [..., V]."""
-        scores: Tensor = self.lm_head(hidden_states, self.get_output_embeddings().weight)
+        """Scores of the vocabulary, [..., H] -> [..., V]; of a trimmed one [..., U]."""
+        table = self.get_output_embeddings()
+        words = table.words if isinstance(table, TrimmedEmbedding) else None
+        scores: Tensor = self.lm_head(hidden_states, table.weight, words)
         return scores
+
+    def columns(self, labels: Tensor) -> Tensor:
+        """Say which of the scores each id has: itself, but of a trimmed table its row.
+
+        Args:
+            labels: Ids that have a score, or -100, which stays; int64 [...].
+        """
+        table = self.get_output_embeddings()
+        if not isinstance(table, TrimmedEmbedding):
+            return labels
+        is_label = labels != IGNORED
+        ids = paddle.where(is_label, labels, paddle.zeros_like(labels))
+        rows = paddle.gather(table.rows, ids.flatten()).reshape(labels.shape)
+        return paddle.where(is_label, rows, labels)
+
+    def words(self, columns: Tensor) -> Tensor:
+        """Say which id each of the scores is of; int64 [...]; undoes `columns`."""
+        table = self.get_output_embeddings()
+        if not isinstance(table, TrimmedEmbedding):
+            return columns
+        return paddle.gather(table.words, columns.flatten()).reshape(columns.shape)
 
     def name_table(self, format: Format) -> NameTable:
         """Return the names of a format, where an own table has the name of the repeated one."""
@@ -381,7 +405,7 @@ class ForMaskedLM(LanguageModel):
     def apply_head(self, outputs: BaseModelOutput, labels: Tensor | None) -> HeadOutput:
         """Score the vocabulary for each token; see the class."""
         logits = self.score(outputs.last_hidden_state)
-        loss = None if labels is None else token_loss(logits, labels)
+        loss = None if labels is None else token_loss(logits, self.columns(labels))
         return HeadOutput(loss, logits, outputs.hidden_states, outputs.attentions)
 
 
@@ -450,7 +474,7 @@ class ForPreTraining(ScoringModel):
         relation = self.next_sentence(outputs.pooler_output)
         loss = None
         if labels is not None and next_sentence_label is not None:
-            loss = token_loss(scores, labels)
+            loss = token_loss(scores, self.columns(labels))
             loss = loss + F.cross_entropy(relation, next_sentence_label.reshape([-1]))
         return PreTrainingOutput(loss, scores, relation, outputs.hidden_states, outputs.attentions)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import paddle
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
@@ -61,18 +62,20 @@ class TiedLMHead(nn.Layer):
         self.decoder = None if tied else nn.Embedding(vocab_size, width)
         self.bias = self.create_parameter([vocab_size], is_bias=True)
 
-    def forward(self, hidden_states: Tensor, table: Tensor) -> Tensor:
+    def forward(self, hidden_states: Tensor, table: Tensor, words: Tensor | None = None) -> Tensor:
         """Score tokens.
 
         Args:
             hidden_states: float [..., H].
             table: A row for each token; float [V, E].
+            words: Ids of the tokens where the table has rows for some only; int64 [U].
 
         Returns:
-            float [..., V].
+            float [..., V], or [..., U].
         """
         transformed = self.layer_norm(self.activation(self.dense(hidden_states)))
-        return multiply(transformed, table, turned=True) + self.bias
+        bias = self.bias if words is None else paddle.gather(self.bias, words)
+        return multiply(transformed, table, turned=True) + bias
 
 
 def next_token_loss(logits: Tensor, labels: Tensor) -> Tensor:

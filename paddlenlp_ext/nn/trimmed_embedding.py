@@ -1,10 +1,13 @@
-"""Word embeddings of which only some rows are trained; the others follow by arithmetic.
+"""Tables of words of which only some rows are trained; the others follow by arithmetic.
 
 Fine-tuning a multilingual model on one task touches a part of its 250,000 words. The gradient of
 every other row is zero in every update, and so are its averages in AdamW: all that happens to it is
 weight decay, a multiplication by `1 - learning rate * decay`. So it needs no gradient, no averages
 and no work in each update: the product of all factors is kept, and applied when the row is saved.
 Until then the table can lie in a file.
+
+A table that scores words, trimmed likewise, scores those of its rows only. That is another loss: as
+if all other words had no probability, so that they are not pushed down either.
 """
 
 from __future__ import annotations
@@ -37,6 +40,8 @@ class TrimmedEmbedding(nn.Layer):
     Attributes:
         weight: The rows that are trained; float32 [U, E].
         used: As given.
+        words: The same as a tensor; int64 [U].
+        rows: Row of `weight` that each id has, U for an id without one; int64 [V].
     """
 
     def __init__(self, table: Array, used: NDArray[np.int64]) -> None:
@@ -48,6 +53,7 @@ class TrimmedEmbedding(nn.Layer):
         rows = np.full(len(table), len(used), np.int64)  # beyond the last row: is refused
         rows[used] = np.arange(len(used))
         self.register_buffer("rows", paddle.to_tensor(rows), persistable=False)
+        self.register_buffer("words", paddle.to_tensor(used), persistable=False)
         self._table = table
         self._factor = 1.0  # what the rows of the table have still to be multiplied by
 

@@ -6,7 +6,7 @@ whole-word masking the pieces of a word are chosen together (google-research/ber
 functions work on many sequences at once.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -37,12 +37,14 @@ class MaskingVocabulary:
         continues: Whether each id is a piece that continues a word; bool [V].
         marks_starts: Whether that is known by the pieces that begin words (sentencepiece), not by
             those that continue them (WordPiece).
+        used: Which ids may be replacements, unless they are special; bool [V]. None: all.
     """
 
     mask_id: int
     special: Flags
     continues: Flags
     marks_starts: bool = False
+    used: Flags | None = None
 
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> "MaskingVocabulary":
@@ -60,6 +62,17 @@ class MaskingVocabulary:
         marks_starts = bool(starts.sum() > continues.sum())
         continues = ~starts if marks_starts else continues
         return cls(tokenizer.mask_token_id, special, continues & ~special, marks_starts)
+
+    def among(self, words: Numbers) -> "MaskingVocabulary":
+        """Draw replacements from some words only; int64 [U]."""
+        used = np.zeros_like(self.special)
+        used[words] = True
+        return replace(self, used=used)
+
+    @property
+    def replacements(self) -> Numbers:
+        """Ids that may stand in the place of a token."""
+        return np.flatnonzero(~self.special if self.used is None else self.used & ~self.special)
 
 
 def mask_tokens(
@@ -177,7 +190,7 @@ def hide(
     Returns:
         int32 [N, L].
     """
-    ordinary = np.flatnonzero(~vocabulary.special).astype(input_ids.dtype)
+    ordinary = vocabulary.replacements.astype(input_ids.dtype)
     count = int(chosen.sum())
     lot = random.random_sample(count)
     drawn = ordinary[random.randint(0, len(ordinary), count)]
@@ -227,7 +240,7 @@ def dynamic_masking(
         choice = np.take_along_axis(choice, first_of_word(closed, continues), axis=1)
     chosen = ~closed & (choice < probability)
     lot = draws[..., 1]
-    ordinary = np.flatnonzero(~vocabulary.special).astype(input_ids.dtype)
+    ordinary = vocabulary.replacements.astype(input_ids.dtype)
     drawn = ordinary[(draws[..., 2] * len(ordinary)).astype(np.int64)]
     mask_id = input_ids.dtype.type(vocabulary.mask_id)
     hidden = np.select(

@@ -56,7 +56,7 @@ from paddlenlp_ext.training.report import LogEvaluation, LogStep, Report, say
 from paddlenlp_ext.training.settings import RunSettings
 from paddlenlp_ext.training.summary import outcome, plan, tell
 from paddlenlp_ext.training.updates import UpdateSettings
-from paddlenlp_ext.training.vocabulary_trimming import trim_vocabulary
+from paddlenlp_ext.training.vocabulary_trimming import Words, trim_vocabulary, words_of_texts
 
 AnyModel = TypeVar("AnyModel", bound=Model)
 
@@ -263,6 +263,7 @@ class Run:
         task: str,
         log_step: LogStep,
         log_evaluation: LogEvaluation,
+        words: Words | None = None,
     ) -> Training:
         """Prepare all that a training loop needs, and bring it to where the run was.
 
@@ -273,6 +274,8 @@ class Run:
             task: For the results, with its collection: "glue/SST-2".
             log_step: The script's line of an update.
             log_evaluation: The script's text of an evaluated split.
+            words: Ids of the data for `trim_vocab`; None if `data` are batches of texts, which say
+                it themselves.
 
         Raises:
             UserError: The run that is continued had other data or another length, or a setting
@@ -301,8 +304,10 @@ class Run:
                     "`trim_vocab`: keeps float32 tables, and `amp_level` O2 casts them; give "
                     "`amp_level` O1"
                 )
-            loaders: list[Loader] = [data.train, *data.evaluate_on.values()]
-            trim_vocabulary(model, tokenizer, loaders, Path(settings.output_dir))
+            if words is None:
+                loaders: list[Loader] = [data.train, *data.evaluate_on.values()]
+                words = words_of_texts(model.config.vocab_size, tokenizer, loaders)
+            trim_vocabulary(model, words, Path(settings.output_dir))
         freeze(model, embeddings=settings.freeze_embeddings, layers=settings.freeze_layers)
         optimizer = adamw(
             model,

@@ -9,6 +9,7 @@ from paddlenlp_ext.pretraining.masking import (
     NO_WORD,
     MaskingVocabulary,
     choose,
+    dynamic_masking,
     hide,
     mask_tokens,
     word_numbers,
@@ -123,3 +124,19 @@ def test_the_same_seed_hides_the_same(vocabulary):
     )
     np.testing.assert_array_equal(one, two)
     assert (one != other).any()
+
+
+def test_replacements_are_drawn_among_the_words_that_are_given(vocabulary):
+    ids, _ = rows(2_000, 41)
+    words = np.array([CLS, UNK, 20, 33, 41])
+    chosen = ids >= 5
+    hidden = hide(ids, chosen, vocabulary.among(words), np.random.RandomState(1))
+    again, _ = dynamic_masking(
+        ids, np.arange(2_000), vocabulary.among(words), probability=0.3, seed=1, epoch=0
+    )
+    for found in (hidden, again):
+        assert {*found[found != ids]} == {MASK, 20, 33, 41}
+    _, plainly = dynamic_masking(
+        ids, np.arange(2_000), vocabulary, probability=0.3, seed=1, epoch=0
+    )
+    assert ((again != ids) <= plainly).all()  # the choice is that of the whole vocabulary

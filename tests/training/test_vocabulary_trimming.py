@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ import pytest
 from paddlenlp_ext.errors import UserError, WeightsError
 from paddlenlp_ext.metrics import accuracy
 from paddlenlp_ext.models.base import Model
-from paddlenlp_ext.models.bert import BertConfig, BertForMaskedLM, BertForSequenceClassification
+from paddlenlp_ext.models.bert import BertConfig, BertForCausalLM, BertForSequenceClassification
 from paddlenlp_ext.models.ernie_m import ErnieMConfig, ErnieMForSequenceClassification
 from paddlenlp_ext.models.rembert import RemBertConfig, RemBertForSequenceClassification
 from paddlenlp_ext.nn.trimmed_embedding import TrimmedEmbedding, whole_parameters
@@ -26,7 +26,7 @@ from paddlenlp_ext.training.finetune import finetune
 from paddlenlp_ext.training.losses import cross_entropy
 from paddlenlp_ext.training.optimization import adamw, rate_schedule
 from paddlenlp_ext.training.updates import UpdateSettings
-from paddlenlp_ext.training.vocabulary_trimming import trim_vocabulary
+from paddlenlp_ext.training.vocabulary_trimming import trim_vocabulary, words_of_texts
 from paddlenlp_ext.weights.files import read_weights
 from paddlenlp_ext.weights.formats.safe_tensors import read_safetensors
 
@@ -77,6 +77,11 @@ def loaders() -> tuple[Loader, Loader]:
     )
 
 
+def trim_words(model: Model, loaders: Iterable[Loader], folder: Path) -> None:
+    words = words_of_texts(VOCABULARY, SpecialTokens(), loaders)
+    trim_vocabulary(model, words, folder)
+
+
 def run(
     model: Model,
     folder: Path,
@@ -95,7 +100,7 @@ def run(
         if found:
             model = type(model).from_pretrained(found.folder)
         if trim:
-            trim_vocabulary(model, SpecialTokens(), [train, dev], folder)
+            trim_words(model, [train, dev], folder)
         optimizer = adamw(
             model,
             rate_schedule(5e-3, STEPS, warmup_proportion=0.2),
@@ -220,20 +225,20 @@ def test_words_that_only_the_saved_run_knew_are_not_dropped(tmp_path: Path) -> N
         found = checkpoints.find("latest")
         assert found is not None
         model = ErnieMForSequenceClassification.from_pretrained(found.folder)
-        trim_vocabulary(model, SpecialTokens(), [], tmp_path)
+        trim_words(model, [], tmp_path)
         with pytest.raises(WeightsError, match=r"moment1.*resume without `trim_vocab`"):
             found.restore(model, adamw(model, 1e-3, weight_decay=0.3))
 
 
-def test_models_that_score_words_are_refused(tmp_path: Path) -> None:
-    model = BertForMaskedLM(BertConfig(**SIZES))
-    with pytest.raises(UserError, match=r"`trim_vocab`: BertForMaskedLM .* leave `trim_vocab` out"):
-        trim_vocabulary(model, SpecialTokens(), loaders(), tmp_path)
+def test_models_that_generate_words_are_refused(tmp_path: Path) -> None:
+    model = BertForCausalLM(BertConfig(**SIZES))
+    with pytest.raises(UserError, match=r"`trim_vocab`: BertForCausalLM .* leave `trim_vocab` out"):
+        trim_words(model, loaders(), tmp_path)
 
 
-def test_a_tokenizer_of_another_model_is_refused(tmp_path: Path) -> None:
+def test_a_tokenizer_of_another_model_is_refused() -> None:
     with pytest.raises(UserError, match="tokenizer has 211 tokens, the model 211; take the token"):
-        trim_vocabulary(new(), SpecialTokens(all_special_ids=(0, VOCABULARY)), loaders(), tmp_path)
+        words_of_texts(VOCABULARY, SpecialTokens(all_special_ids=(0, VOCABULARY)), loaders())
 
 
 def test_words_without_a_row_are_refused() -> None:
@@ -246,7 +251,7 @@ def test_words_without_a_row_are_refused() -> None:
 def test_skipped_updates_do_not_decay(tmp_path: Path) -> None:
     model = new()
     train, dev = loaders()
-    trim_vocabulary(model, SpecialTokens(), [train, dev], tmp_path)
+    trim_words(model, [train, dev], tmp_path)
     before = {name: array.copy() for name, array in whole_parameters(model).items()}
     spoilt = model.register_forward_post_hook(_spoil)
     optimizer = adamw(model, 1e-2, weight_decay=0.5)
@@ -273,7 +278,7 @@ def test_updates_that_a_loss_scaler_leaves_out_do_not_decay(
     overflows: bool, tmp_path: Path
 ) -> None:
     model = new()
-    trim_vocabulary(model, SpecialTokens(), [*loaders()], tmp_path)
+    trim_words(model, loaders(), tmp_path)
     table = model.get_input_embeddings()
     before = table.whole().copy()
     optimizer = adamw(model, 0.01, weight_decay=0.5)
