@@ -78,6 +78,8 @@ class Model(nn.Layer):
     optional_modules: ClassVar[tuple[str, ...]] = ("pooler.",)
     # Whether the head is made by fine-tuning, so that nobody expects it in a checkpoint.
     head_is_new: ClassVar[bool] = False
+    # Fields of the config that ask for a head of another size than the checkpoint's.
+    sizes_of_head: ClassVar[tuple[str, ...]] = ("num_labels", "id2label")
 
     _autocast: Autocast | None = None
 
@@ -133,7 +135,7 @@ class Model(nn.Layer):
         Raises:
             UserError: There is no such folder or preset, a file is broken, or the weights leave a
                 hole in the model that is not a new head. A head of another width is new only where
-                `num_labels` or `id2label` ask for one, or another class than this one was saved.
+                one of `sizes_of_head` asks for one, or another class than this one was saved.
         """
         source = resolve(name_or_folder)
         config_overrides = without_neutral(config_overrides, NEUTRAL)
@@ -150,7 +152,7 @@ class Model(nn.Layer):
                 f"{source}: there is too little memory for a model whose weights have {numbers:,} "
                 "numbers; take a smaller one, or end other programs"
             ) from error
-        asked = "num_labels" in renamed(config_overrides) or "id2label" in config_overrides
+        asked = not {*cls.sizes_of_head}.isdisjoint(renamed(config_overrides))
         asked = asked or cls._was_saved_otherwise(source)
         model._fill(tensors, format, source.name, head_may_differ=asked)  # empties `tensors`
         model.eval()

@@ -4,7 +4,8 @@ What differs from BERT:
 
 - words, positions and token types are 256 wide, and the encoder begins with a projection to its
   own width, so that `hidden_states[0]` is the projected sum;
-- the language-model head has a table of its own, 1664 wide, that no other part shares. The
+- the language-model head has a table of its own, 1664 wide, that no other part shares: a wide one
+  is for pretraining alone (section 4) and costs nothing in fine-tuning, which leaves it out. The
   published weights do not hold it: a head on them is newly initialized, and loading says so.
 """
 
@@ -158,7 +159,13 @@ class RemBertModel(TransformerModel):
 
 
 class WithOwnTable(LanguageModel):
-    """A language model whose head has a wider table; a task's base class comes after this one."""
+    """A language model whose head has a table of its own; a task's base class comes after this one.
+
+    `from_pretrained(…, output_embedding_size=512)` begins a new head on a checkpoint that has none,
+    or one of another width.
+    """
+
+    sizes_of_head = ("output_embedding_size",)
 
     def make_lm_head(self, config: RemBertConfig) -> TiedLMHead:  # type: ignore[override]
         """Make the head."""

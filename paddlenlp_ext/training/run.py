@@ -190,18 +190,27 @@ class Run:
             )
         return names
 
-    def begin_model(self, cls: type[AnyModel], *, from_scratch: bool, **config: Any) -> AnyModel:
+    def begin_model(
+        self,
+        cls: type[AnyModel],
+        *,
+        from_scratch: bool,
+        head: Mapping[str, Any] | None = None,
+        **config: Any,
+    ) -> AnyModel:
         """Load the model of pretraining, or begin one with new weights.
 
         Args:
             cls: Its class.
             from_scratch: Whether a folder gives its shape only, as a preset always does.
+            head: Fields of the config that a checkpoint's head may be replaced for.
             config: Fields of the config of a new model.
         """
+        head = head or {}
         is_preset = self.source.preset is not None and self.source.name in cls.presets
         if self.resumed is None and (from_scratch or is_preset):
-            return cls(cls.read_config(self.source).replace(**config))
-        return cls.from_pretrained(self.source)
+            return cls(cls.read_config(self.source).replace(**config, **head))
+        return cls.from_pretrained(self.source, **(head if self.resumed is None else {}))
 
     def read_task(
         self, task: Task | OwnData, tokenizer: Tokenizer, data_dir: str | Path | None
