@@ -50,6 +50,10 @@ SCRIPTS = {
         "language_model/ernie_m/run_classifier.py",
         "the same, by the page of ERNIE-M; XLM-RoBERTa too",
     ),
+    "ernie-m-pretraining": (
+        "language_model/ernie_m/run_pretrain.py",
+        "masked tokens of sentences and translations, in many languages",
+    ),
     "multiple-choice": (
         "tasks/run_multiple_choice.py",
         "one of several texts, as in SWAG and COPA",
