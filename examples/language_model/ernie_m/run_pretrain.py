@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from paddlenlp_ext.cli import flags, multilingual, parsing, program
@@ -101,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
             model,
             tokenizer,
             data.run_data,
-            task=f"pretraining/{'+'.join(args.objectives)}",
+            task=f"{'+'.join(args.objectives)}/{Path(args.input_dir).name}",
             log_step=partial(log_step, losses=losses),
             log_evaluation=log_evaluation,
         )
