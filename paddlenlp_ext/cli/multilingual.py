@@ -14,10 +14,10 @@ from paddlenlp_ext.cli.parsing import (
 )
 from paddlenlp_ext.pretraining.multilingual_settings import OBJECTIVES
 
-# Those of these flags that a resumed run must have in common with the one that it continues.
+# Of these flags and the engine's: what a resumed run must have in common with what it continues.
 RESUME_MUST_MATCH = (
     "objectives", "objective_weights", "language_alpha", "mlm_probability", "whole_word_mask",
-    "continue_positions", "pseudo_share", "pseudo_tokens",
+    "continue_positions", "pseudo_share", "pseudo_tokens", "trim_vocab",
 )  # fmt: skip
 
 

@@ -287,7 +287,7 @@ class CrossLingualPrediction(TokenPrediction):
             inputs["attention_mask"] = batch["source_mask"]
             inputs["masked_positions"] = batch["placeholders"]
             logits = model.run(**inputs).logits.astype("float32")
-            allowed = self._allowed_columns()[batch["target_languages"]]
+            allowed = self._allowed_columns(model, logits.shape[-1])[batch["target_languages"]]
             lowest = paddle.full([], paddle.finfo(paddle.float32).min)
             logits = paddle.where(allowed, logits, lowest)
             found = logits.argmax(-1)
@@ -299,13 +299,15 @@ class CrossLingualPrediction(TokenPrediction):
                 found = paddle.minimum(found, (sums < total).sum(-1))
         if was_training:
             model.train()
-        return found
+        tokens: Tensor = model.words(found)
+        return tokens
 
-    def _allowed_columns(self) -> Tensor:
+    def _allowed_columns(self, model: Any, count: int) -> Tensor:
         """Say which of a model's scores are of words that a language has; bool [K, U]."""
         if self._columns is None:
             assert self._allowed is not None
-            self._columns = paddle.to_tensor(self._allowed)
+            words = model.words(paddle.arange(count)).numpy()
+            self._columns = paddle.to_tensor(self._allowed[:, words])
         return self._columns
 
     def _logits(self, model: Any, batch: Batch) -> Tensor:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import paddle
-from paddle import Tensor, nn
+from paddle import Tensor
 
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.files.disk import replacing
@@ -139,13 +139,13 @@ class TokenPrediction:
         """Count the labels."""
         return [count_labels(batch["labels"])]
 
-    def losses(self, model: nn.Layer, batch: Batch) -> list[Tensor]:
+    def losses(self, model: Any, batch: Batch) -> list[Tensor]:
         """Compute the losses; float32 [N], with N labels."""
-        return [cross_entropy(self._logits(model, batch), batch["labels"])]
+        return [cross_entropy(self._logits(model, batch), model.columns(batch["labels"]))]
 
-    def score(self, model: nn.Layer, batch: Batch) -> Sums:
+    def score(self, model: Any, batch: Batch) -> Sums:
         """Compute sums of losses, right predictions and labels."""
-        logits, labels = self._logits(model, batch), batch["labels"]
+        logits, labels = self._logits(model, batch), model.columns(batch["labels"])
         return {
             "loss": float(cross_entropy(logits, labels).sum()),
             "right": float((logits.argmax(-1) == labels).sum()),

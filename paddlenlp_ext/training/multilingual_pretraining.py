@@ -34,6 +34,7 @@ from paddlenlp_ext.training.loaders import RunData
 from paddlenlp_ext.training.mixture import Ingredient, MixedBatches
 from paddlenlp_ext.training.pretrain import MakeTensors, ShardBatches
 from paddlenlp_ext.training.settings import RunSettings
+from paddlenlp_ext.training.vocabulary_trimming import Words, words_of
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,12 @@ class MultilingualData:
     Attributes:
         run_data: What it trains and evaluates on; the splits are languages, and pairs of them.
         objective: What it minimises.
+        words: Ids that the shards have, for `trim_vocab`; None without it.
     """
 
     run_data: RunData[Any]
     objective: CrossLingualPrediction
+    words: Words | None
 
 
 def open_data(
@@ -75,7 +78,10 @@ def open_data(
     sets = _train_sets(multilingual, corpora)
     known = [one for one in (corpora.sentences, corpora.pairs) if one is not None]
     held_out = {**corpora.held_out_sentences, **corpora.held_out_pairs}
-    vocabulary = MaskingVocabulary.of(tokenizer)
+    vocabulary, words = MaskingVocabulary.of(tokenizer), None
+    if settings.trim_vocab:
+        words = words_of([*known, *held_out.values()], tokenizer)
+        vocabulary = vocabulary.among(words)
     masks = MaskedSentences(
         vocabulary,
         tokenizer.pad_token_id,
@@ -120,7 +126,8 @@ def open_data(
         for split, one in held_out.items()
     }
     width = max(one.widths["tokens"] for one in sets.values())
-    return MultilingualData(RunData(train, evaluate_on, train.sources, width), objective)
+    run_data = RunData(train, evaluate_on, train.sources, width)
+    return MultilingualData(run_data, objective, words)
 
 
 def _train_sets(multilingual: MultilingualSettings, corpora: Corpora) -> Mapping[str, ShardSet]:

@@ -14,10 +14,16 @@ import pytest
 from paddlenlp_ext.pretraining.language_corpora import open_corpora
 from paddlenlp_ext.pretraining.language_words import LanguageWords
 from paddlenlp_ext.tokenizers.auto import AutoTokenizer
+from paddlenlp_ext.training.vocabulary_trimming import words_of
 from paddlenlp_ext.weights.files import read_weights
 from tests.docs.test_readmes import script_of
 from tests.scripts.multilingual import launch
-from tests.scripts.multilingual_pretraining_run import LANGUAGES, SCRIPTS, prepare, pretraining
+from tests.scripts.multilingual_pretraining_run import (
+    LANGUAGES,
+    SCRIPTS,
+    prepare,
+    pretraining,
+)
 from tests.scripts.pretraining_run import losses
 from tests.scripts.refusals import refused
 
@@ -93,6 +99,29 @@ def test_a_run_continues_bit_for_bit(folder: Path, tmp_path: Path) -> None:
     for name in ("model_state.pdparams", "optimizer.safetensors"):
         one, other = (tmp_path / run / "model_6" / name for run in ("whole", "cut"))
         assert one.read_bytes() == other.read_bytes()
+
+
+def test_a_trimmed_table_is_trained_where_the_shards_have_words(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """All objectives get along with fewer scores; other words stay as they were."""
+    changes = {"from_scratch": None, "trim_vocab": True, "save_steps": 6, "weight_decay": 0}
+    main(folder, tmp_path / "run", **changes)
+    tokenizer = AutoTokenizer.from_pretrained(folder / "model")
+    corpora = open_corpora(folder / "shards", tokenizer, len(tokenizer), 64, eval_limit=5)
+    held_out = [*corpora.held_out_sentences.values(), *corpora.held_out_pairs.values()]
+    sets = [one for one in (corpora.sentences, corpora.pairs) if one is not None]
+    words = words_of([*sets, *held_out], tokenizer)
+    assert f"trim_vocab: {len(words)} of {len(tokenizer)} word emb" in capsys.readouterr().out
+    before, after = (
+        next(array for name, array in read_weights(one).items() if "word_embeddings" in name)
+        for one in (folder / "model", tmp_path / "run/model_6")
+    )
+    is_used = np.zeros(len(before), bool)
+    is_used[words] = True
+    assert 0 < is_used.sum() < len(before)
+    np.testing.assert_array_equal(after[~is_used], before[~is_used])
+    assert (after[is_used] != before[is_used]).any(1).mean() > 0.9
 
 
 def test_two_processes_compute_what_one_does(folder: Path, tmp_path: Path) -> None:

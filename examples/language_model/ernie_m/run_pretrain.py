@@ -54,7 +54,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--device", type=parsing.device, help="cpu, gpu or xpu; default: a GPU if there is one")
     unused = ("eval_batch_size", "data_dir", "group_by_length", "on_bad_row", "token_cache")
     of_tasks = ("label_smoothing_factor", "class_weights")
-    flags.add_engine_arguments(parser, omit=(*unused, *of_tasks))
+    flags.add_engine_arguments(parser, omit=(*unused, *of_tasks), trims_vocabulary=True)
     args = parser.parse_args(argv)
     multilingual.check_multilingual_arguments(parser, args)
     return args
@@ -105,6 +105,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
             task=f"{'+'.join(args.objectives)}/{Path(args.input_dir).name}",
             log_step=partial(log_step, losses=losses),
             log_evaluation=log_evaluation,
+            words=data.words,
         )
         for event in pretrain(
             model,
