@@ -171,18 +171,15 @@ def prepare(args: argparse.Namespace) -> None:
 
 
 def make_shards(shape: Path, corpus: Path, folder: Path) -> None:
-    """Tokenize the corpus; what is held out is made alike, and then named so."""
-    command = (SCRIPTS / "multilingual/create_pretraining_data.py", "--tokenizer_name", shape)
-    options = ("--max_seq_length", LENGTH, "--held_out_share", 0)
-    pairs, texts = corpus / "parallel/*.tsv", corpus / "monolingual/*.txt"
-    call(*command, *options, "--parallel_files", pairs, "--text_files", texts,
-         "--output_dir", folder)  # fmt: skip
-    held_out = folder / "held-out"
-    call(*command, *options, "--parallel_files", corpus / "held-out/*.tsv",
-         "--output_dir", held_out)  # fmt: skip
-    for path in held_out.glob("train.*"):
-        path.rename(folder / path.name.replace("train", "dev", 1))
-    held_out.rmdir()
+    """Tokenize the corpus."""
+    call(
+        SCRIPTS / "multilingual/create_pretraining_data.py",
+        *("--tokenizer_name", shape, "--output_dir", folder),
+        *("--parallel_files", corpus / "parallel/*.tsv"),
+        *("--text_files", corpus / "monolingual/*.txt"),
+        *("--validation_parallel_files", corpus / "held-out/*.tsv"),
+        *("--max_seq_length", LENGTH, "--max_held_out", 0),
+    )
 
 
 def pretrain(args: argparse.Namespace, name: str, seed: int) -> None:

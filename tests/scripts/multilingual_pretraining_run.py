@@ -7,25 +7,18 @@ save.
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from paddlenlp_ext.pretraining.bert_shards import vocabulary_digest
-from paddlenlp_ext.pretraining.masking import MaskingVocabulary
-from paddlenlp_ext.pretraining.multilingual_rows import LAYOUT, pair_rows, sentence_rows
-from paddlenlp_ext.pretraining.shards import HAS_PAIRS, VOCABULARY
-from paddlenlp_ext.pretraining.whole_words import Tokens
-from paddlenlp_ext.pretraining.writing import ShardWriter
-from paddlenlp_ext.tokenizers.auto import AutoTokenizer
-from tests.docs.test_readmes import ROOT
+from tests.docs.test_readmes import ROOT, script_of
 from tests.scripts.multilingual import command_line, ernie_m
 
 SCRIPTS = {"ernie_m": ROOT / "examples/language_model/ernie_m/run_pretrain.py"}
+CREATE = ROOT / "examples/language_model/multilingual/create_pretraining_data.py"
 MODELS: dict[str, Callable[[Path], Path]] = {"ernie_m": ernie_m}
 LANGUAGES = ("de", "en", "zh")
 STEPS = 12
-WIDTH = 60  # tokens of a row
 
 
 def sentences() -> dict[str, list[str]]:
@@ -90,29 +83,15 @@ def prepare(folder: Path, script: str) -> Path:
 
 
 def write_shards(text: Path, shards: Path, model: Path) -> None:
-    """Make a shard of each file."""
-    tokenizer = AutoTokenizer.from_pretrained(model)
-    continues = MaskingVocabulary.of(tokenizer).continues
-
-    def tokens(lines: Iterable[str]) -> list[Tokens]:
-        rows = tokenizer([*lines], add_special_tokens=False, max_length=28, truncation=True)
-        return [Tokens(ids, continues[ids].tolist()) for ids in rows["input_ids"]]
-
-    for path in sorted(text.glob("*/*")):
-        languages = path.stem.split("-")
-        numbers = [LANGUAGES.index(language) for language in languages]
-        attributes = {
-            "languages": ",".join(LANGUAGES),
-            "source": path.stem,
-            HAS_PAIRS: len(languages) == 2,
-            VOCABULARY: vocabulary_digest(tokenizer),
-        }
-        lines = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
-        sides = [tokens(side) for side in zip(*lines, strict=True)]
-        if len(languages) == 2:
-            columns = pair_rows(*sides, tokenizer, WIDTH, (numbers[0], numbers[1]))
-        else:
-            columns = sentence_rows(*sides, tokenizer, WIDTH, numbers[0])
-        shard = shards / f"{path.parent.name}.{path.stem}.hdf5"
-        with ShardWriter([shard], LAYOUT, {"tokens": WIDTH}, attributes) as writer:
-            writer.write(columns)
+    """Make shards of it."""
+    arguments = {
+        "tokenizer_name": model,
+        "text_files": text / "train/??.txt",
+        "parallel_files": text / "train/en-*.tsv",
+        "validation_text_files": text / "dev/??.txt",
+        "validation_parallel_files": text / "dev/en-*.tsv",
+        "output_dir": shards,
+        "max_seq_length": 60,
+        "max_held_out": 0,
+    }
+    script_of(CREATE).main(command_line(arguments))

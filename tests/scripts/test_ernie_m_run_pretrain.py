@@ -77,11 +77,11 @@ def test_words_and_pairs_of_languages_are_those_of_the_text(folder: Path) -> Non
         found = LanguageWords.read(sets, len(LANGUAGES), len(tokenizer))
         for number, language in enumerate(LANGUAGES):
             text = (folder / f"text/train/{language}.txt").read_text(encoding="utf-8")
-            rows = tokenizer(text.splitlines(), max_length=30, truncation=True)["input_ids"]
+            rows = tokenizer(text.splitlines())["input_ids"]
             expected = {one for row in rows for one in row}
             ids = {*np.flatnonzero(found.ids[number]).tolist()}
-            assert ids <= expected  # longer pairs are cut
-            assert len(ids) > 0.9 * len(expected)
+            assert ids <= expected
+            assert len(ids) > 0.7 * len(expected)  # long pairs are cut
     assert found.partners.tolist() == [
         [False, True, False], [True, False, True], [False, True, False],
     ]  # fmt: skip
