@@ -50,6 +50,10 @@ SCRIPTS = {
         "language_model/ernie_m/run_classifier.py",
         "the same, by the page of ERNIE-M; XLM-RoBERTa too",
     ),
+    "rembert-pretraining": (
+        "language_model/rembert/run_pretrain.py",
+        "masked tokens in many languages, scored by a table that is dropped later",
+    ),
     "ernie-m-pretraining": (
         "language_model/ernie_m/run_pretrain.py",
         "masked tokens of sentences and translations, in many languages",

@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from tests.docs.test_readmes import ROOT, script_of
-from tests.scripts.multilingual import command_line, ernie_m
+from tests.scripts.multilingual import command_line, ernie_m, rembert
 
-SCRIPTS = {"ernie_m": ROOT / "examples/language_model/ernie_m/run_pretrain.py"}
+SCRIPTS = {
+    family: ROOT / f"examples/language_model/{family}/run_pretrain.py"
+    for family in ("ernie_m", "rembert")
+}
 CREATE = ROOT / "examples/language_model/multilingual/create_pretraining_data.py"
-MODELS: dict[str, Callable[[Path], Path]] = {"ernie_m": ernie_m}
+MODELS: dict[str, Callable[[Path], Path]] = {"ernie_m": ernie_m, "rembert": rembert}
 LANGUAGES = ("de", "en", "zh")
 STEPS = 12
 
