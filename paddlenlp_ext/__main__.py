@@ -238,6 +238,8 @@ def eval_alignment(argv: Sequence[str]) -> None:
     add("--layers", type=parsing.non_negative_int, nargs="+", metavar="N", help=layers)
     part = "part of the tokens to mask; 0 for no masks"
     add("--mlm_probability", type=parsing.probability, default=0.15, help=part)
+    positions = "count a translation's positions on, not from the beginning again"
+    add("--continue_positions", **parsing.SWITCH, help=positions)
     others = "codes in the names of files that ISO 639 does not have"
     add("--languages", nargs="+", default=[], metavar="CODE", help=others)
     most = "use the first pairs of each file only"

@@ -28,6 +28,7 @@ from paddlenlp_ext.models.auto import family_of, model_class
 from paddlenlp_ext.models.base import Model
 from paddlenlp_ext.models.heads import ForMaskedLM, HeadModel
 from paddlenlp_ext.presets.families import FAMILIES
+from paddlenlp_ext.pretraining.cross_attention import places_of, restarted_positions
 from paddlenlp_ext.process.spawn import check_device
 from paddlenlp_ext.process.streams import progress_bar
 from paddlenlp_ext.settings import Settings
@@ -55,6 +56,8 @@ class AlignmentSettings(Settings):
         max_length: Tokens of a sentence that are read; as many as the model reads if None.
         mlm_probability: Part of a sentence's tokens that is masked, at least one; 0 for no masks.
         seed: Of the masks.
+        continue_positions: Whether a translation counts its positions on from the sentence before
+            it, or from the beginning again, as pretraining on pairs does.
     """
 
     layers: Sequence[int] | None = None
@@ -62,6 +65,7 @@ class AlignmentSettings(Settings):
     max_length: int | None = None
     mlm_probability: float = 0.15
     seed: int = 42
+    continue_positions: bool = False
 
 
 @dataclass(frozen=True)
@@ -220,8 +224,10 @@ class Aligner:
         for numbers in self._batches([beside[number] for number in fits]):
             of_batch = [fits[number] for number in numbers]
             chosen = [places[number] for number in of_batch]
+            lengths = np.array([len(alone[number]) for number in of_batch])
             for form, features in enumerate((alone, beside)):
-                right[form] += self._right([features[number] for number in of_batch], chosen)
+                rows = [features[number] for number in of_batch]
+                right[form] += self._right(rows, chosen, lengths)
             bar.update(len(numbers))
         tokens = sum(map(len, places.values()))
         part = max(1, tokens)
@@ -235,10 +241,25 @@ class Aligner:
         random = np.random.RandomState(np.random.MT19937(np.random.SeedSequence(seed)))
         return np.sort(random.permutation(ordinary)[:count])
 
-    def _right(self, features: Sequence[Features], places: Sequence[NDArray[np.int64]]) -> int:
-        """Mask places of rows, and count those that are filled in right."""
+    def _right(
+        self,
+        features: Sequence[Features],
+        places: Sequence[NDArray[np.int64]],
+        lengths: NDArray[np.int64],
+    ) -> int:
+        """Mask places of rows, and count those that are filled in right.
+
+        Args:
+            features: Sentences, alone or with another behind them.
+            places: What is masked.
+            lengths: Tokens of the sentences; int64 [N].
+        """
         inputs = self._tensors(features)
         length = inputs["input_ids"].shape[1]
+        if not self.settings.continue_positions:
+            sides = places_of(np.array([*map(len, features)]), lengths, length)
+            positions = restarted_positions(sides, self.tokenizer.assembly.separators - 1)
+            inputs["position_ids"] = paddle.to_tensor(positions + self.backbone.first_position_id)
         flat = np.concatenate([row * length + one for row, one in enumerate(places)])
         if not len(flat):
             return 0

@@ -70,9 +70,13 @@ def test_retrieval_is_that_of_single_sentences(folders: tuple[Path, Path]) -> No
     assert one.retrieval == {1: found.retrieval[1]}
 
 
-def test_masked_tokens_are_those_that_a_plain_call_fills_in(folders: tuple[Path, Path]) -> None:
+@pytest.mark.parametrize("continues", [False, True])
+def test_masked_tokens_are_those_that_a_plain_call_fills_in(
+    continues: bool, folders: tuple[Path, Path]
+) -> None:
     _, headed = folders
-    aligner = Aligner(headed, AlignmentSettings(batch_size=2, mlm_probability=0.4))
+    settings = AlignmentSettings(batch_size=2, mlm_probability=0.4, continue_positions=continues)
+    aligner = Aligner(headed, settings)
     assert aligner.fills
     found = aligner.measure(FIRST, SECOND)
     tokenizer, model = aligner.tokenizer, aligner.model
@@ -86,7 +90,8 @@ def test_masked_tokens_are_those_that_a_plain_call_fills_in(folders: tuple[Path,
             assert not np.isin(ids[places], tokenizer.all_special_ids).any()
             tokens += len(places)
             alone += hits(model, tokenizer, tokenizer(text), places)
-            beside += hits(model, tokenizer, tokenizer(text, other), places)
+            restart = None if continues else len(ids)
+            beside += hits(model, tokenizer, tokenizer(text, other), places, restart)
         one = found.masked[side]
         assert (one.tokens, one.alone, one.beside) == (tokens, alone / tokens, beside / tokens)
     assert (
@@ -94,13 +99,21 @@ def test_masked_tokens_are_those_that_a_plain_call_fills_in(folders: tuple[Path,
     )
 
 
-def hits(model: Any, tokenizer: Any, encoded: Any, places: np.ndarray) -> int:
+def hits(
+    model: Any, tokenizer: Any, encoded: Any, places: np.ndarray, restart: int | None = None
+) -> int:
     ids = np.array(encoded["input_ids"])
     hidden = ids.copy()
     hidden[places] = tokenizer.mask_token_id
     inputs = {"input_ids": paddle.to_tensor([hidden])}
     if "token_type_ids" in encoded:
         inputs["token_type_ids"] = paddle.to_tensor([encoded["token_type_ids"]])
+    if restart is not None:
+        opening = int(ids[restart] == tokenizer.sep_token_id)
+        behind = [1 - opening + at for at in range(len(ids) - restart)]
+        first = model.backbone.first_position_id
+        positions = np.array([[*range(restart), *behind]]) + first
+        inputs["position_ids"] = paddle.to_tensor(positions)
     logits = model(**inputs).logits[0].numpy()
     return int((logits[places].argmax(-1) == ids[places]).sum())
 
