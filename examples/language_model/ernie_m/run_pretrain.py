@@ -98,11 +98,13 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
         )
         data = open_data(MultilingualSettings.from_flags(vars(args)), settings, model, tokenizer)
         losses = ObjectiveLosses(data.run_data.train)
+        # Trimmed tables make another loss, which results are not to be compared with.
+        named = [*args.objectives, *["trimmed"] * bool(args.trim_vocab)]
         training = run.prepare(
             model,
             tokenizer,
             data.run_data,
-            task=f"{'+'.join(args.objectives)}/{Path(args.input_dir).name}",
+            task=f"{'+'.join(named)}/{Path(args.input_dir).name}",
             log_step=partial(log_step, losses=losses),
             log_evaluation=log_evaluation,
             words=data.words,
