@@ -33,7 +33,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = parsing.Parser(description="Pretrain ERNIE-M.")
     add = parser.add_argument
     count, whole, rate = parsing.positive_int, parsing.non_negative_int, parsing.non_negative_float
-    source = "a preset, or a folder with a model, to go on from its weights"
+    source = "a preset, to begin with random weights of its shape, or a folder, to go on from its"
     add("--model_name_or_path", default="ernie-m-base", help=source)
     new = "begin with random weights: only the model's config.json is used"
     add("--from_scratch", action="store_true", help=new)
