@@ -1,16 +1,16 @@
-"""What cross-lingual pretraining minimises: four ways to predict the masked tokens x of rows.
+"""What cross-lingual pretraining minimises: four ways to predict the masked tokens of rows.
 
-Each loss is the mean of -log P(x | what x sees) over the masked tokens of an update; what they see
-makes the difference:
+The loss is the mean over the masked tokens x of an update. With the tokens S of x's sentence, T of
+its translation, and s, t those of them that are not masked, it is
 
-- MMLM, a sentence of one language (Conneau et al., 2019, arXiv 1911.02116, section 3): its other
-  tokens.
-- TLM, a pair of translations (Lample and Conneau, 2019, arXiv 1901.07291, section 3.3): the other
-  tokens of both sentences.
-- CAMLM, a pair (Ouyang et al., 2020, arXiv 2012.15674, section 3.1): the other sentence, and of its
-  own only where x stands in it.
-- BTMLM, a sentence of one language (the same, section 3.2): its other tokens, and a pseudo-
-  translation beside it, whose tokens the model itself predicts first as CAMLM does.
+- MMLM: -log P(x | s); rows are sentences of one language (Conneau et al., 2019, arXiv 1911.02116,
+  section 3);
+- TLM: -log P(x | s, t); rows are pairs, and both sentences have masked tokens (Lample and Conneau,
+  2019, arXiv 1901.07291, section 3.4);
+- CAMLM: -log P(x | t), and of its own sentence only where x stands; pairs (Ouyang et al., 2020,
+  arXiv 2012.15674, section 3.1);
+- BTMLM: -log P(x | s, u); sentences of one language, and beside them pseudo-tokens u of another
+  one, which the model itself predicts first as CAMLM does, by P(u | S) (the same, section 3.2).
 
 Where the papers do not say how, this is how it is here:
 
