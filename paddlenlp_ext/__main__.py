@@ -241,7 +241,7 @@ def eval_alignment(argv: Sequence[str]) -> None:
     positions = "count a translation's positions on, not from the beginning again"
     add("--continue_positions", **parsing.SWITCH, help=positions)
     others = "codes in the names of files that ISO 639 does not have"
-    add("--languages", nargs="+", default=[], metavar="CODE", help=others)
+    add("--more_languages", nargs="+", default=[], metavar="CODE", help=others)
     most = "use the first pairs of each file only"
     add("--max_pairs", type=parsing.positive_int, metavar="N", help=most)
     add("--batch_size", type=parsing.positive_int, default=32, help="rows computed together")
@@ -256,7 +256,7 @@ def eval_alignment(argv: Sequence[str]) -> None:
     from paddlenlp_ext.inference import alignment_files as files
     from paddlenlp_ext.inference.alignment import Aligner, AlignmentSettings
 
-    pairs = files.read_files(find_files(args.pairs, "PAIRS"), args.max_pairs, args.languages)
+    pairs = files.read_files(find_files(args.pairs, "PAIRS"), args.max_pairs, args.more_languages)
     aligner = Aligner(args.model, AlignmentSettings.from_flags(vars(args)), args.device)
     if args.mlm_probability and not aligner.fills:
         print(

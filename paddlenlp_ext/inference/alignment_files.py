@@ -20,20 +20,20 @@ Found = Mapping[str, Alignment]  # by the name of the file
 
 
 def read_files(
-    paths: Sequence[Path], limit: int | None = None, languages: Sequence[str] = ()
+    paths: Sequence[Path], limit: int | None = None, more_languages: Sequence[str] = ()
 ) -> dict[str, list[TextPair]]:
     """Read the pairs of all files before anything is computed, by their languages: "en-de".
 
     Args:
         paths: As `language_files.find_parallel` takes them.
         limit: Use the first pairs of each only.
-        languages: Codes in names of files that ISO 639 does not have.
+        more_languages: Codes in names of files that ISO 639 does not have.
 
     Raises:
         DataError: A file cannot be used, or holds no pair.
     """
     pairs = {}
-    for name, texts in find_parallel(paths, {*CODES, *languages}).items():
+    for name, texts in find_parallel(paths, {*CODES, *more_languages}).items():
         found = (pair for text in texts for pair in read_pairs(text) if pair.first)
         pairs[name] = [*islice(found, limit)]
         if not pairs[name]:

@@ -180,7 +180,9 @@ def rows(path: Path) -> list[dict[str, str]]:
 def test_the_command_writes_tables_and_a_picture(folders, tmp_path, capsys) -> None:
     bare, headed = folders
     files = [write_pairs(tmp_path / "en-es.tsv", 7), write_pairs(tmp_path / "x.en-tlh.tsv", 4)]
-    command(headed, *files, "--output", tmp_path / "out", "--batch_size", 5, "--languages", "tlh")
+    command(
+        headed, *files, "--output", tmp_path / "out", "--batch_size", 5, "--more_languages", "tlh"
+    )
     out, err = capsys.readouterr()
     lines = out.splitlines()
     assert [line.split()[0] for line in lines[:4]] == ["layer", "en-es", "en-tlh", "mean"]
