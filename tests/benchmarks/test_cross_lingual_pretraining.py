@@ -42,6 +42,10 @@ def test_held_out_sentences_are_trained_on_in_no_language(text: Path) -> None:
     assert len(held_out) > 10
     assert len(trained) > 60
     assert not held_out & trained
+    for path in (text / "corpus/retrieval").iterdir():
+        found = {line.split("\t")[0] for line in path.read_text().splitlines()}
+        assert found < held_out
+        assert all(one.startswith("tatoeba ") for one in found)
     english = (text / "corpus/monolingual/en.txt").read_text()
     assert sorted(english.split()) == sorted(" ".join(trained).split())
     assert all(f"{one}\n" not in english for one in held_out)
@@ -66,9 +70,9 @@ def test_runs_become_a_table(tmp_path: Path) -> None:
     *_, row = experiment.table(tmp_path, (1, 2, 3)).splitlines()
     assert row == "| MMLM + TLM | 8 | 2 | 21.5 ± 2.1 | 31.3 ± 0.0 |"
     path = tmp_path / "alignment.tsv"
-    path.write_text(
-        "pairs\tlayer\tmean\nen-de\t0\t0.2\nen-de\t1\t0.3\nen-es\t0\t0.4\nen-es\t1\t0.5"
-    )
+    numbers = {"de": (0.8, 0.3, 0.2), "es": (0.9, 0.5, 0.5)}
+    rows = [f"en-{to}\t{layer}\t{mean}" for to in numbers for layer, mean in enumerate(numbers[to])]
+    path.write_text("\n".join(["pairs\tlayer\tmean", *rows]))
     assert experiment.retrieval(path) == {"retrieval": pytest.approx(40.0), "layer": 1.0}
     path = tmp_path / "history.jsonl"
     rows = [{"step": 4, "loss": 1.0}]
