@@ -60,8 +60,9 @@ def tune(verbose: bool = False) -> dict[str, str]:
                 threads = str(max(1, available_cores() // local_processes(os.environ)))
                 done |= {"OMP_NUM_THREADS": threads, OWN_THREADS: threads}
             # Waiting threads sleep instead of spinning: OpenMP runtimes that share a process, and
-            # processes that share cores, otherwise keep each other from working.
-            done |= {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
+            # processes that share cores, otherwise keep each other from working. MKL's do so after
+            # a millisecond: the products of a sentence follow sooner than a thread is woken.
+            done |= {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "1"}
         done |= mkl_code_path(processor())
         done = {name: value for name, value in done.items() if name not in os.environ}
         os.environ.update(done)
