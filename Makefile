@@ -4,6 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PADDLENLP_VENV ?= .venv-paddlenlp
 OLDEST_VENV ?= .venv-oldest
+LOGGERS_VENV ?= .venv-loggers
 MINILM = $(VENV)/minilm
 OUTPUT ?= outputs/quickstart
 ONLY ?=
@@ -11,7 +12,7 @@ BENCH_FLAGS ?=
 REPRODUCE_FLAGS ?=
 BUILT_OF = pyproject.toml setup.py $(wildcard paddlenlp_ext/nn/cpu/*.[ch])
 
-.PHONY: quickstart test check fix parity parity-full oldest faults faults-short bench reproduce clean
+.PHONY: quickstart test check fix parity parity-full oldest loggers faults faults-short bench reproduce clean
 
 quickstart: $(VENV)/.installed $(VENV)/.minilm
 	$(BIN)/python examples/quickstart.py --encoder $$(cat $(VENV)/.minilm) --output_dir $(OUTPUT)
@@ -46,6 +47,11 @@ oldest: $(OLDEST_VENV)/.installed
 	$(OLDEST_VENV)/bin/python -m pytest -q -m "not parity and not paddlenlp and not slow" \
 		-k "not processes" tests/nn tests/models tests/training tests/scripts/test_bert_run_glue.py
 
+# What TensorBoard, VisualDL and wandb have of a run that was killed, by their own readers. Apart from
+# the other environments, where transformers would find them and use them.
+loggers: $(LOGGERS_VENV)/.installed
+	$(LOGGERS_VENV)/bin/python -m pytest -q tests/training/test_loggers.py
+
 # Kills, full disks, hostile files ...: the table of docs/reliability.md. An hour on two cores.
 faults: $(VENV)/.exporting
 	$(BIN)/python -m tests.faults
@@ -69,7 +75,7 @@ reproduce: $(if $(findstring /,$(TABLE)),$(VENV)/.parity $(VENV)/.minilm,$(VENV)
 		$(if $(findstring /,$(TABLE)),--set minilm=$$(cat $(VENV)/.minilm))
 
 clean:
-	rm -rf $(VENV) $(PADDLENLP_VENV) $(OLDEST_VENV) outputs
+	rm -rf $(VENV) $(PADDLENLP_VENV) $(OLDEST_VENV) $(LOGGERS_VENV) outputs
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -102,6 +108,11 @@ $(OLDEST_VENV)/.installed: $(BUILT_OF)
 	$(PYTHON) -m venv $(OLDEST_VENV)
 	$(OLDEST_VENV)/bin/python -m pip install -q "paddlepaddle==2.6.2" "numpy<2" "setuptools>=77,<82" \
 		-e ".[plot]" pytest hypothesis
+	touch $@
+
+$(LOGGERS_VENV)/.installed: $(BUILT_OF)
+	$(PYTHON) -m venv $(LOGGERS_VENV)
+	$(LOGGERS_VENV)/bin/python -m pip install -q -e ".[cpu,tensorboard,visualdl,wandb]" pytest
 	touch $@
 
 $(PADDLENLP_VENV)/.installed: pyproject.toml

@@ -20,6 +20,7 @@ from paddlenlp_ext.cli.parsing import (
     positive_int,
     probability,
 )
+from paddlenlp_ext.training.loggers import chosen
 from paddlenlp_ext.training.schedules import SCHEDULES
 
 PHASES = {
@@ -189,6 +190,13 @@ def add_engine_arguments(
         "token_cache",
         **{**SWITCH, "default": True},
         help="keep the ids of large data on disk for the next run; default: true",
+    )
+    add(
+        "report_to",
+        type=chosen,
+        default=(),
+        metavar="LOGGERS",
+        help="tensorboard, visualdl, wandb, or several with commas between; default: none",
     )
     add("verbose", **SWITCH, help="print the settings that were tuned to this machine")
 

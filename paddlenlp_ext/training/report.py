@@ -15,6 +15,7 @@ from paddlenlp_ext.process.streams import progress_bar
 from paddlenlp_ext.training import distributed, results
 from paddlenlp_ext.training.checkpoint import best
 from paddlenlp_ext.training.events import Evaluated, Event, Progress, StepDone
+from paddlenlp_ext.training.loggers import Loggers
 
 
 def say(text: str) -> None:
@@ -77,6 +78,7 @@ class Report:
             the first. What is better follows from the name.
         patience: Evaluations one after another without a better one after which the run is over;
             0 never ends it.
+        loggers: Are told what the history is.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class Report:
         resume: Progress | None = None,
         metric: str | None = None,
         patience: int = 0,
+        loggers: Loggers | None = None,
     ) -> None:
         self.output_dir = Path(output_dir)
         self.metric = metric and _spelled(metric.removeprefix("eval_"))
@@ -104,6 +107,9 @@ class Report:
         self.facts = facts
         self.metrics: dict[str, float] = {}  # the last ones of each split, by "split name"
         self._history = results.History(output_dir, resume) if distributed.rank() == 0 else None
+        self._loggers = loggers
+        if self._history is not None and loggers is not None:
+            loggers.begin(self._history, resume.step if resume else None)
         self._pace = Pace()
         self._unrecorded: list[Evaluated] = []  # of the last step
         self._not_finite = 0  # last step that an evaluation was worth nothing of
@@ -116,7 +122,9 @@ class Report:
         """Print and keep an event; results are kept of the last step's evaluations."""
         self.bar.clear()
         if self._history is not None and isinstance(event, (StepDone, Evaluated)):
-            self._history.add(event)
+            row = self._history.add(event)
+            if self._loggers is not None:
+                self._loggers.add(row)
         if isinstance(event, StepDone):
             self.bar.set_postfix(loss=f"{event.loss:.4f}", refresh=False)
             self.bar.update()
@@ -201,6 +209,12 @@ class Report:
             for row in rows
             if row["step"] == step
         }
+
+    def close(self, *, failed: bool) -> None:
+        """End the bar and the loggers; a run that failed may continue."""
+        self.bar.close()
+        if self._loggers is not None:
+            self._loggers.close(failed=failed)
 
     def draw(self) -> None:
         """Draw the curves of the run, `curves.png`."""

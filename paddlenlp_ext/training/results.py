@@ -224,8 +224,16 @@ class History:
         """All that was written down."""
         return list(_rows(self.path))
 
-    def add(self, event: StepDone | Evaluated) -> None:
-        """Write down an update or an evaluation; what cannot be written is a warning, once."""
+    def since(self, step: int) -> Iterator[Line]:
+        """Yield what was written down of a step and of those after it."""
+        return (row for row in _rows(self.path) if row["step"] >= step)
+
+    def add(self, event: StepDone | Evaluated) -> Line:
+        """Write down an update or an evaluation; what cannot be written is a warning, once.
+
+        Returns:
+            The row, as it is read again.
+        """
         row: Line = {"step": event.step, "loss": event.loss}
         if isinstance(event, StepDone):
             row |= {"learning_rate": event.learning_rate, "seconds": round(event.seconds, 4)}
@@ -240,6 +248,8 @@ class History:
             if self._is_written:
                 logger.warning("%s; the run goes on without", disk.unwritten(error, self.path))
             self._is_written = False
+        finite: Line = _finite(row)
+        return finite
 
 
 def redraw_curves(folder: str | Path) -> Path | None:

@@ -48,6 +48,7 @@ from paddlenlp_ext.training.events import Evaluated, Event, Progress, StepDone
 from paddlenlp_ext.training.freezing import freeze
 from paddlenlp_ext.training.identity import AFFECTS_RESULT, BATCH, LENGTH
 from paddlenlp_ext.training.loaders import Batching, RunData, report_skipped_rows
+from paddlenlp_ext.training.loggers import Loggers, require
 from paddlenlp_ext.training.loop import is_evaluation_due
 from paddlenlp_ext.training.optimization import adamw, learning_rate_of, rate_schedule, schedule_of
 from paddlenlp_ext.training.precision import mixed_precision
@@ -86,6 +87,7 @@ class Run:
 
     Raises:
         DeviceError: The device is not there.
+        UserError: A logger is not.
     """
 
     checkpoints: Checkpoints
@@ -96,6 +98,7 @@ class Run:
     def __init__(
         self, settings: RunSettings, must_match: Mapping[str, Any], *, data: str = ""
     ) -> None:
+        require(settings.report_to)
         distributed.start(settings.device)
         distributed.seed_everything(settings.seed)
         self.settings = settings
@@ -137,7 +140,7 @@ class Run:
     ) -> None:
         """Say what came of the run, unless it failed; let another one use the output folder."""
         if done := self._training:
-            done.report.bar.close()
+            done.report.close(failed=kind is not None)
             if kind is None and distributed.rank() == 0:
                 ends_with_best = done.ends_with_best
                 tell(
@@ -353,6 +356,14 @@ class Run:
         if progress is not None and checkpoints.grown_from:
             _go_on(optimizer, progress.step, total_steps, settings.lr_scheduler_type)
         tell(plan(settings, task, model, data, total_steps, progress))
+        facts = settings.facts(task, max_length=data.max_length)
+        loggers = Loggers(
+            settings.report_to,
+            settings.output_dir,
+            run=checkpoints.run,
+            facts=facts,
+            steps_per_epoch=len(data.train) / accumulate,
+        )
         report = Report(
             settings.output_dir,
             log_step=log_step,
@@ -360,10 +371,11 @@ class Run:
             logging_steps=settings.logging_steps,
             splits=len(data.evaluate_on),
             total_steps=total_steps,
-            facts=settings.facts(task, max_length=data.max_length),
+            facts=facts,
             resume=progress,
             metric=settings.metric_for_best_model,
             patience=settings.early_stopping_patience,
+            loggers=loggers,
         )
         updates = UpdateSettings(
             accumulate=accumulate,

@@ -45,6 +45,7 @@ class RunSettings(Settings):
         class_weights: "balanced", or the weight of each label.
         metric_for_best_model: None takes the first one of the evaluations.
         early_stopping_patience: Evaluations without a better one; 0 does not stop.
+        report_to: Loggers, by their names.
         lengths: Updates with which the run was complete before it got more; no flag.
     """
 
@@ -93,6 +94,7 @@ class RunSettings(Settings):
     load_best_model_at_end: bool = True
     metric_for_best_model: str | None = None
     early_stopping_patience: int = 0
+    report_to: Sequence[str] = ()
     lengths: Sequence[int] = ()
 
     @classmethod
