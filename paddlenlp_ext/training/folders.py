@@ -24,6 +24,7 @@ from paddlenlp_ext.files.scratch import WORK, abandoned, discard, make_scratch
 MANIFEST = "manifest.json"
 LATEST = "latest"  # a file with the name of the newest checkpoint
 BEST = "best"  # the same of the best one, where models are evaluated
+CARD = "README.md"  # of a model, which its owner may edit
 MOVED = "moved"  # what stood in the place, in the marked folder
 MAX_MANIFEST = 16 << 20  # bytes
 MAX_TEXT = 4 << 10  # bytes of another file that is written here
@@ -101,7 +102,10 @@ def model_of_run(folder: Path) -> Path | None:
 
 
 def damage(folder: Path) -> str | None:
-    """Say what is wrong with a folder, by its manifest; None when every byte is as written."""
+    """Say what is wrong with a folder, by its manifest; None when every byte is as written.
+
+    The card is for people, and its owner may have edited it.
+    """
     if not folder.is_dir():
         return f"{folder}: there is no such folder"
     manifest = read_manifest(folder)
@@ -109,6 +113,8 @@ def damage(folder: Path) -> str | None:
         return f"{folder}: {MANIFEST} is missing or cannot be read"
     for name, (size, digest) in manifest["files"].items():
         path = folder / name
+        if name == CARD:
+            continue
         if not path.is_file():
             return f"{path}: is missing"
         if (found := path.stat().st_size) != size:

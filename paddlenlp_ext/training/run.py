@@ -42,6 +42,7 @@ from paddlenlp_ext.tasks.rows import Examples, read_examples
 from paddlenlp_ext.tasks.task import Task
 from paddlenlp_ext.tokenizers.base import Tokenizer
 from paddlenlp_ext.training import distributed
+from paddlenlp_ext.training.card import Card, write_card
 from paddlenlp_ext.training.checkpoint import Checkpoint, Checkpoints
 from paddlenlp_ext.training.class_weights import choose_emphasis
 from paddlenlp_ext.training.events import Evaluated, Event, Progress, StepDone
@@ -377,6 +378,9 @@ class Run:
             patience=settings.early_stopping_patience,
             loggers=loggers,
         )
+        splits = {"train": data.train} | dict(data.evaluate_on)
+        rows = {split: batches.num_rows for split, batches in splits.items()}
+        card = Card(model, settings, task, facts, rows, total_steps)
         updates = UpdateSettings(
             accumulate=accumulate,
             precision=precision,
@@ -388,7 +392,7 @@ class Run:
         )
         self._training = Training(
             model, tokenizer, optimizer, total_steps, settings.save_steps, updates, progress,
-            report, checkpoints, settings.load_best_model_at_end,
+            report, checkpoints, card, settings.load_best_model_at_end,
         )  # fmt: skip
         return self._training
 
@@ -441,6 +445,7 @@ class Training:
         progress: Where the run continues; None at its beginning.
         report: Prints and keeps what happens.
         checkpoints: Of the output folder.
+        card: What is written beside each model.
         ends_with_best: Whether the run ends with its best model, or with its last.
     """
 
@@ -453,6 +458,7 @@ class Training:
     progress: Progress | None
     report: Report
     checkpoints: Checkpoints
+    card: Card
     ends_with_best: bool = True
 
     def is_checkpoint_due(self, event: Event) -> bool:
@@ -489,9 +495,11 @@ class Training:
             judges = self.ends_with_best and self.report.splits
             if best_to is not None and (not judges or self.report.is_best(event.step)):
                 folders.append(Path(best_to))
+            card = self.card.text(event.step, self.report.measured(event.step))
             for one in folders:
                 self.model.save_pretrained(one)
                 self.tokenizer.save_pretrained(one)
+                write_card(one, card)
 
         return self.checkpoints.save(
             name,

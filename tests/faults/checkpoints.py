@@ -204,7 +204,9 @@ def _output(scale: Scale) -> Path:
 
 
 def _files(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    """List the files that a run continues from; the card is its owner's to edit."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return [path for path in files if path.name != folders.CARD]
 
 
 def _noticed(output: Path, path: Path, content: bytes | None) -> bool:
