@@ -6,6 +6,7 @@
     paddlenlp-ext info outputs/model_500
     paddlenlp-ext export outputs/model_500 --format onnx
     paddlenlp-ext eval-alignment outputs/model_500 tatoeba/en-de.tsv tatoeba/en-sw.tsv
+    paddlenlp-ext push outputs --repo_id user/name
 
 `train` runs the scripts of `examples`, which the package brings along: `python
 examples/language_model/bert/run_glue.py` is the same as `paddlenlp-ext train glue`. On several
@@ -26,6 +27,7 @@ from typing import NoReturn
 
 from paddlenlp_ext import __version__
 from paddlenlp_ext.cli import parsing, program
+from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.process import runtime
 
 PROGRAM = "paddlenlp-ext"
@@ -271,6 +273,28 @@ def eval_alignment(argv: Sequence[str]) -> None:
     print(f"\nwritten: {', '.join(map(str, written))}")
 
 
+def push(argv: Sequence[str]) -> None:
+    """Upload a model to the Hugging Face Hub."""
+    more = (
+        "what is uploaded: config, weights, tokenizer and README.md, and nothing else of the "
+        "folder; log in before with `hf auth login`, or set HF_TOKEN"
+    )
+    parser = command_parser("push", more, usage="%(prog)s FOLDER --repo_id USER/NAME [options]")
+    add = parser.add_argument
+    add("folder", metavar="FOLDER", type=Path, help="of a model, or of a run: its best one")
+    add("--repo_id", required=True, metavar="USER/NAME", help="of the Hub; made if it is not there")
+    add("--private", action="store_true", help="make a repository that only its owner sees")
+    add("--revision", metavar="BRANCH", help="made if it is not there; default: main")
+    args = parser.parse_args(argv)
+    from paddlenlp_ext.inference.sharing import push_model
+    from paddlenlp_ext.training.folders import MANIFEST, damage
+
+    folder = Path(model_of(str(args.folder)))
+    if (folder / MANIFEST).is_file() and (problem := damage(folder)):
+        raise UserError(f"{problem}; give the folder of a whole model")
+    print(push_model(folder, args.repo_id, private=args.private, revision=args.revision))
+
+
 def plot(argv: Sequence[str]) -> None:
     """Draw the curves of a run again."""
     parser = command_parser("plot")
@@ -343,6 +367,7 @@ COMMANDS: dict[str, tuple[Command, str]] = {
         partial(run_script, "convert", f"{CONVBERT}/convert.py"),
         "write a model in the other library's format: PaddleNLP's or transformers'",
     ),
+    "push": (partial(ended, push), "upload a model with its card to the Hugging Face Hub"),
     "plot": (partial(ended, plot), "draw the curves of a run anew, from its history.jsonl"),
     "reproduce": (
         partial(ended, reproduce),
