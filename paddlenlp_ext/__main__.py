@@ -95,6 +95,12 @@ what is written: alignment.tsv with the sentences that are found by their transl
 layer; masked_tokens.tsv with masked tokens that are filled in right without and with the
 translation, of models with such a head; alignment.png. What is printed is of the best layer.
 """
+REPORTS = """\
+A run may have ended or go on. Runs that differ by their seeds alone are drawn as their mean in a
+band of a standard deviation; others beside each other. The page needs no other file, and follows
+the browser's light or dark setting; its pictures are PNGs, too, those for a dark ground as
+NAME-dark.png.
+"""
 BEGINNING = f"""\
 from a table with the columns text and label to predictions:
   {PROGRAM} train glue --model_type bert --model_name_or_path bert-base-uncased \\
@@ -300,7 +306,7 @@ def plot(argv: Sequence[str]) -> None:
     parser = command_parser("plot")
     parser.add_argument("run", type=Path, metavar="RUN", help="the --output_dir of a run")
     args = parser.parse_args(argv)
-    from paddlenlp_ext.training.results import redraw_curves
+    from paddlenlp_ext.reporting.plot import redraw_curves
 
     print(redraw_curves(args.run))
 
@@ -310,6 +316,31 @@ def reproduce(argv: Sequence[str]) -> None:
     from paddlenlp_ext.cli import reproduction
 
     sys.exit(reproduction.reproduce(command_parser("reproduce", reproduction.MORE), argv))
+
+
+def report(argv: Sequence[str]) -> None:
+    """Write a report on runs."""
+    parser = command_parser("report", REPORTS)
+    add = parser.add_argument
+    add("runs", type=Path, nargs="+", metavar="RUN", help="the --output_dir of a run")
+    where = "for report.html and its pictures; default: the run's, or the one that all are in"
+    add("--output", type=Path, metavar="DIR", help=where)
+    beside = "JSON of rows of papers, by their names: numbers by language, and an average"
+    add("--reported", type=Path, metavar="FILE", help=beside)
+    worst = "of the worst errors of each kind of run"
+    add("--errors", type=parsing.non_negative_int, default=20, metavar="N", help=worst)
+    add("--no_texts", action="store_true", help="leave out the texts of errors")
+    args = parser.parse_args(argv)
+    from paddlenlp_ext.reporting.page import read_reported, write_report
+
+    page, *pictures = write_report(
+        args.runs,
+        args.output,
+        reported=args.reported and read_reported(args.reported),
+        errors=args.errors,
+        has_texts=not args.no_texts,
+    )
+    print(f"{page} and {len(pictures)} pictures in {page.parent / 'report'}")
 
 
 def info(argv: Sequence[str]) -> None:
@@ -372,6 +403,10 @@ COMMANDS: dict[str, tuple[Command, str]] = {
     "reproduce": (
         partial(ended, reproduce),
         "run the tables of the pages again, and put measured numbers beside the reported ones",
+    ),
+    "report": (
+        partial(ended, report),
+        "show runs as a page: curves, languages, confusion, calibration, errors",
     ),
     "info": (partial(ended, info), "say what a model is: family, sizes, labels, where it is from"),
 }

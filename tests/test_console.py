@@ -333,6 +333,17 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "venv/bin/paddlenlp-ext"
 
 
+def test_an_installed_wheel_reports(installed, tmp_path):
+    pytest.importorskip("matplotlib")
+    row = {"step": 1, "loss": 0.5, "learning_rate": 1e-4, "seconds": 0.1}
+    (tmp_path / "history.jsonl").write_text(json.dumps(row) + "\n")
+    done = subprocess.run(
+        [installed, "report", tmp_path], cwd=tmp_path, env=without_checkout(), capture_output=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "report.html").read_text("utf-8").startswith("<!DOCTYPE html>")
+
+
 def test_an_installed_wheel_trains(installed, tmp_path):
     encoder = tmp_path / "encoder"
     encoder.mkdir()

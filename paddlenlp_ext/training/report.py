@@ -12,6 +12,7 @@ from typing import Any
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.metrics import class_table, is_lower_better
 from paddlenlp_ext.process.streams import progress_bar
+from paddlenlp_ext.reporting.plot import plot_curves
 from paddlenlp_ext.training import distributed, results
 from paddlenlp_ext.training.checkpoint import best
 from paddlenlp_ext.training.events import Evaluated, Event, Progress, StepDone
@@ -220,7 +221,7 @@ class Report:
         """Draw the curves of the run, `curves.png`."""
         self.bar.close()
         if self._history is not None:
-            results.plot_curves(self.output_dir)
+            plot_curves(self.output_dir)
 
     def _evaluated(self) -> dict[int, list[Mapping[str, Any]]]:
         """Return the rows of the history of each step of which all splits were evaluated."""

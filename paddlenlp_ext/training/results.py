@@ -1,4 +1,4 @@
-"""Keep what a run achieved: its history, its results with a signature, and its curves.
+"""Keep what a run achieved: its history, and its results with a signature.
 
 A signature, after sacreBLEU, names everything that a number depends on, so that two numbers can be
 compared, or not: `convbert-small|glue/sst-2|dev|acc|bs256|lr1e-4|ep3|len128|seed42|gpu1|...`. A run
@@ -12,7 +12,7 @@ import logging
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -25,13 +25,15 @@ from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.files import disk
 from paddlenlp_ext.files.scratch import WORK, discard, make_scratch
 from paddlenlp_ext.metrics import class_scores
+from paddlenlp_ext.reporting.lines import (
+    HISTORY,
+    RESULTS,
+    Line,
+    is_history_row,
+    read_history,
+    read_lines,
+)
 from paddlenlp_ext.training.events import Evaluated, Progress, StepDone
-
-RESULTS = "results.jsonl"
-HISTORY = "history.jsonl"
-CURVES = "curves.png"
-
-Line = dict[str, Any]
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +112,7 @@ def append_result(
     line = _line({"signature": signature, **_numbers(metrics), **facts, "date": date})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        known = [_measured(row) for row in _read(path) if row is not None]
+        known = [_measured(row) for row in read_lines(path) if row is not None]
         if _measured(json.loads(line)) not in known:
             with path.open("ab") as file:
                 file.write((line if _is_whole(path) else f"\n{line}").encode())
@@ -190,7 +192,7 @@ class History:
             try:
                 rewritten = scratch / WORK / HISTORY
                 with rewritten.open("w", encoding="utf-8") as file:
-                    for row in () if progress is None else _until(progress, _rows(earlier)):
+                    for row in () if progress is None else _until(progress, read_history(earlier)):
                         file.write(_line(row))
                         if "split" in row:
                             self.evaluations.append(row)
@@ -201,7 +203,7 @@ class History:
     def _set_aside(self, *, is_new: bool) -> Path:
         """Keep what would be lost under another name; return where the earlier history is."""
         try:
-            bad = sum(row is None or not _is_row(row) for row in _read(self.path))
+            bad = sum(row is None or not is_history_row(row) for row in read_lines(self.path))
         except OSError as error:
             logger.warning("%s: cannot be read: %s", self.path, error.strerror)
             bad = 1
@@ -222,7 +224,7 @@ class History:
     @property
     def rows(self) -> list[Line]:
         """All that was written down."""
-        return list(_rows(self.path))
+        return list(read_history(self.path))
 
     def since(self, step: int) -> Iterator[Line]:
         """Yield what was written down of a step and of those after it."""
@@ -250,70 +252,6 @@ class History:
             self._is_written = False
         finite: Line = _finite(row)
         return finite
-
-
-def redraw_curves(folder: str | Path) -> Path | None:
-    """Draw the curves of a run anew, from what its folder has of its history.
-
-    Raises:
-        UserError: The folder has none.
-    """
-    path = Path(folder) / HISTORY
-    if next(_rows(path), None) is None:
-        raise UserError(f"{path}: expected the history of a run; give the `output_dir` of one")
-    return plot_curves(folder)
-
-
-def plot_curves(folder: str | Path) -> Path | None:
-    """Draw the losses and the metrics of a run over its steps.
-
-    Args:
-        folder: The run's, with its history.
-
-    Returns:
-        The picture, `curves.png`; None without matplotlib, or where it cannot be written, after a
-        line that says so.
-    """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        print(f"no {CURVES}: drawing it takes matplotlib (pip install matplotlib)")
-        return None
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    FigureCanvasAgg(figure)
-    left, right = figure.subplots(1, 2)
-    rows = list(_rows(Path(folder) / HISTORY))
-    trained = [row for row in rows if "split" not in row]
-    left.plot(*_points(trained, "loss"), linewidth=0.8, label="train")
-    for split in dict.fromkeys(row["split"] for row in rows if "split" in row):
-        measured = [row for row in rows if row.get("split") == split]
-        steps = [row["step"] for row in measured]
-        left.plot(*_points(measured, "loss"), marker=".", label=split)
-        for name in measured[-1]["metrics"]:
-            values = _floats(row["metrics"].get(name) for row in measured)
-            right.plot(steps, values, marker=".", label=f"{split} {name}")
-    for axes, title in ((left, "loss"), (right, "metrics")):
-        axes.set(title=title, xlabel="step")
-        axes.grid(alpha=0.3)
-        if axes.lines:
-            axes.legend()
-    path = Path(folder) / CURVES
-    try:
-        figure.savefig(path, dpi=120)
-    except OSError as error:
-        logger.warning("%s", disk.unwritten(error, path))
-        return None
-    return path
-
-
-def _points(rows: Sequence[Line], name: str) -> tuple[list[int], list[float]]:
-    return [row["step"] for row in rows], _floats(row[name] for row in rows)
-
-
-def _floats(values: Iterable[float | None]) -> list[float]:
-    """Give what is null a place in a curve: a gap."""
-    return [math.nan if value is None else value for value in values]
 
 
 def _until(progress: Progress, rows: Iterable[Line]) -> Iterator[Line]:
@@ -352,42 +290,6 @@ def _writing(path: Path) -> Iterator[None]:
             f"{disk.unwritten(error, path)}; checkpoints saved before are whole; make room, "
             "or choose another `output_dir`"
         ) from error
-
-
-def _read(path: Path) -> Iterator[Line | None]:
-    """Read the whole lines of a file; a process that was killed may leave half a line.
-
-    Yields:
-        Objects; None for what is no JSON, or none of an object.
-    """
-    if not path.exists():
-        return
-    with path.open("rb") as file:
-        for line in file:
-            if line.endswith(b"\n"):
-                try:
-                    row = json.loads(line)
-                except (ValueError, RecursionError):
-                    row = None
-                yield row if type(row) is dict else None
-
-
-def _rows(path: Path) -> Iterator[Line]:
-    """Read what is a row of a history; nothing where the file cannot be read."""
-    with suppress(OSError):
-        yield from (row for row in _read(path) if row is not None and _is_row(row))
-
-
-def _is_row(row: Line) -> bool:
-    """Return whether a line has what is read of a history's rows."""
-    metrics = row.get("metrics", {})
-    if type(row.get("step")) is not int or "loss" not in row or type(metrics) is not dict:
-        return False
-    if "split" in row and not (type(row["split"]) is str and metrics):
-        return False
-    return all(
-        type(value) in (int, float, type(None)) for value in (row["loss"], *metrics.values())
-    )
 
 
 def _paddle_version() -> str:

@@ -12,12 +12,13 @@ import pytest
 
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.metrics import accuracy
+from paddlenlp_ext.reporting.plot import plot_curves
 from paddlenlp_ext.training.events import Evaluated, StepDone
 from paddlenlp_ext.training.finetune import finetune
 from paddlenlp_ext.training.losses import cross_entropy
 from paddlenlp_ext.training.optimization import adamw, rate_schedule
 from paddlenlp_ext.training.report import Report
-from paddlenlp_ext.training.results import History, append_result, plot_curves
+from paddlenlp_ext.training.results import History, append_result
 from paddlenlp_ext.training.updates import NonFiniteLossError, UpdateSettings
 from paddlenlp_ext.transformers import BertForSequenceClassification, BertTokenizer
 from tests.scripts.test_bert_run_glue import main, tiny_bert

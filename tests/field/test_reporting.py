@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from paddlenlp_ext.reporting.plot import plot_curves
 from paddlenlp_ext.training.events import Evaluated, Progress, StepDone
 from paddlenlp_ext.training.report import Report
-from paddlenlp_ext.training.results import History, append_result, plot_curves
+from paddlenlp_ext.training.results import History, append_result
 from tests.scripts import test_bert_run_glue as bert
 
 EVENTS = [

@@ -11,8 +11,10 @@ import pytest
 
 from paddlenlp_ext import __version__
 from paddlenlp_ext.metrics import ClassScores, Metrics
+from paddlenlp_ext.reporting.lines import CURVES
+from paddlenlp_ext.reporting.plot import plot_curves
 from paddlenlp_ext.training.events import Evaluated, Progress, StepDone
-from paddlenlp_ext.training.results import CURVES, History, append_result, plot_curves, signature
+from paddlenlp_ext.training.results import History, append_result, signature
 from paddlenlp_ext.training.settings import RunSettings
 
 FACTS = {

@@ -1,0 +1,176 @@
+"""How pictures look: colours on a light and a dark ground, fonts, and where they are written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from io import BytesIO
+from typing import Any
+
+from paddlenlp_ext.errors import UserError
+
+DPI = 120
+LONGEST = 24  # letters of a name in a picture
+
+# Fonts after matplotlib's own, for the writings that it lacks; those that are installed are used.
+FALLBACKS = (
+    *("Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "Source Han Sans CN"),
+    *("WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "Microsoft YaHei", "SimHei", "PingFang SC"),
+    *(
+        "Hiragino Sans GB",
+        "Heiti SC",
+        "Noto Sans CJK JP",
+        "Noto Sans CJK TC",
+        "Droid Sans Fallback",
+    ),
+    *("Noto Sans Arabic", "Noto Naskh Arabic", "Noto Sans Thai", "Noto Sans Devanagari"),
+    *("Noto Sans Hebrew", "Noto Sans Tamil", "Noto Sans Georgian", "Lohit Devanagari", "Loma"),
+    *("Arial Unicode MS", "Segoe UI", "Tahoma"),
+)
+ADVICE = "fonts-noto-cjk on Debian and Ubuntu, google-noto-sans-cjk-fonts on Fedora"
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Colours on one ground.
+
+    Attributes:
+        name: What files of it end with; empty for the one that is shown elsewhere too.
+        ground: Behind everything.
+        ink: Of text and axes.
+        faint: Of grids and edges.
+        colours: Of curves, told apart by most colour-blind people too (after Okabe and Ito).
+        lightness: Of colours beyond these, from 0 to 1.
+        scale: Of matplotlib, for what is many and what is few.
+    """
+
+    name: str
+    ground: str
+    ink: str
+    faint: str
+    colours: tuple[str, ...]
+    lightness: float
+    scale: str
+
+
+LIGHT = Theme(
+    "", "#ffffff", "#222222", "#d4d4d4",
+    ("#0072b2", "#d55e00", "#009e73", "#b1559d", "#8a6d00", "#3a9bd9", "#7a7a7a", "#000000"),
+    0.4, "Blues",
+)  # fmt: skip
+DARK = Theme(
+    "-dark", "#161a1f", "#e6e6e6", "#3d444d",
+    ("#56b4e9", "#ff9447", "#2fc79b", "#e58fd0", "#e8c547", "#9ad2ff", "#b0b0b0", "#ffffff"),
+    0.68, "cividis",
+)  # fmt: skip
+THEMES = (LIGHT, DARK)
+
+
+@cache
+def families() -> tuple[str, ...]:
+    """Return the fonts that text is drawn with, one after the other for what the first lacks."""
+    from matplotlib import font_manager
+
+    known = set(font_manager.get_font_names())
+    return ("DejaVu Sans", *(name for name in FALLBACKS if name in known))
+
+
+@cache
+def _letters() -> frozenset[int]:
+    """Return the code points that any of the fonts has."""
+    from matplotlib import font_manager
+
+    found: set[int] = set()
+    for family in families():
+        path = font_manager.findfont(font_manager.FontProperties(family=[family]))
+        found.update(font_manager.get_font(path).get_charmap())
+    return frozenset(found)
+
+
+@dataclass
+class Names:
+    """Names as they are drawn: short ones, and numbers for what no font here can write.
+
+    Attributes:
+        notes: What was drawn otherwise, by what was drawn.
+    """
+
+    notes: dict[str, str] = field(default_factory=dict)
+
+    def of(self, names: Sequence[str]) -> list[str]:
+        """Return how names are drawn, each otherwise than the rest."""
+        drawn: list[str] = []
+        for place, name in enumerate(names):
+            text = " ".join(name.split()) or "(empty)"
+            if not all(ord(letter) in _letters() for letter in text):
+                text = f"#{place}"
+            elif len(text) > LONGEST:
+                text = f"{text[: LONGEST - 1]}…"
+            while text in drawn:
+                text += "'"
+            if text != name:
+                self.notes[text] = name
+            drawn.append(text)
+        return drawn
+
+
+@contextmanager
+def drawing(theme: Theme) -> Iterator[None]:
+    """Draw in this block with a theme's colours and fonts, and leave the user's own settings.
+
+    Raises:
+        UserError: matplotlib is not installed.
+    """
+    try:
+        from cycler import cycler
+        from matplotlib import rc_context, rcdefaults, rcParams
+    except ImportError:
+        raise UserError(
+            'pictures take matplotlib, which is not installed: pip install "paddlenlp-ext[plot]"'
+        ) from None
+    own = {
+        "font.family": [*families()],
+        "font.size": 9,
+        "axes.titlesize": 10,
+        "axes.unicode_minus": False,
+        "axes.prop_cycle": cycler(color=theme.colours),
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "grid.color": theme.faint,
+        "grid.linewidth": 0.6,
+        "legend.frameon": False,
+        "legend.fontsize": 8,
+        "figure.facecolor": theme.ground,
+        "savefig.facecolor": theme.ground,
+        "axes.facecolor": theme.ground,
+        "axes.edgecolor": theme.ink,
+        "text.color": theme.ink,
+        "text.parse_math": False,  # labels of users may hold dollar signs
+    } | dict.fromkeys(
+        ("axes.labelcolor", "xtick.color", "ytick.color", "axes.titlecolor"), theme.ink
+    )
+    with rc_context():
+        rcdefaults()
+        rcParams.update(own)
+        yield
+
+
+def new_figure(width: float, height: float) -> Any:
+    """Make a figure of so many inches, which no window knows of."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def png_of(figure: Any) -> bytes:
+    """Return a figure as a PNG, the same bytes for the same figure."""
+    file = BytesIO()
+    figure.savefig(file, format="png", dpi=DPI, metadata={"Software": None})
+    return file.getvalue()

@@ -1,0 +1,173 @@
+"""The page of a report: whole, of one file, of whatever a run has left."""
+
+from __future__ import annotations
+
+import builtins
+import json
+import os
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from paddlenlp_ext import __main__ as console
+from paddlenlp_ext.reporting.page import write_report
+from paddlenlp_ext.reporting.runs import RunRecord
+from tests.reporting.runs import LANGUAGES, make_run, outcome, write_lines
+from tests.test_console import ended
+
+pytest.importorskip("matplotlib")
+
+
+class Page(HTMLParser):
+    """What a page shows, and what it refers to."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.headings: list[str] = []
+        self.places: list[str] = []
+        self.cells: list[str] = []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        self.places += [value for name, value in attributes if name in ("src", "srcset", "href")]
+        if tag not in ("meta", "img", "source", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] in ("h2", "td"):
+            (self.headings if self.open[-1] == "h2" else self.cells).append(data)
+
+
+def told(run, splits, step=60):
+    text = json.dumps({"best": {"step": step, "splits": splits}}, ensure_ascii=False)
+    (run / "outcomes.json").write_text(text, "utf-8")
+
+
+def test_a_page_needs_nothing_else(tmp_path):
+    run = make_run(tmp_path / "run")
+    told(run, {"dev": outcome(["bad", "good"], "so <b>long</b> 很好看")})
+    page, *pictures = write_report([run])
+    assert page == run / "report.html"
+    text = page.read_text("utf-8")
+    found = Page(text)
+    assert found.headings == [
+        "Runs", "Learning curves", "What was predicted: dev",
+        "How far probabilities can be believed", "Time of updates", "Worst errors", "What was run",
+    ]  # fmt: skip
+    assert len(found.places) == 2 * 4
+    assert all(place.startswith("data:image/png;base64,") for place in found.places)
+    assert not re.search(r"url\(|@import|https?:", text)
+    assert "so <b>long</b> 很好看" in found.cells
+    names = {path.relative_to(run / "report").name for path in pictures}
+    shown = ["curves", "confusion-1", "calibration", "times"]
+    assert names == {f"{name}{end}.png" for name in shown for end in ("", "-dark")}
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in pictures)
+    assert [*map(float, found.cells[found.cells.index("2.5") :: 7])][:3] == [2.5, 1.5, 1.0]
+    (page,) = write_report([run], has_texts=False, errors=2)[:1]
+    assert "很好看" not in page.read_text("utf-8")
+    assert page.read_text("utf-8").count("dev.tsv:") == 2
+
+
+def test_several_runs_go_where_they_all_are(tmp_path):
+    parts = [f"dev_{language}" for language in LANGUAGES]
+    runs = [make_run(tmp_path / f"s{seed}", seed=seed, splits=parts) for seed in (1, 2, 3)]
+    runs.append(make_run(tmp_path / "deep/other", rate="1e-4", splits=parts))
+    told(runs[0], {part: outcome(["x", "y"]) for part in parts})
+    page, *_ = write_report(runs, reported={"a paper": {"en": 80.0}})
+    assert page == tmp_path / "report.html"
+    found = Page(page.read_text("utf-8"))
+    assert "What was predicted: dev, all parts of lr2e-5" in found.headings
+    assert "acc of dev by language or part" in found.headings
+    assert "lr2e-5: mean of 3 runs" in found.cells
+    (mean,) = [cell for cell in found.cells if "±" in cell]
+    assert re.fullmatch(r"0\.\d{4} ± 0\.\d{4}", mean)
+
+
+def test_runs_that_go_on_or_were_killed(tmp_path):
+    run = make_run(tmp_path, steps=30)
+    facts = {"total_steps": 90, "process": {"number": os.getpid(), "host": os.uname().nodename}}
+    (tmp_path / "run.json").write_text(json.dumps(facts))
+    (tmp_path / "results.jsonl").write_bytes(b'{"signature": "a|b"')
+    with (tmp_path / "history.jsonl").open("ab") as file:
+        file.write(b'nonsense\n{"step": "x"}\n\xff\xfe\n{"step": 31, "loss"')  # as by kill -9
+    found = RunRecord.read(run)
+    assert (found.step, found.state, found.best_step, found.results) == (30, "goes on", 20, [])
+    cells = Page(write_report([run])[0].read_text("utf-8")).cells
+    assert "30 of 90" in cells
+    facts["process"]["number"] = 2**22 + 1  # more than Linux gives
+    (tmp_path / "run.json").write_text(json.dumps(facts))
+    assert RunRecord.read(run).state == "ended without a word"
+    told(run, {"dev": outcome(["x", "y"])}, step=40)  # of a course that a resume has left
+    assert RunRecord.read(run).outcome() == (0, {})
+    for name in ("run.json", "outcomes.json"):
+        (tmp_path / name).write_text('{"best": ')
+    assert "Learning curves" in Page(write_report([run])[0].read_text("utf-8")).headings
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"best": {"step": 60, "splits": {"dev": {"labels": ["a"], "confusion": [[1, 2], [3]]}}}},
+        {"best": {"step": 60, "splits": {"dev": {"errors": [{"loss": "x"}, 3]}}}},
+        {"best": {"step": 60, "splits": {"dev": {"points": [[1]], "calibration": "?"}}}},
+        {"best": {"step": 60, "splits": {"dev": [1]}}},
+        {"best": [], "last": {"step": 60, "splits": 7}},
+    ],
+)
+def test_what_is_not_as_it_was_written_is_left_out(content, tmp_path):
+    run = make_run(tmp_path)
+    (run / "outcomes.json").write_text(json.dumps(content))
+    headings = Page(write_report([run])[0].read_text("utf-8")).headings
+    assert headings == ["Runs", "Learning curves", "Time of updates", "What was run"]
+
+
+def test_results_alone_are_a_report(tmp_path):
+    scores = {"acc": 0.7, "average": 0.7, "en": 0.8, "de": 0.7, "sw": 0.6}
+    write_lines(tmp_path / "results.jsonl", [{"signature": "m|xnli|test|acc", "metrics": scores}])
+    headings = Page(write_report([tmp_path])[0].read_text("utf-8")).headings
+    assert headings == ["Runs", "acc of test by language or part", "What was run"]
+
+
+def test_the_command(tmp_path, capsys, monkeypatch):
+    run = make_run(tmp_path / "run")
+    code, out, err = ended(capsys, "report", run, "--output", tmp_path / "out")
+    place = tmp_path / "out"
+    assert (code, err) == (0, "")
+    assert out == f"{place}/report.html and 4 pictures in {place}/report\n"
+    (tmp_path / "none").mkdir()
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own/report.html").write_text("<p>mine</p>")
+    (tmp_path / "rows.json").write_text('{"ERNIE-M": [1]}')
+    for words, problem in (
+        ([tmp_path / "none"], f"error: {tmp_path}/none: expected history.jsonl, results.jsonl or"),
+        ([run, tmp_path / "gone"], f"error: {tmp_path}/gone: expected history.jsonl"),
+        ([run, "--output", tmp_path / "own"], "was not written here; give another --output"),
+        ([run, "--output", run / "history.jsonl"], "give another --output"),
+        ([run, "--reported", tmp_path / "rows.json"], "ERNIE-M: expected numbers by language"),
+        ([run, "--reported", tmp_path / "gone.json"], "gone.json"),
+        ([], "arguments are required: RUN"),
+    ):
+        code, out, err = ended(capsys, "report", *words)
+        assert (code, out, err.count("\n")) == (2, "", 1), err
+        assert problem in err
+    assert (tmp_path / "own/report.html").read_text() == "<p>mine</p>"
+    original = builtins.__import__
+
+    def without(name, *args, **options):
+        if name.startswith(("matplotlib", "cycler")):
+            raise ImportError(name)
+        return original(name, *args, **options)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    for command in ("report", "plot"):
+        code, out, err = ended(capsys, command, run)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert 'pip install "paddlenlp-ext[plot]"' in err
+    assert sorted(path.name for path in run.iterdir()) == ["history.jsonl", "results.jsonl"]
+    assert console.COMMANDS["report"]
