@@ -19,8 +19,8 @@ from typing import Any
 
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.metrics import is_lower_better
+from paddlenlp_ext.reporting.lines import HISTORY, RESULTS
 from paddlenlp_ext.reproduce.tables import PLACE, Row, Table, slug
-from paddlenlp_ext.training.results import HISTORY, RESULTS
 
 OURS = "paddlenlp_ext"  # name of our side
 LOG = "log.txt"

@@ -29,7 +29,8 @@ from paddlenlp_ext.errors import UserError, one_line
 from paddlenlp_ext.process.redaction import hide
 
 if TYPE_CHECKING:
-    from paddlenlp_ext.training.results import History, Line
+    from paddlenlp_ext.reporting.lines import Line
+    from paddlenlp_ext.training.results import History
 
 NONE = "none"
 PROJECT = "paddlenlp-ext"  # of wandb, unless WANDB_PROJECT names one

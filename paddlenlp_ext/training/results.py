@@ -228,7 +228,7 @@ class History:
 
     def since(self, step: int) -> Iterator[Line]:
         """Yield what was written down of a step and of those after it."""
-        return (row for row in _rows(self.path) if row["step"] >= step)
+        return (row for row in read_history(self.path) if row["step"] >= step)
 
     def add(self, event: StepDone | Evaluated) -> Line:
         """Write down an update or an evaluation; what cannot be written is a warning, once.
