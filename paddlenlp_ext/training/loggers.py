@@ -21,6 +21,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from glob import escape
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -175,12 +176,13 @@ class WandB:
     def __init__(self, output_dir: Path, step: int | None, run: str, facts: Mapping[str, Any]):
         import wandb
 
-        for earlier in (output_dir / "wandb").glob(f"offline-run-*-{run}"):
+        run = os.environ.get("WANDB_RUN_ID", run)
+        for earlier in (output_dir / "wandb").glob(f"offline-run-*-{escape(run)}"):
             earlier.rename(earlier.with_name(f"before-{earlier.name}"))  # `wandb sync` passes by
         self._run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", PROJECT),
             name=os.environ.get("WANDB_NAME", output_dir.resolve().name),
-            id=os.environ.get("WANDB_RUN_ID", run),
+            id=run,
             resume="allow",
             dir=str(output_dir),
             config=dict(facts),

@@ -183,6 +183,8 @@ def test_wandb_continues_the_run_of_the_same_id_where_its_server_has_come_to(tmp
     fake.Settings = dict  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "wandb", fake)
     monkeypatch.setenv("WANDB_PROJECT", "mine")
+    monkeypatch.setenv("WANDB_RUN_ID", "own[1]")
+    (tmp_path / "wandb/offline-run-0-own[1]").mkdir(parents=True)
     rows = [{"step": step, "loss": step / 8, "learning_rate": 0.1} for step in range(1, 11)]
     (tmp_path / "history.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[:6]))
     told = Loggers(["wandb"], tmp_path, run="id1", facts={"seed": 3}, steps_per_epoch=1)
@@ -191,7 +193,8 @@ def test_wandb_continues_the_run_of_the_same_id_where_its_server_has_come_to(tmp
         told.add(row)
     told.close(failed=True)  # what there is of step 10 may not be all
     assert sent == [(8, 1.0), (9, 1.125), (-1, 1)]
-    assert (begun["id"], begun["resume"], begun["project"]) == ("id1", "allow", "mine")
+    assert (begun["id"], begun["resume"], begun["project"]) == ("own[1]", "allow", "mine")
+    assert [one.name for one in (tmp_path / "wandb").iterdir()] == ["before-offline-run-0-own[1]"]
     assert (begun["config"], begun["dir"]) == ({"seed": 3}, str(tmp_path))
 
 
