@@ -192,7 +192,9 @@ def _show(runs: Sequence[Run], jobs: int) -> None:
     complete = len(runs) - len(left)
     if left and runs[0].table.minutes_source:
         print(f"# where nothing was run yet, times are from: {runs[0].table.minutes_source}")
-    print(f"# {len(runs)} runs, {complete} complete; {_left(left, minutes_of(runs), jobs)}")
+    print(
+        f"# {len(runs)} run{'s' * (len(runs) > 1)}, {complete} complete; {_left(left, minutes_of(runs), jobs)}"
+    )
 
 
 def _left(runs: Sequence[Run], minutes: dict[Path, float], jobs: int) -> str:
@@ -203,7 +205,7 @@ def _left(runs: Sequence[Run], minutes: dict[Path, float], jobs: int) -> str:
     if not known:
         return f"{len(runs)} left; their time is known when one is complete"
     more = f", {len(runs) - len(known)} more of unknown time" * (len(known) < len(runs))
-    return f"{len(runs)} left: about {_time(sum(known) / jobs)} in {jobs} at once{more}"
+    return f"{len(runs)} left: about {_time(sum(known) / jobs)}{more}, {jobs} at a time"
 
 
 def _time(minutes: float) -> str:

@@ -218,7 +218,7 @@ def test_dry_run_does_nothing(table, capsys):
     assert run(table, "--dry_run", "--only", "one") == 0
     out = capsys.readouterr().out
     assert out.startswith("# complete: python")
-    assert "3 runs, 1 complete; 2 left: about 0 s in 1 at once" in out
+    assert "3 runs, 1 complete; 2 left: about 0 s, 1 at a time" in out
 
 
 def test_devices_are_shared_out(table, monkeypatch):
