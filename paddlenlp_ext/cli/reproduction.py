@@ -192,9 +192,8 @@ def _show(runs: Sequence[Run], jobs: int) -> None:
     complete = len(runs) - len(left)
     if left and runs[0].table.minutes_source:
         print(f"# where nothing was run yet, times are from: {runs[0].table.minutes_source}")
-    print(
-        f"# {len(runs)} run{'s' * (len(runs) > 1)}, {complete} complete; {_left(left, minutes_of(runs), jobs)}"
-    )
+    said = f"# {len(runs)} run{'s' * (len(runs) > 1)}, {complete} complete"
+    print(f"{said}; {_left(left, minutes_of(runs), jobs)}")
 
 
 def _left(runs: Sequence[Run], minutes: dict[Path, float], jobs: int) -> str:
