@@ -198,6 +198,11 @@ def add_engine_arguments(
         metavar="LOGGERS",
         help="tensorboard, visualdl, wandb, or several with commas between; default: none",
     )
+    add(
+        "error_texts",
+        **{**SWITCH, "default": True},
+        help="keep the texts of the worst errors for reports, in outcomes.json; default: true",
+    )
     add("verbose", **SWITCH, help="print the settings that were tuned to this machine")
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from io import BytesIO
 from typing import Any
 
-from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.errors import UserError, one_line
 
 DPI = 120
 LONGEST = 24  # letters of a name in a picture
+LONGEST_OF_LEGEND = 36  # and beside one
 
 # Fonts after matplotlib's own, for the writings that it lacks; those that are installed are used.
 FALLBACKS = (
@@ -87,6 +88,18 @@ def _letters() -> frozenset[int]:
         path = font_manager.findfont(font_manager.FontProperties(family=[family]))
         found.update(font_manager.get_font(path).get_charmap())
     return frozenset(found)
+
+
+def legend(figure: Any, handles: Mapping[str, Any], **options: Any) -> None:
+    """Put a legend beside the panels of a figure; long names lose their middle.
+
+    Args:
+        figure: Of panels.
+        handles: Lines and bars by their names.
+        options: Of matplotlib's legend.
+    """
+    names = [one_line(name, LONGEST_OF_LEGEND) for name in handles]
+    figure.legend([*handles.values()], names, **options)
 
 
 @dataclass

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from paddlenlp_ext.reporting.drawing import Theme, new_figure
+from paddlenlp_ext.reporting.drawing import Theme, legend, new_figure
 from paddlenlp_ext.reporting.runs import Group, RunRecord, parts_of
 
 AVERAGE = "average"
@@ -101,9 +101,7 @@ def bars(table: Table, reported: Reported | None = None, *, theme: Theme) -> Any
         axes.tick_params(axis="x", labelrotation=90)
     axes.grid(visible=False, axis="x")
     if len(handles) > 1:
-        figure.legend(
-            handles.values(), handles.keys(), loc="outside lower center", ncols=min(4, len(handles))
-        )
+        legend(figure, handles, loc="outside lower center", ncols=min(4, len(handles)))
     return figure
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from paddlenlp_ext.metrics import is_lower_better
 from paddlenlp_ext.reporting.curves import Curve, average, band, smoothed, thinned
-from paddlenlp_ext.reporting.drawing import Theme, new_figure
+from paddlenlp_ext.reporting.drawing import Theme, legend, new_figure
 from paddlenlp_ext.reporting.runs import Group, parts_of
 
 PANEL = (3.7, 2.8)  # inches
@@ -57,8 +57,7 @@ def learning_curves(groups: Sequence[Group], *, theme: Theme) -> Any:
         handles |= _mark_best(all_axes[: len(panels)], groups[0], theme)
     if handles:
         beside = math.ceil(len(handles) * LEGEND[1] / height)
-        loc = "outside right upper"
-        figure.legend(handles.values(), handles.keys(), loc=loc, ncols=beside)
+        legend(figure, handles, loc="outside right upper", ncols=beside)
     return figure
 
 
@@ -77,7 +76,7 @@ def step_times(groups: Sequence[Group], *, theme: Theme) -> Any:
     runs = [run for group in groups for run in group.runs]
     axes.set_ylim(bottom=0, top=_high([run.of_updates("seconds") for run in runs]))
     if len(groups) > 1:
-        figure.legend(handles.values(), handles.keys(), loc="outside right upper")
+        legend(figure, handles, loc="outside right upper")
     return figure
 
 

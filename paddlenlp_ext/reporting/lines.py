@@ -13,7 +13,7 @@ from typing import Any
 
 RESULTS = "results.jsonl"  # what came of it, with a signature
 HISTORY = "history.jsonl"  # every update and evaluation
-RUN = "run.json"  # what was run, where and how far
+RUN = "record.json"  # what was run, where and how far
 OUTCOMES = "outcomes.json"  # what the best model and the newest get right and wrong
 CURVES = "curves.png"
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.metrics import is_lower_better
+from paddlenlp_ext.process.launcher import FAILED
 from paddlenlp_ext.reporting.curves import Curve
 from paddlenlp_ext.reporting.lines import (
     HISTORY,
@@ -81,6 +82,12 @@ class RunRecord:
             read_facts(folder / RUN),
             read_facts(folder / OUTCOMES),
         )
+
+    @property
+    def failures(self) -> dict[Path, Line]:
+        """What Paddle's launcher was told of processes that failed, where its logs are here."""
+        places = (self.folder / FAILED, self.folder / "log" / FAILED)
+        return {path: found for path in places if (found := read_facts(path))}
 
     @property
     def signature(self) -> str:

@@ -128,6 +128,9 @@ def of_facts(run: RunRecord) -> str:
             items[name] = escaped(_listed(found))
     if date := facts.get("date"):
         items["last written"] = escaped(date)
+    for path, failure in run.failures.items():
+        said = f"{failure.get('date')}: process {failure.get('rank')}: {failure.get('reason')}"
+        items[str(path)] = escaped(said)
     lines = "\n".join(f"<dt>{escaped(name)}</dt><dd>{text}</dd>" for name, text in items.items())
     return f"<h3>{escaped(run.folder)}</h3>\n<dl>\n{lines}\n</dl>\n"
 

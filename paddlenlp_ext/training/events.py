@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,20 @@ class StepDone:
     progress: Progress = field(default_factory=Progress)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Predicted:
+    """What a model says of the rows of a split.
+
+    Attributes:
+        logits: Float [N, C]; or by tokens, a list of each row's own, [L, C].
+        labels: Class numbers, int [N]; of several labels at once, float [N, C]; of a regression,
+            float [N]; or by tokens, a list of int [L].
+    """
+
+    logits: Any
+    labels: Any
+
+
 @dataclass(frozen=True, slots=True)
 class Evaluated:
     """A split was evaluated, on all processes together.
@@ -83,6 +98,7 @@ class Evaluated:
         examples: Examples of the split.
         seconds: What the evaluation took.
         progress: To continue from here.
+        predicted: What the model says of each row; None where tokens of texts are predicted.
     """
 
     step: int
@@ -92,6 +108,7 @@ class Evaluated:
     examples: int
     seconds: float
     progress: Progress = field(default_factory=Progress)
+    predicted: Predicted | None = field(default=None, repr=False, compare=False)
 
     @property
     def is_finite(self) -> bool:

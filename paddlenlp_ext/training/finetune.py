@@ -20,7 +20,7 @@ from paddlenlp_ext.process.signals import StopRequest
 from paddlenlp_ext.tasks.batches import Batch, Loader
 from paddlenlp_ext.tasks.task import Metric
 from paddlenlp_ext.training import distributed, loop
-from paddlenlp_ext.training.events import Evaluated, Event, Progress
+from paddlenlp_ext.training.events import Evaluated, Event, Predicted, Progress
 from paddlenlp_ext.training.loop import Evaluation, Scores, UpdateBatches
 from paddlenlp_ext.training.losses import Emphasis, Loss, logits_of
 from paddlenlp_ext.training.precision import MixedPrecision
@@ -134,7 +134,8 @@ def evaluate_and_predict(
     began = time.perf_counter()
     found = _compute(model, loader, loss, precision, None)
     assert found is not None  # nothing could interrupt it
-    return Evaluated(0, split, *_scores_of(found, metric, began)), found.predictions
+    scores = _scores_of(found, metric, began)
+    return Evaluated(0, split, *scores[:4]), found.predictions
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +206,7 @@ def _scores_of(found: "_Found", metric: Metric, began: float) -> Scores:
         metrics=metric(found.predictions, found.labels),
         examples=len(found.predictions),
         seconds=time.perf_counter() - began,
+        predicted=Predicted(found.predictions, found.labels),
     )
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence, Sized
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -35,6 +36,8 @@ class RunData(Generic[Batches]):
         sources: Where each training row stands ("train.tsv:17"), for messages.
         max_length: Most tokens of a row.
         digest: Of what is trained on; empty where it was known before it was read.
+        rows: Where each row that is evaluated stands, and its text, by split; nothing for splits
+            of which that is not known.
     """
 
     train: Batches
@@ -42,6 +45,7 @@ class RunData(Generic[Batches]):
     sources: Sequence[str]
     max_length: int
     digest: str = ""
+    rows: Mapping[str, Callable[[int], tuple[str, str]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +65,15 @@ class Batching:
     ) -> RunData[Loader]:
         """Tokenize all examples of a run."""
         features = {split: self.features(examples) for split, examples in evaluate_on.items()}
-        return self.data_of(self.features(train), features, [one.source for one in train])
+        rows = {split: partial(_row_of, examples) for split, examples in evaluate_on.items()}
+        return self.data_of(self.features(train), features, [one.source for one in train], rows)
 
     def data_of(
         self,
         train: Sequence[Features],
         evaluate_on: Mapping[str, Sequence[Features]],
         sources: Sequence[str],
+        rows: Mapping[str, Callable[[int], tuple[str, str]]],
     ) -> RunData[Loader]:
         """Make batches of all features of a run.
 
@@ -75,6 +81,7 @@ class Batching:
             train: What is trained on.
             evaluate_on: What is evaluated on, by the name of the split.
             sources: Where each training row stands ("train.tsv:17").
+            rows: See `RunData`.
         """
         return RunData(
             self.train_loader(train),
@@ -82,6 +89,7 @@ class Batching:
             sources,
             self.settings.max_seq_length,
             digest(train),
+            rows,
         )
 
     def train_loader(self, features: Sequence[Features]) -> Loader:
@@ -131,6 +139,12 @@ def digest(features: Sequence[Features]) -> str:
         label = one.label
         content.update(label.tobytes() if isinstance(label, np.ndarray) else repr(label).encode())
     return content.hexdigest()[:16]
+
+
+def _row_of(examples: Sequence[TextExample], row: int) -> tuple[str, str]:
+    """Return where a row stands, and its text or texts."""
+    one = examples[row]
+    return one.source, one.text_a if one.text_b is None else f"{one.text_a} ‖ {one.text_b}"
 
 
 def report_skipped_rows(bad_rows: Iterable[BadRow]) -> None:

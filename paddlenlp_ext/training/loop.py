@@ -14,7 +14,14 @@ from typing import NamedTuple
 from paddlenlp_ext.process.signals import StopRequest, error_of
 from paddlenlp_ext.tasks.batches import Batch
 from paddlenlp_ext.training import distributed
-from paddlenlp_ext.training.events import Evaluated, Event, Interrupted, Progress, StepDone
+from paddlenlp_ext.training.events import (
+    Evaluated,
+    Event,
+    Interrupted,
+    Predicted,
+    Progress,
+    StepDone,
+)
 from paddlenlp_ext.training.optimization import learning_rate_of
 from paddlenlp_ext.training.updates import NonFiniteLossError, Updater
 
@@ -47,6 +54,7 @@ class Scores(NamedTuple):
     metrics: Mapping[str, float]
     examples: int
     seconds: float
+    predicted: Predicted | None = None
 
 
 # Evaluates on a split, together with all processes; None when a signal came in between.
@@ -103,7 +111,7 @@ def train(
                         yield Interrupted(step, received, progress)
                         raise error_of(received)
                     progress = replace(progress, evaluations=progress.evaluations + 1)
-                    event = Evaluated(step, split, *scores, progress=progress)
+                    event = Evaluated(step, split, **scores._asdict(), progress=progress)
                     yield event
                     if not event.is_finite:
                         _refuse_evaluation(updater, event, is_last=step >= max_steps)

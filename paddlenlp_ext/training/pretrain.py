@@ -212,7 +212,7 @@ def evaluate(
     runtime.keep_large_blocks()
     scores = _score(model, held_out, objective, precision, None)
     assert scores is not None  # nothing could interrupt it
-    return Evaluated(0, split, *scores)
+    return Evaluated(0, split, **scores._asdict())
 
 
 def _score(

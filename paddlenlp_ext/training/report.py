@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from paddlenlp_ext.training import distributed, results
 from paddlenlp_ext.training.checkpoint import best
 from paddlenlp_ext.training.events import Evaluated, Event, Progress, StepDone
 from paddlenlp_ext.training.loggers import Loggers
+from paddlenlp_ext.training.record import Record
 
 
 def say(text: str) -> None:
@@ -80,6 +81,9 @@ class Report:
         patience: Evaluations one after another without a better one after which the run is over;
             0 never ends it.
         loggers: Are told what the history is.
+
+    Attributes:
+        record: Is told what happens; None on other processes than the first.
     """
 
     def __init__(
@@ -100,6 +104,7 @@ class Report:
         self.output_dir = Path(output_dir)
         self.metric = metric and _spelled(metric.removeprefix("eval_"))
         self.patience = patience
+        self.record: Record | None = None
         self.log_step = log_step
         self.log_evaluation = log_evaluation
         self.logging_steps = logging_steps
@@ -122,10 +127,8 @@ class Report:
     def add(self, event: Event) -> None:
         """Print and keep an event; results are kept of the last step's evaluations."""
         self.bar.clear()
-        if self._history is not None and isinstance(event, (StepDone, Evaluated)):
-            row = self._history.add(event)
-            if self._loggers is not None:
-                self._loggers.add(row)
+        if isinstance(event, (StepDone, Evaluated)):
+            self._keep(event)
         if isinstance(event, StepDone):
             self.bar.set_postfix(loss=f"{event.loss:.4f}", refresh=False)
             self.bar.update()
@@ -141,9 +144,21 @@ class Report:
             if not event.is_finite:
                 self._not_finite = event.step
             say(self.log_evaluation(event, self._evaluating if self.is_complete(event) else None))
-            self._unrecorded.append(event)
+            self._unrecorded.append(replace(event, predicted=None))  # which takes memory
             if event.step == self.total_steps or (self.is_complete(event) and self._is_stale()):
                 self._record()
+
+    def _keep(self, event: StepDone | Evaluated) -> None:
+        """Let the history, the loggers and the record have an event, on the first process."""
+        if self._history is None:
+            return
+        row = self._history.add(event)
+        if self._loggers is not None:
+            self._loggers.add(row)
+        if self.record is not None:
+            self.record.add(event)
+            if self.is_complete(event):
+                self.record.evaluated(event.step, best(self.scores))
 
     def is_complete(self, event: Event) -> bool:
         """Whether this event is the evaluation of a step's last split."""

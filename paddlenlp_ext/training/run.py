@@ -36,7 +36,7 @@ from paddlenlp_ext.pretraining.reader import ShardReader
 from paddlenlp_ext.pretraining.shard_set import ShardSet
 from paddlenlp_ext.tasks.batches import Loader
 from paddlenlp_ext.tasks.download import official_folder
-from paddlenlp_ext.tasks.label_orders import is_unnamed, numbers_by_name
+from paddlenlp_ext.tasks.label_orders import is_unnamed, label_order, numbers_by_name
 from paddlenlp_ext.tasks.own import OwnData
 from paddlenlp_ext.tasks.rows import Examples, read_examples
 from paddlenlp_ext.tasks.task import Task
@@ -48,13 +48,15 @@ from paddlenlp_ext.training.class_weights import choose_emphasis
 from paddlenlp_ext.training.events import Evaluated, Event, Progress, StepDone
 from paddlenlp_ext.training.freezing import freeze
 from paddlenlp_ext.training.identity import AFFECTS_RESULT, BATCH, LENGTH
-from paddlenlp_ext.training.loaders import Batching, RunData, report_skipped_rows
+from paddlenlp_ext.training.loaders import Batching, RunData, digest, report_skipped_rows
 from paddlenlp_ext.training.loggers import Loggers, require
 from paddlenlp_ext.training.loop import is_evaluation_due
 from paddlenlp_ext.training.optimization import adamw, learning_rate_of, rate_schedule, schedule_of
 from paddlenlp_ext.training.precision import mixed_precision
 from paddlenlp_ext.training.pretrain import MakeTensors, ShardBatches
+from paddlenlp_ext.training.record import Record, descriptions, machine
 from paddlenlp_ext.training.report import LogEvaluation, LogStep, Report, say
+from paddlenlp_ext.training.results import signature
 from paddlenlp_ext.training.settings import RunSettings
 from paddlenlp_ext.training.summary import outcome, plan, tell
 from paddlenlp_ext.training.updates import UpdateSettings
@@ -142,6 +144,8 @@ class Run:
         """Say what came of the run, unless it failed; let another one use the output folder."""
         if done := self._training:
             done.report.close(failed=kind is not None)
+            if done.report.record is not None:
+                done.report.record.end(error)
             if kind is None and distributed.rank() == 0:
                 ends_with_best = done.ends_with_best
                 tell(
@@ -381,6 +385,8 @@ class Run:
         splits = {"train": data.train} | dict(data.evaluate_on)
         rows = {split: batches.num_rows for split, batches in splits.items()}
         card = Card(model, settings, task, facts, rows, total_steps)
+        if distributed.rank() == 0:
+            report.record = self._record(model, tokenizer, data, facts, total_steps, progress)
         updates = UpdateSettings(
             accumulate=accumulate,
             precision=precision,
@@ -395,6 +401,46 @@ class Run:
             report, checkpoints, card, settings.load_best_model_at_end,
         )  # fmt: skip
         return self._training
+
+    def _record(
+        self,
+        model: Model,
+        tokenizer: Tokenizer,
+        data: RunData[Any],
+        facts: Mapping[str, Any],
+        total_steps: int,
+        progress: Progress | None,
+    ) -> Record:
+        """Begin to keep what reports tell of this run."""
+        settings, task, identity = self.settings, self.task, self.checkpoints.identity
+        names: Sequence[str] = () if task is None else task.label_names or task.labels or ()
+        order = label_order(task, model.config.label_names) if task and task.labels else None
+        rows: dict[str, dict[str, Any]] = {"train": {"rows": data.train.num_rows}}
+        rows["train"]["digest"] = identity.data
+        for split, batches in data.evaluate_on.items():
+            rows[split] = {"rows": batches.num_rows}
+            if isinstance(batches, Loader):
+                rows[split]["digest"] = digest(batches.features)
+        return Record(
+            Path(settings.output_dir),
+            {
+                "task": facts["task"],
+                "signature": signature(split="train", metric="loss", **facts),
+                "total_steps": total_steps,
+                "settings": identity.settings,
+                "data": rows,
+                "model": {
+                    "from": settings.model_name_or_path,
+                    "class": type(model).__name__,
+                    "parameters": sum(one.size for one in model.parameters()),
+                },
+                "machine": machine(settings.device),
+            },
+            resume=progress,
+            labels=names,
+            columns=None if order == tuple(range(len(names))) else order,
+            describe=descriptions(data, tokenizer, has_texts=settings.error_texts),
+        )
 
 
 def _go_on(optimizer: Optimizer, step: int, total_steps: int, kind: str) -> None:

@@ -95,6 +95,7 @@ class RunSettings(Settings):
     metric_for_best_model: str | None = None
     early_stopping_patience: int = 0
     report_to: Sequence[str] = ()
+    error_texts: bool = True
     lengths: Sequence[int] = ()
 
     @classmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import compress
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -120,8 +121,14 @@ def batch(
     (train,) = map(make, splits["train"].values())
     dev = {split: make(rows) for split, rows in splits["validation"].items()}
     features = {split: rows.features for split, rows in dev.items()}
-    data = batching.data_of(train.features, features, train.sources)
+    places = {split: partial(_place_of, rows.sources) for split, rows in dev.items()}
+    data = batching.data_of(train.features, features, train.sources, places)
     return data, {split: rows.metric for split, rows in dev.items()}
+
+
+def _place_of(sources: Sequence[str], row: int) -> tuple[str, str]:
+    """Return where a row stands; its text is what the model reads."""
+    return sources[row], ""
 
 
 def evaluate(

@@ -92,7 +92,7 @@ def test_several_runs_go_where_they_all_are(tmp_path):
 def test_runs_that_go_on_or_were_killed(tmp_path):
     run = make_run(tmp_path, steps=30)
     facts = {"total_steps": 90, "process": {"number": os.getpid(), "host": os.uname().nodename}}
-    (tmp_path / "run.json").write_text(json.dumps(facts))
+    (tmp_path / "record.json").write_text(json.dumps(facts))
     (tmp_path / "results.jsonl").write_bytes(b'{"signature": "a|b"')
     with (tmp_path / "history.jsonl").open("ab") as file:
         file.write(b'nonsense\n{"step": "x"}\n\xff\xfe\n{"step": 31, "loss"')  # as by kill -9
@@ -101,13 +101,18 @@ def test_runs_that_go_on_or_were_killed(tmp_path):
     cells = Page(write_report([run])[0].read_text("utf-8")).cells
     assert "30 of 90" in cells
     facts["process"]["number"] = 2**22 + 1  # more than Linux gives
-    (tmp_path / "run.json").write_text(json.dumps(facts))
+    (tmp_path / "record.json").write_text(json.dumps(facts))
     assert RunRecord.read(run).state == "ended without a word"
     told(run, {"dev": outcome(["x", "y"])}, step=40)  # of a course that a resume has left
     assert RunRecord.read(run).outcome() == (0, {})
-    for name in ("run.json", "outcomes.json"):
+    for name in ("record.json", "outcomes.json"):
         (tmp_path / name).write_text('{"best": ')
-    assert "Learning curves" in Page(write_report([run])[0].read_text("utf-8")).headings
+    (tmp_path / "log").mkdir()
+    failed = {"rank": 1, "reason": "ValueError: <no>", "date": "2026-11-29"}
+    (tmp_path / "log/FAILED.json").write_text(json.dumps(failed))
+    text = write_report([run])[0].read_text("utf-8")
+    assert "2026-11-29: process 1: ValueError: &lt;no&gt;" in text
+    assert "Learning curves" in Page(text).headings
 
 
 @pytest.mark.parametrize(

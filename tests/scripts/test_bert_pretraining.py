@@ -76,6 +76,7 @@ def test_log_lines_and_files(folder, tmp_path, capsys):
     assert [bool(EVALUATION.fullmatch(line)) for line in lines if "eval" in line] == [True] * 2
     assert {path.name for path in tmp_path.iterdir() if not path.name.startswith(".")} == {
         "model_3", "model_5", "latest", "best", "history.jsonl", "results.jsonl", "curves.png",
+        "record.json",
     }  # fmt: skip
     saved = {path.name for path in (tmp_path / "model_5").iterdir()}
     assert saved >= {"config.json", "model_state.pdparams", "vocab.txt", "tokenizer_config.json"}

@@ -121,6 +121,7 @@ def test_log_lines_and_files(encoder: Path, tmp_path: Path, capsys: pytest.Captu
     assert lines[-1].endswith(f"accu: {scores['dev acc']:f}")
     assert {path.name for path in tmp_path.iterdir() if not path.name.startswith(".")} == {
         "model_3", "model_5", "latest", "best", "history.jsonl", "results.jsonl", "curves.png",
+        "record.json", "outcomes.json",
     }  # fmt: skip
     saved = {path.name for path in (tmp_path / "model_5").iterdir()}
     assert saved >= {"config.json", "model_state.pdparams", "vocab.txt", "tokenizer_config.json"}

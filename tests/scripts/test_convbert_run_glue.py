@@ -156,6 +156,7 @@ def test_log_lines_and_files(encoder: Path, tmp_path: Path, capsys: pytest.Captu
     folders = {f"rte_ft_model_{step}.pdparams" for step in (3, 6, 9, 10)}
     assert {path.name for path in tmp_path.iterdir() if not path.name.startswith(".")} == {
         *folders, "latest", "best", "history.jsonl", "results.jsonl", "curves.png",
+        "record.json", "outcomes.json",
     }  # fmt: skip
     saved = {path.name for path in (tmp_path / "rte_ft_model_10.pdparams").iterdir()}
     assert saved >= {"config.json", "model_state.pdparams", "vocab.txt", "tokenizer_config.json"}

@@ -156,6 +156,7 @@ def test_log_lines_and_files(
     folders = {"model_3.pdparams", "model_6.pdparams", "model_7.pdparams", "shards"}
     assert {path.name for path in tmp_path.iterdir() if not path.name.startswith(".")} == {
         *folders, "latest", "best", "history.jsonl", "results.jsonl", "curves.png",
+        "record.json",
     }  # fmt: skip
     saved = {path.name for path in (tmp_path / "model_7.pdparams").iterdir()}
     assert saved >= {"config.json", "model_state.pdparams", "vocab.txt", "tokenizer_config.json"}

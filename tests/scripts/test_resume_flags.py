@@ -31,7 +31,7 @@ FREE = {
         "max_eval_samples",
     ),
     *("load_best_model_at_end", "metric_for_best_model", "early_stopping_patience"),
-    *("logging_steps", "save_steps", "keep_checkpoints", "verbose", "prepare_only"),
+    *("logging_steps", "save_steps", "keep_checkpoints", "error_texts", "verbose", "prepare_only"),
     *("resume_from_checkpoint", "init_from_ckpt", "from_scratch", "tokenizer_name"),
     *("train_file", "validation_file", "test_file", "validation_share", "labels"),
     *("text_column_name", "text_pair_column_name", "label_column_name", "language_column_name"),

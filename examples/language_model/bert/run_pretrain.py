@@ -74,7 +74,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--model_name_or_path",
     )
     unused = ("data_dir", "group_by_length", "on_bad_row", "token_cache")
-    of_tasks = ("label_smoothing_factor", "class_weights")
+    of_tasks = ("label_smoothing_factor", "class_weights", "error_texts")
     flags.add_engine_arguments(parser, omit=(*unused, *of_tasks))
     return parser.parse_args(argv)
 

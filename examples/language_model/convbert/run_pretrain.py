@@ -74,7 +74,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--prepare_only", action="store_true", help="make the shards of the corpus, and stop"
     )
     unused = ("eval_batch_size", "data_dir", "group_by_length", "on_bad_row", "token_cache")
-    of_tasks = ("label_smoothing_factor", "class_weights")
+    of_tasks = ("label_smoothing_factor", "class_weights", "error_texts")
     flags.add_engine_arguments(parser, omit=(*unused, *of_tasks))
     parser.set_defaults(scale_loss=1024.0)
     args = parser.parse_args(argv)
