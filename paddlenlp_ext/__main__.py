@@ -325,18 +325,20 @@ def report(argv: Sequence[str]) -> None:
     add("runs", type=Path, nargs="+", metavar="RUN", help="the --output_dir of a run")
     where = "for report.html and its pictures; default: the run's, or the one that all are in"
     add("--output", type=Path, metavar="DIR", help=where)
-    beside = "JSON of rows of papers, by their names: numbers by language, and an average"
-    add("--reported", type=Path, metavar="FILE", help=beside)
+    beside = "table of `reproduce` whose rows of papers are drawn beside scores by language"
+    add("--reported", metavar="TABLE", help=beside)
+    add("--only", nargs="+", default=[], metavar="ROW", help="of that table; default: all")
     worst = "of the worst errors of each kind of run"
     add("--errors", type=parsing.non_negative_int, default=20, metavar="N", help=worst)
     add("--no_texts", action="store_true", help="leave out the texts of errors")
     args = parser.parse_args(argv)
-    from paddlenlp_ext.reporting.page import read_reported, write_report
+    from paddlenlp_ext.reporting.page import write_report
+    from paddlenlp_ext.reproduce.tables import reported_by_part
 
     page, *pictures = write_report(
         args.runs,
         args.output,
-        reported=args.reported and read_reported(args.reported),
+        reported=args.reported and reported_by_part(args.reported, args.only),
         errors=args.errors,
         has_texts=not args.no_texts,
     )

@@ -90,6 +90,11 @@ def _letters() -> frozenset[int]:
     return frozenset(found)
 
 
+def legible(text: str) -> str:
+    """Return a text with a question mark for each letter that no font here has."""
+    return "".join(letter if ord(letter) in _letters() else "?" for letter in text)
+
+
 def legend(figure: Any, handles: Mapping[str, Any], **options: Any) -> None:
     """Put a legend beside the panels of a figure; long names lose their middle.
 
@@ -98,7 +103,7 @@ def legend(figure: Any, handles: Mapping[str, Any], **options: Any) -> None:
         handles: Lines and bars by their names.
         options: Of matplotlib's legend.
     """
-    names = [one_line(name, LONGEST_OF_LEGEND) for name in handles]
+    names = [legible(one_line(name, LONGEST_OF_LEGEND)) for name in handles]
     figure.legend([*handles.values()], names, **options)
 
 

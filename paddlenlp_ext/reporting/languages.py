@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from paddlenlp_ext.reporting.drawing import Theme, legend, new_figure
+from paddlenlp_ext.reporting.drawing import Theme, legend, legible, new_figure
 from paddlenlp_ext.reporting.runs import Group, RunRecord, parts_of
 
 AVERAGE = "average"
@@ -94,9 +94,10 @@ def bars(table: Table, reported: Reported | None = None, *, theme: Theme) -> Any
         (handles[f"reported: {name}"],) = axes.plot(places, heights, linestyle="none", **look)
     unit = ", per cent" * (factor > 1)
     axes.set(
-        title=f"{table.metric} of {table.split}{unit}", xlim=(places[0] - 0.6, places[-1] + 0.6)
+        title=legible(f"{table.metric} of {table.split}{unit}"),
+        xlim=(places[0] - 0.6, places[-1] + 0.6),
     )
-    axes.set_xticks(places, [*parts, AVERAGE])
+    axes.set_xticks(places, [*map(legible, parts), AVERAGE])
     if max(map(len, parts)) > 5:
         axes.tick_params(axis="x", labelrotation=90)
     axes.grid(visible=False, axis="x")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from paddlenlp_ext.reporting.drawing import Names, Theme, new_figure
+from paddlenlp_ext.reporting.drawing import Names, Theme, legible, new_figure
 from paddlenlp_ext.reporting.lines import Line
 from paddlenlp_ext.reporting.runs import Group, parts_of
 
@@ -88,7 +88,7 @@ def confusion_matrix(split: str, found: Mistakes, names: Names, *, theme: Theme)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     scale = colormaps[theme.scale]
     axes.imshow(shares, cmap=scale, vmin=0, vmax=1, aspect="auto")
-    axes.set(title=f"{split}: rows by label and by prediction", ylabel="label")
+    axes.set(title=legible(f"{split}: rows by label and by prediction"), ylabel="label")
     axes.set_xticks(range(len(columns)), columns, rotation=90 if longest > 4 else 0)
     axes.set_yticks(range(len(labels)), labels)
     axes.set_xlabel("" if found.has_several else "predicted")
@@ -127,7 +127,7 @@ def reliability(found: Mapping[str, Mistakes], *, theme: Theme) -> Any:
         colour = theme.colours[number % len(theme.colours)]
         count, confidence, right = one.calibration.T
         there = count > 0
-        label = f"{name}: error {one.calibration_error:.3f}"
+        label = legible(f"{name}: error {one.calibration_error:.3f}")
         upper.plot(
             confidence[there] / count[there], right[there] / count[there],
             color=colour, marker="o", markersize=4, label=label,
@@ -148,7 +148,7 @@ def scores(split: str, found: Mistakes, *, theme: Theme) -> Any:
     low, high = min(right.min(), predicted.min()), max(right.max(), predicted.max())
     axes.plot([low, high], [low, high], color=theme.ink, linewidth=0.8, linestyle=":")
     axes.plot(right, predicted, ".", color=theme.colours[0], markersize=4, alpha=0.5)
-    axes.set(title=f"{split}: scores", xlabel="right", ylabel="predicted")
+    axes.set(title=legible(f"{split}: scores"), xlabel="right", ylabel="predicted")
     return figure
 
 

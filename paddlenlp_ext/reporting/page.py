@@ -14,7 +14,7 @@ from typing import Any
 
 from paddlenlp_ext import __version__
 from paddlenlp_ext.errors import UserError
-from paddlenlp_ext.files.disk import read_object, replace_file
+from paddlenlp_ext.files.disk import replace_file
 from paddlenlp_ext.reporting import learning, mistakes, tables
 from paddlenlp_ext.reporting.drawing import ADVICE, THEMES, Names, drawing, png_of
 from paddlenlp_ext.reporting.languages import Reported, bars, language_tables
@@ -69,6 +69,8 @@ def write_report(
     if output is None:
         output = Path(os.path.commonpath([run.folder.absolute() for run in runs]))
         output = folders[0] if len(runs) == 1 else output
+        if output == output.parent.absolute():
+            raise UserError("`output`: expected a folder, since the runs have none in common")
     page = output / PAGE
     if page.exists() and MARK.encode() not in page.read_bytes()[:500]:
         raise UserError(f"{page}: was not written here; give another `output`")
@@ -94,22 +96,6 @@ def write_report(
     return [*files]
 
 
-def read_reported(path: Path) -> Reported:
-    """Read rows of papers: an object of them by their names, of numbers by language.
-
-    Raises:
-        UserError: They cannot be read.
-    """
-    rows = read_object(path)
-    for name, row in rows.items():
-        if type(row) is not dict or not all(type(one) in (int, float) for one in row.values()):
-            raise UserError(
-                f"{path}: {name}: expected numbers by language, as "
-                '{"ERNIE-M": {"en": 85.5, "average": 77.3}}'
-            )
-    return rows
-
-
 def _pictures(
     groups: Sequence[Group], reported: Reported | None, names: Names
 ) -> Iterator[Picture]:
@@ -119,10 +105,10 @@ def _pictures(
         yield Picture("curves", "Learning curves", partial(learning.learning_curves, groups))
     of_parts = language_tables(groups)
     is_tested = any(table.split == "test" for table in of_parts)
-    for table in of_parts:
+    for place, table in enumerate(of_parts, 1):
         title = f"{table.metric} of {table.split} by language or part"
         rows = None if is_tested and table.split != "test" else reported
-        yield Picture(f"parts-{table.split}", title, partial(bars, table, rows))
+        yield Picture(f"parts-{place}", title, partial(bars, table, rows))
     found = {group.name: mistakes.mistakes_of(group) for group in groups}
     by_name = {
         " of ".join([split] + [group] * (len(found) > 1)): one

@@ -208,6 +208,27 @@ def choose_rows(table: Table, names: Iterable[str]) -> list[Row]:
     return rows or [*table.rows]
 
 
+def reported_by_part(name: str, only: Iterable[str]) -> dict[str, dict[str, float]]:
+    """Return the reported numbers of rows, each by what it is of: {"ERNIE-M": {"en": 85.5}}.
+
+    Args:
+        name: Of the table.
+        only: Names of rows; none for all.
+
+    Raises:
+        UserError: There is no such table or row.
+    """
+    table = read_table(name)
+    return {
+        ", ".join(filter(None, (row.names[0], row.block))): {
+            parts[0].partition(" ")[2]: number
+            for parts, number in zip(table.numbers_of(row), row.reported, strict=True)
+        }
+        for row in choose_rows(table, only)
+        if row.reported
+    }
+
+
 def slug(text: str) -> str:
     """Spell a name in small letters, digits and hyphens."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")

@@ -13,6 +13,7 @@ import pytest
 from paddlenlp_ext import __main__ as console
 from paddlenlp_ext.reporting.page import write_report
 from paddlenlp_ext.reporting.runs import RunRecord
+from paddlenlp_ext.reproduce.tables import reported_by_part
 from tests.reporting.runs import LANGUAGES, make_run, outcome, write_lines
 from tests.test_console import ended
 
@@ -139,6 +140,13 @@ def test_results_alone_are_a_report(tmp_path):
     assert headings == ["Runs", "acc of test by language or part", "What was run"]
 
 
+def test_reported_rows_are_those_of_tables():
+    found = reported_by_part("ernie-m-xnli", ["ernie-m"])
+    assert {*found} == {"ERNIE-M, Cross-lingual Transfer", "ERNIE-M, Translate-Train-All"}
+    assert all({*LANGUAGES, "average"} == {*row} for row in found.values())
+    assert found["ERNIE-M, Cross-lingual Transfer"]["en"] == 85.5
+
+
 def test_the_command(tmp_path, capsys, monkeypatch):
     run = make_run(tmp_path / "run")
     code, out, err = ended(capsys, "report", run, "--output", tmp_path / "out")
@@ -148,14 +156,13 @@ def test_the_command(tmp_path, capsys, monkeypatch):
     (tmp_path / "none").mkdir()
     (tmp_path / "own").mkdir()
     (tmp_path / "own/report.html").write_text("<p>mine</p>")
-    (tmp_path / "rows.json").write_text('{"ERNIE-M": [1]}')
     for words, problem in (
         ([tmp_path / "none"], f"error: {tmp_path}/none: expected history.jsonl, results.jsonl or"),
         ([run, tmp_path / "gone"], f"error: {tmp_path}/gone: expected history.jsonl"),
         ([run, "--output", tmp_path / "own"], "was not written here; give another --output"),
         ([run, "--output", run / "history.jsonl"], "give another --output"),
-        ([run, "--reported", tmp_path / "rows.json"], "ERNIE-M: expected numbers by language"),
-        ([run, "--reported", tmp_path / "gone.json"], "gone.json"),
+        ([run, "--reported", "ernie"], "ernie: there is no such table; known: bert-glue"),
+        ([run, "--reported", "ernie-m-xnli", "--only", "x"], "--only x: ernie-m-xnli has no such"),
         ([], "arguments are required: RUN"),
     ):
         code, out, err = ended(capsys, "report", *words)
