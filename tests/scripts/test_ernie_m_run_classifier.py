@@ -86,7 +86,7 @@ def test_files(trained: tuple[Path, dict, str]) -> None:
     output, result, _ = trained
     assert visible(output) == {
         "ernie_m_ft_model_2.pdparams", "ernie_m_final_model_4.pdparams", "latest", "best",
-        "history.jsonl", "results.jsonl", "curves.png",
+        "history.jsonl", "results.jsonl", "curves.png", "record.json", "outcomes.json",
     }  # fmt: skip
     saved = visible(output / "ernie_m_final_model_4.pdparams")
     assert saved >= {"config.json", WEIGHTS, "vocab.txt", "sentencepiece.bpe.model"}

@@ -82,6 +82,7 @@ def test_files(trained: tuple[Path, dict, str]) -> None:
     assert visible(output) == {
         "config.json", WEIGHTS, "sentencepiece.model", "tokenizer_config.json", "model_2",
         "model_4", "latest", "best", "history.jsonl", "results.jsonl", "curves.png",
+        "record.json", "outcomes.json", "README.md",
     } | {"special_tokens_map.json"} & visible(output)  # fmt: skip
     assert result["metrics"].keys() == {"acc", "average", *XNLI_LANGUAGES}
     assert result["examples"] == 15 * 24
