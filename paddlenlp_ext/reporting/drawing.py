@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from io import BytesIO
@@ -75,6 +76,12 @@ def families() -> tuple[str, ...]:
     from matplotlib import font_manager
 
     known = set(font_manager.get_font_names())
+    if not known & {*FALLBACKS}:  # what was installed since matplotlib listed the fonts
+        listed = {font.fname for font in font_manager.fontManager.ttflist}
+        for path in sorted({*font_manager.findSystemFonts()} - listed):
+            with suppress(OSError, RuntimeError):  # of another kind
+                font_manager.fontManager.addfont(path)
+        known = set(font_manager.get_font_names())
     return ("DejaVu Sans", *(name for name in FALLBACKS if name in known))
 
 
@@ -171,10 +178,17 @@ def drawing(theme: Theme) -> Iterator[None]:
     } | dict.fromkeys(
         ("axes.labelcolor", "xtick.color", "ytick.color", "axes.titlecolor"), theme.ink
     )
-    with rc_context():
-        rcdefaults()
-        rcParams.update(own)
-        yield
+    # It warns where a font has one weight only.
+    logger = logging.getLogger("matplotlib.font_manager")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with rc_context():
+            rcdefaults()
+            rcParams.update(own)
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def new_figure(width: float, height: float) -> Any:
