@@ -8,7 +8,7 @@ TEXT has `wiki-paragraphs/en.txt` and those of the other languages, UD `en_ewt-t
 texts have. All models have 4 layers, 256 wide, and an input table 64 wide: without their output
 tables, which are dropped, they have equally many parameters. They are pretrained on the same rows
 in the same order, then tag parts of speech, trained in English and tested in every language, as
-Chung et al. (2020, arXiv 2010.12821), section 4, compare models by the tasks that they are
+Chung et al. (2020, arXiv 2010.12821) compare models by the tasks that they are
 fine-tuned on. Seed after seed is run, what is there already is not run again, and the table of what
 is there is printed.
 """

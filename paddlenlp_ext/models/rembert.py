@@ -5,7 +5,7 @@ What differs from BERT:
 - words, positions and token types are 256 wide, and the encoder begins with a projection to its
   own width, so that `hidden_states[0]` is the projected sum;
 - the language-model head has a table of its own, 1664 wide, that no other part shares: a wide one
-  is for pretraining alone (section 4) and costs nothing in fine-tuning, which leaves it out. The
+  is for pretraining alone and costs nothing in fine-tuning, which leaves it out. The
   published weights do not hold it: a head on them is newly initialized, and loading says so.
 """
 
