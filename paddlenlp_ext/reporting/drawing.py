@@ -14,7 +14,7 @@ from paddlenlp_ext.errors import UserError, one_line
 
 DPI = 120
 LONGEST = 24  # letters of a name in a picture
-LONGEST_OF_LEGEND = 36  # and beside one
+LONGEST_OF_LEGEND = 44  # and beside one
 
 # Fonts after matplotlib's own, for the writings that it lacks; those that are installed are used.
 FALLBACKS = (

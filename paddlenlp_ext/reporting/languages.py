@@ -15,6 +15,7 @@ from paddlenlp_ext.reporting.runs import Group, RunRecord, parts_of
 AVERAGE = "average"
 MOST_NUMBERS = 48  # bars that have their numbers in them
 WIDTH = 0.26  # inches of a bar
+LEGEND = 3.4  # inches of a name below
 
 # Of a row of a paper: a number for each language, and for the average if it has one.
 Reported = Mapping[str, Mapping[str, float]]
@@ -71,7 +72,9 @@ def bars(table: Table, reported: Reported | None = None, *, theme: Theme) -> Any
     rows = {name: row for name, row in (reported or {}).items() if set(row) & set(parts)}
     count = len(table.groups)
     inches = max(6.5, 1.2 + len(places) * max(count * WIDTH + 0.15, 0.42))
-    figure = new_figure(inches, 3.6 + 0.18 * (count + len(rows) > 1))
+    entries = count + len(rows)
+    beside = max(1, min(entries, int(inches // LEGEND)))
+    figure = new_figure(inches, 3.6 + 0.19 * math.ceil(entries / beside) * (entries > 1))
     axes = figure.subplots()
     handles: dict[str, Any] = {}
     for number, (name, by_part) in enumerate(table.groups.items()):
@@ -102,7 +105,7 @@ def bars(table: Table, reported: Reported | None = None, *, theme: Theme) -> Any
         axes.tick_params(axis="x", labelrotation=90)
     axes.grid(visible=False, axis="x")
     if len(handles) > 1:
-        legend(figure, handles, loc="outside lower center", ncols=min(4, len(handles)))
+        legend(figure, handles, loc="outside lower center", ncols=beside)
     return figure
 
 

@@ -76,6 +76,8 @@ def test_fifteen_languages(theme, seeds, tmp_path):
         heights = [bar.get_height() for bar in figure.axes[0].patches]
         assert heights[-1] == pytest.approx(np.mean(heights[:-1]))
         require_tidy(figure)
+        papers = {f"{name}, Cross-lingual Transfer": {"en": 80.0} for name in "ABCDEFG"}
+        require_tidy(bars(table, papers, theme=theme))
 
 
 @pytest.mark.parametrize("metrics", [("acc",), ("mcc", "f1"), ("a", "b", "c", "d", "e")])
