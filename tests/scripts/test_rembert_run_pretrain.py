@@ -81,6 +81,7 @@ def test_a_trimmed_run_continues_bit_for_bit_and_saves_whole_tables(folder, tmp_
         main(folder, tmp_path / "cut", **changes | {"trim_vocab": None, "max_steps": 8})
 
 
+@pytest.mark.slow  # ERNIE-M's script has the same in the fast tests
 def test_two_processes_compute_what_one_does(folder: Path, tmp_path: Path) -> None:
     changes = {"objectives": "mmlm,camlm", "max_steps": 3, "save_steps": 3, "trim_vocab": True}
     changes["drop_output_embeddings"] = True

@@ -44,8 +44,9 @@ def test_a_run_goes_on_as_it_began(folder, recompute, monkeypatch):
     monkeypatch.setattr(encoder_module, "pack", look)
     whole = train(folder, output="whole", compiled_layers=True)
     assert packed.count(True) > len(packed) // 2
-    assert train(folder, output="new")["digest"] == whole["digest"]
-    assert train(folder, output="parts", compiled_layers=False)["digest"] != whole["digest"]
+    if not recompute:
+        assert train(folder, output="new")["digest"] == whole["digest"]
+        assert train(folder, output="parts", compiled_layers=False)["digest"] != whole["digest"]
     with pytest.raises(Stop):
         train(folder, stop, compiled_layers=True)
     with pytest.raises(UserError, match=r"`compiled_layers` True \(now False\)"):
