@@ -67,7 +67,8 @@ class Mask:
         """Return the mask of the queries at some positions."""
         if positions is None or not self._has_rows:
             return self
-        return Mask(take(self.allowed.squeeze(1), positions))
+        # Early versions of Paddle take no booleans.
+        return Mask(take(self.allowed.squeeze(1).astype("int32"), positions))
 
     def bias(self, dtype: object = paddle.float32) -> Tensor:
         """Return what is added to scores: 0 where attention is allowed, else a type's lowest value.

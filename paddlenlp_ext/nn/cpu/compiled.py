@@ -215,7 +215,9 @@ def place(part: Tensor | npt.NDArray[Any] | None) -> int | None:
     """Return where the numbers of a tensor or an array lie; None is C's null."""
     if part is None:
         return None
-    return int(part.ctypes.data) if isinstance(part, np.ndarray) else int(part.data_ptr())
+    # A tensor without numbers has no place in early versions of Paddle.
+    found: int | None = part.ctypes.data if isinstance(part, np.ndarray) else part.data_ptr()
+    return found
 
 
 @cache

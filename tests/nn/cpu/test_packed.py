@@ -230,6 +230,7 @@ def test_models_of_all_families_and_heads(seen, family, task):
             assert error <= 2e-6 * np.linalg.norm(expected) + 1e-9, name
 
 
+@pytest.mark.skipif(paddle.__version__ < "3", reason="it cannot translate annotated names")
 def test_programs_keep_padding(tmp_path):
     model = build("bert", "ForTokenClassification", **NO_DROPOUT)
     model.compile_layers()
