@@ -124,8 +124,7 @@ def offline(scale: Scale) -> Measured:
         line = next((one for one in said.splitlines() if one.startswith("error: ")), "")
         named += code == 2 and "offline" in line and preset in line and "Traceback" not in said
         changes = {flag: value and CACHED for flag, value in changes.items()}
-        own = Path(script.flags.get("model_name_or_path") or script.flags["vocab_file"].parent)
-        _cache(own, place / "full/hub")
+        _cache(_own(script), place / "full/hub")
         cached += _without(script, place / "full", changes, connections)[0] == 0
     tried = len(connections.read_text().splitlines()) if connections.exists() else 0
     return joined(
@@ -144,8 +143,17 @@ def _cache(folder: Path, hub: Path) -> None:
     (repository / "refs/main").write_text("1")
 
 
+def _own(script: Script) -> Path:
+    """The folder of the model, or of the vocabulary, that the script is run with."""
+    named = [script.flags.get(flag) for flag in ("model_name_or_path", "tokenizer_name")]
+    found = next((folder for folder in named if folder), None)
+    return Path(found or script.flags["vocab_file"].parent)
+
+
 def _preset(script: Script) -> tuple[str, Flags]:
     """A preset of the script's family, and the flags that name it."""
+    if "tokenizer_name" in script.flags:
+        return "rembert", {"tokenizer_name": "rembert"}
     if "vocab_file" in script.flags:
         return "bert-base-uncased", {"vocab_file": None, "bert_model": "bert-base-uncased"}
     families = {"rembert": "rembert", "ernie_m": "ernie-m-base"}

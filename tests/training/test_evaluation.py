@@ -132,6 +132,7 @@ def sentences(count: int, is_span: bool) -> list[Features]:
 @pytest.mark.parametrize("world", [1, 3])
 @pytest.mark.parametrize(("is_span", "loss"), [(False, cross_entropy), (True, span_loss)])
 def test_rows_of_any_length_keep_their_own_predictions(monkeypatch, world, is_span, loss):
+    paddle.seed(5)
     model = TokenScores(2 if is_span else 5)
     for count in (1, 2, 11):
         data, seen = sentences(count, is_span), []
@@ -165,4 +166,4 @@ def test_rows_of_any_length_keep_their_own_predictions(monkeypatch, world, is_sp
         for result in results:
             assert result.metrics == {"rows": count}
             mean = np.mean(np.concatenate(losses), dtype=np.float64)  # over labels, not rows
-            assert result.loss == pytest.approx(mean, abs=1e-7)
+            assert result.loss == pytest.approx(mean, rel=1e-6)  # losses are float32
