@@ -143,8 +143,8 @@ def floor(records: Sequence[Record], name: str, section: Section) -> list[str]:
     whole, less = (1e-9 * product_flops(768, 3072, 4, 16, 128, read) for read in (None, 1))
     lines = [
         f"Products of {m:,} x {k:,} and {k:,} x {n:,} numbers. Those of a step of {case.name} are",
-        f"{whole:.0f} GFLOP; of ours, with what is read of the last layer alone, {less:.0f}. At the"
-        "best rate they take so long, and no step can be faster:",
+        f"{whole:.0f} GFLOP; of ours, with what is read of the last layer alone, {less:.0f}. At",
+        "the best rate they take so long, and no step can be faster:",
         "",
         f"| Numbers | GFLOP/s | {whole:.0f} GFLOP | {less:.0f} GFLOP |",
         "| --- | --- | --- | --- |",

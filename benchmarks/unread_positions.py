@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Callable, Sequence
 from typing import Any
 
 from benchmarks.shapes import SHAPES
@@ -30,51 +29,29 @@ def main() -> None:
     parser.add_argument("--masked", action="store_true", help="a masked language model")
     parser.add_argument("--rounds", type=int, default=7)
     args = parser.parse_args()
-    report(
-        args.works,
-        args.rounds,
-        ("All positions", "Those that are read"),
-        lambda model, first: model.compute_unread(first),
-        masked=args.masked,
-    )
-
-
-def report(
-    works: Sequence[str],
-    rounds: int,
-    ways: tuple[str, str],
-    switch: Callable[[Any, bool], None],
-    *,
-    masked: bool = False,
-) -> None:
-    """Print a table of two ways, which `switch` has a model take: the first one if True."""
     runtime.tune()
     runtime.import_paddle()
-    print(f"| Work | | {ways[0]} | {ways[1]} | Ratio |\n| --- | --- | --- | --- | --- |")
-    for work in works:
+    print(
+        "| Work | | All positions | Those that are read | Ratio |\n| --- | --- | --- | --- | --- |"
+    )
+    for work in args.works:
         shape, _, sizes = work.partition(":")
         batch, length = map(int, sizes.split("x"))
-        for name, pairs in measure(shape, batch, length, rounds, switch, masked=masked).items():
-            first, second = (statistics.median(times) for times in zip(*pairs, strict=True))
+        for name, pairs in measure(shape, batch, length, args.rounds, masked=args.masked).items():
+            whole, read = (statistics.median(times) for times in zip(*pairs, strict=True))
             ratios = [one / other for one, other in pairs]
             print(
-                f"| {shape}, {batch} x {length} | {name} | {1000 * first:.0f} ms "
-                f"| {1000 * second:.0f} ms | **{statistics.median(ratios):.2f}x** "
+                f"| {shape}, {batch} x {length} | {name} | {1000 * whole:.0f} ms "
+                f"| {1000 * read:.0f} ms | **{statistics.median(ratios):.2f}x** "
                 f"({min(ratios):.2f} to {max(ratios):.2f}) |",
                 flush=True,
             )
 
 
 def measure(
-    shape: str,
-    batch: int,
-    length: int,
-    rounds: int,
-    switch: Callable[[Any, bool], None],
-    *,
-    masked: bool = False,
+    shape: str, batch: int, length: int, rounds: int, *, masked: bool = False
 ) -> dict[str, list[tuple[float, float]]]:
-    """Time both ways; by the kind of work, pairs of seconds: the first way, the second."""
+    """Time both ways; by the kind of work, pairs of seconds: all positions, those that are read."""
     import numpy as np
     import paddle
 
@@ -110,11 +87,11 @@ def measure(
         pairs = []
         for number in range(rounds + 1):
             times = {}
-            for is_first in (True, False) if number % 2 else (False, True):
-                switch(model, is_first)
+            for whole in (True, False) if number % 2 else (False, True):
+                model.compute_unread(whole)
                 began = time.process_time()
                 work()
-                times[is_first] = time.process_time() - began
+                times[whole] = time.process_time() - began
             pairs.append((times[True], times[False]))
         found[name] = pairs[1:]  # the first ones warm up
     return found

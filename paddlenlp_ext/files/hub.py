@@ -34,6 +34,7 @@ PROBE_TIMEOUT = 10.0  # seconds that the hub has for a first answer
 
 WEIGHTS = (".safetensors", ".bin", ".pdparams", ".pt", ".pth")  # suffixes of large files
 
+_REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _COMMIT = re.compile("[0-9a-f]{40}")
 _TAG = re.compile("[0-9a-f]{40,64}")
 
@@ -57,6 +58,11 @@ class _Facts(NamedTuple):
 def endpoint() -> str:
     """Return the address of the hub, or of the mirror that the user has chosen."""
     return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+
+
+def is_repository(name: str) -> bool:
+    """Return whether a name is one that a repository of the Hub can have: "user/name"."""
+    return _REPOSITORY.fullmatch(name) is not None
 
 
 def cached(repository: str, name: str) -> Path | None:

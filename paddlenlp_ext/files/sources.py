@@ -7,7 +7,6 @@ has found, and that a place does not answer.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -28,7 +27,6 @@ from paddlenlp_ext.presets.families import all_presets, find_preset
 _OFFLINE = "offline mode is on, and the file is not in the cache"
 _NO_FILE = "it has no such file"
 _NO_REPOSITORY = "no such repository, or a closed one that needs HF_TOKEN"
-_REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 Names = tuple[str, ...]  # of files, of which the first one that is there is taken
 
@@ -68,7 +66,7 @@ class Source:
         self.repository = None if self.folder else name
         if self.preset:
             self.repository = self.preset.repository
-        elif not self.folder and (Path(name).exists() or not _REPOSITORY.fullmatch(name)):
+        elif not self.folder and (Path(name).exists() or not hub.is_repository(name)):
             raise _unknown(name)
         self._found: dict[Names, Path] = {}
         self._trouble: str | None = None  # why the hub does not answer; None before it was asked

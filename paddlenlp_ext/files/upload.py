@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,11 +10,10 @@ from pathlib import Path
 from paddlenlp_ext import __version__
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.files.download import is_offline
-from paddlenlp_ext.files.hub import endpoint
+from paddlenlp_ext.files.hub import endpoint, is_repository
 from paddlenlp_ext.files.web import launcher_proxies, printable
 from paddlenlp_ext.process.redaction import hide
 
-_REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _LOGIN = "log in with `hf auth login`, or set HF_TOKEN to a token that may write"
 _CURES = {
     401: f"the Hub does not know you; {_LOGIN}",
@@ -41,7 +39,7 @@ def upload(
     Raises:
         UserError: The Hub does not take them, or cannot be reached.
     """
-    if not _REPOSITORY.fullmatch(repository):
+    if not is_repository(repository):
         raise UserError(f"`repo_id`: expected user/name, got {printable(repository)!r}")
     if is_offline():
         raise UserError("offline mode is on (HF_HUB_OFFLINE); unset it to upload")

@@ -12,9 +12,8 @@ from paddlenlp_ext.files.upload import upload
 from paddlenlp_ext.tokenizers import saving
 from paddlenlp_ext.tokenizers.auto import BY_FAMILY
 from paddlenlp_ext.weights.files import FORMATS, INDEX_SUFFIX, WEIGHT_FILES, read_index
-from paddlenlp_ext.weights.folders import CONFIG, OLD_CONFIG
+from paddlenlp_ext.weights.folders import CARD, CONFIG, OLD_CONFIG
 
-CARD = "README.md"
 OTHERS = (CARD, "LICENSE", "LICENSE.txt", "NOTICE", CONFIG, OLD_CONFIG, "generation_config.json")
 TOKENIZERS = (saving.CONFIG, saving.SPECIAL, saving.ADDED, "tokenizer.json")
 

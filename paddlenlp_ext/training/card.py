@@ -22,6 +22,7 @@ from typing import Any
 
 from paddlenlp_ext.errors import WeightsError
 from paddlenlp_ext.files.disk import read_file
+from paddlenlp_ext.files.hub import is_repository
 from paddlenlp_ext.models.base import Model
 from paddlenlp_ext.models.generation import ForCausalLM
 from paddlenlp_ext.models.heads import (
@@ -33,9 +34,10 @@ from paddlenlp_ext.models.heads import (
 )
 from paddlenlp_ext.presets.families import find_preset
 from paddlenlp_ext.process.redaction import hide_forms
-from paddlenlp_ext.training.folders import CARD, write_text
+from paddlenlp_ext.training.folders import write_text
 from paddlenlp_ext.training.results import signature
 from paddlenlp_ext.training.settings import RunSettings
+from paddlenlp_ext.weights.folders import CARD
 
 LIBRARY = "paddlenlp-ext"
 PAGE = "https://github.com/paddlenlp-ext/paddlenlp_ext"
@@ -68,7 +70,6 @@ _END = "<!-- written by paddlenlp-ext; SHA-256 of what stands above: {} -->\n"
 _SIGNED = re.compile(re.escape(_END).replace(r"\{\}", "([0-9a-f]{64})"))
 _LANGUAGE = re.compile("[a-z]{2,3}")
 _RESUME = "--resume_from_checkpoint"
-_REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 logger = logging.getLogger(__name__)
 
@@ -110,8 +111,7 @@ class Card:
         name = self.settings.model_name_or_path
         if preset := find_preset(name):
             return preset.repository
-        is_repository = _REPOSITORY.fullmatch(name) and not Path(name).expanduser().exists()
-        return name if is_repository else None
+        return name if is_repository(name) and not Path(name).expanduser().exists() else None
 
     @property
     def pipeline(self) -> str | None:

@@ -20,11 +20,11 @@ from typing import Any
 from paddlenlp_ext.errors import WeightsError
 from paddlenlp_ext.files.disk import read_file, replacing, sha256_of
 from paddlenlp_ext.files.scratch import WORK, abandoned, discard, make_scratch
+from paddlenlp_ext.weights.folders import CARD
 
 MANIFEST = "manifest.json"
 LATEST = "latest"  # a file with the name of the newest checkpoint
 BEST = "best"  # the same of the best one, where models are evaluated
-CARD = "README.md"  # of a model, which its owner may edit
 MOVED = "moved"  # what stood in the place, in the marked folder
 MAX_MANIFEST = 16 << 20  # bytes
 MAX_TEXT = 4 << 10  # bytes of another file that is written here

@@ -24,6 +24,7 @@ from paddlenlp_ext.weights.files import (
 
 CONFIG = "config.json"
 OLD_CONFIG = "model_config.json"  # PaddleNLP before 2.5
+CARD = "README.md"  # which its owner may edit
 # What its heads took after their model, by what their names end with.
 HEAD_ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "ForSequenceClassification": ("num_classes", "dropout"),

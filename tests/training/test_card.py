@@ -38,7 +38,11 @@ def test_metadata_of_a_benchmark(tmp_path):
     found = read(text, tmp_path)
     assert (found.base_model, found.datasets) == ("google-bert/bert-base-uncased", ["nyu-mll/glue"])
     assert (found.language, found.license) == (["en"], None)
-    assert (found.library_name, found.pipeline_tag) == ("paddlenlp-ext", "text-classification")
+    named = found.to_dict()
+    assert (named["library_name"], named["pipeline_tag"]) == (
+        "paddlenlp-ext",
+        "text-classification",
+    )
     assert (found.metrics, found.tags) == (["accuracy"], ["paddle", "paddlenlp", "bert"])
     (result,) = found.eval_results
     assert found.model_name == "bert-base-uncased-sst-2"
