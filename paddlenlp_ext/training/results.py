@@ -14,6 +14,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -292,6 +293,7 @@ def _writing(path: Path) -> Iterator[None]:
         ) from error
 
 
+@cache  # it looks through all that is installed, a quarter of a second
 def _paddle_version() -> str:
     installed = metadata.packages_distributions().get("paddle", ["paddlepaddle"])
     try:
