@@ -39,10 +39,7 @@ def upload(
     Raises:
         UserError: The Hub does not take them, or cannot be reached.
     """
-    if not is_repository(repository):
-        raise UserError(f"`repo_id`: expected user/name, got {printable(repository)!r}")
-    if is_offline():
-        raise UserError("offline mode is on (HF_HUB_OFFLINE); unset it to upload")
+    require_address(repository)
     # Only now: it takes a good part of a second.
     from huggingface_hub import CommitOperationAdd, HfApi
     from huggingface_hub.utils.tqdm import disable_progress_bars
@@ -65,6 +62,18 @@ def upload(
     except Exception as error:  # of whichever HTTP library huggingface_hub uses
         raise UserError(_line(error, repository)) from error
     return done.commit_url
+
+
+def require_address(repository: str) -> None:
+    """Raise unless something may be sent to a repository of this name.
+
+    Raises:
+        UserError: It is no name of one, or offline mode is on.
+    """
+    if not is_repository(repository):
+        raise UserError(f"`repo_id`: expected user/name, got {printable(repository)!r}")
+    if is_offline():
+        raise UserError("offline mode is on (HF_HUB_OFFLINE); unset it to upload")
 
 
 def _line(error: Exception, repository: str) -> str:

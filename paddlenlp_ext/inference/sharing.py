@@ -8,7 +8,7 @@ from pathlib import Path
 
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.files.disk import read_file
-from paddlenlp_ext.files.upload import upload
+from paddlenlp_ext.files.upload import require_address, upload
 from paddlenlp_ext.tokenizers import saving
 from paddlenlp_ext.tokenizers.auto import BY_FAMILY
 from paddlenlp_ext.weights.files import FORMATS, INDEX_SUFFIX, WEIGHT_FILES, read_index
@@ -35,6 +35,7 @@ def push_model(
     Raises:
         UserError: There is no model, or the Hub does not take it.
     """
+    require_address(repository)
     paths = [*files_of_model(folder)]
     for path in paths:
         print(f"{path.name}  {path.stat().st_size:,} bytes", file=sys.stderr)

@@ -118,6 +118,7 @@ def test_a_folder_without_a_model_is_refused(lacks, hub, folder):
 def test_names_that_are_none_and_offline_mode(hub, folder):
     err = push(hub, folder, "--repo_id", "model").err
     assert err.endswith("error: --repo_id: expected user/name, got 'model'\n")
+    assert "bytes" not in err  # nothing is listed that is not sent
     err = push(hub, folder, "--repo_id", "me/model", HF_HUB_OFFLINE="1").err
     assert err.endswith("error: offline mode is on (HF_HUB_OFFLINE); unset it to upload\n")
     assert hub.created == []
