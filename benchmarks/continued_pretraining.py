@@ -1,0 +1,120 @@
+"""Pretrain a real encoder a little further on translations, and measure what that does to it.
+
+    python benchmarks/multilingual_encoder.py ernie_m ENCODER
+    python -m benchmarks.continued_pretraining FOLDER --encoder ENCODER --text TEXT --xnli XNLI
+
+TEXT is as for `benchmarks.cross_lingual_pretraining`, whose corpus and held-out sentences these
+are, XNLI a folder of its files. ERNIE-M's classifier is trained on the English rows from the
+encoder as it is and from what the pretraining made of it, with the same seeds; the sentences that
+both find by their translations are counted. The encoder has no head that scores words: it begins at
+random, so that most of the first updates are the head's. What is there already is not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean, stdev
+
+from benchmarks.cross_lingual_pretraining import (
+    SCRIPTS,
+    call,
+    make_shards,
+    retrieval,
+    spread,
+    write_corpus,
+)
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("folder", type=Path, help="for shards, runs and figures")
+    parser.add_argument("--encoder", type=Path, required=True, help="a folder of an ERNIE-M")
+    parser.add_argument("--text", type=Path, required=True, help="folder of the texts")
+    parser.add_argument("--xnli", type=Path, required=True, help="folder of XNLI's files")
+    parser.add_argument("--languages", nargs="+", default=["de", "es", "fr", "ru"])
+    parser.add_argument("--objectives", default="mmlm,tlm,camlm")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3], help="of XNLI's runs")
+    parser.add_argument("--steps", type=int, default=200, help="of the pretraining")
+    parser.add_argument("--learning_rate", type=float, default=1e-4, help="of the pretraining")
+    parser.add_argument("--batch_size", type=int, default=32)
+    return parser.parse_args(argv)
+
+
+def pretrain(args: argparse.Namespace) -> Path:
+    """Pretrain the encoder further; return the folder of what it became."""
+    corpus, shards = args.folder / "corpus", args.folder / "shards"
+    if not corpus.exists():
+        write_corpus(args, corpus)
+    if not shards.exists():
+        make_shards(args.encoder, corpus, shards)
+    run = args.folder / "pretraining"
+    call(
+        SCRIPTS / "ernie_m/run_pretrain.py",
+        *("--model_name_or_path", args.encoder, "--trim_vocab"),
+        *("--input_dir", shards, "--output_dir", run, "--objectives", args.objectives),
+        *("--batch_size", args.batch_size, "--learning_rate", args.learning_rate),
+        *("--max_steps", args.steps, "--warmup_steps", args.steps // 10),
+        *("--logging_steps", 50, "--save_steps", args.steps // 2, "--keep_checkpoints", 1),
+        *("--resume_from_checkpoint", "latest", "--max_eval_samples", 100, "--device", "cpu"),
+    )
+    folder: Path = run / f"model_{args.steps}"
+    return folder
+
+
+def find_sentences(args: argparse.Namespace, model: Path, name: str) -> dict[str, float]:
+    """Count held-out sentences that a model finds, with its best layer; in per cent."""
+    found = args.folder / name / "alignment"
+    if not (found / "alignment.tsv").exists():
+        pairs = sorted((args.folder / "corpus/retrieval").glob("en-*.tsv"))
+        call(
+            "-m", "paddlenlp_ext", "eval-alignment", model, *pairs,
+            "--output", found, "--mlm_probability", 0, "--device", "cpu",
+        )  # fmt: skip
+    return retrieval(found / "alignment.tsv")
+
+
+def classify(args: argparse.Namespace, model: Path, name: str, seed: int) -> dict[str, float]:
+    """Train a model on English XNLI; return accuracies on test by language, in per cent."""
+    run = args.folder / name / f"xnli-{seed}"
+    if not (run / "results.jsonl").exists():
+        call(
+            SCRIPTS / "ernie_m/run_classifier.py",
+            *("--task_type", "cross-lingual-transfer", "--model_name_or_path", model),
+            *("--data_dir", args.xnli, "--output_dir", run, "--max_seq_length", 64),
+            *("--batch_size", 32, "--num_train_epochs", 3, "--warmup_proportion", 0.1),
+            *("--learning_rate", 2e-4, "--layerwise_decay", 0.9, "--save_steps", 100000),
+            *("--group_by_length", "true", "--trim_vocab", "--seed", seed, "--device", "cpu"),
+            *("--resume_from_checkpoint", "latest", "--keep_checkpoints", 1),
+        )
+    lines = (run / "results.jsonl").read_text(encoding="utf-8").splitlines()
+    (test,) = (row for row in map(json.loads, lines) if "|test|" in row["signature"])
+    return {metric: 100 * number for metric, number in test["metrics"].items()}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run what is not there yet, and print the table."""
+    args = parse_args(argv)
+    models = {"before": args.encoder, f"after {args.steps} updates": pretrain(args)}
+    print("| | Sentences found | XNLI, English | XNLI, mean of all | Seeds |")
+    print("| --- | --- | --- | --- | --- |")
+    averages = []
+    for number, (what, model) in enumerate(models.items()):
+        name = ("before", "after")[number]
+        found = find_sentences(args, model, name)["retrieval"]
+        rows = [classify(args, model, name, seed) for seed in args.seeds]
+        averages.append([row["average"] for row in rows])
+        cells = [spread([row[column] for row in rows]) for column in ("en", "average")]
+        print(f"| {what} | {found:.1f} | {' | '.join(cells)} | {len(rows)} |", flush=True)
+    before, after = averages
+    change = fmean(after) - fmean(before)
+    if len(args.seeds) > 1:
+        error = ((stdev(before) ** 2 + stdev(after) ** 2) / len(args.seeds)) ** 0.5
+        print(f"change of the mean: {change:+.1f}, standard error {error:.1f}")
+
+
+if __name__ == "__main__":
+    main()
