@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from paddlenlp_ext.cli import flags, parsing, program
 from paddlenlp_ext.process import runtime
+from paddlenlp_ext.process.devices import default_device
 
 if TYPE_CHECKING:
     from paddlenlp_ext.training.events import Evaluated, StepDone
@@ -83,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     from paddlenlp_ext.pretraining.text_shards import corpus_digest
     from paddlenlp_ext.training.language_modeling import LanguageSettings
     from paddlenlp_ext.training.run import Run
-    from paddlenlp_ext.training.settings import RunSettings, default_device
+    from paddlenlp_ext.training.settings import RunSettings
 
     settings = RunSettings.from_flags(vars(args), device=args.device or default_device())
     language = LanguageSettings.from_flags(vars(args))

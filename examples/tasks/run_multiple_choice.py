@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from paddlenlp_ext.cli import flags, parsing, program
 from paddlenlp_ext.process import runtime
+from paddlenlp_ext.process.devices import default_device
 
 if TYPE_CHECKING:
     from paddlenlp_ext.tasks.choices import ChoiceExample
@@ -74,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     runtime.import_paddle()  # only now: it takes a second, and reads what was tuned
     from paddlenlp_ext.training.multiple_choice import ChoiceSettings, read_splits
     from paddlenlp_ext.training.run import Run
-    from paddlenlp_ext.training.settings import RunSettings, default_device
+    from paddlenlp_ext.training.settings import RunSettings
     from paddlenlp_ext.training.task_files import wanted_splits
 
     settings = RunSettings.from_flags(vars(args), device=args.device or default_device())

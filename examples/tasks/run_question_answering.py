@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from paddlenlp_ext.cli import flags, parsing, program
 from paddlenlp_ext.process import runtime
+from paddlenlp_ext.process.devices import default_device
 
 if TYPE_CHECKING:
     from paddlenlp_ext.tasks.questions import Question
@@ -88,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     from paddlenlp_ext.tasks.answers import answer_language
     from paddlenlp_ext.tasks.questions import read_questions
     from paddlenlp_ext.training.run import Run
-    from paddlenlp_ext.training.settings import RunSettings, default_device
+    from paddlenlp_ext.training.settings import RunSettings
     from paddlenlp_ext.training.task_files import read_splits
 
     settings = RunSettings.from_flags(vars(args), device=args.device or default_device())

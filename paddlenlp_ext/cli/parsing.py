@@ -9,9 +9,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
-LARGEST = 2**31 - 1  # what Paddle and HDF5 count with
+from paddlenlp_ext.process.devices import KINDS
 
-DEVICES = ("cpu", "gpu", "xpu", "npu")
+LARGEST = 2**31 - 1  # what Paddle and HDF5 count with
 
 
 def integer(text: str) -> int:
@@ -87,8 +87,8 @@ SWITCH: Mapping[str, Any] = {
 def device(text: str) -> str:
     """Parse a device: cpu, gpu, xpu or npu, with a number where there are several ("gpu:1")."""
     kind, colon, number = text.strip().lower().partition(":")
-    if kind not in DEVICES or (colon and not number.isdigit()):
-        known = ", ".join(DEVICES)
+    if kind not in KINDS or (colon and not number.isdigit()):
+        known = ", ".join(KINDS)
         raise argparse.ArgumentTypeError(f"expected one of {known}, got {text!r}")
     return kind + colon + number
 

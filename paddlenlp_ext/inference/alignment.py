@@ -29,7 +29,7 @@ from paddlenlp_ext.models.base import Model
 from paddlenlp_ext.models.heads import ForMaskedLM, HeadModel
 from paddlenlp_ext.presets.families import FAMILIES
 from paddlenlp_ext.pretraining.cross_attention import places_of, restarted_positions
-from paddlenlp_ext.process.spawn import check_device
+from paddlenlp_ext.process.devices import check_device
 from paddlenlp_ext.process.streams import progress_bar
 from paddlenlp_ext.settings import Settings
 from paddlenlp_ext.tasks.batches import pad

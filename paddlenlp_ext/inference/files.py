@@ -20,7 +20,7 @@ from paddlenlp_ext.files.sources import Source, resolve
 from paddlenlp_ext.inference.file_tasks import FILE_TASKS, FileSettings, FileTask, Item
 from paddlenlp_ext.inference.runners import exported_path, load
 from paddlenlp_ext.models.auto import AutoConfig
-from paddlenlp_ext.nn.autocast import Type
+from paddlenlp_ext.process.devices import Type
 from paddlenlp_ext.process.streams import progress_bar
 from paddlenlp_ext.tasks.prediction_files import path_of
 from paddlenlp_ext.tasks.rows import BadRow

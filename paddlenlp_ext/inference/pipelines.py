@@ -26,7 +26,7 @@ from paddlenlp_ext.inference.language import FillMask, TextGeneration
 from paddlenlp_ext.inference.runners import load
 from paddlenlp_ext.inference.spans import QuestionAnswering, TokenClassification
 from paddlenlp_ext.models.base import Model
-from paddlenlp_ext.nn.autocast import Type
+from paddlenlp_ext.process.devices import Type
 from paddlenlp_ext.tokenizers.base import Tokenizer
 
 TASKS: dict[str, type[Pipeline[Any]]] = {

@@ -22,8 +22,8 @@ from paddlenlp_ext.inference.export import NAME
 from paddlenlp_ext.models.auto import AutoConfig, family_of, model_class
 from paddlenlp_ext.models.base import Model
 from paddlenlp_ext.models.config import ModelConfig
-from paddlenlp_ext.nn.autocast import Type
-from paddlenlp_ext.process.spawn import check_device
+from paddlenlp_ext.process import devices
+from paddlenlp_ext.process.devices import Type, check_device
 from paddlenlp_ext.tokenizers.auto import class_of
 from paddlenlp_ext.tokenizers.base import Tokenizer
 from paddlenlp_ext.tokenizers.ernie_m import ErnieMTokenizer
@@ -98,10 +98,10 @@ class OnnxRunner:
             raise UserError(
                 f"{path}: needs ONNX Runtime ({error}): pip install 'paddlenlp-ext[export]'"
             ) from error
-        kind, _, number = device.partition(":")
+        number = int(device.partition(":")[2] or 0)
         providers: list[Any] = ["CPUExecutionProvider"]
-        if kind == "gpu":
-            providers.insert(0, ("CUDAExecutionProvider", {"device_id": int(number or 0)}))
+        if provider := devices.named(device).onnx_provider:
+            providers.insert(0, (provider, {"device_id": number}))
         try:
             self.session = onnxruntime.InferenceSession(str(path), providers=providers)
         except Exception as error:  # a dozen types of its own, without a common one

@@ -19,10 +19,11 @@ from paddlenlp_ext.files.disk import origin_of
 from paddlenlp_ext.files.sources import Source, resolve, without_neutral
 from paddlenlp_ext.models.config import ModelConfig, renamed
 from paddlenlp_ext.nn.arrays import fill
-from paddlenlp_ext.nn.autocast import Autocast, Type
+from paddlenlp_ext.nn.autocast import Autocast
 from paddlenlp_ext.nn.cpu import compiled
 from paddlenlp_ext.nn.encoder import Encoder, EncoderLayer
 from paddlenlp_ext.nn.trimmed_embedding import whole_parameters
+from paddlenlp_ext.process.devices import Type
 from paddlenlp_ext.weights import folders
 from paddlenlp_ext.weights.files import FORMATS
 from paddlenlp_ext.weights.files import Format as Format  # the families' files take it from here

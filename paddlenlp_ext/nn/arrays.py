@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from paddle import Tensor
 
 from paddlenlp_ext.files.disk import release_pages
+from paddlenlp_ext.process import devices
 
 Array = NDArray[Any]
 
@@ -55,4 +56,4 @@ def fill(parameter: Tensor, array: Array) -> None:
 def _can_be_viewed(tensor: Tensor) -> bool:
     # PaddlePaddle 2 has no such method, and NumPy no bfloat16.
     is_known = hasattr(tensor, "__dlpack__") and tensor.dtype in VIEWED
-    return is_known and bool(tensor.place.is_cpu_place())
+    return is_known and devices.of(tensor).is_host

@@ -17,6 +17,7 @@ from paddle.nn import functional as F
 from paddlenlp_ext.nn.cpu.layers import Dropout, Linear, add_mask, swap
 from paddlenlp_ext.nn.cpu.texts import Keys
 from paddlenlp_ext.nn.positions import Positions, take
+from paddlenlp_ext.process import devices
 
 KeyValue = tuple[Tensor, Tensor]  # keys and values of one attention; float [B, L, A, D] each
 
@@ -124,13 +125,11 @@ def attend(
 
 
 def kernel_for(query: Tensor) -> Kernel:
-    """Choose what computes attention: one operation on a GPU, else its parts one by one.
+    """Choose what computes attention: one operation where the device has it, else its parts.
 
-    On a CPU that operation is the same parts, computed slower than here; on an XPU Paddle takes it
-    for another one, whatever the type and the width of heads; and not all runtimes that read an
-    exported program know it.
+    Not all runtimes that read an exported program know that operation.
     """
-    fuses = HAS_FUSED and paddle.in_dynamic_mode() and query.place.is_gpu_place()
+    fuses = HAS_FUSED and paddle.in_dynamic_mode() and devices.of(query).fuses_attention
     return fused if fuses else explicit
 
 

@@ -7,16 +7,14 @@ more than a warning; there `nn.cpu.bfloat16` computes the large products, and no
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import Literal
 
 import paddle
 from paddle import amp
 
 from paddlenlp_ext.errors import DeviceError
 from paddlenlp_ext.nn.cpu import bfloat16
-
-Level = Literal["O1", "O2"]
-Type = Literal["float16", "bfloat16"]
+from paddlenlp_ext.process import devices
+from paddlenlp_ext.process.devices import Device, Level, Type
 
 
 class Autocast:
@@ -38,16 +36,15 @@ class Autocast:
         self.dtype = dtype
         self.level = level
         self.casts: bfloat16.Casts | None = None
-        device = paddle.device.get_device()
-        if device.startswith("cpu"):
+        device = devices.current()
+        if device.is_host:
             self.casts = bfloat16.Casts()
-            if refused := _refused_on_cpu(dtype, level):
+            if refused := _refused_on_cpu(device, dtype, level):
                 raise DeviceError(f"`{asked}`: {refused}")
-            return
-        supported = amp.is_float16_supported if dtype == "float16" else amp.is_bfloat16_supported
-        if not supported():
+        elif not device.computes_in(dtype):
             raise DeviceError(
-                f"`{asked}`: {device} does not compute in {dtype}; choose another type"
+                f"`{asked}`: {paddle.device.get_device()} does not compute in {dtype}; choose "
+                "another type"
             )
 
     def __call__(self) -> AbstractContextManager[None]:
@@ -73,15 +70,15 @@ class Autocast:
         )
 
 
-def _refused_on_cpu(dtype: Type, level: Level) -> str:
+def _refused_on_cpu(device: Device, dtype: Type, level: Level) -> str:
     """Say why a CPU does not compute so, and what to do; empty if it does."""
     cure = "or compute on a GPU (`device` gpu)"
-    if dtype != "bfloat16":
+    if dtype not in device.amp_types:
         return (
             f"PaddlePaddle has no mixed precision on a CPU; give `amp_dtype` bfloat16, which is "
             f"computed here, leave it out, {cure}"
         )
-    if level != "O1":
+    if level not in device.amp_levels:
         return f"weights stay float32 on a CPU; give `amp_level` O1, {cure}"
     if lacking := bfloat16.lacking():
         return f"bfloat16: {lacking}; leave it out, {cure}"

@@ -16,38 +16,11 @@ from types import FrameType
 from typing import Any
 
 from paddlenlp_ext.errors import DeviceError, UserError
-from paddlenlp_ext.process import runtime
+from paddlenlp_ext.process import devices, runtime
 from paddlenlp_ext.process.signals import ENDING, EXIT_CODES, catch, end_with_parent
 
 ENDED = (0, *EXIT_CODES)  # exit codes of what ended on request
 GRACE = 30  # seconds that processes have to end after another failed, as under Paddle's launcher
-
-
-def check_device(device: str) -> None:
-    """Refuse a device that is not there.
-
-    Raises:
-        DeviceError: With what is missing and what to do.
-    """
-    import paddle
-
-    kind = device.partition(":")[0]
-    built = {
-        "cpu": True,
-        "gpu": paddle.is_compiled_with_cuda(),
-        "xpu": paddle.is_compiled_with_xpu(),
-        "npu": "npu" in paddle.device.get_all_custom_device_type(),
-    }
-    if kind not in built:
-        raise DeviceError(f"`device` {device}: unknown; known are {', '.join(built)}")
-    if not built[kind]:
-        own = "CPU" if not paddle.is_compiled_with_cuda() else "GPU"
-        raise DeviceError(
-            f"`device` {device}: this PaddlePaddle is a {own} build; install the one for "
-            f"{kind.upper()}, or give `device` {own.lower()}"
-        )
-    if kind == "gpu" and paddle.device.cuda.device_count() == 0:
-        raise DeviceError(f"`device` {device}: PaddlePaddle finds no GPU; give `device` cpu")
 
 
 def spawn(main: Callable[..., object], processes: int, *args: object, device: str = "gpu") -> None:
@@ -66,18 +39,23 @@ def spawn(main: Callable[..., object], processes: int, *args: object, device: st
         DeviceError: There are fewer devices.
         UserError: The system has no room for more processes, or not for what they share.
     """
-    import paddle
     from paddle import distributed
 
-    kind = device.partition(":")[0]
-    check_device(kind)
-    if kind == "gpu" and (found := paddle.device.cuda.device_count()) < processes:
-        raise DeviceError(f"{processes} processes need {processes} GPUs, and {found} are visible")
+    target = devices.named(device)
+    kind = target.kind
+    devices.check_device(kind)
+    if not target.is_host and (found := devices.count(kind)) < processes:
+        raise DeviceError(
+            f"{processes} processes need {processes} {kind.upper()}s, and {found} are visible"
+        )
     runtime.require_open_files(runtime.OPEN_FILES_OF_SEVERAL)
     runtime.share_threads(processes)
-    options = {"backend": "gloo"} if kind == "cpu" else {}
     begin = partial(
-        distributed.spawn, _child, (main, args), nprocs=processes, join=False, **options
+        distributed.spawn,
+        *(_child, (main, args)),
+        nprocs=processes,
+        join=False,
+        backend=target.backend,
     )
     if code := _run(begin):
         sys.exit(code)

@@ -31,6 +31,7 @@ from paddle.optimizer import Optimizer
 from paddlenlp_ext import __version__
 from paddlenlp_ext.errors import UserError, WeightsError, shown
 from paddlenlp_ext.files import disk
+from paddlenlp_ext.process import devices
 from paddlenlp_ext.training import distributed, folders
 from paddlenlp_ext.training.events import DataPosition, Progress
 from paddlenlp_ext.training.folders import BEST, LATEST
@@ -395,7 +396,7 @@ class Checkpoints:
         """Return what a run may change when it continues, at the price of exactness."""
         return {
             "processes": distributed.world_size(),
-            "device": paddle.device.get_device().partition(":")[0],
+            "device": devices.current().kind,
             "PaddlePaddle": paddle.__version__,
             "paddlenlp_ext": __version__,
         }

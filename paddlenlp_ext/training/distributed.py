@@ -17,8 +17,8 @@ from paddle import Tensor
 from paddle import distributed as dist
 
 from paddlenlp_ext.process import launcher, runtime
+from paddlenlp_ext.process.devices import check_device
 from paddlenlp_ext.process.signals import StopRequest
-from paddlenlp_ext.process.spawn import check_device
 
 Item = TypeVar("Item")
 

@@ -7,7 +7,8 @@ import paddle
 from paddle import Tensor, amp, nn
 from paddle.optimizer import Optimizer
 
-from paddlenlp_ext.nn.autocast import Autocast, Level, Type
+from paddlenlp_ext.nn.autocast import Autocast
+from paddlenlp_ext.process.devices import Level, Type
 
 
 class MixedPrecision:

@@ -22,12 +22,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import paddle
 
 from paddlenlp_ext import __version__
 from paddlenlp_ext.errors import one_line
 from paddlenlp_ext.files import disk
-from paddlenlp_ext.process import runtime
+from paddlenlp_ext.process import devices, runtime
 from paddlenlp_ext.process.signals import Terminated
 from paddlenlp_ext.reporting.lines import OUTCOMES, RUN, read_facts
 from paddlenlp_ext.training import distributed, folders, outcomes
@@ -205,8 +204,9 @@ def machine(device: str) -> Object:
     with suppress(ValueError, OSError, AttributeError):
         bytes_of_memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         found["memory"] = f"{bytes_of_memory / 2**30:.1f} GiB"
-    if device.startswith("gpu"):
-        found["gpu"] = paddle.device.cuda.get_device_name()
+    kind = devices.kind_of(device)
+    if name := devices.model_of(kind):
+        found[kind] = name
     return found
 
 
@@ -218,8 +218,8 @@ def used_memory() -> Object:
 
         unit = 1 if sys.platform == "darwin" else 1024
         found["memory"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    if paddle.get_device().startswith("gpu"):
-        found["device_memory"] = paddle.device.cuda.max_memory_allocated()
+    if peak := devices.peak_memory(devices.current().kind):
+        found["device_memory"] = peak
     return found
 
 

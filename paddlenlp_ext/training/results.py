@@ -26,6 +26,7 @@ from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.files import disk
 from paddlenlp_ext.files.scratch import WORK, discard, make_scratch
 from paddlenlp_ext.metrics import class_scores
+from paddlenlp_ext.process import devices
 from paddlenlp_ext.reporting.lines import (
     HISTORY,
     RESULTS,
@@ -85,7 +86,7 @@ def signature(  # noqa: PLR0913 - what a number depends on
         *changes,
         f"len{max_length}",
         None if seed is None else f"seed{seed}",
-        f"{device.partition(':')[0]}{processes}",
+        f"{devices.kind_of(device)}{processes}",
         f"paddle{_paddle_version()}",
         f"ext{__version__}",
     )

@@ -346,7 +346,7 @@ class Run:
             model.enable_recompute()
         decided = checkpoints.identity.settings
         model.compute_unread(not decided["skip_unread_positions"])
-        model.compile_layers(decided["compiled_layers"] and settings.device.startswith("cpu"))
+        model.compile_layers(decided["compiled_layers"] and settings.is_on_host)
         precision = None
         if settings.use_amp:
             precision = mixed_precision(

@@ -4,30 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import paddle
-
+from paddlenlp_ext.process import devices
 from paddlenlp_ext.settings import Settings
 from paddlenlp_ext.training import distributed
 from paddlenlp_ext.training.class_weights import Weights, read_class_weights
-
-GPU_PADDING = 8  # lengths are rounded up to it: tensor cores compute in blocks of eight
-
-
-def default_device() -> str:
-    """A GPU or XPU if this PaddlePaddle is built for one and finds it, else the CPU."""
-    if paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count():
-        return "gpu"
-    return "xpu" if paddle.is_compiled_with_xpu() else "cpu"
-
-
-def visible_gpus() -> int:
-    """Count the GPUs that `CUDA_VISIBLE_DEVICES` names."""
-    return sum(bool(name) for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(","))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +95,12 @@ class RunSettings(Settings):
     @property
     def pad_to_multiple_of(self) -> int:
         """What lengths of batches are rounded up to."""
-        return 1 if self.device.startswith("cpu") else GPU_PADDING
+        return devices.named(self.device).padding
+
+    @property
+    def is_on_host(self) -> bool:
+        """Whether the CPU computes; see `devices.Device`."""
+        return devices.named(self.device).is_host
 
     def facts(self, task: str, *, max_length: int = 0, trained: bool = True) -> dict[str, Any]:
         """Collect what all results of a run depend on, for `results.signature`.
@@ -157,6 +146,6 @@ class RunSettings(Settings):
             ("frozen-embeddings", self.freeze_embeddings),
             (f"frozen-layers{self.freeze_layers}", self.freeze_layers),
             (f"patience{self.early_stopping_patience}{judged}", self.early_stopping_patience),
-            (self.amp_dtype, self.use_amp and self.device.startswith("cpu")),
+            (self.amp_dtype, self.use_amp and self.is_on_host),
         )
         return [part for part, is_changed in parts if is_changed]

@@ -70,9 +70,7 @@ def plan(
     every = f", evaluated and saved every {settings.save_steps:,}" * (settings.save_steps > 0)
     threads = os.environ.get("OMP_NUM_THREADS", "")
     threads = (
-        f", {threads} thread{'s' * (threads != '1')}"
-        if settings.device.startswith("cpu") and threads
-        else ""
+        f", {threads} thread{'s' * (threads != '1')}" if settings.is_on_host and threads else ""
     )
     memory = training_memory(model, settings.batch_size, data.max_length, settings.recompute)
     count = sum(parameter.size for parameter in model.parameters())

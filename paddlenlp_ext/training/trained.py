@@ -89,8 +89,8 @@ def load_trained(
     require_positions(model, settings.max_seq_length, settings.pad_to_multiple_of)
     model.compute_unread(settings.skip_unread_positions is False)
     if settings.compiled_layers is not None:
-        model.compile_layers(settings.compiled_layers and settings.device.startswith("cpu"))
-    if settings.use_amp and settings.device.startswith("cpu"):  # elsewhere it is for training alone
+        model.compile_layers(settings.compiled_layers and settings.is_on_host)
+    if settings.use_amp and settings.is_on_host:  # elsewhere it is for training alone
         model.compute_in(settings.amp_dtype, asked="use_amp")
     return model
 

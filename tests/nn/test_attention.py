@@ -12,6 +12,7 @@ from paddlenlp_ext.models.auto import base_class, model_class
 from paddlenlp_ext.models.base import Model
 from paddlenlp_ext.nn import attention
 from paddlenlp_ext.nn.attention import HAS_FUSED, Kernel, Mask, attend, explicit, fused, kernel_for
+from paddlenlp_ext.process import devices
 from tests.tiny import FAMILY_SIZES, SIZES, B, L, arrays, square_mask, tensors
 
 A, D, LQ = 2, 5, 4
@@ -94,17 +95,12 @@ def test_fused_attention_drops_in_training_only() -> None:
     np.testing.assert_array_equal(got.numpy(), kept.numpy())
 
 
-def test_a_cpu_and_programs_have_the_explicit_kernel() -> None:
+def test_a_device_says_which_kernel_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
     assert kernel_for(states(L)) is explicit
-
-    class Place:
-        def is_gpu_place(self) -> bool:
-            return True
-
-    class OnGpu:
-        place = Place()
-
-    assert kernel_for(OnGpu()) is (fused if HAS_FUSED else explicit)
+    monkeypatch.setattr(devices, "of", lambda tensor: devices.KINDS["gpu"])
+    assert kernel_for(states(L)) is (fused if HAS_FUSED else explicit)
+    monkeypatch.setattr(devices, "of", lambda tensor: devices.KINDS["xpu"])
+    assert kernel_for(states(L)) is explicit
 
 
 @pytest.mark.parametrize("dtype", [paddle.float32, paddle.float16, paddle.bfloat16])

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from paddlenlp_ext.cli import flags, parsing, program
 from paddlenlp_ext.process import runtime
+from paddlenlp_ext.process.devices import default_device
 
 if TYPE_CHECKING:
     from paddlenlp_ext.models.base import Model
@@ -102,7 +103,6 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     runtime.tune(args.verbose)
     runtime.import_paddle()  # only now: it takes a second, and reads what was tuned
     from paddlenlp_ext.training import distributed
-    from paddlenlp_ext.training.settings import default_device
 
     device = args.device or ("cpu" if args.n_gpu == 0 else default_device())
     if args.n_gpu > 1 and distributed.world_size() == 1:

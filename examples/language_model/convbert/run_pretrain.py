@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from paddlenlp_ext.cli import flags, parsing, program
 from paddlenlp_ext.process import runtime
+from paddlenlp_ext.process.devices import default_device, visible_gpus
 
 if TYPE_CHECKING:
     from paddlenlp_ext.training.events import Evaluated, StepDone
@@ -118,7 +119,6 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     runtime.tune(args.verbose)
     runtime.import_paddle()  # only now: it takes a second, and reads what was tuned
     from paddlenlp_ext.training import distributed
-    from paddlenlp_ext.training.settings import default_device, visible_gpus
 
     device = args.device or default_device()
     if device == "gpu" and visible_gpus() > 1 and distributed.world_size() == 1:

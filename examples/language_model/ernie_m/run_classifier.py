@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from paddlenlp_ext.cli import flags, parsing, program
 from paddlenlp_ext.process import runtime
+from paddlenlp_ext.process.devices import default_device
 from paddlenlp_ext.tasks.cross_lingual import XNLI, XNLI_TABLE_ORDER
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     from paddlenlp_ext.training.own_task import read_languages, read_own
     from paddlenlp_ext.training.report import say
     from paddlenlp_ext.training.run import Run
-    from paddlenlp_ext.training.settings import RunSettings, default_device
+    from paddlenlp_ext.training.settings import RunSettings
 
     settings = RunSettings.from_flags(vars(args), device=args.device or default_device())
     run = Run(settings, {name: vars(args)[name] for name in RESUME_MUST_MATCH})

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from paddlenlp_ext.cli import flags, parsing, program
 from paddlenlp_ext.process import runtime
+from paddlenlp_ext.process.devices import default_device
 from paddlenlp_ext.tasks.cross_lingual import PAWS_X, XNLI_REMBERT, XNLI_TABLE_ORDER
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     runtime.import_paddle()  # only now: it takes a second, and reads what was tuned
     from paddlenlp_ext.training.own_task import read_languages, read_own
     from paddlenlp_ext.training.run import Run
-    from paddlenlp_ext.training.settings import RunSettings, default_device
+    from paddlenlp_ext.training.settings import RunSettings
 
     source = args.model_name_or_path or (args.model_type if args.do_train else args.output_dir)
     settings = RunSettings.from_flags(

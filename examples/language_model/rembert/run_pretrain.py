@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from paddlenlp_ext.cli import flags, multilingual, parsing, program
 from paddlenlp_ext.process import runtime
+from paddlenlp_ext.process.devices import default_device
 
 if TYPE_CHECKING:
     from paddlenlp_ext.tokenizers.base import Tokenizer
@@ -94,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     from paddlenlp_ext.training.multilingual_pretraining import open_data
     from paddlenlp_ext.training.pretrain import pretrain
     from paddlenlp_ext.training.run import Run
-    from paddlenlp_ext.training.settings import RunSettings, default_device
+    from paddlenlp_ext.training.settings import RunSettings
 
     settings = RunSettings.from_flags(vars(args), device=args.device or default_device())
     must_match = {name: vars(args)[name] for name in RESUME_MUST_MATCH}

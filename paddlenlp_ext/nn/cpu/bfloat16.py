@@ -18,7 +18,7 @@ from paddle import Tensor
 from paddle.autograd import PyLayer
 
 from paddlenlp_ext.nn.cpu import compiled, onednn
-from paddlenlp_ext.process import runtime
+from paddlenlp_ext.process import devices, runtime
 
 INSTRUCTIONS = ("avx512_bf16", "amx_bf16")
 FEWEST = 32  # rows and columns from which on a product repays its casts
@@ -111,7 +111,7 @@ def product_in_bfloat16(states: Tensor, weight: Tensor, *, turned: bool = False)
     """
     casts = current()
     fewest = min(states.size // states.shape[-1], *weight.shape) if states.size else 0
-    if casts is None or fewest < FEWEST or not states.place.is_cpu_place():
+    if casts is None or fewest < FEWEST or not devices.of(states).is_host:
         return None
     if not states.dtype == weight.dtype == paddle.float32:
         return None

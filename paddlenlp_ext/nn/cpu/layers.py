@@ -26,6 +26,7 @@ from paddle.nn import functional as F
 
 from paddlenlp_ext.nn.cpu import onednn
 from paddlenlp_ext.nn.cpu.bfloat16 import product_in_bfloat16
+from paddlenlp_ext.process import devices
 
 STEPS = 1 << 16  # probabilities are whole numbers of 16 bits
 BLOCK = 16  # neighbouring positions that a depthwise convolution computes together
@@ -33,7 +34,7 @@ BLOCK = 16  # neighbouring positions that a depthwise convolution computes toget
 
 def on_cpu(tensor: Tensor) -> bool:
     """Return whether a tensor is computed with now, and on a CPU."""
-    return paddle.in_dynamic_mode() and bool(tensor.place.is_cpu_place())
+    return paddle.in_dynamic_mode() and devices.of(tensor).is_host
 
 
 class Linear(nn.Linear):
