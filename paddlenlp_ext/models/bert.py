@@ -31,6 +31,7 @@ from paddlenlp_ext.models.outputs import (
     HeadOutput,
     PreTrainingOutput,
     QuestionAnsweringOutput,
+    as_asked,
 )
 from paddlenlp_ext.models.transformer import (
     HF_EMBEDDINGS,
@@ -144,14 +145,15 @@ class BertModel(TransformerModel):
         use_cache: bool = False,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
+        return_dict: bool | None = None,
         *,
         inputs_embeds: Tensor | None = None,
         encoder_hidden_states: Tensor | None = None,
         encoder_attention_mask: Tensor | None = None,
         read_positions: Positions | None = None,
-    ) -> BaseModelOutput:
+    ) -> BaseModelOutput | tuple[Any, ...]:
         """Run the model; see `TransformerModel.run`."""
-        return self.run(
+        output = self.run(
             input_ids=input_ids,
             token_type_ids=token_type_ids,
             position_ids=position_ids,
@@ -165,6 +167,7 @@ class BertModel(TransformerModel):
             encoder_attention_mask=encoder_attention_mask,
             read_positions=read_positions,
         )
+        return as_asked(output, return_dict)
 
 
 class BertHead(HeadModel):
@@ -179,11 +182,12 @@ class BertHead(HeadModel):
         labels: Tensor | None = None,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
+        return_dict: bool | None = None,
         *,
         inputs_embeds: Tensor | None = None,
     ) -> Any:
         """Run the bare model and the head; see `HeadModel.run` for the arguments."""
-        return self.run(
+        output = self.run(
             input_ids=input_ids,
             token_type_ids=token_type_ids,
             position_ids=position_ids,
@@ -193,6 +197,7 @@ class BertHead(HeadModel):
             output_attentions=output_attentions,
             inputs_embeds=inputs_embeds,
         )
+        return as_asked(output, return_dict)
 
 
 class BertForSequenceClassification(BertHead, ForSequenceClassification):
@@ -223,12 +228,13 @@ class BertForQuestionAnswering(ForQuestionAnswering):
         end_positions: Tensor | None = None,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
+        return_dict: bool | None = None,
         *,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
-    ) -> QuestionAnsweringOutput:
+    ) -> QuestionAnsweringOutput | tuple[Any, ...]:
         """Score each token; see `ForQuestionAnswering`."""
-        return self.run(
+        output = self.run(
             input_ids=input_ids,
             token_type_ids=token_type_ids,
             position_ids=position_ids,
@@ -240,6 +246,7 @@ class BertForQuestionAnswering(ForQuestionAnswering):
             inputs_embeds=inputs_embeds,
             labels=labels,
         )
+        return as_asked(output, return_dict)
 
 
 class BertForMultipleChoice(BertHead, ForMultipleChoice):
@@ -263,11 +270,12 @@ class BertForMaskedLM(ForMaskedLM):
         labels: Tensor | None = None,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
+        return_dict: bool | None = None,
         *,
         inputs_embeds: Tensor | None = None,
-    ) -> HeadOutput:
+    ) -> HeadOutput | tuple[Any, ...]:
         """Score the vocabulary; see `ForMaskedLM`."""
-        return self.run(
+        output = self.run(
             input_ids=input_ids,
             token_type_ids=token_type_ids,
             position_ids=position_ids,
@@ -278,6 +286,7 @@ class BertForMaskedLM(ForMaskedLM):
             output_attentions=output_attentions,
             inputs_embeds=inputs_embeds,
         )
+        return as_asked(output, return_dict)
 
 
 class BertForCausalLM(ForCausalLM):
@@ -310,11 +319,12 @@ class BertForPreTraining(ForPreTraining):
         next_sentence_label: Tensor | None = None,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
+        return_dict: bool | None = None,
         *,
         inputs_embeds: Tensor | None = None,
-    ) -> PreTrainingOutput:
+    ) -> PreTrainingOutput | tuple[Any, ...]:
         """Score masked tokens and sentence pairs; see `ForPreTraining`."""
-        return self.run(
+        output = self.run(
             input_ids=input_ids,
             token_type_ids=token_type_ids,
             position_ids=position_ids,
@@ -326,6 +336,7 @@ class BertForPreTraining(ForPreTraining):
             output_attentions=output_attentions,
             inputs_embeds=inputs_embeds,
         )
+        return as_asked(output, return_dict)
 
 
 BertForPretraining = BertForPreTraining  # PaddleNLP's spelling

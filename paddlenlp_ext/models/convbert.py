@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import paddle
@@ -42,7 +42,7 @@ from paddlenlp_ext.models.heads import (
     ForQuestionAnswering,
     ForTokenClassification,
 )
-from paddlenlp_ext.models.outputs import BaseModelOutput, HeadOutput
+from paddlenlp_ext.models.outputs import BaseModelOutput, HeadOutput, as_asked
 from paddlenlp_ext.models.transformer import HF_EMBEDDINGS, HF_STACK, TransformerModel
 from paddlenlp_ext.nn.attention import Attention
 from paddlenlp_ext.nn.convolution import GroupedLinear, MixedAttention
@@ -188,11 +188,12 @@ class ConvBertModel(TransformerModel):
         inputs_embeds: Tensor | None = None,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
+        return_dict: bool | None = None,
         *,
         read_positions: Positions | None = None,
-    ) -> BaseModelOutput:
+    ) -> BaseModelOutput | tuple[Any, ...]:
         """Run the model; see `TransformerModel.run`."""
-        return self.run(
+        output = self.run(
             input_ids=input_ids,
             token_type_ids=token_type_ids,
             position_ids=position_ids,
@@ -202,6 +203,7 @@ class ConvBertModel(TransformerModel):
             output_attentions=output_attentions,
             read_positions=read_positions,
         )
+        return as_asked(output, return_dict)
 
     def _initialize_layer(self, layer: nn.Layer) -> None:
         super()._initialize_layer(layer)

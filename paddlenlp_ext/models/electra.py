@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from paddle import Tensor, nn
 
@@ -44,6 +44,7 @@ from paddlenlp_ext.models.outputs import (
     DecoderCache,
     HeadOutput,
     QuestionAnsweringOutput,
+    as_asked,
 )
 from paddlenlp_ext.models.transformer import (
     HF_EMBEDDINGS,
@@ -144,13 +145,14 @@ class ElectraModel(TransformerModel):
         use_cache: bool = False,
         output_attentions: bool = False,
         output_hidden_states: bool = False,
+        return_dict: bool | None = None,
         *,
         encoder_hidden_states: Tensor | None = None,
         encoder_attention_mask: Tensor | None = None,
         read_positions: Positions | None = None,
-    ) -> BaseModelOutput:
+    ) -> BaseModelOutput | tuple[Any, ...]:
         """Run the model; see `TransformerModel.run`."""
-        return self.run(
+        output = self.run(
             input_ids=input_ids,
             token_type_ids=token_type_ids,
             position_ids=position_ids,
@@ -164,6 +166,7 @@ class ElectraModel(TransformerModel):
             encoder_attention_mask=encoder_attention_mask,
             read_positions=read_positions,
         )
+        return as_asked(output, return_dict)
 
 
 class ElectraForSequenceClassification(AttentionsFirst, FirstTokenClassification):
@@ -196,11 +199,12 @@ class ElectraForQuestionAnswering(ForQuestionAnswering):
         end_positions: Tensor | None = None,
         output_attentions: bool = False,
         output_hidden_states: bool = False,
+        return_dict: bool | None = None,
         *,
         labels: Tensor | None = None,
-    ) -> QuestionAnsweringOutput:
+    ) -> QuestionAnsweringOutput | tuple[Any, ...]:
         """Score each token; see `ForQuestionAnswering`."""
-        return self.run(
+        output = self.run(
             input_ids=input_ids,
             token_type_ids=token_type_ids,
             position_ids=position_ids,
@@ -212,6 +216,7 @@ class ElectraForQuestionAnswering(ForQuestionAnswering):
             output_hidden_states=output_hidden_states,
             labels=labels,
         )
+        return as_asked(output, return_dict)
 
 
 class ElectraForMultipleChoice(AttentionsFirst, ForMultipleChoice):

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from paddle import Tensor, nn
 
 from paddlenlp_ext.models.base import Format
 from paddlenlp_ext.models.config import ModelConfig
-from paddlenlp_ext.models.extraction import ForExtraction
+from paddlenlp_ext.models.extraction import ExtractionOutput, ForExtraction
 from paddlenlp_ext.models.generation import ForCausalLM
 from paddlenlp_ext.models.heads import (
     ForMaskedLM,
@@ -24,8 +24,17 @@ from paddlenlp_ext.models.heads import (
     ForQuestionAnswering,
     ForSequenceClassification,
     ForTokenClassification,
+    HeadModel,
 )
-from paddlenlp_ext.models.outputs import BaseModelOutput, DecoderCache, HeadOutput
+from paddlenlp_ext.models.outputs import (
+    BaseModelOutput,
+    CausalLMOutput,
+    DecoderCache,
+    HeadOutput,
+    PreTrainingOutput,
+    QuestionAnsweringOutput,
+    as_asked,
+)
 from paddlenlp_ext.models.transformer import (
     HF_EMBEDDINGS,
     HF_STACK,
@@ -132,7 +141,7 @@ class ErnieModel(TransformerModel):
         self.pooler = Pooler(config.hidden_size, config.pool_act) if with_pooler else None
         self.initialize_weights()
 
-    def forward(  # type: ignore[override]  # noqa: PLR0913 - PaddleNLP's order, and `read_positions`
+    def forward(  # type: ignore[override]  # PaddleNLP's order
         self,
         input_ids: Tensor | None = None,
         token_type_ids: Tensor | None = None,
@@ -144,13 +153,14 @@ class ErnieModel(TransformerModel):
         use_cache: bool = False,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
+        return_dict: bool | None = None,
         *,
         encoder_hidden_states: Tensor | None = None,
         encoder_attention_mask: Tensor | None = None,
         read_positions: Positions | None = None,
-    ) -> BaseModelOutput:
+    ) -> BaseModelOutput | tuple[Any, ...]:
         """Run the model; see `TransformerModel.run`, and the class."""
-        return self.run(
+        output = self.run(
             input_ids=input_ids,
             token_type_ids=token_type_ids,
             position_ids=position_ids,
@@ -165,6 +175,7 @@ class ErnieModel(TransformerModel):
             encoder_attention_mask=encoder_attention_mask,
             read_positions=read_positions,
         )
+        return as_asked(output, return_dict)
 
 
 class ErnieEmbeddings(Embeddings):
@@ -211,13 +222,45 @@ class ErnieEmbeddings(Embeddings):
         return self.complete(words, token_type_ids, position_ids, first_position)
 
 
-class ErnieForSequenceClassification(ForSequenceClassification):
+class ErnieHead(HeadModel):
+    """Heads that also take `task_type_ids`; a head's base class comes after this one."""
+
+    def forward(  # type: ignore[override]  # PaddleNLP's order
+        self,
+        input_ids: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+        return_dict: bool | None = None,
+        *,
+        task_type_ids: Tensor | None = None,
+    ) -> Any:
+        """Run the bare model and the head; see `run` for the arguments."""
+        output = self.run(
+            input_ids=input_ids,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            attention_mask=attention_mask,
+            inputs_embeds=inputs_embeds,
+            labels=labels,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+            task_type_ids=task_type_ids,
+        )
+        return as_asked(output, return_dict)
+
+
+class ErnieForSequenceClassification(ErnieHead, ForSequenceClassification):
     """ERNIE for a decision on one text or a pair."""
 
     backbone_class = ErnieModel
 
 
-class ErnieForTokenClassification(ForTokenClassification):
+class ErnieForTokenClassification(ErnieHead, ForTokenClassification):
     """ERNIE for a decision on every token."""
 
     backbone_class = ErnieModel
@@ -229,8 +272,40 @@ class ErnieForQuestionAnswering(ForQuestionAnswering):
     backbone_class = ErnieModel
     paddle_heads = (("qa_outputs", "classifier"),)
 
+    def forward(  # type: ignore[override]  # PaddleNLP's order
+        self,
+        input_ids: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        start_positions: Tensor | None = None,
+        end_positions: Tensor | None = None,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+        return_dict: bool | None = None,
+        *,
+        labels: Tensor | None = None,
+        task_type_ids: Tensor | None = None,
+    ) -> QuestionAnsweringOutput | tuple[Any, ...]:
+        """Score each token; labels also as two int64 [B]; see `HeadModel.run`."""
+        output = self.run(
+            input_ids=input_ids,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            attention_mask=attention_mask,
+            inputs_embeds=inputs_embeds,
+            start_positions=start_positions,
+            end_positions=end_positions,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+            labels=labels,
+            task_type_ids=task_type_ids,
+        )
+        return as_asked(output, return_dict)
 
-class ErnieForMultipleChoice(ForMultipleChoice):
+
+class ErnieForMultipleChoice(ErnieHead, ForMultipleChoice):
     """ERNIE that chooses one of several texts."""
 
     backbone_class = ErnieModel
@@ -252,10 +327,12 @@ class ErnieForMaskedLM(ForMaskedLM):
         labels: Tensor | None = None,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
-        **backbone_inputs: Tensor,
-    ) -> HeadOutput:
+        return_dict: bool | None = None,
+        *,
+        task_type_ids: Tensor | None = None,
+    ) -> HeadOutput | tuple[Any, ...]:
         """Score the vocabulary; see `ForMaskedLM`."""
-        return self.run(
+        output = self.run(
             input_ids=input_ids,
             token_type_ids=token_type_ids,
             position_ids=position_ids,
@@ -265,8 +342,9 @@ class ErnieForMaskedLM(ForMaskedLM):
             labels=labels,
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
-            **backbone_inputs,
+            task_type_ids=task_type_ids,
         )
+        return as_asked(output, return_dict)
 
 
 class ErnieForCausalLM(ForCausalLM):
@@ -274,8 +352,44 @@ class ErnieForCausalLM(ForCausalLM):
 
     backbone_class = ErnieModel
 
+    def forward(  # type: ignore[override]  # PaddleNLP's order
+        self,
+        input_ids: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        past_key_values: DecoderCache | None = None,
+        use_cache: bool = False,
+        labels: Tensor | None = None,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+        return_dict: bool | None = None,
+        *,
+        encoder_hidden_states: Tensor | None = None,
+        encoder_attention_mask: Tensor | None = None,
+        task_type_ids: Tensor | None = None,
+    ) -> CausalLMOutput | tuple[Any, ...]:
+        """Score the next token for each position; see `TransformerModel.run`."""
+        output = self.run(
+            input_ids=input_ids,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            attention_mask=attention_mask,
+            inputs_embeds=inputs_embeds,
+            past_key_values=past_key_values,
+            use_cache=use_cache,
+            labels=labels,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+            encoder_hidden_states=encoder_hidden_states,
+            encoder_attention_mask=encoder_attention_mask,
+            task_type_ids=task_type_ids,
+        )
+        return as_asked(output, return_dict)
 
-class ErnieForNextSentencePrediction(ForNextSentencePrediction):
+
+class ErnieForNextSentencePrediction(ErnieHead, ForNextSentencePrediction):
     """ERNIE that predicts whether the second text follows the first."""
 
     backbone_class = ErnieModel
@@ -286,12 +400,76 @@ class UIE(ForExtraction):
 
     backbone_class = ErnieModel
 
+    def forward(  # type: ignore[override]  # PaddleNLP's order
+        self,
+        input_ids: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        return_dict: bool | None = None,
+        *,
+        labels: Tensor | None = None,
+        start_positions: Tensor | None = None,
+        end_positions: Tensor | None = None,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+        task_type_ids: Tensor | None = None,
+    ) -> ExtractionOutput | tuple[Any, ...]:
+        """Score each token; labels as in the class, the rest as `HeadModel.run`."""
+        output = self.run(
+            input_ids=input_ids,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            attention_mask=attention_mask,
+            inputs_embeds=inputs_embeds,
+            labels=labels,
+            start_positions=start_positions,
+            end_positions=end_positions,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+            task_type_ids=task_type_ids,
+        )
+        return as_asked(output, return_dict)
+
 
 class ErnieForPreTraining(ForPreTraining):
     """ERNIE with two heads of its pretraining: masked tokens and next sentence."""
 
     backbone_class = ErnieModel
     foreign_names: ClassVar[Mapping[Format, str]] = {"paddle": "ErnieForPretraining"}
+
+    def forward(  # type: ignore[override]  # PaddleNLP's order
+        self,
+        input_ids: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        masked_positions: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        next_sentence_label: Tensor | None = None,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+        return_dict: bool | None = None,
+        *,
+        task_type_ids: Tensor | None = None,
+    ) -> PreTrainingOutput | tuple[Any, ...]:
+        """Score masked tokens and sentence pairs; see the class and `HeadModel.run`."""
+        output = self.run(
+            input_ids=input_ids,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            attention_mask=attention_mask,
+            masked_positions=masked_positions,
+            inputs_embeds=inputs_embeds,
+            labels=labels,
+            next_sentence_label=next_sentence_label,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+            task_type_ids=task_type_ids,
+        )
+        return as_asked(output, return_dict)
 
 
 ErnieForPretraining = ErnieForPreTraining  # PaddleNLP's spelling

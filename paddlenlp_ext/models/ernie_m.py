@@ -29,7 +29,12 @@ from paddlenlp_ext.models.heads import (
     ForTokenClassification,
     HeadModel,
 )
-from paddlenlp_ext.models.outputs import BaseModelOutput, DecoderCache, QuestionAnsweringOutput
+from paddlenlp_ext.models.outputs import (
+    BaseModelOutput,
+    DecoderCache,
+    QuestionAnsweringOutput,
+    as_asked,
+)
 from paddlenlp_ext.models.transformer import (
     HF_EMBEDDINGS,
     HF_STACK,
@@ -163,11 +168,12 @@ class ErnieMModel(TransformerModel):
         use_cache: bool = False,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
+        return_dict: bool | None = None,
         *,
         read_positions: Positions | None = None,
-    ) -> BaseModelOutput:
+    ) -> BaseModelOutput | tuple[Any, ...]:
         """Run the model; see `TransformerModel.run`. It has no cache: it is no decoder."""
-        return self.run(
+        output = self.run(
             input_ids=input_ids,
             position_ids=position_ids,
             attention_mask=attention_mask,
@@ -178,6 +184,7 @@ class ErnieMModel(TransformerModel):
             output_attentions=output_attentions,
             read_positions=read_positions,
         )
+        return as_asked(output, return_dict)
 
     def attention_mask(
         self, attention_mask: Tensor | None, input_ids: Tensor | None, embedded: Tensor
@@ -200,9 +207,10 @@ class WithoutTokenTypes(HeadModel):
         inputs_embeds: Tensor | None = None,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
+        return_dict: bool | None = None,
     ) -> Any:
         """Run the bare model and the head; see `HeadModel.run` for the arguments."""
-        return self.run(
+        output = self.run(
             input_ids=input_ids,
             position_ids=position_ids,
             attention_mask=attention_mask,
@@ -211,6 +219,7 @@ class WithoutTokenTypes(HeadModel):
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
         )
+        return as_asked(output, return_dict)
 
 
 class ErnieMForSequenceClassification(WithoutTokenTypes, ForSequenceClassification):
@@ -241,11 +250,12 @@ class ErnieMForQuestionAnswering(ForQuestionAnswering):
         inputs_embeds: Tensor | None = None,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
+        return_dict: bool | None = None,
         *,
         labels: Tensor | None = None,
-    ) -> QuestionAnsweringOutput:
+    ) -> QuestionAnsweringOutput | tuple[Any, ...]:
         """Score each token; see `ForQuestionAnswering`."""
-        return self.run(
+        output = self.run(
             input_ids=input_ids,
             position_ids=position_ids,
             attention_mask=attention_mask,
@@ -256,6 +266,7 @@ class ErnieMForQuestionAnswering(ForQuestionAnswering):
             output_attentions=output_attentions,
             labels=labels,
         )
+        return as_asked(output, return_dict)
 
 
 class ErnieMForMultipleChoice(WithoutTokenTypes, ForMultipleChoice):
@@ -294,9 +305,10 @@ class UIEM(ForExtraction):
         end_positions: Tensor | None = None,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
-    ) -> ExtractionOutput:
+        return_dict: bool | None = None,
+    ) -> ExtractionOutput | tuple[Any, ...]:
         """Score each token; see `ForExtraction`."""
-        return self.run(
+        output = self.run(
             input_ids=input_ids,
             position_ids=position_ids,
             attention_mask=attention_mask,
@@ -307,3 +319,4 @@ class UIEM(ForExtraction):
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
         )
+        return as_asked(output, return_dict)

@@ -45,36 +45,6 @@ class ForExtraction(HeadModel):
         self.linear_end = nn.Linear(config.hidden_size, 1)
         self.initialize_weights()
 
-    def forward(  # type: ignore[override]  # PaddleNLP's order
-        self,
-        input_ids: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
-        *,
-        labels: Tensor | None = None,
-        start_positions: Tensor | None = None,
-        end_positions: Tensor | None = None,
-        output_hidden_states: bool = False,
-        output_attentions: bool = False,
-        **backbone_inputs: Tensor,
-    ) -> ExtractionOutput:
-        """Score each token; labels as in the class, the rest as `HeadModel.run`."""
-        return self.run(
-            input_ids=input_ids,
-            token_type_ids=token_type_ids,
-            position_ids=position_ids,
-            attention_mask=attention_mask,
-            inputs_embeds=inputs_embeds,
-            labels=labels,
-            start_positions=start_positions,
-            end_positions=end_positions,
-            output_hidden_states=output_hidden_states,
-            output_attentions=output_attentions,
-            **backbone_inputs,
-        )
-
     def run(
         self,
         *,

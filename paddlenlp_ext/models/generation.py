@@ -12,7 +12,7 @@ from paddle.nn import functional as F
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.models.config import NO_PADDING, ModelConfig
 from paddlenlp_ext.models.heads import LanguageModel
-from paddlenlp_ext.models.outputs import BaseModelOutput, CausalLMOutput, DecoderCache
+from paddlenlp_ext.models.outputs import BaseModelOutput, CausalLMOutput, DecoderCache, as_asked
 from paddlenlp_ext.nn.heads import next_token_loss
 
 
@@ -38,13 +38,13 @@ class ForCausalLM(LanguageModel):
         labels: Tensor | None = None,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
+        return_dict: bool | None = None,
         *,
         encoder_hidden_states: Tensor | None = None,
         encoder_attention_mask: Tensor | None = None,
-        **backbone_inputs: Tensor,
-    ) -> CausalLMOutput:
+    ) -> CausalLMOutput | tuple[Any, ...]:
         """Score the next token for each position; see `TransformerModel.run`."""
-        output: CausalLMOutput = self.run(
+        output = self.run(
             input_ids=input_ids,
             token_type_ids=token_type_ids,
             position_ids=position_ids,
@@ -57,9 +57,8 @@ class ForCausalLM(LanguageModel):
             output_attentions=output_attentions,
             encoder_hidden_states=encoder_hidden_states,
             encoder_attention_mask=encoder_attention_mask,
-            **backbone_inputs,
         )
-        return output
+        return as_asked(output, return_dict)
 
     def apply_head(self, outputs: BaseModelOutput, labels: Tensor | None) -> CausalLMOutput:
         """Score the next token for each position; see the class."""
@@ -129,6 +128,7 @@ class ForCausalLM(LanguageModel):
                 attention_mask=mask,
                 past_key_values=cache,
                 use_cache=True,
+                return_dict=True,
                 **memory_inputs,
             )
             logits = output.logits[:, -1].astype("float32")

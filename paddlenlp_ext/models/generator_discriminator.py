@@ -18,7 +18,7 @@ from paddlenlp_ext.metrics import IGNORED
 from paddlenlp_ext.models.base import Model
 from paddlenlp_ext.models.config import ModelConfig
 from paddlenlp_ext.models.heads import ForMaskedLM, HeadModel
-from paddlenlp_ext.models.outputs import BaseModelOutput, HeadOutput, ModelOutput
+from paddlenlp_ext.models.outputs import BaseModelOutput, HeadOutput, ModelOutput, as_asked
 from paddlenlp_ext.nn.encoder import activation
 from paddlenlp_ext.nn.heads import TiedLMHead, token_loss
 from paddlenlp_ext.nn.positions import TOKENS, by_row
@@ -87,10 +87,10 @@ class AttentionsFirst(HeadModel):
         labels: Tensor | None = None,
         output_attentions: bool = False,
         output_hidden_states: bool = False,
-        **backbone_inputs: Tensor,
+        return_dict: bool | None = None,
     ) -> Any:
         """Run the bare model and the head; see `HeadModel.run` for the arguments."""
-        return self.run(
+        output = self.run(
             input_ids=input_ids,
             token_type_ids=token_type_ids,
             position_ids=position_ids,
@@ -99,8 +99,8 @@ class AttentionsFirst(HeadModel):
             labels=labels,
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
-            **backbone_inputs,
         )
+        return as_asked(output, return_dict)
 
 
 class Generator(AttentionsFirst, ForMaskedLM):
@@ -238,7 +238,8 @@ class ForReplacedTokens(Model):
         attention_mask: Tensor | None = None,
         raw_input_ids: Tensor | None = None,
         generator_labels: Tensor | None = None,
-    ) -> ReplacedTokensOutput:
+        return_dict: bool | None = None,
+    ) -> ReplacedTokensOutput | tuple[Any, ...]:
         """Fill, then find what was filled in.
 
         Args:
@@ -248,6 +249,7 @@ class ForReplacedTokens(Model):
             attention_mask: 1 for a token, 0 for padding; [B, L]; if absent, all but `pad_token_id`.
             raw_input_ids: As PaddleNLP's callers give them; not read: the labels say the same.
             generator_labels: The original of each masked token, -100 elsewhere; int64 [B, L].
+            return_dict: Return names, or if false the values alone.
 
         Raises:
             ValueError: There are no labels.
@@ -255,13 +257,21 @@ class ForReplacedTokens(Model):
         if generator_labels is None:
             raise ValueError("generator_labels are needed: the masked tokens are where they are")
         context = (token_type_ids, position_ids, attention_mask)
+        return as_asked(self.run(input_ids, context, generator_labels), return_dict)
+
+    def run(
+        self, input_ids: Tensor, context: tuple[Tensor | None, ...], generator_labels: Tensor
+    ) -> ReplacedTokensOutput:
+        """Fill, then find; `context` is types, positions and mask, the rest as in `forward`."""
         labels = generator_labels.flatten()
         masked = (labels != IGNORED).nonzero().flatten()  # places in [B · L], int64 [M]
         if masked.shape[0] == 0:  # Paddle 2.6 cannot select nothing: take a place without a label
             masked = paddle.zeros([1], dtype="int64")
         labels = labels.index_select(masked)
         positions, places = by_row(masked, *input_ids.shape)
-        outputs = self.generator.backbone(input_ids, *context, read_positions=positions)
+        outputs = self.generator.backbone(
+            input_ids, *context, read_positions=positions, return_dict=True
+        )
         states = outputs.last_hidden_state.flatten(0, 1).index_select(places)
         scores = self.generator.score(states).astype("float32")  # [M, V]
         generator_loss = token_loss(scores, labels)
@@ -271,7 +281,7 @@ class ForReplacedTokens(Model):
         wrong = paddle.logical_and(filled != labels, labels != IGNORED).astype(given.dtype)
         corrupted = given.scatter(masked, filled).reshape(input_ids.shape)
         replaced = paddle.zeros_like(given).scatter(masked, wrong).reshape(input_ids.shape)
-        found = self.discriminator(corrupted, *context, labels=replaced)
+        found = self.discriminator(corrupted, *context, labels=replaced, return_dict=True)
         return ReplacedTokensOutput(
             self.config.gen_weight * generator_loss + self.config.disc_weight * found.loss,
             generator_loss,

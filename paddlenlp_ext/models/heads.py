@@ -26,6 +26,7 @@ from paddlenlp_ext.models.outputs import (
     HeadOutput,
     PreTrainingOutput,
     QuestionAnsweringOutput,
+    as_asked,
 )
 from paddlenlp_ext.models.transformer import TransformerModel
 from paddlenlp_ext.nn.encoder import activation
@@ -82,10 +83,10 @@ class HeadModel(Model):
         labels: Tensor | None = None,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
-        **backbone_inputs: Tensor,
+        return_dict: bool | None = None,
     ) -> Any:
         """Run the bare model and the head; see `run` for the arguments."""
-        return self.run(
+        output = self.run(
             input_ids=input_ids,
             token_type_ids=token_type_ids,
             position_ids=position_ids,
@@ -94,8 +95,8 @@ class HeadModel(Model):
             labels=labels,
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
-            **backbone_inputs,
         )
+        return as_asked(output, return_dict)
 
     def run(self, *, labels: Tensor | None = None, **inputs: Any) -> Any:
         """Run the bare model and the head.
@@ -125,7 +126,7 @@ class HeadModel(Model):
         if inputs["read_positions"] is TOKENS and not self.training:
             inputs["read_positions"] = None  # what stands at padding is compared with others'
         given = {name: value for name, value in inputs.items() if value is not None}
-        outputs: BaseModelOutput = self.backbone(**given)
+        outputs: BaseModelOutput = self.backbone(**given, return_dict=True)
         return outputs
 
     def apply_head(self, outputs: BaseModelOutput, labels: Tensor | None) -> Any:
@@ -245,12 +246,12 @@ class ForQuestionAnswering(HeadModel):
         end_positions: Tensor | None = None,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
+        return_dict: bool | None = None,
         *,
         labels: Tensor | None = None,
-        **backbone_inputs: Tensor,
-    ) -> QuestionAnsweringOutput:
+    ) -> QuestionAnsweringOutput | tuple[Any, ...]:
         """Score each token; labels also as two int64 [B]; see `HeadModel.run`."""
-        return self.run(
+        output = self.run(
             input_ids=input_ids,
             token_type_ids=token_type_ids,
             position_ids=position_ids,
@@ -261,8 +262,8 @@ class ForQuestionAnswering(HeadModel):
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
             labels=labels,
-            **backbone_inputs,
         )
+        return as_asked(output, return_dict)
 
     def run(
         self,
@@ -423,35 +424,6 @@ class ForPreTraining(ScoringModel):
         super().__init__(config)
         self.next_sentence = nn.Linear(config.hidden_size, 2)
         self.initialize_weights()
-
-    def forward(  # type: ignore[override]  # PaddleNLP's order
-        self,
-        input_ids: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        masked_positions: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
-        labels: Tensor | None = None,
-        next_sentence_label: Tensor | None = None,
-        output_hidden_states: bool = False,
-        output_attentions: bool = False,
-        **backbone_inputs: Tensor,
-    ) -> PreTrainingOutput:
-        """Score masked tokens and sentence pairs; see the class and `HeadModel.run`."""
-        return self.run(
-            input_ids=input_ids,
-            token_type_ids=token_type_ids,
-            position_ids=position_ids,
-            attention_mask=attention_mask,
-            masked_positions=masked_positions,
-            inputs_embeds=inputs_embeds,
-            labels=labels,
-            next_sentence_label=next_sentence_label,
-            output_hidden_states=output_hidden_states,
-            output_attentions=output_attentions,
-            **backbone_inputs,
-        )
 
     def run(
         self,

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, TypeVar
 
 from paddle import Tensor
 
 from paddlenlp_ext.nn.attention import KeyValue
+
+Output = TypeVar("Output", bound="ModelOutput")
 
 
 class ModelOutput(OrderedDict[str, Any]):
@@ -47,6 +49,12 @@ class ModelOutput(OrderedDict[str, Any]):
         if name in self and value is not None:
             super().__setitem__(name, value)
         super().__setattr__(name, value)
+
+
+def as_asked(output: Output, return_dict: bool | None) -> Output | tuple[Any, ...]:
+    """Return an output, or its values if `return_dict` is false; None asks for names, too."""
+    is_whole = return_dict is not False or isinstance(output, tuple)  # values already in a program
+    return output if is_whole else output.to_tuple()
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from paddle import Tensor, nn
 from paddlenlp_ext.errors import InputError, UserError
 from paddlenlp_ext.models.base import Model
 from paddlenlp_ext.models.config import ModelConfig
-from paddlenlp_ext.models.outputs import BaseModelOutput, DecoderCache
+from paddlenlp_ext.models.outputs import BaseModelOutput, DecoderCache, as_asked
 from paddlenlp_ext.nn.attention import Attention, Mask
 from paddlenlp_ext.nn.cpu.layers import Linear
 from paddlenlp_ext.nn.decoder import Decoder, DecoderLayer
@@ -71,13 +71,14 @@ class TransformerModel(Model):
         use_cache: bool = False,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
+        return_dict: bool | None = None,
         *,
         encoder_hidden_states: Tensor | None = None,
         encoder_attention_mask: Tensor | None = None,
         read_positions: Positions | None = None,
-    ) -> BaseModelOutput:
+    ) -> BaseModelOutput | tuple[Any, ...]:
         """Run the model; see `run` for the arguments."""
-        return self.run(
+        output = self.run(
             input_ids=input_ids,
             token_type_ids=token_type_ids,
             position_ids=position_ids,
@@ -91,6 +92,7 @@ class TransformerModel(Model):
             encoder_attention_mask=encoder_attention_mask,
             read_positions=read_positions,
         )
+        return as_asked(output, return_dict)
 
     def run(
         self,

@@ -106,7 +106,7 @@ class Tokenizer(ABC):
     assembly: ClassVar[Assembly] = Assembly()
     odd_token: ClassVar[Literal["longer", "first"]] = "longer"
 
-    def __init__(  # noqa: PLR0913 - a token for each role
+    def __init__(
         self,
         segmenter: Segmenter,
         *,

@@ -40,7 +40,7 @@ from paddlenlp_ext.training.events import Evaluated, Progress, StepDone
 logger = logging.getLogger(__name__)
 
 
-def signature(  # noqa: PLR0913 - what a number depends on
+def signature(
     *,
     model: str,
     task: str,

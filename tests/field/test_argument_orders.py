@@ -11,49 +11,49 @@ import paddlenlp_ext.transformers as ours
 from tests.models.test_contract import CLASSES, batch_for, build, first
 from tests.tiny import tensors
 
-# What `inspect.signature` says of PaddleNLP 2.8.1's classes, RoBERTa's for XLM-RoBERTa, without
-# `return_dict`, which comes last there; `hidden` and `attentions` are `output_hidden_states` and
-# `output_attentions`, and `tokens` the four that nearly all begin with.
+# What `inspect.signature` says of PaddleNLP 2.8.1, RoBERTa's for XLM-RoBERTa; `tokens` are the four
+# that nearly all begin with.
 WORDS = {
     "tokens": "input_ids token_type_ids position_ids attention_mask",
-    "hidden": "output_hidden_states",
-    "attentions": "output_attentions",
+    "states": "output_hidden_states output_attentions return_dict",
+    "swapped": "output_attentions output_hidden_states return_dict",
     "cache": "past_key_values use_cache",
     "span": "start_positions end_positions",
 }
 ORDERS = {
-    "tokens cache hidden attentions": "BertModel",
-    "tokens span hidden attentions": "BertForQuestionAnswering",
-    "tokens labels hidden attentions": (
+    "tokens cache states": "BertModel",
+    "tokens span states": "BertForQuestionAnswering",
+    "tokens labels states": (
         "BertForSequenceClassification BertForTokenClassification BertForMultipleChoice"
     ),
-    "tokens masked_positions labels next_sentence_label hidden attentions": "BertForPretraining",
-    "tokens masked_positions labels hidden attentions": "BertForMaskedLM",
-    "tokens task_type_ids past_key_values inputs_embeds use_cache hidden attentions": "ErnieModel",
-    "tokens inputs_embeds labels hidden attentions": (
+    "tokens masked_positions labels next_sentence_label states": "BertForPretraining",
+    "tokens masked_positions labels states": "BertForMaskedLM",
+    "tokens task_type_ids past_key_values inputs_embeds use_cache states": "ErnieModel",
+    "tokens inputs_embeds labels states": (
         "ErnieForSequenceClassification ErnieForTokenClassification ErnieForMultipleChoice "
         "ConvBertForSequenceClassification ConvBertForTokenClassification "
         "ConvBertForMultipleChoice XLMRobertaForSequenceClassification "
         "XLMRobertaForTokenClassification XLMRobertaForMultipleChoice XLMRobertaForMaskedLM"
     ),
-    "tokens inputs_embeds span hidden attentions": (
+    "tokens inputs_embeds span states": (
         "ErnieForQuestionAnswering ConvBertForQuestionAnswering XLMRobertaForQuestionAnswering"
     ),
-    "tokens masked_positions inputs_embeds labels next_sentence_label hidden attentions": (
+    "tokens masked_positions inputs_embeds labels next_sentence_label states": (
         "ErnieForPretraining"
     ),
-    "tokens masked_positions inputs_embeds labels hidden attentions": "ErnieForMaskedLM",
-    "tokens inputs_embeds": "UIE ElectraDiscriminator ConvBertDiscriminator",
-    "input_ids position_ids attention_mask inputs_embeds cache hidden attentions": "ErnieMModel",
-    "input_ids position_ids attention_mask labels inputs_embeds hidden attentions": (
+    "tokens masked_positions inputs_embeds labels states": "ErnieForMaskedLM",
+    "tokens inputs_embeds return_dict": "UIE",
+    "tokens inputs_embeds": "ElectraDiscriminator ConvBertDiscriminator",
+    "input_ids position_ids attention_mask inputs_embeds cache states": "ErnieMModel",
+    "input_ids position_ids attention_mask labels inputs_embeds states": (
         "ErnieMForSequenceClassification ErnieMForTokenClassification ErnieMForMultipleChoice"
     ),
-    "input_ids position_ids attention_mask span inputs_embeds hidden attentions": (
+    "input_ids position_ids attention_mask span inputs_embeds states": (
         "ErnieMForQuestionAnswering"
     ),
     "input_ids position_ids attention_mask": "UIEM",
-    "tokens inputs_embeds cache attentions hidden": "ElectraModel",
-    "tokens inputs_embeds labels attentions hidden": (
+    "tokens inputs_embeds cache swapped": "ElectraModel",
+    "tokens inputs_embeds labels swapped": (
         "ElectraGenerator ElectraForSequenceClassification ElectraForTokenClassification "
         "ElectraForMultipleChoice ElectraForMaskedLM ConvBertGenerator ConvBertForMaskedLM"
     ),
@@ -61,14 +61,14 @@ ORDERS = {
         "ElectraForTotalPretraining ElectraForPretraining ConvBertForTotalPretraining "
         "ConvBertForPretraining"
     ),
-    "tokens inputs_embeds span attentions hidden": "ElectraForQuestionAnswering",
-    "tokens inputs_embeds hidden attentions": "ConvBertModel",
+    "tokens inputs_embeds span swapped": "ElectraForQuestionAnswering",
+    "tokens inputs_embeds states": "ConvBertModel",
     "tokens": (
         "RemBertModel RemBertForSequenceClassification RemBertForQuestionAnswering "
         "RemBertForMaskedLM RemBertForTokenClassification RemBertForMultipleChoice"
     ),
-    "tokens past_key_values inputs_embeds use_cache hidden attentions": "XLMRobertaModel",
-    "tokens inputs_embeds cache labels hidden attentions": "XLMRobertaForCausalLM",
+    "tokens past_key_values inputs_embeds use_cache states": "XLMRobertaModel",
+    "tokens inputs_embeds cache labels states": "XLMRobertaForCausalLM",
 }
 ROWS = [(name, order) for order, names in ORDERS.items() for name in names.split()]
 BY_PLACE = inspect.Parameter.POSITIONAL_OR_KEYWORD
@@ -88,7 +88,9 @@ def test_signatures_name_their_arguments(family: str, task: str) -> None:
     model = build(family, task)
     model.eval()
     parameters = inspect.signature(model.forward).parameters
-    assert not any(one.kind is inspect.Parameter.VAR_POSITIONAL for one in parameters.values())
+    kinds = {one.kind for one in parameters.values()}
+    assert kinds <= {BY_PLACE, inspect.Parameter.KEYWORD_ONLY}
+    assert parameters["return_dict"].default is None
     batch = batch_for(model, task)
     assert batch.keys() <= parameters.keys()
     expected = first(model(**tensors(batch)))

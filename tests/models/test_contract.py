@@ -94,6 +94,25 @@ def test_saved_and_loaded_is_the_same(family: str, task: str, tmp_path: Path) ->
         np.testing.assert_array_equal(first(loaded(**batch)), expected)
 
 
+@each_class
+def test_names_are_returned_or_values_alone(family: str, task: str) -> None:
+    model = build(family, task)
+    model.eval()
+    batch = tensors(batch_for(model, task))
+    asked = {"output_hidden_states": True, "output_attentions": True}
+    if task != "Model":
+        asked["labels"] = labels_for(model, task)
+    named, same = model(**batch, **asked), model(**batch, **asked, return_dict=True)
+    values = model(**batch, **asked, return_dict=False)
+    assert type(same) is type(named)
+    assert type(values) is tuple
+    assert len(values) == len(named)
+    for value, expected in zip(values, named.to_tuple(), strict=True):
+        pairs = zip(value, expected, strict=True) if type(value) is tuple else [(value, expected)]
+        for one, other in pairs:
+            np.testing.assert_array_equal(one.numpy(), other.numpy())
+
+
 @each_head
 def test_every_parameter_moves(family: str, task: str) -> None:
     """A parameter without a gradient is a part that is wired to nothing."""

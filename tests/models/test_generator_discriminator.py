@@ -91,6 +91,19 @@ def test_losses_and_their_weights(family: str) -> None:
 
 
 @each_family
+def test_values_are_returned_alone(family: str) -> None:
+    model, batch = build(family), tensors(masked_batch())
+    model.eval()
+    paddle.seed(2)
+    named = model(**batch).to_tuple()
+    paddle.seed(2)
+    values = model(**batch, return_dict=False)
+    assert type(values) is tuple
+    for one, other in zip(values, named, strict=True):
+        np.testing.assert_array_equal(one.numpy(), other.numpy())
+
+
+@each_family
 def test_other_weights_of_the_losses(family: str) -> None:
     model = build(family, gen_weight=3.0, disc_weight=7.0)
     output = model(**tensors(masked_batch()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -79,14 +80,18 @@ def model() -> BertForSequenceClassification:
 class Whole(paddle.nn.Layer):
     """A model with positions and a mask given, as a program has to have them."""
 
-    def __init__(self) -> None:
+    def __init__(self, return_dict: bool | None = None) -> None:
         super().__init__()
         self.model = model()
+        self.return_dict = return_dict
 
     def forward(self, input_ids: paddle.Tensor, mask: paddle.Tensor) -> Any:
-        positions = paddle.arange(7) + input_ids * 0
         return self.model(
-            input_ids, position_ids=positions, attention_mask=mask, output_hidden_states=True
+            input_ids,
+            position_ids=paddle.arange(7) + input_ids * 0,
+            attention_mask=mask,
+            output_hidden_states=True,
+            return_dict=self.return_dict,
         )
 
 
@@ -100,6 +105,20 @@ def test_a_program_returns_one() -> None:
     assert list(got) == list(expected)
     np.testing.assert_allclose(got.logits.numpy(), expected.logits.numpy(), atol=1e-6)
     assert len(got.hidden_states) == len(expected.hidden_states)
+
+
+@pytest.mark.skipif(paddle.__version__ < "3", reason="it cannot translate annotated names")
+def test_a_program_returns_values_alone(tmp_path: Path) -> None:
+    layer, batch = Whole(return_dict=False), tensors(arrays())
+    inputs = (batch["input_ids"], batch["attention_mask"])
+    expected = layer(*inputs)
+    specs = [paddle.static.InputSpec([None, 7], "int64") for _ in inputs]
+    program = paddle.jit.to_static(layer, input_spec=specs, full_graph=True)
+    paddle.jit.save(program, str(tmp_path / "model"))
+    saved = paddle.jit.load(str(tmp_path / "model"))(*inputs)
+    for got in (program(*inputs), (saved[0], saved[1:])):
+        np.testing.assert_allclose(got[0].numpy(), expected[0].numpy(), atol=1e-6)
+        assert len(got[1]) == len(expected[1])
 
 
 def test_a_parallel_model_returns_one() -> None:
