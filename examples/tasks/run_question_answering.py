@@ -114,6 +114,7 @@ def rows_of(
     """Make the rows that a model reads, windows of passages."""
     from paddlenlp_ext.tasks import spans
     from paddlenlp_ext.tasks.prediction_files import answer_writer
+    from paddlenlp_ext.training.outcomes import of_answers
     from paddlenlp_ext.training.task_files import TaskRows
 
     settings = spans.AnswerSettings.from_flags(vars(args))
@@ -126,6 +127,7 @@ def rows_of(
         spans.answer_metric(made.windows, questions, settings),
         lambda logits: spans.find_answers(logits, made.windows, questions, settings),
         partial(answer_writer, has_negatives=args.version_2_with_negative),
+        partial(of_answers, windows=made.windows, questions=questions, settings=settings),
     )
 
 

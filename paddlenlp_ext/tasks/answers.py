@@ -125,6 +125,23 @@ def squad_scores(
         "f1" and "exact_match" of 1.1; of 2.0 also "HasAns_f1", "NoAns_f1" and so on, of questions
         with and without an answer, where there are both.
     """
+    found = scores_by_question(predictions, gold, has_negatives=has_negatives, languages=languages)
+    scores = _mean(found.values(), "")
+    without = {name for name, answers in gold.items() if not answers}
+    if has_negatives and 0 < len(without) < len(gold):
+        scores |= _mean((found[name] for name in gold.keys() - without), "HasAns_")
+        scores |= _mean((found[name] for name in without), "NoAns_")
+    return scores
+
+
+def scores_by_question(
+    predictions: Mapping[str, str],
+    gold: Mapping[str, Sequence[str]],
+    *,
+    has_negatives: bool,
+    languages: Mapping[str, str] | None = None,
+) -> dict[str, tuple[float, float]]:
+    """Return F1 and exact match of each question; see `squad_scores`."""
     found: dict[str, tuple[float, float]] = {}
     for name, answers in gold.items():
         normalize: Normalize = normalize_answer
@@ -136,12 +153,7 @@ def squad_scores(
         words = partial(f1, normalize=normalize, is_nothing_right=has_negatives)
         whole = partial(exact_match, normalize=normalize)
         found[name] = _best(words, given, answers), _best(whole, given, answers)
-    scores = _mean(found.values(), "")
-    without = {name for name, answers in gold.items() if not answers}
-    if has_negatives and 0 < len(without) < len(gold):
-        scores |= _mean((found[name] for name in gold.keys() - without), "HasAns_")
-        scores |= _mean((found[name] for name in without), "NoAns_")
-    return scores
+    return found
 
 
 def _best(score: Callable[[str, str], float], prediction: str, answers: Sequence[str]) -> float:

@@ -4,16 +4,16 @@ A passage that is longer than a row becomes several rows, windows that overlap; 
 for in all of them, as the script of transformers does.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.settings import Settings
-from paddlenlp_ext.tasks.answers import answer_language, squad_scores
+from paddlenlp_ext.tasks.answers import answer_language, scores_by_question, squad_scores
 from paddlenlp_ext.tasks.features import CHUNK, Features
 from paddlenlp_ext.tasks.questions import Question
 from paddlenlp_ext.tasks.task import Metric
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from paddlenlp_ext.tokenizers.base import Tokenizer
 
 Scores = npt.NDArray[np.float32]
+Scored = TypeVar("Scored")
 
 
 class Window(NamedTuple):
@@ -243,16 +244,35 @@ def answer_metric(
     windows: Sequence[Window], questions: Sequence[Question], settings: AnswerSettings
 ) -> Metric:
     """Make the metric of questions: "f1", "exact_match" … of `answers.squad_scores`."""
-    gold = {one.name: one.answers for one in questions}
 
     def metric(predictions: Any, labels: Any) -> dict[str, float]:
         found = find_answers(predictions, windows, questions, settings)
-        given = {one.name: best.answer for one, best in zip(questions, found, strict=True)}
-        languages = None
-        if settings.answer_rules == "mlqa":
-            languages = {one.name: answer_language(one.file) for one in questions}
-        return squad_scores(
-            given, gold, has_negatives=settings.version_2_with_negative, languages=languages
-        )
+        return _scored(squad_scores, found, questions, settings)
 
     return metric
+
+
+def judge_answers(
+    found: Sequence[Found], questions: Sequence[Question], settings: AnswerSettings
+) -> npt.NDArray[np.float64]:
+    """Return F1 and exact match of what was found for each question; [N, 2]."""
+    scores = _scored(scores_by_question, found, questions, settings)
+    return np.array([scores[one.name] for one in questions])
+
+
+def _scored(
+    score: Callable[..., dict[str, Scored]],
+    found: Sequence[Found],
+    questions: Sequence[Question],
+    settings: AnswerSettings,
+) -> dict[str, Scored]:
+    """Score what was found as the settings say, by a function of `tasks.answers`."""
+    languages = None
+    if settings.answer_rules == "mlqa":
+        languages = {one.name: answer_language(one.file) for one in questions}
+    return score(
+        {one.name: best.answer for one, best in zip(questions, found, strict=True)},
+        {one.name: one.answers for one in questions},
+        has_negatives=settings.version_2_with_negative,
+        languages=languages,
+    )

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -38,6 +38,8 @@ class RunData(Generic[Batches]):
         digest: Of what is trained on; empty where it was known before it was read.
         rows: Where each row that is evaluated stands, and its text, by split; nothing for splits
             of which that is not known.
+        judge: Sums up what a model says of a split, of its logits, and whether with texts; of
+            those whose predictions are no labels.
     """
 
     train: Batches
@@ -46,6 +48,7 @@ class RunData(Generic[Batches]):
     max_length: int
     digest: str = ""
     rows: Mapping[str, Callable[[int], tuple[str, str]]] = field(default_factory=dict)
+    judge: Mapping[str, Callable[..., dict[str, Any]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

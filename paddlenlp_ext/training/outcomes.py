@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from paddlenlp_ext.errors import one_line
 from paddlenlp_ext.metrics import IGNORED
 from paddlenlp_ext.tasks.predictions import THRESHOLD, best_first, probabilities
+from paddlenlp_ext.tasks.questions import Question
+from paddlenlp_ext.tasks.spans import AnswerSettings, Window, find_answers, judge_answers
 from paddlenlp_ext.training.events import Predicted
 
 BINS = 10  # of a prediction's probability
@@ -17,6 +20,8 @@ WORST = 20  # errors that are kept
 MOST_LABELS = 300  # that are counted against each other
 MOST_POINTS = 1_000  # of a regression
 MOST_TAGS = 8  # of a row that are named
+LONGEST = 600  # letters of a text
+NO_ANSWER = "no answer"
 
 Array = npt.NDArray[Any]
 Object = dict[str, Any]
@@ -24,7 +29,7 @@ Describe = Callable[[int], Object]  # tells where a row stands, and maybe its te
 
 
 def outcome(predicted: Predicted, names: Sequence[str], describe: Describe) -> Object | None:
-    """Sum up what a model says; None for what are no labels, as answers in passages.
+    """Sum up what a model says; None for what are no labels, as answers (see `of_answers`).
 
     Args:
         predicted: Its logits in the order of the labels.
@@ -124,6 +129,46 @@ def _tags(
     return {**_counted(gold, found, names), **_believed(chances.max(axis=-1), found == gold)} | {
         "errors": errors
     }
+
+
+def of_answers(
+    logits: Any,
+    windows: Sequence[Window],
+    questions: Sequence[Question],
+    settings: AnswerSettings,
+    *,
+    has_texts: bool,
+) -> Object:
+    """Sum up answers: how far their probabilities can be believed, and the worst errors.
+
+    An answer's loss is -log(1 - p (1 - F1)): the surer of it and the less right, the higher.
+
+    Args:
+        logits: Of the tokens of each window; a list of float [L, 2].
+        windows: Of `make_windows`.
+        questions: What they were made of.
+        settings: How answers are chosen and compared.
+        has_texts: Whether errors have the question, and both answers.
+    """
+    found = find_answers(logits, windows, questions, settings)
+    f1, exact = judge_answers(found, questions, settings).T
+    chances = np.array([one.chosen.probability for one in found])
+    losses = _losses(1 - chances * (1 - f1))
+    errors = []
+    for row in best_first(np.where(exact < 1, losses, -1.0), WORST):
+        if exact[row] < 1:
+            question, answer = questions[row], found[row].answer
+            place: Object = {"source": question.source}
+            if has_texts:
+                right = " | ".join(dict.fromkeys(question.answers)) or NO_ANSWER
+                told = f"{question.text} ‖ right: {right} ‖ found: {answer or NO_ANSWER}"
+                place["text"] = one_line(told, LONGEST)
+            error = {
+                "label": "answer" if question.answers else NO_ANSWER,
+                "predicted": f"F1 {f1[row]:.2f}" if answer else NO_ANSWER,
+            }
+            errors.append(_error(place, losses[row], float(chances[row]), error))
+    return {**_believed(chances, exact == 1), "errors": errors}
 
 
 def _named(names: Sequence[str], logits: Array) -> Sequence[str]:

@@ -13,7 +13,7 @@ import platform
 import shlex
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timezone
 from functools import partial
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 FORMAT = "paddlenlp_ext run 1"  # of both files
 CONSOLE = "paddlenlp-ext"
-LONGEST = 600  # letters of a text
 
 Object = dict[str, Any]
 
@@ -55,6 +54,7 @@ class Record:
         labels: Their names, in the order of the logits that `columns` gives.
         columns: Of the logits, in the order of the labels; None for all as they are.
         describe: Tells of the rows of each split.
+        judge: Sums up what a model says of a split, where that is no label: of its logits.
     """
 
     def __init__(
@@ -66,6 +66,7 @@ class Record:
         labels: Sequence[str] = (),
         columns: Sequence[int] | None = None,
         describe: Mapping[str, outcomes.Describe] | None = None,
+        judge: Mapping[str, Callable[[Any], Object]] | None = None,
     ) -> None:
         self.folder = folder
         before = read_facts(folder / RUN) if resume else {}
@@ -83,7 +84,7 @@ class Record:
         kept = read_facts(folder / OUTCOMES) if resume else {}
         self._outcomes: Object = kept if kept.get("format") == FORMAT else {"format": FORMAT}
         self._labels, self._columns = labels, columns
-        self._describe = describe or {}
+        self._describe, self._judge = describe or {}, judge or {}
         self._now: Object = {}  # outcomes of the step that is being evaluated, by split
         self._step = resume.step if resume else 0
         self._unwritten: set[str] = set()
@@ -102,6 +103,9 @@ class Record:
         self._facts["evaluation_seconds"] += round(event.seconds, 2)
         predicted = event.predicted
         if predicted is None or not event.is_finite:
+            return
+        if judge := self._judge.get(event.split):
+            self._now[event.split] = judge(predicted.logits)
             return
         if self._columns is not None:
             logits = np.asarray(predicted.logits)[..., [*self._columns]]
@@ -170,7 +174,7 @@ def descriptions(
             return {"source": source}
         if not text:
             text = tokenizer.decode(data.evaluate_on[split].features[row].input_ids)
-        return {"source": source, "text": one_line(text, LONGEST)}
+        return {"source": source, "text": one_line(text, outcomes.LONGEST)}
 
     return {split: partial(describe, split) for split in data.evaluate_on}
 

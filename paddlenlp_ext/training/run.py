@@ -21,6 +21,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -440,6 +441,10 @@ class Run:
             labels=names,
             columns=None if order == tuple(range(len(names))) else order,
             describe=descriptions(data, tokenizer, has_texts=settings.error_texts),
+            judge={
+                split: partial(judge, has_texts=settings.error_texts)
+                for split, judge in data.judge.items()
+            },
         )
 
 

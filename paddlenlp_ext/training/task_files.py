@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import compress
 from pathlib import Path
@@ -53,6 +53,7 @@ class TaskRows:
         metric: Makes numbers of the predictions.
         answers: Says what they mean, row by row of the file.
         writer: Of rows and answers into a folder; see `prediction_files`.
+        judge: See `RunData`; None where predictions are labels.
     """
 
     features: Sequence[Features]
@@ -60,6 +61,7 @@ class TaskRows:
     metric: Metric
     answers: Callable[[finetune.Predictions], Iterable[Any]]
     writer: Callable[[Path, str], Writer]
+    judge: Callable[..., dict[str, Any]] | None = None
 
 
 MakeRows = Callable[[Sequence[Row]], TaskRows]
@@ -123,7 +125,8 @@ def batch(
     features = {split: rows.features for split, rows in dev.items()}
     places = {split: partial(_place_of, rows.sources) for split, rows in dev.items()}
     data = batching.data_of(train.features, features, train.sources, places)
-    return data, {split: rows.metric for split, rows in dev.items()}
+    judge = {split: rows.judge for split, rows in dev.items() if rows.judge}
+    return replace(data, judge=judge), {split: rows.metric for split, rows in dev.items()}
 
 
 def _place_of(sources: Sequence[str], row: int) -> tuple[str, str]:

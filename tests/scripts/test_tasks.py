@@ -152,6 +152,13 @@ def test_answers_in_two_languages(encoder, tmp_path, capsys):
     answers = json.loads((tmp_path / "a/predictions.json").read_text())
     assert [*answers] == [f"sample-dev-0{number}" for number in range(1, 7)]
     AutoModelForQuestionAnswering.from_pretrained(tmp_path / "a")
+    # Of the last model, what reports list.
+    told = json.loads((tmp_path / "a/outcomes.json").read_text())["last"]["splits"]
+    german = told["validation_de"]
+    asked, _, right = np.array(german["calibration"]).sum(axis=0)
+    assert (asked, right / asked) == (6, pytest.approx(metrics["validation_de exact_match"]))
+    assert len(german["errors"]) == asked - right
+    assert all(" ‖ right: " in error["text"] for error in german["errors"])
     # What the run says at its end answers the same.
     (words,) = re.findall(r"use it: +paddlenlp-ext (predict .* FILE .*)\n", said)
     sizes = ["--max_seq_length", "64", "--doc_stride", "16", "--max_query_length", "24"]

@@ -7,8 +7,10 @@ import pytest
 from sklearn.metrics import confusion_matrix, log_loss, multilabel_confusion_matrix
 
 from paddlenlp_ext.metrics import IGNORED
+from paddlenlp_ext.tasks.questions import Question
+from paddlenlp_ext.tasks.spans import AnswerSettings, Window, find_answers
 from paddlenlp_ext.training.events import Predicted
-from paddlenlp_ext.training.outcomes import outcome
+from paddlenlp_ext.training.outcomes import of_answers, outcome
 
 NAMES = ["差评", "so, so", "up"]
 
@@ -17,6 +19,40 @@ def told(logits, labels, names=NAMES):
     found = outcome(Predicted(logits, labels), names, lambda row: {"source": f"dev.tsv:{row + 2}"})
     assert found is not None
     return found
+
+
+@pytest.mark.parametrize("has_texts", [True, False])
+def test_answers(has_texts):
+    """The surer of a wrong answer, the worse; what shares words with the right one is less so."""
+    asked = [
+        Question("a", "Who?", "But Eve did.", ("Eve",), 4, True, "dev.json:1: question 'a'"),
+        Question("b", "Who?", "But Eve did.", ("Eve did",), 4, True, "dev.json:2: question 'b'"),
+        Question("c", "Who?", "But Eve did.", (), -1, True, "dev.json:3: question 'c'"),
+    ]
+    places = np.array([(-1, -1), (0, 3), (4, 7), (8, 11)])  # [CLS] But Eve did
+    windows = [Window(number, places) for number in range(3)]
+    logits = [np.zeros((4, 2), np.float32) for _ in asked]
+    for scores, score in zip(logits, (3.0, 2.0, 1.0), strict=True):
+        scores[2] = score  # each is answered with Eve
+    settings = AnswerSettings(version_2_with_negative=True)
+    found = of_answers(logits, windows, asked, settings, has_texts=has_texts)
+    answers = find_answers(logits, windows, asked, settings)
+    assert {one.answer for one in answers} == {"Eve"}
+    chances = [one.chosen.probability for one in answers]
+    losses = -np.log([1.0, 1 - chances[1] / 3, 1 - chances[2]])  # F1 of Eve beside Eve did: 2/3
+    order = sorted((1, 2), key=lambda row: -losses[row])
+    errors = found["errors"]
+    assert [one["source"] for one in errors] == [asked[row].source for row in order]
+    assert [one["loss"] for one in errors] == pytest.approx(losses[order], abs=1e-4)
+    assert {one["label"]: one["predicted"] for one in errors} == {
+        "answer": "F1 0.67",
+        "no answer": "F1 0.00",
+    }
+    expected = {"Who? ‖ right: Eve did ‖ found: Eve", "Who? ‖ right: no answer ‖ found: Eve"}
+    assert {one.get("text") for one in errors} == (expected if has_texts else {None})
+    count, confidence, right = np.array(found["calibration"]).sum(axis=0)
+    assert (count, right) == (3, 1)
+    assert confidence == pytest.approx(sum(chances), abs=1e-3)
 
 
 def rows_of(found):
