@@ -279,6 +279,7 @@ class Aligner:
             truncation=others is None,
             max_length=self.max_length if others is None else None,
             return_attention_mask=False,
+            verbose=False,
         )
         kinds = encoded.get("token_type_ids") or [None] * len(sentences)
         return [

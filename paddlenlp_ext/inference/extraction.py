@@ -245,7 +245,7 @@ class InformationExtraction(Pipeline[ExtractionOptions]):
 
     def _tokenize(self, texts: Sequence[str]) -> list[_Tokens]:
         columns = self.tokenizer(
-            list(texts), add_special_tokens=False, truncation=False, return_offsets_mapping=True
+            list(texts), add_special_tokens=False, return_offsets_mapping=True, verbose=False
         )
         return list(map(_Tokens, texts, columns["input_ids"], columns["offset_mapping"]))
 

@@ -118,7 +118,7 @@ class FillMask(Pipeline[FillMaskOptions]):
         for word in words:
             number = self.tokenizer.get_vocab().get(word)
             ids = [number] if number is not None else self.tokenizer(
-                word, add_special_tokens=False
+                word, add_special_tokens=False, verbose=False
             ).input_ids  # fmt: skip
             if len(ids) != 1:
                 raise UserError(f"`targets` {shown(word)}: expected one token, got {len(ids)}")
@@ -177,7 +177,9 @@ class TextGeneration(Pipeline[GenerationOptions]):
                 f"as {self.loaded.name} has {self.max_length} positions"
             )
         texts = [text_of(sample) for sample in samples]
-        encoded = self.tokenizer(texts, add_special_tokens=False, return_attention_mask=False)
+        encoded = self.tokenizer(
+            texts, add_special_tokens=False, return_attention_mask=False, verbose=False
+        )
         first = [self.tokenizer.cls_token_id]
         return [
             Row(Features(np.asarray([*first, *ids[max(len(ids) - room + 1, 0) :]]), None, 0), n)

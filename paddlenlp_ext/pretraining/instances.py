@@ -140,7 +140,10 @@ class InstanceMaker:
         sentences = [sentence for document in block.documents for sentence in document]
         script = script_of(sentences) if whole_words else Script(0, 0, 0)
         encoded = tokenizer(
-            sentences, add_special_tokens=False, return_offsets_mapping=bool(script.unspaced)
+            sentences,
+            add_special_tokens=False,
+            return_offsets_mapping=bool(script.unspaced),
+            verbose=False,
         )
         tokens = [number for ids in encoded["input_ids"] for number in ids]
         special = [tokenizer.pad_token_id, tokenizer.cls_token_id, tokenizer.sep_token_id]

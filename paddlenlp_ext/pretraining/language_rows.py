@@ -112,7 +112,9 @@ def _rows(
     """Yield rows, special tokens not yet in, and the bytes of the text that they were made of."""
     room, rest = settings.max_seq_length - SPECIAL, list[int]()
     for lines, size in _blocks(files):
-        ids = iter(tokenizer([*filter(None, lines)], add_special_tokens=False)["input_ids"])
+        ids = iter(
+            tokenizer([*filter(None, lines)], add_special_tokens=False, verbose=False)["input_ids"]
+        )
         rows: list[list[int]] = []
         for line in lines:
             if line:

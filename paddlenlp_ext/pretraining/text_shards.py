@@ -122,7 +122,7 @@ def make_shard(
     with ShardWriter([path], LAYOUT, {"tokens": settings.max_seq_length}, attributes) as writer:
         for block in read_blocks(files, BLOCK_BYTES):
             lines = [line for document in block.documents for line in document]
-            ids = iter(tokenizer(lines, add_special_tokens=False)["input_ids"])
+            ids = iter(tokenizer(lines, add_special_tokens=False, verbose=False)["input_ids"])
             documents = ([next(ids) for _ in document] for document in block.documents)
             rows = [row for document in documents for row in _rows(document, settings)]
             if rows:

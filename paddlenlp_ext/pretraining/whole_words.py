@@ -112,7 +112,9 @@ class WordFinder:
         """Tokenize texts of scripts with spaces; None where the pieces miss where a word begins."""
         if not texts:
             return []
-        rows: list[list[int]] = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
+        rows: list[list[int]] = self.tokenizer(texts, add_special_tokens=False, verbose=False)[
+            "input_ids"
+        ]
         found: list[Tokens | None] = []
         for text, ids in zip(texts, rows, strict=True):
             continues = [*map(self._continuing.__getitem__, ids)]
@@ -129,7 +131,9 @@ class WordFinder:
         """Tokenize texts, and look at where in them each token stands."""
         if not texts:
             return []
-        encoded = self.tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
+        encoded = self.tokenizer(
+            texts, add_special_tokens=False, return_offsets_mapping=True, verbose=False
+        )
         ids, offsets = encoded["input_ids"], encoded["offset_mapping"]
         continues = self._continues(texts, ids, offsets, alone=alone).tolist()
         tokens, at = [], 0

@@ -102,7 +102,7 @@ def _cut(text: str, tokenizer: "Tokenizer", most: int) -> str:
     """Cut a question after so many tokens."""
     if 2 * len(text) <= most:
         return text
-    offsets = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True).offset_mapping
+    offsets = tokenizer.get_offset_mapping(text) or []
     return text if len(offsets) <= most else text[: offsets[most - 1][1]]
 
 

@@ -7,23 +7,24 @@ special tokens and which template. Truncation, overflow, padding, masks, offsets
 are the same for all.
 """
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar, overload
+from typing import Any, ClassVar, Literal, TypeVar
 
 from tokenizers import AddedToken
-from tokenizers.processors import TemplateProcessing
 
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.files.sources import Source, resolve, without_neutral
 from paddlenlp_ext.tokenizers import saving
 from paddlenlp_ext.tokenizers.assembly import Assembly, RowColumns
-from paddlenlp_ext.tokenizers.encoding import Alignment, BatchEncoding, Inputs, plain
-from paddlenlp_ext.tokenizers.segmentation import Segmenter
-from paddlenlp_ext.tokenizers.special_tokens import SpecialTokens, Token
+from paddlenlp_ext.tokenizers.encoding import Alignment, BatchEncoding, Ids, Inputs, Span
+from paddlenlp_ext.tokenizers.segmentation import Segmenter, Segments
+from paddlenlp_ext.tokenizers.special_tokens import ROLES, SpecialTokens, Token
+from paddlenlp_ext.tokenizers.tokens import Tokens
 from paddlenlp_ext.tokenizers.truncation import (
     UNLIMITED,
     Padding,
@@ -37,42 +38,21 @@ from paddlenlp_ext.tokenizers.truncation import (
     truncation_strategy,
 )
 
+NO_TOKEN = ("", -1)  # where rows have no special tokens
 Self = TypeVar("Self", bound="Tokenizer")
-
-
-class _RoleToken:
-    """The text of the token that plays a role, None if there is none; may be assigned."""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.role = name
-
-    def __get__(self, tokenizer: "Tokenizer", owner: type) -> Any:
-        token = tokenizer.special.roles.get(self.role)
-        return None if token is None else token.content
-
-    def __set__(self, tokenizer: "Tokenizer", token: str | AddedToken) -> None:
-        tokenizer.add_special_tokens({self.role: token})
-
-
-class _RoleId:
-    """The id of the token that plays a role, None if there is none."""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.role = name.removesuffix("_id")
-
-    def __get__(self, tokenizer: "Tokenizer", owner: type) -> Any:
-        return (
-            tokenizer.special.id_of_role(self.role)
-            if self.role in tokenizer.special.roles
-            else None
-        )
 
 
 # Whether the `tokenizers` library cuts is no choice here: there is one class for each tokenizer.
 NEUTRAL: dict[str, tuple[Any, ...]] = dict.fromkeys(("use_fast", "fast"), (True, False, None))
+# Of `save_pretrained`: names of files and their form are the known ones.
+NEUTRAL_SAVING: dict[str, tuple[Any, ...]] = {
+    "filename_prefix": (None, ""),
+    "legacy_format": (None, True, False),
+    "push_to_hub": (None, False),
+}
 
 
-class Tokenizer(ABC):
+class Tokenizer(Tokens, ABC):
     """Base of all tokenizers; the families are one level below it.
 
     Args:
@@ -91,11 +71,9 @@ class Tokenizer(ABC):
         truncation_side: Where tokens are cut off, "right" or "left".
     """
 
-    unk_token, unk_token_id = _RoleToken(), _RoleId()
-    sep_token, sep_token_id = _RoleToken(), _RoleId()
-    pad_token, pad_token_id = _RoleToken(), _RoleId()
-    cls_token, cls_token_id = _RoleToken(), _RoleId()
-    mask_token, mask_token_id = _RoleToken(), _RoleId()
+    is_fast = True  # every tokenizer here knows offsets and words, which is what is asked with it
+    init_inputs = ()
+    logger: ClassVar[logging.Logger] = logging.getLogger(__name__)
 
     vocab_files: ClassVar[tuple[str, ...]]
     model_input_names: ClassVar[tuple[str, ...]] = (
@@ -103,7 +81,6 @@ class Tokenizer(ABC):
         "token_type_ids",
         "attention_mask",
     )
-    assembly: ClassVar[Assembly] = Assembly()
     odd_token: ClassVar[Literal["longer", "first"]] = "longer"
 
     def __init__(
@@ -123,8 +100,6 @@ class Tokenizer(ABC):
         padding_side: Side = "right",
         truncation_side: Side = "right",
     ) -> None:
-        self.segmenter = segmenter
-        self.vocabulary = segmenter.vocabulary
         self.model_max_length = model_max_length
         self.padding_side = side("padding_side", padding_side)
         self.truncation_side = side("truncation_side", truncation_side)
@@ -137,10 +112,11 @@ class Tokenizer(ABC):
             "cls_token": cls_token,
             "mask_token": mask_token,
         }
-        self.special = SpecialTokens(segmenter, roles, additional_special_tokens or (), added)
-        self.added_tokens_encoder = self.special.added_tokens_encoder
-        self.added_tokens_decoder = self.special.added_tokens_decoder
+        special = SpecialTokens(segmenter, roles, additional_special_tokens or (), added)
+        super().__init__(segmenter, special)
         self.other_settings: dict[str, Any] = {}  # of its files, of no meaning here
+        self.name_or_path = ""
+        self.deprecation_warnings: dict[str, bool] = {}  # what was warned of; once is enough
 
     @abstractmethod
     def save_vocabulary(self, save_directory: str | Path) -> tuple[Path, ...]:
@@ -175,6 +151,7 @@ class Tokenizer(ABC):
         # nobody knows is a mistake, and Python says so.
         tokenizer = cls(*files, **{**known, **overrides})
         tokenizer.other_settings = others
+        tokenizer.name_or_path = str(source)
         return tokenizer
 
     @classmethod
@@ -187,12 +164,22 @@ class Tokenizer(ABC):
         """Return settings with those that the files of the constructor have besides."""
         return known
 
-    def save_pretrained(self, save_directory: str | Path) -> tuple[Path, ...]:
+    def save_pretrained(self, save_directory: str | Path, **neutral: Any) -> tuple[Path, ...]:
         """Write everything that `from_pretrained` needs, here, in PaddleNLP and transformers.
+
+        Args:
+            save_directory: The folder; made if it is not there.
+            **neutral: Arguments of the other libraries that ask for what is done anyway
+                (`legacy_format`, `push_to_hub=False`).
 
         Returns:
             The files written.
+
+        Raises:
+            UserError: An argument asks for what is not done here.
         """
+        if unknown := [*without_neutral(neutral, NEUTRAL_SAVING)]:
+            raise TypeError(f"save_pretrained() got an unexpected keyword argument {unknown[0]!r}")
         folder = Path(save_directory)
         folder.mkdir(parents=True, exist_ok=True)
         settings = {
@@ -212,53 +199,24 @@ class Tokenizer(ABC):
         own = saving.kinds(type(self)).keys() - saving.kinds(Tokenizer).keys()
         return {name: getattr(self, name) for name in sorted(own)}
 
-    # Special and added tokens.
+    def save_resources(self, save_directory: str | Path) -> None:
+        """Write the vocabulary files into a folder, as `save_vocabulary` does."""
+        self.save_vocabulary(save_directory)
 
     @property
-    def vocab_size(self) -> int:
-        """Size of the vocabulary without added tokens."""
-        return len(self.vocabulary)
-
-    def __len__(self) -> int:
-        return len(self.special)
-
-    @property
-    def bos_token_id(self) -> int | None:
-        """Id of the token that begins a text; None in a family without one."""
-        return self.special.id_of_role("bos_token") if "bos_token" in self.special.roles else None
-
-    @property
-    def eos_token_id(self) -> int | None:
-        """Id of the token that ends a text; None in a family without one."""
-        return self.special.id_of_role("eos_token") if "eos_token" in self.special.roles else None
-
-    @property
-    def special_tokens_map(self) -> dict[str, str | list[str]]:
-        """Special tokens by role."""
-        return self.special.by_role
-
-    @property
-    def additional_special_tokens(self) -> list[str]:
-        """Special tokens without a role."""
-        return [token.content for token in self.special.additional]
-
-    @property
-    def all_special_tokens(self) -> list[str]:
-        """Every special token once."""
-        return self.special.all
-
-    @property
-    def all_special_ids(self) -> list[int]:
-        """The ids of `all_special_tokens`."""
-        return [self.added_tokens_encoder[token] for token in self.special.all]
-
-    def add_tokens(self, new_tokens: Token | Iterable[Token], special_tokens: bool = False) -> int:
-        """Add tokens that are never split; see `SpecialTokens.add_tokens`."""
-        return self.special.add_tokens(new_tokens, special_tokens)
-
-    def add_special_tokens(self, tokens: Mapping[str, Any]) -> int:
-        """Set the tokens of roles, and add others; see `SpecialTokens.add_special_tokens`."""
-        return self.special.add_special_tokens(tokens)
+    def init_kwargs(self) -> dict[str, Any]:
+        """What `from_pretrained` would read of this tokenizer: all settings and special tokens."""
+        roles = dict.fromkeys(ROLES)
+        return {
+            **self.other_settings,
+            "additional_special_tokens": [],
+            **roles,
+            **self.special_tokens_map,
+            "model_max_length": self.model_max_length,
+            "padding_side": self.padding_side,
+            "truncation_side": self.truncation_side,
+            **self.settings,
+        }
 
     # Text to ids.
 
@@ -266,11 +224,11 @@ class Tokenizer(ABC):
         self,
         text: Any,
         text_pair: Any = None,
+        max_length: int | None = None,
         *,
         add_special_tokens: bool = True,
         padding: bool | str = False,
         truncation: bool | str | None = None,
-        max_length: int | None = None,
         max_seq_len: int | None = None,
         stride: int = 0,
         is_split_into_words: bool = False,
@@ -296,11 +254,11 @@ class Tokenizer(ABC):
             text: A text, a list of texts, or a list of pairs of texts; with
                 `is_split_into_words` the words of a text, or a list of such lists.
             text_pair: The second segment, or one for each text.
+            max_length: Largest number of tokens of a row; `model_max_length` if not given.
             add_special_tokens: Whether rows are framed as in pretraining.
             padding: True or "longest", "max_length", or False.
             truncation: True or "longest_first", "only_first", "only_second", or False. Not given,
                 it is "longest_first" if there is a `max_length` and no padding.
-            max_length: Largest number of tokens of a row; `model_max_length` if not given.
             max_seq_len: PaddleNLP's older name of `max_length`; always truncates.
             stride: Tokens that an overflow row repeats of the row before it.
             is_split_into_words: Whether texts are lists of words; offsets then are within words.
@@ -314,9 +272,11 @@ class Tokenizer(ABC):
             return_special_tokens_mask: Whether to give 1 for special tokens and padding.
             return_offsets_mapping: Whether to give the characters of each token.
             return_length: Whether to give the number of tokens of each row, padding apart.
-            pad_to_max_seq_len: PaddleNLP's older way to say `padding="max_length"`.
+            pad_to_max_seq_len: PaddleNLP's older way to pad, and cut, to `max_length`; without one
+                to the longest row.
             return_dict: PaddleNLP's; True is what is returned.
-            verbose: PaddleNLP's and transformers'; without effect.
+            verbose: Whether to warn, once, of rows longer than `model_max_length` that are not
+                cut, and of `padding="max_length"` where there is no length.
 
         Returns:
             Lists or tensors by name, in rows; without rows if only one text was given.
@@ -330,12 +290,13 @@ class Tokenizer(ABC):
             raise ValueError(
                 "return_dict=False is not offered; take the columns of what is returned"
             )
-        padding = padding or ("max_length" if pad_to_max_seq_len else False)
         if max_seq_len is not None and max_length is None:
             max_length = max_seq_len
             truncation = True if truncation is None else truncation
         if truncation is None:
             truncation = max_length is not None and padding is False
+        if padding is False and pad_to_max_seq_len:
+            padding = "longest" if max_length is None else "max_length"
         asked = {
             "input_ids": True,
             "token_type_ids": return_token_type_ids,
@@ -351,6 +312,7 @@ class Tokenizer(ABC):
             for name, wanted in asked.items()
             if (name in self.model_input_names if wanted is None else wanted)
         ]
+        unlimited = max_length is None
         if max_length is None:
             max_length = self.model_max_length
         inputs = Inputs.gather(text, text_pair, is_split_into_words)
@@ -369,14 +331,17 @@ class Tokenizer(ABC):
                 f"max_length={max_length} has no room for the {assembly.added(pair)} special "
                 "tokens of a row; give a larger max_length"
             )
-        pad_to = (padding_strategy(padding), max_length, pad_to_multiple_of)
+        pad_to = (self._padding(padding, max_length, verbose), max_length, pad_to_multiple_of)
         if cut.strategy != "do_not_truncate" and max_length < UNLIMITED:
             padded_length([max_length], *pad_to)  # whatever the texts are, it is known now
         make = partial(self._columns, inputs, assembly, cut, pad_to)
         columns: dict[str, Any] = make(names)
+        if unlimited and verbose and cut.strategy == "do_not_truncate":
+            self._warn_of_length(columns["input_ids"])
         if not (inputs.batched or return_overflowing_tokens or return_tensors):
             columns = {name: rows[0] for name, rows in columns.items()}
-        encoding = BatchEncoding(columns, lambda: self._alignments(make))
+        align = None if inputs.are_ids else lambda: self._alignments(make)
+        encoding = BatchEncoding(columns, align)
         return encoding.convert_to_tensors(return_tensors)
 
     def _columns(
@@ -389,7 +354,12 @@ class Tokenizer(ABC):
     ) -> dict[str, list[Any]]:
         """Segment, cut, frame and pad; the heart of the call."""
         texts = inputs.first if inputs.second is None else [*inputs.first, *inputs.second]
-        segments = self.segmenter.segment(texts, inputs.pre_split, "offset_mapping" in names)
+        if not inputs.are_ids:
+            segments = self.segmenter.segment(texts, inputs.pre_split, "offset_mapping" in names)
+        elif "offset_mapping" in names:
+            raise ValueError("ids have no offsets; give the text")
+        else:
+            segments = Segments(texts)
         pair = inputs.second is not None
         lengths = [len(ids) for ids in segments.ids]
         seconds = lengths[len(inputs.first) :] if pair else [0] * len(lengths)
@@ -398,12 +368,54 @@ class Tokenizer(ABC):
             for sample, (first, second) in enumerate(zip(lengths, seconds, strict=False))
             for row in cut.rows(sample, first, second)
         ]
-        made = RowColumns(segments, rows, pair, assembly, *self._ends())
+        ends = self._ends() if assembly.special else (NO_TOKEN, NO_TOKEN)
+        made = RowColumns(segments, rows, pair, assembly, *ends)
         columns = {name: made.column(name) for name in names}
         if length := padded_length(map(len, columns["input_ids"]), *pad_to):
-            fillers = {"input_ids": self.pad_token_id, "tokens": self.pad_token}
-            columns = pad_columns(columns, length, fillers, self.padding_side)
+            columns = pad_columns(columns, length, self._fillers(), self.padding_side)
         return columns
+
+    def _fillers(self) -> dict[str, Any]:
+        """Return what stands in a padded place.
+
+        Raises:
+            ValueError: Nothing does.
+        """
+        if self.pad_token is None:
+            raise ValueError("padding needs a `pad_token`, and this tokenizer has none; set one")
+        return {
+            "input_ids": self.pad_token_id,
+            "tokens": self.pad_token,
+            "token_type_ids": self.pad_token_type_id,
+        }
+
+    def _padding(self, padding: bool | str, max_length: int, verbose: bool) -> Padding:
+        """Turn `padding` into a strategy; without a length, "max_length" pads nothing."""
+        strategy = padding_strategy(padding)
+        if strategy != "max_length" or max_length < UNLIMITED:
+            return strategy
+        if verbose:
+            self._warn_once(
+                "Asking-to-pad-to-max_length",
+                "padding='max_length' pads nothing: no max_length is given, and this tokenizer has "
+                "no model_max_length",
+            )
+        return "do_not_pad"
+
+    def _warn_of_length(self, rows: Iterable[Sequence[int]]) -> None:
+        longest = max(map(len, rows), default=0)
+        if longest > self.model_max_length:
+            self._warn_once(
+                "sequence-length-is-longer-than-the-specified-maximum",
+                "Token indices sequence length is longer than the specified maximum sequence "
+                f"length for this model ({longest} > {self.model_max_length}), which has no "
+                "positions for it; give truncation=True",
+            )
+
+    def _warn_once(self, subject: str, message: str) -> None:
+        if not self.deprecation_warnings.get(subject):
+            self.deprecation_warnings[subject] = True
+            self.logger.warning(message)
 
     def pad(
         self,
@@ -413,6 +425,7 @@ class Tokenizer(ABC):
         pad_to_multiple_of: int | None = None,
         return_attention_mask: bool | None = None,
         return_tensors: str | None = None,
+        verbose: bool = True,
     ) -> BatchEncoding:
         """Bring rows that were encoded before to one length.
 
@@ -423,20 +436,19 @@ class Tokenizer(ABC):
             pad_to_multiple_of: As in a call.
             return_attention_mask: Whether to add the mask if it is not there.
             return_tensors: As in a call.
+            verbose: As in a call.
         """
         columns, batched = gather_columns(encoded_inputs)
         if return_attention_mask is None:
             return_attention_mask = "attention_mask" in self.model_input_names
         if return_attention_mask and "attention_mask" not in columns:
             columns["attention_mask"] = [[1] * len(row) for row in columns["input_ids"]]
-        length = padded_length(
-            map(len, columns["input_ids"]),
-            padding_strategy(padding),
-            self.model_max_length if max_length is None else max_length,
-            pad_to_multiple_of,
-        )
-        fillers = {"input_ids": self.pad_token_id}
-        columns = pad_columns(columns, length, fillers, self.padding_side)
+        if max_length is None:
+            max_length = self.model_max_length
+        strategy = self._padding(padding, max_length, verbose)
+        lengths = map(len, columns["input_ids"])
+        if length := padded_length(lengths, strategy, max_length, pad_to_multiple_of):
+            columns = pad_columns(columns, length, self._fillers(), self.padding_side)
         if not (batched or return_tensors):
             columns = {name: rows[0] for name, rows in columns.items()}
         return BatchEncoding(columns).convert_to_tensors(return_tensors)
@@ -451,147 +463,140 @@ class Tokenizer(ABC):
         self, text: str, pair: str | None = None, add_special_tokens: bool = False
     ) -> list[str]:
         """Cut a text into tokens; a piece that the model cannot spell keeps its text."""
-        return self(text, pair, add_special_tokens=add_special_tokens).tokens()
+        return self(text, pair, add_special_tokens=add_special_tokens, verbose=False).tokens()
 
-    def encode(self, text: Any, text_pair: Any = None, **options: Any) -> list[int]:
-        """Turn a text into ids; options are those of a call.
+    def encode(self, text: Any, text_pair: Any = None, *places: Any, **options: Any) -> list[int]:
+        """Turn a text into ids; arguments are those of `encode_plus`.
 
-        Gives a list, as transformers does; PaddleNLP's `encode` is the call itself here.
+        Gives a list, as transformers does; PaddleNLP's `encode` is `encode_plus` here.
         """
-        ids: list[int] = self(text, text_pair, **options).input_ids
+        ids: list[int] = self.encode_plus(text, text_pair, *places, **options).input_ids
         return ids
 
-    # Tokens to ids, and ids back to tokens and text.
-
-    @overload
-    def convert_tokens_to_ids(self, tokens: str) -> int: ...
-    @overload
-    def convert_tokens_to_ids(self, tokens: list[str] | tuple[str, ...]) -> list[int]: ...
-    def convert_tokens_to_ids(self, tokens: str | list[str] | tuple[str, ...]) -> int | list[int]:
-        """Look up one or several tokens; unknown ones get the id of the unknown token."""
-        if isinstance(tokens, str):
-            return self.special.id_of(tokens)
-        return [self.special.id_of(token) for token in tokens]
-
-    @overload
-    def convert_ids_to_tokens(self, ids: int, skip_special_tokens: bool = False) -> str: ...
-    @overload
-    def convert_ids_to_tokens(
-        self, ids: Iterable[int], skip_special_tokens: bool = False
-    ) -> list[str]: ...
-    def convert_ids_to_tokens(
-        self, ids: int | Iterable[int], skip_special_tokens: bool = False
-    ) -> str | list[str]:
-        """Return the tokens of one or several ids.
+    def encode_plus(
+        self,
+        text: Any,
+        text_pair: Any = None,
+        add_special_tokens: bool = True,
+        padding: bool | str = False,
+        truncation: bool | str | None = None,
+        max_length: int | None = None,
+        **options: Any,
+    ) -> BatchEncoding:
+        """Turn one text or pair into a row of ids.
 
         Args:
-            ids: An id, or ids [L]; int64 arrays and tensors too.
-            skip_special_tokens: Whether to leave special tokens out.
-
-        Raises:
-            ValueError: An id is not of this vocabulary.
+            text: The text; or its tokens, or their ids, where `is_split_into_words` is not given.
+            text_pair: The second segment.
+            add_special_tokens: As in a call.
+            padding: As in a call.
+            truncation: As in a call.
+            max_length: As in a call.
+            **options: Others of a call.
         """
-        ids = plain(ids)
-        if isinstance(ids, int):
-            return self._token(ids)
-        skipped = set(self.all_special_ids) if skip_special_tokens else set()
-        return [self._token(number) for number in ids if number not in skipped]
-
-    def _token(self, number: int) -> str:
-        if number in self.added_tokens_decoder:
-            return str(self.added_tokens_decoder[number].content)
-        if 0 <= number < self.vocab_size:
-            return self.vocabulary.tokens[number]
-        if 0 <= number < len(self):  # nothing has the id, but the model may predict it
-            return str(self.unk_token)
-        raise ValueError(f"id {number} is not one of the {len(self)} ids of this tokenizer")
-
-    def convert_tokens_to_string(self, tokens: list[str]) -> str:
-        """Join tokens to readable text."""
-        return self.segmenter.join(tokens)
-
-    def decode(self, token_ids: int | Iterable[int], skip_special_tokens: bool = False) -> str:
-        """Turn the ids of one row into text.
-
-        Args:
-            token_ids: Ids [L], as a list, an array or a tensor.
-            skip_special_tokens: Whether to leave special tokens out.
-        """
-        ids = plain(token_ids)
-        tokens = self.convert_ids_to_tokens([ids] if isinstance(ids, int) else ids)
-        if skip_special_tokens:
-            special = {t.content for t in self.added_tokens_decoder.values() if t.special}
-            tokens = [token for token in tokens if token not in special]
-        return self.convert_tokens_to_string(tokens)
-
-    def batch_decode(
-        self, sequences: Iterable[Iterable[int]], skip_special_tokens: bool = False
-    ) -> list[str]:
-        """Turn the ids of several rows into texts.
-
-        Args:
-            sequences: Ids [B, L], as lists, an array or a tensor.
-            skip_special_tokens: Whether to leave special tokens out.
-        """
-        return [self.decode(row, skip_special_tokens) for row in plain(sequences)]
-
-    def get_vocab(self) -> dict[str, int]:
-        """Return the id of every token, added ones too."""
-        return {**self.vocabulary.ids, **self.added_tokens_encoder}
-
-    # Rows as the models were pretrained on, built from ids by hand.
-
-    def num_special_tokens_to_add(self, pair: bool = False) -> int:
-        """Count the special tokens of a row."""
-        return self.assembly.added(pair)
-
-    def build_inputs_with_special_tokens(
-        self, token_ids_0: list[int], token_ids_1: list[int] | None = None
-    ) -> list[int]:
-        """Frame one or two segments with special tokens.
-
-        Args:
-            token_ids_0: Ids of the first segment, without special tokens.
-            token_ids_1: Ids of the second segment.
-        """
-        return self.assembly.frame(token_ids_0, token_ids_1, self.cls_token_id, self.sep_token_id)
-
-    def create_token_type_ids_from_sequences(
-        self, token_ids_0: Sequence[int], token_ids_1: Sequence[int] | None = None
-    ) -> list[int]:
-        """Return the token types of the row that `build_inputs_with_special_tokens` builds."""
-        return self.assembly.token_types(
-            len(token_ids_0), None if token_ids_1 is None else len(token_ids_1)
+        are_texts = all(part is None or isinstance(part, str) for part in (text, text_pair))
+        if not (are_texts or options.get("is_split_into_words")):
+            text = self._ids(text)
+            text_pair = None if text_pair is None else self._ids(text_pair)
+        return self(
+            text,
+            text_pair,
+            max_length,
+            add_special_tokens=add_special_tokens,
+            padding=padding,
+            truncation=truncation,
+            **options,
         )
 
-    def get_special_tokens_mask(
+    def _ids(self, segment: str | Sequence[str] | Sequence[int]) -> Ids:
+        """Return the ids of a text, of tokens, or the ids themselves."""
+        if isinstance(segment, str):
+            return Ids(self(segment, add_special_tokens=False, verbose=False).input_ids)
+        return Ids(self.special.id_of(one) if isinstance(one, str) else one for one in segment)
+
+    def batch_encode(
         self,
-        token_ids_0: Sequence[int],
-        token_ids_1: Sequence[int] | None = None,
-        already_has_special_tokens: bool = False,
-    ) -> list[int]:
-        """Mark special tokens with 1 and other ones with 0.
+        batch_text_or_text_pairs: Sequence[Any],
+        max_length: int | None = None,
+        stride: int = 0,
+        is_split_into_words: bool = False,
+        **options: Any,
+    ) -> BatchEncoding:
+        """Turn a list of texts, or of pairs, into rows of ids; PaddleNLP's way to call.
 
         Args:
-            token_ids_0: Ids of the first segment; of a whole row if `already_has_special_tokens`.
-            token_ids_1: Ids of the second segment.
-            already_has_special_tokens: Whether `token_ids_0` is a row with its special tokens.
+            batch_text_or_text_pairs: Texts, or pairs; with `is_split_into_words` lists of words,
+                or pairs of them.
+            max_length: As in a call.
+            stride: As in a call.
+            is_split_into_words: As in a call.
+            **options: Others of a call.
 
         Raises:
-            ValueError: A second segment was given besides a whole row.
+            ValueError: It is one text.
         """
-        if already_has_special_tokens:
-            if token_ids_1 is not None:
-                raise ValueError("a row with special tokens is one list; token_ids_1 must be None")
-            special = set(self.all_special_ids)
-            return [int(number in special) for number in token_ids_0]
-        second = None if token_ids_1 is None else [0] * len(token_ids_1)
-        return self.assembly.frame([0] * len(token_ids_0), second, 1, 1)
+        if not isinstance(batch_text_or_text_pairs, (list, tuple)):
+            raise ValueError(f"expected a list of texts, got {batch_text_or_text_pairs!r:.80}")
+        return self(
+            batch_text_or_text_pairs,
+            None,
+            max_length,
+            stride=stride,
+            is_split_into_words=is_split_into_words,
+            **options,
+        )
 
-    def _post_processor(self) -> TemplateProcessing:
-        """Write the template of a row for the `tokenizers` library."""
-        return self.assembly.post_processor(*self._ends())
+    def batch_encode_plus(
+        self,
+        batch_text_or_text_pairs: Sequence[Any],
+        add_special_tokens: bool = True,
+        padding: bool | str = False,
+        truncation: bool | str | None = None,
+        max_length: int | None = None,
+        **options: Any,
+    ) -> BatchEncoding:
+        """Turn a list of texts, or of pairs, into rows of ids; transformers' way to call."""
+        return self.batch_encode(
+            batch_text_or_text_pairs,
+            max_length,
+            add_special_tokens=add_special_tokens,
+            padding=padding,
+            truncation=truncation,
+            **options,
+        )
 
-    def _ends(self) -> tuple[tuple[str, int], tuple[str, int]]:
-        """Return the first special token of a row and its id, and the other ones."""
-        return (self.cls_token, self.cls_token_id), (self.sep_token, self.sep_token_id)
+    def prepare_for_model(
+        self, ids: Sequence[int], pair_ids: Sequence[int] | None = None, **options: Any
+    ) -> BatchEncoding:
+        """Make a row of ids that were found before: cut, frame and pad them.
+
+        Args:
+            ids: Those of the first segment, without special tokens.
+            pair_ids: Those of the second segment.
+            **options: Those of a call.
+        """
+        return self(Ids(ids), None if pair_ids is None else Ids(pair_ids), **options)
+
+    def get_offset_mapping(
+        self, text: str | None, split_tokens: Sequence[str] | None = None
+    ) -> list[Span] | None:
+        """Return the characters of each token of a text, without special tokens.
+
+        Args:
+            text: The text; None has none.
+            split_tokens: Its tokens, as PaddleNLP takes them; they are known here.
+        """
+        if text is None:
+            return None
+        encoding = self(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        return list(encoding.offset_mapping)
+
+    @property
+    def max_len_single_sentence(self) -> int:
+        """Most tokens that a text may have, special ones apart."""
+        return self.model_max_length - self.num_special_tokens_to_add()
+
+    @property
+    def max_len_sentences_pair(self) -> int:
+        """Most tokens that the texts of a pair may have together, special ones apart."""
+        return self.model_max_length - self.num_special_tokens_to_add(pair=True)

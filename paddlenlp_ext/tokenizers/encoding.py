@@ -10,11 +10,15 @@ import numpy as np
 Span = tuple[int, int]
 
 
+class Ids(list[int]):
+    """A segment that was cut before: the ids of its tokens, without special ones."""
+
+
 class Inputs(NamedTuple):
     """Texts of one call.
 
     Args:
-        first: The first segment of every sample: a text, or its words if `pre_split`.
+        first: The first segment of every sample: a text, its words if `pre_split`, or `Ids`.
         second: The second segments, or None.
         batched: False if the caller gave one sample and not a list of them.
         pre_split: Whether segments are lists of words.
@@ -24,6 +28,11 @@ class Inputs(NamedTuple):
     second: list[Any] | None
     batched: bool
     pre_split: bool
+
+    @property
+    def are_ids(self) -> bool:
+        """Whether segments are `Ids`."""
+        return not self.batched and isinstance(self.first[0], Ids)
 
     @classmethod
     def gather(cls, text: Any, text_pair: Any, pre_split: bool) -> "Inputs":
@@ -37,7 +46,7 @@ class Inputs(NamedTuple):
         if pre_split:
             batched = bool(text) and isinstance(text[0], (list, tuple))
         else:
-            batched = not isinstance(text, str)
+            batched = not isinstance(text, (str, Ids))
         if not batched:
             second = None if text_pair is None else [text_pair]
             return cls([text], second, batched=False, pre_split=pre_split)

@@ -69,8 +69,21 @@ class Segmenter(Protocol):
             spans: Whether offsets, word numbers and texts are needed.
         """
 
-    def join(self, tokens: list[str]) -> str:
-        """Join tokens to readable text."""
+    def join(self, tokens: list[str], clean: bool | None = None) -> str:
+        """Join tokens to readable text.
+
+        Args:
+            tokens: The tokens.
+            clean: Whether the spaces before punctuation and English contractions are closed up;
+                None is as the family has it.
+        """
+
+
+def closed_up(text: str) -> str:
+    """Drop the space before punctuation and English contractions."""
+    for spaced in (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're"):
+        text = text.replace(spaced, spaced.strip())
+    return text
 
 
 def printable(text: Any, number: int) -> Any:
@@ -237,12 +250,12 @@ class LibrarySegmenter:
         self,
         backend: tokenizers.Tokenizer,
         vocabulary: Vocabulary,
-        join: Callable[[list[str]], str],
+        join: Callable[[list[str], bool | None], str],
         words: Words | None = None,
     ) -> None:
         self.backend = backend
         self.vocabulary = vocabulary
-        self.join = join
+        self._join = join
         self._words = words or Words()
         self._cache = WordCache(self._words)
         self._marked: list[int] = []  # ids of the mark between words, once they are needed
@@ -253,8 +266,12 @@ class LibrarySegmenter:
     def keep_whole(self, new: Sequence[AddedToken], special: SpecialTokens) -> None:
         """Find these tokens in texts before anything else from now on."""
         self.protect(new, [special.added_tokens_encoder[token.content] for token in new])
-        # The library has the text of an unknown piece.
-        self._found.pop(self._number(special.roles["unk_token"].content), None)
+        if unknown := special.roles.get("unk_token"):  # the library has the text of the piece
+            self._found.pop(self._number(unknown.content), None)
+
+    def join(self, tokens: list[str], clean: bool | None = None) -> str:
+        """Join tokens to readable text; see `Segmenter`."""
+        return self._join(tokens, clean)
 
     def protect(self, tokens: Sequence[AddedToken], ids: Sequence[int]) -> None:
         """Find these tokens in texts before anything else from now on.

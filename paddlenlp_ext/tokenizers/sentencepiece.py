@@ -26,6 +26,7 @@ from paddlenlp_ext.tokenizers.segmentation import (
     MAX_VOCABULARY,
     Segments,
     Vocabulary,
+    closed_up,
     encodable,
     printable,
 )
@@ -97,13 +98,14 @@ class SentencePiece:
         """Join pieces of one stretch of text."""
         return str(self.model.decode_pieces(pieces))
 
-    def join(self, tokens: list[str]) -> str:
-        """Join pieces, with spaces around special and added tokens."""
+    def join(self, tokens: list[str], clean: bool | None = None) -> str:
+        """Join pieces, with spaces around special and added tokens; see `Segmenter`."""
         texts = [
             " ".join(run) if added else self.join_pieces([*run])
             for added, run in groupby(tokens, key=self._special.added_tokens_encoder.__contains__)
         ]
-        return " ".join(texts)
+        text = " ".join(texts)
+        return closed_up(text) if clean else text
 
     def save(self, path: Path) -> Path:
         """Write the model; return the path."""

@@ -157,11 +157,13 @@ class SpecialTokens:
             By how many ids the tokenizer grew.
 
         Raises:
-            ValueError: A key is no role.
+            ValueError: A key is no role, or there is one token where a list is expected.
         """
         new = []
         for role, token in tokens.items():
             if role == "additional_special_tokens":
+                if isinstance(token, (str, AddedToken)):
+                    raise ValueError(f"{role} must be a list of tokens, not {token!r}")
                 self.additional = [special_token(item) for item in token]
                 new += self.additional
             elif role in ROLES:
@@ -174,11 +176,21 @@ class SpecialTokens:
                 )
         return self._keep_whole(new)
 
+    def clear(self, role: str) -> None:
+        """Let no token play a role any more; the token stays one that is kept whole."""
+        self.roles.pop(role, None)
+
     def id_of(self, token: str) -> int:
-        """Return the id of any token; that of the unknown token if it is not there."""
+        """Return the id of any token; that of the unknown token if it is not there.
+
+        Raises:
+            ValueError: There is no unknown token either.
+        """
         number = self.added_tokens_encoder.get(token)
         if number is None:
             number = self._vocabulary.ids.get(token)
+        if number is None and "unk_token" not in self.roles:
+            raise ValueError(f"{token!r} is not in the vocabulary, and there is no unk_token")
         return self.id_of_role("unk_token") if number is None else number
 
     def id_of_role(self, role: str) -> int:

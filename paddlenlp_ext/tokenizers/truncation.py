@@ -185,14 +185,11 @@ def padded_length(
     """Find the length of padded rows, 0 if nothing is to be padded.
 
     Raises:
-        UserError: Rows shall be padded to a maximum length, and there is none.
         ValueError: Rounding up makes them longer than they may be.
     """
     if padding == "do_not_pad":
         return 0
     lengths = [*lengths]
-    if padding == "max_length" and max_length >= UNLIMITED:
-        raise UserError("padding='max_length' needs a max_length: this tokenizer has no limit")
     length = max_length if padding == "max_length" else max(lengths, default=0)
     if not multiple:
         return length
@@ -233,7 +230,7 @@ def pad_columns(
         own: What stands in a padded place where the tokenizer says it, by name.
         side: Where padding goes.
     """
-    fillers = {**own, **FILLERS}
+    fillers = {**FILLERS, **own}
     return {
         name: _pad(rows, length, fillers[name], side) if name in fillers else rows
         for name, rows in columns.items()

@@ -14,7 +14,7 @@ from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.files.disk import read_object
 from paddlenlp_ext.tokenizers.saving import listed_tokens
-from paddlenlp_ext.tokenizers.segmentation import LibrarySegmenter, Vocabulary
+from paddlenlp_ext.tokenizers.segmentation import LibrarySegmenter, Vocabulary, closed_up
 
 LONGEST_WORD = 100  # characters; longer words become the unknown token
 
@@ -128,10 +128,8 @@ def _another_kind(path: Path) -> UserError:
     )
 
 
-def join_pieces(tokens: list[str]) -> str:
-    """Join word pieces, and drop the space before punctuation and English contractions."""
-    text = str(decoders.WordPiece(prefix="##", cleanup=True).decode(tokens))
+def join_pieces(tokens: list[str], clean: bool | None = None) -> str:
+    """Join word pieces, and close up punctuation and English contractions unless told not to."""
+    text = str(decoders.WordPiece(prefix="##", cleanup=clean is not False).decode(tokens))
     # The decoder closes up within tokens only; quotes stand between two of them.
-    for spaced in (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're"):
-        text = text.replace(spaced, spaced.strip())
-    return text
+    return text if clean is False else closed_up(text)

@@ -27,6 +27,7 @@ from paddlenlp_ext.tokenizers.segmentation import (
     Vocabulary,
     Words,
     as_found,
+    closed_up,
     no_panic,
 )
 from paddlenlp_ext.tokenizers.sentencepiece import SPACE, read_model, unigram
@@ -187,6 +188,7 @@ class PlainWords(Words):
         return super().allow(token) and (token.lstrip or not token.normalized)
 
 
-def join_pieces(tokens: list[str]) -> str:
+def join_pieces(tokens: list[str], clean: bool | None = None) -> str:
     """Join pieces to text, with a space where a piece has one."""
-    return str(decoders.Metaspace(SPACE, prepend_scheme="always").decode(tokens))
+    text = str(decoders.Metaspace(SPACE, prepend_scheme="always").decode(tokens))
+    return closed_up(text) if clean else text

@@ -62,8 +62,6 @@ def test_padding(tokenizer: BertTokenizer) -> None:
     positions = tokenizer(texts, padding=True, return_position_ids=True)
     assert positions.input_ids[0] == [3, 3, 1, 35, 2]
     assert positions.position_ids[0] == [0, 0, 0, 1, 2]
-    with pytest.raises(UserError, match="padding='max_length' needs a max_length"):
-        tokenizer(texts, padding="max_length")
 
 
 def test_padding_of_encoded_rows(tokenizer: BertTokenizer) -> None:
