@@ -18,6 +18,7 @@ from paddlenlp_ext.errors import UserError, WeightsError
 from paddlenlp_ext.files.disk import origin_of
 from paddlenlp_ext.files.sources import Source, resolve, without_neutral
 from paddlenlp_ext.models.config import ModelConfig, renamed
+from paddlenlp_ext.models.paddlenlp_tools import KnownToPaddleNLP
 from paddlenlp_ext.nn.arrays import fill
 from paddlenlp_ext.nn.autocast import Autocast
 from paddlenlp_ext.nn.cpu import compiled
@@ -52,12 +53,19 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "return_dict": (True, None),
     "ignore_mismatched_sizes": (False, None),
 }
+# What both libraries' trainers say in saving; a model is written as one file, by ways of our own.
+NEUTRAL_IN_SAVING: dict[str, tuple[Any, ...]] = {
+    "merge_tensor_parallel": (True, False, None),
+    "save_to_hf": (False, None),
+    "push_to_hub": (False, None),
+    **dict.fromkeys(("state_dict", "config_to_save", "variant"), (None,)),
+}
 LOGGED = 50  # names of a kind that a log line writes out
 
 _filling = False  # while the weights of a file are about to replace those of a new model
 
 
-class Model(nn.Layer):
+class Model(KnownToPaddleNLP):
     """A model with a config, weights under two foreign formats, and presets.
 
     Args:
@@ -242,17 +250,35 @@ class Model(nn.Layer):
 
     # ---- saving ----------------------------------------------------------------------------
 
-    def save_pretrained(self, folder: str | Path, format: Format = "paddle") -> None:
+    def save_pretrained(
+        self,
+        folder: str | Path,
+        format: Format = "paddle",
+        *,
+        is_main_process: bool = True,
+        save_function: object = None,
+        max_shard_size: object = None,
+        **neutral: Any,
+    ) -> None:
         """Write the config and the weights.
 
         Args:
             folder: Where to; made if it is not there.
             format: `paddle`, what PaddleNLP loads (`model_state.pdparams`); or `huggingface`, what
                 transformers loads strictly (`model.safetensors`).
+            is_main_process: Whether to write anything.
+            save_function: What PaddleNLP and transformers write with; here files are never written
+                by halves, which takes another.
+            max_shard_size: How much they put into a file; here there is one.
+            neutral: Other arguments of theirs that ask for what is done anyway.
 
         Raises:
+            UserError: One asks for something else.
             WeightsError: The format has no name for some of the weights.
         """
+        without_neutral(neutral, NEUTRAL_IN_SAVING)
+        if not is_main_process:
+            return
         transposed = self.linear_weights() if FORMATS[format].out_in else ()
         state = {name: _as_float32(array) for name, array in whole_parameters(self).items()}
         state |= self._all_placeholders(format)
@@ -324,11 +350,11 @@ class Model(nn.Layer):
         grown.set_value(values)
         return grown
 
-    def enable_recompute(self) -> None:
+    def enable_recompute(self, recompute: bool = True) -> None:
         """Forget activations in training and compute them again in the backward pass."""
         for layer in self.sublayers(include_self=True):
             if isinstance(layer, Encoder):
-                layer.recompute = True
+                layer.enable_recompute = recompute
 
     def compute_unread(self, compute: bool = True) -> None:
         """Compute the last layer for all positions, also those that the head does not read."""

@@ -63,6 +63,9 @@ class ModelConfig:
     """
 
     model_type: ClassVar[str] = ""
+    # Read by PaddleNLP's tools: no layer is split over devices, and no output left out.
+    tensor_parallel_degree: ClassVar[int] = -1
+    keys_to_ignore_at_inference: ClassVar[list[str]] = []
     other_model_types: ClassVar[tuple[str, ...]] = ()  # names of the same model elsewhere
 
     vocab_size: int = 30522

@@ -149,15 +149,15 @@ class Encoder(nn.Layer):
     """A stack of layers.
 
     Attributes:
-        recompute: Forget activations in the forward pass and compute them again in the backward
-            pass: less memory for about a third more time.
+        enable_recompute: Forget activations in the forward pass and compute them again in the
+            backward pass: less memory for about a third more time.
         skips_unread: Compute the last layer for those positions only that are read.
     """
 
     def __init__(self, layers: Iterable[nn.Layer]) -> None:
         super().__init__()
         self.layers = nn.LayerList(list(layers))
-        self.recompute = False
+        self.enable_recompute = False
         self.skips_unread = True
 
     def forward(
@@ -235,4 +235,4 @@ class Encoder(nn.Layer):
         # Above what is frozen: Paddle does not train a layer that it computes again from inputs
         # without a gradient.
         is_trained = self.training and paddle.is_grad_enabled() and not states.stop_gradient
-        return self.recompute and is_trained
+        return self.enable_recompute and is_trained

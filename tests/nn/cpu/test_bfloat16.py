@@ -64,7 +64,7 @@ def test_gradients_of_a_stack_are_close(is_compiled, recompute, kernels, monkeyp
     values, weights = random.normal(size=(2, 5, 19, 96))
     tokens = masks(5, 19, "end")
     exact = run(encoder, values, weights, tokens)
-    encoder.recompute = recompute
+    encoder.enable_recompute = recompute
     with bfloat16.bfloat16_products(bfloat16.Casts()):
         found = run(encoder, values, weights, tokens)
     assert_close(found, exact, 2e-2)
@@ -81,7 +81,7 @@ def test_the_backward_pass_need_not_know(kernels):
     values, weights = random.normal(size=(2, 5, 19, 96))
     found = []
     for recompute in (False, True):
-        encoder.recompute = recompute
+        encoder.enable_recompute = recompute
         for goes_on in (bfloat16.bfloat16_products(bfloat16.Casts()), nullcontext()):
             states = paddle.to_tensor(values.astype("float32"), stop_gradient=False)
             with bfloat16.bfloat16_products(bfloat16.Casts()):

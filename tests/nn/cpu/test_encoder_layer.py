@@ -200,7 +200,7 @@ def test_recomputation_finds_the_same():
     encoder.train()
     values, weights = random.normal(size=(2, 3, 7, 24))
     plain = run(encoder, values, weights, None)
-    encoder.recompute = True
+    encoder.enable_recompute = True
     again = run(encoder, values, weights, None)
     for name in plain:
         np.testing.assert_array_equal(plain[name], again[name], name)

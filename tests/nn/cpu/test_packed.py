@@ -179,7 +179,7 @@ def test_recomputation_finds_the_same(seen, positions):
     encoder = make(H, 4, 37, layers=2, dropout=0.3)
     encoder.train()
     plain = run(encoder, padded_at("end"), positions, values_of(4))
-    encoder.recompute = True
+    encoder.enable_recompute = True
     again = run(encoder, padded_at("end"), positions, values_of(4))
     assert seen == [True, True]
     for name in plain:
