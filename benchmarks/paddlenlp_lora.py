@@ -66,9 +66,7 @@ def rows_of(split: str, tokenizer: Any, args: argparse.Namespace) -> list[dict[s
 def with_lora(model: paddle.nn.Layer) -> LoRAModel:
     return LoRAModel(
         model,
-        LoRAConfig(
-            target_modules=TARGETS, trainable_modules=TRAINED, r=RANK, lora_alpha=2 * RANK
-        ),
+        LoRAConfig(target_modules=TARGETS, trainable_modules=TRAINED, r=RANK, lora_alpha=2 * RANK),
     )
 
 

@@ -23,12 +23,11 @@ THEIRS = "paddlenlp.transformers.model_utils"
 class KnownToPaddleNLP(nn.Layer):
     """A layer that PaddleNLP's tools take for a model of their own."""
 
-    def _class(self) -> Any:
+    @property
+    def __class__(self) -> Any:  # type: ignore[misc]  # nobody changes it
+        """The class, which `isinstance` asks for where the type says no."""
         theirs = getattr(sys.modules.get(THEIRS), "PretrainedModel", None)
         return type(self) if theirs is None else _also(type(self), theirs)
-
-    # What `isinstance` asks where the type says no.
-    __class__ = property(_class)  # type: ignore[assignment]
 
     def name_table(self, format: Any) -> NameTable:
         """Return the table of names of a format for this model."""
@@ -77,6 +76,6 @@ class KnownToPaddleNLP(nn.Layer):
 
 
 @cache
-def _also(cls: type, theirs: type) -> type:
+def _also(cls: Any, theirs: Any) -> Any:
     """Make the class of that name that is both."""
     return type(theirs)(cls.__name__, (cls, theirs), {"__module__": cls.__module__})
