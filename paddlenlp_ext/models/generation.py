@@ -111,7 +111,8 @@ class ForCausalLM(LanguageModel):
         """
         ids, pad = input_ids, self.config.pad_token_id
         mask = attention_mask if attention_mask is not None else (ids != pad).astype("int64")
-        self._check_length(int(mask.sum(axis=1).max()), max_new_tokens)
+        begin = self.prepare_inputs_for_generation(ids, attention_mask=mask, past_key_values=None)
+        self._check_length(int(begin["attention_mask"].sum(axis=1).max()), max_new_tokens)
         if do_sample:
             _check_drawing(temperature, top_k, top_p)
         if eos_token_id is None:
@@ -120,13 +121,14 @@ class ForCausalLM(LanguageModel):
         unfinished = paddle.ones([ids.shape[0], 1], dtype="bool")
         cache, newest = None, ids
         for _ in range(max_new_tokens):
+            inputs = self.prepare_inputs_for_generation(
+                newest, attention_mask=mask, past_key_values=cache
+            )
             # Positions count tokens only, so that padding in front shifts nothing.
-            positions = (mask.cumsum(axis=1) - 1).clip(min=0)[:, -newest.shape[1] :]
+            positions = (inputs["attention_mask"].cumsum(axis=1) - 1).clip(min=0)
             output: CausalLMOutput = self(
-                newest,
-                position_ids=positions + self.backbone.first_position_id,
-                attention_mask=mask,
-                past_key_values=cache,
+                position_ids=positions[:, -newest.shape[1] :] + self.backbone.first_position_id,
+                **inputs,
                 use_cache=True,
                 return_dict=True,
                 **memory_inputs,

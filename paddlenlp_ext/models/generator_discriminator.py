@@ -67,6 +67,9 @@ class ReplacedTokensConfig(ModelConfig):
             discriminator, whose fields all others are; none if None.
     """
 
+    # Single numbers, which PaddleNLP's Trainer cannot put together for all batches.
+    keys_to_ignore_at_inference: ClassVar[list[str]] = ["generator_loss", "discriminator_loss"]
+
     embedding_size: int = 768
     type_vocab_size: int = 2
     gen_weight: float = 1.0

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from paddle import nn
+from paddle import Tensor, nn
 
 from paddlenlp_ext.weights.names import NameTable
 from paddlenlp_ext.weights.states import load_state
@@ -23,11 +23,12 @@ THEIRS = "paddlenlp.transformers.model_utils"
 class KnownToPaddleNLP(nn.Layer):
     """A layer that PaddleNLP's tools take for a model of their own."""
 
-    @property
-    def __class__(self) -> Any:  # type: ignore[misc]  # nobody changes it
+    @property  # type: ignore[misc]  # nobody writes it
+    def __class__(self) -> Any:
         """The class, which `isinstance` asks for where the type says no."""
+        cls: Any = type(self)
         theirs = getattr(sys.modules.get(THEIRS), "PretrainedModel", None)
-        return type(self) if theirs is None else _also(type(self), theirs)
+        return cls if theirs is None else _also(cls, theirs)
 
     def name_table(self, format: Any) -> NameTable:
         """Return the table of names of a format for this model."""
@@ -49,7 +50,11 @@ class KnownToPaddleNLP(nn.Layer):
         unexpected: list[str] = []
         ours = {name: tuple(one.shape) for name, one in self.state_dict().items()}
         if not state_dict.keys() <= ours.keys():
-            given, report = load_state(state_dict, self.name_table("paddle"), ours)
+            arrays = {
+                name: one.numpy() if isinstance(one, Tensor) else one
+                for name, one in state_dict.items()
+            }
+            given, report = load_state(arrays, self.name_table("paddle"), ours)
             if given.keys() - state_dict.keys():  # else what is left is nobody's
                 state_dict, unexpected = given, [*report.unexpected]
         missing, left = super().set_state_dict(state_dict, *options, **named_options)
@@ -61,6 +66,19 @@ class KnownToPaddleNLP(nn.Layer):
     def constructed_from_pretrained_config(cls, init_func: Any = None) -> bool:
         """Say that configs are not PaddleNLP's: they cannot be written to."""
         return False
+
+    @property
+    def base_model_prefix(self) -> str:
+        """What PaddleNLP's names of the bare model's weights begin with."""
+        return self.name_table("paddle").prefix.removesuffix(".")
+
+    def prepare_inputs_for_generation(self, input_ids: Tensor, **inputs: Any) -> dict[str, Any]:
+        """Return what a step of a generation gives to the model.
+
+        PaddleNLP's prefix tuning puts a method of its own in this one's place, which adds the
+        prefix.
+        """
+        return {"input_ids": input_ids, **inputs}
 
     def enable_recompute(self, recompute: bool = True) -> None:
         """Forget activations in training and compute them again in the backward pass."""
