@@ -67,11 +67,6 @@ class KnownToPaddleNLP(nn.Layer):
         """Say that configs are not PaddleNLP's: they cannot be written to."""
         return False
 
-    @property
-    def base_model_prefix(self) -> str:
-        """What PaddleNLP's names of the bare model's weights begin with."""
-        return self.name_table("paddle").prefix.removesuffix(".")
-
     def prepare_inputs_for_generation(self, input_ids: Tensor, **inputs: Any) -> dict[str, Any]:
         """Return what a step of a generation gives to the model.
 
