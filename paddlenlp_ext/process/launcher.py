@@ -4,7 +4,8 @@
 folder, readable by everyone; and when a process is lost it says so in as many files as there are
 processes. `begin` makes the secrets illegible, `report_failure` writes one file, `FAILED.json`,
 about what happened first, and `joining` notices who is lost while the processes look for each
-other. Without the launcher all three do nothing. Paddle is not imported here.
+other. Without the launcher all three do nothing. Of other machines `machines` tells the first
+process of this one, which passes it on. Paddle is not imported here.
 
 Several launches may have one log folder, whether they know it or not. Each has a file in it, into
 which its processes write how they are, and that they keep locked as long as they live.
@@ -24,24 +25,29 @@ from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 if sys.platform != "win32":
     import fcntl
 
 from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.process import machines
 from paddlenlp_ext.process.redaction import hide, hide_in_files
 from paddlenlp_ext.process.signals import TERMINATING, catch, end_with_parent
 
 FAILED = "FAILED.json"
 STATES = ".launch-{launch}"  # a line for what a process says of itself: its rank and one of these
 HERE, JOINED, ENDED = "here", "joined", "ended"
+ELSEWHERE = -1  # in place of a rank: what another machine has said of one of its own, as JSON
 LOOKS = 0.05  # seconds between two looks for the others
 SURE = 1.0  # seconds that one must be gone: the launcher may have yet to start it
 NOTICE = 10  # seconds after which a process says for whom it waits
 LAUNCHER = os.getppid()  # if there is one; when it is gone, its processes get another parent
 PATIENCE = 900  # seconds to wait for them: as long as Paddle's own search goes on
+SETTLED = 2.0  # seconds in which who misses a process of another machine hears that it is lost
 
 _locked: dict[Path, int] = {}  # this process's hold on its launch's file, as an open file
+_watch: machines.Watch | None = None  # of the other machines, in the first process of this one
 
 
 class LostProcessError(UserError):
@@ -56,6 +62,9 @@ def begin() -> None:
     with suppress(OSError):  # a folder that cannot be written to: go on without
         _hold(folder)
         _remove_what_is_over(folder)
+    ranks = _local_ranks()
+    if machines.count(os.environ) > 1 and ranks and int(os.environ["PADDLE_LOCAL_RANK"]) == 0:
+        _watch_machines(folder, ranks)
 
 
 def end_with_launcher() -> None:
@@ -66,7 +75,11 @@ def end_with_launcher() -> None:
 
 def end() -> None:
     """Say that this process ends by itself, for others that miss it."""
+    global _watch
     if (folder := _log_folder()) is not None:
+        if _watch is not None:
+            _watch.end(_own_report(folder))
+            _watch = None
         with suppress(OSError):
             _say(folder, ENDED)
         if (held := _locked.pop(_states_file(folder), None)) is not None:
@@ -79,7 +92,8 @@ def report_loss(error: BaseException) -> None:
     Args:
         error: What ends this process.
     """
-    if (folder := _log_folder()) is not None and _lost_rank(folder) is not None:
+    folder = _log_folder()
+    if folder is not None and (_lost_rank(folder) is not None or _lost_elsewhere(folder)):
         report_failure(error)
 
 
@@ -94,6 +108,8 @@ def report_failure(error: BaseException) -> None:
     if (folder := _log_folder()) is None:
         return
     rank, reason = int(os.environ["PADDLE_TRAINER_ID"]), f"{type(error).__name__}: {error}"
+    lines = "".join(traceback.format_exception(error)).splitlines(keepends=True)
+    elsewhere: dict[str, Any] = {}
     lost = _lost_rank(folder)
     if lost is not None:
         rank = lost
@@ -101,10 +117,15 @@ def report_failure(error: BaseException) -> None:
             "ended without a word, as by SIGKILL, SIGSEGV or os._exit; the traceback is that of "
             f"the process that missed it. Look at workerlog.{lost}, and whether memory ran out"
         )
+    elif found := _lost_elsewhere(folder, 0 if isinstance(error, UserError) else SETTLED):
+        rank, reason = found["rank"], found["reason"]
+        lines = found.get("traceback", lines)
+        elsewhere = {"lost": {"host": found["host"], "ranks": found["ranks"]}}
     report = {
         "rank": rank,
         "reason": hide(reason),
-        "traceback": hide("".join(traceback.format_exception(error))).splitlines(keepends=True),
+        **elsewhere,
+        "traceback": hide("".join(lines)).splitlines(keepends=True),
         "reported_by": {"rank": int(os.environ["PADDLE_TRAINER_ID"]), "process": os.getpid()},
         "host": socket.gethostname(),
         "launch": _launch(),
@@ -128,7 +149,7 @@ def report_failure(error: BaseException) -> None:
 
 @contextmanager
 def joining() -> Iterator[None]:
-    """Bring the processes of this machine together; inside, Paddle connects them.
+    """Bring the processes together; inside, Paddle connects them.
 
     Paddle's search for the others is one long call that heeds nothing, and that the launcher ends
     without a word when one of them is lost. So all wait here first, until each is ready.
@@ -146,6 +167,8 @@ def joining() -> Iterator[None]:
         if folder is not None:
             with suppress(OSError):  # a folder that cannot be written to: go on without
                 _wait_for_others(folder, terminated)
+            if _watch is not None and not terminated:
+                _wait_for_machines(_watch, terminated)
     if terminated:
         sys.exit(128 + terminated[0])
     with catch(signal.SIG_DFL, TERMINATING):  # nothing else ends Paddle's call
@@ -184,6 +207,74 @@ def _wait_for_others(folder: Path, terminated: list[int]) -> None:
                 flush=True,
             )
         time.sleep(LOOKS)
+
+
+def _watch_machines(folder: Path, ranks: range) -> None:
+    """Begin to hear of the other machines, and pass on to this one's processes what there is."""
+    global _watch
+
+    def pass_on(report: machines.Report | None) -> None:
+        with suppress(OSError):
+            os.write(_hold(folder), f"{ELSEWHERE} {json.dumps(report)}\n".encode())
+
+    def end(report: machines.Report) -> None:
+        error = LostProcessError(f"{_named(report)} {report['reason']}")
+        report_failure(error)
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        os._exit(1)  # the main thread waits for who is lost, and heeds nothing
+
+    try:
+        _watch = machines.Watch(ranks, pass_on, end)
+    except OSError as error:
+        address = os.environ["PADDLE_TRAINER_ENDPOINTS"].split(",")[0]
+        raise UserError(f"{address}: {error.strerror}; start all launchers again") from None
+
+
+def _named(report: machines.Report) -> str:
+    return f"process {report['rank']} on {report['host']}"
+
+
+def _wait_for_machines(watch: machines.Watch, terminated: list[int]) -> None:
+    """Say that the processes of this machine are here, and wait until all others are."""
+    began = time.monotonic()
+    said = False
+    watch.ready()
+    while not (watch.all_ready.wait(LOOKS) or terminated or time.monotonic() > began + PATIENCE):
+        if gone := watch.gone:
+            raise LostProcessError(
+                f"{_named(gone)} has ended before all machines had met: {gone['reason']}"
+            )
+        if time.monotonic() > began + NOTICE and not said:
+            said = True
+            print(
+                f"process {os.environ['PADDLE_TRAINER_ID']} waits for {watch.waits_for}; look at "
+                "their logs",
+                file=sys.stderr,
+                flush=True,
+            )
+
+
+def _lost_elsewhere(folder: Path, seconds: float = 0) -> machines.Report | None:
+    """What is known of a machine that is lost, or becomes known in a moment."""
+    if machines.count(os.environ) < 2:
+        return None
+    until = time.monotonic() + seconds
+    while True:
+        with suppress(ValueError, TypeError):
+            if found := json.loads(_states(folder).get(ELSEWHERE, "null")):
+                return dict(found)
+        if time.monotonic() >= until:
+            return None
+        time.sleep(LOOKS)
+
+
+def _own_report(folder: Path) -> machines.Report | None:
+    """What the report of this launch says, for other machines."""
+    for path in (folder / FAILED, (folder / FAILED).with_suffix(f".{_launch()}.json")):
+        if _launch_of(path) == _launch():
+            report = json.loads(path.read_text(encoding="utf-8"))
+            return {name: report[name] for name in ("rank", "reason", "traceback")}
+    return None
 
 
 def _missing(folder: Path) -> list[int]:

@@ -1,0 +1,30 @@
+"""Two launchers, as on two machines: the run is that of one process, and is saved once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from tests.docs.test_readmes import script_of
+from tests.scripts import launchers
+from tests.scripts.test_bert_run_glue import SCRIPT, arguments, history, losses, tiny_bert
+
+
+def test_two_machines_are_one(tmp_path: Path) -> None:
+    (tmp_path / "encoder").mkdir()
+    encoder = tiny_bert(tmp_path / "encoder")
+    one, two = (tmp_path / name for name in ("one", "two"))
+    phases = ["--do_train", "--do_predict"]
+    script_of(SCRIPT).main(arguments(encoder, one, max_steps=5) + phases)
+    given = arguments(encoder, two, max_steps=5, batch_size=4) + phases
+    started = launchers.start(given, tmp_path)
+    assert [process.wait(120) for process in started] == [0, 0], launchers.said(tmp_path)
+    np.testing.assert_allclose(losses(two), losses(one), atol=1e-5)
+    evaluated = [[row for row in history(run) if "split" in row] for run in (one, two)]
+    for expected, found in zip(*evaluated, strict=True):
+        assert found["metrics"] == expected["metrics"]
+    assert {path.name for path in two.iterdir()} == {path.name for path in one.iterdir()}
+    logs = [path.read_text() for path in tmp_path.glob("log-*/workerlog.0")]
+    assert sorted("global step 5," in log for log in logs) == [False, True]  # said once
+    assert not list(tmp_path.glob("log-*/FAILED.json"))
