@@ -65,22 +65,32 @@ def is_repository(name: str) -> bool:
     return _REPOSITORY.fullmatch(name) is not None
 
 
-def cached(repository: str, name: str) -> Path | None:
+def cached(repository: str, name: str, cache: Path | None = None) -> Path | None:
     """Return a file of the cache, if it is there.
+
+    Args:
+        repository: On the Hub.
+        name: The file, by its path there.
+        cache: The cache; None for the one that huggingface_hub has.
 
     Raises:
         DownloadError: Others can write to the cache, or the file lies outside it.
     """
-    folder = _checked(_folder(repository))
+    folder = _checked(_folder(repository, cache))
     commit = _ref(folder)
     if not re.fullmatch(r"\w+", commit):
         return None
     path = folder / "snapshots" / commit / plain_name(name)
-    return _inside(path) if path.is_file() else None
+    return _inside(path, folder.parent) if path.is_file() else None
 
 
-def fetch(repository: str, name: str) -> Path:
+def fetch(repository: str, name: str, cache: Path | None = None) -> Path:
     """Return a file of the cache, downloaded if it is not there or is not the present one.
+
+    Args:
+        repository: On the Hub.
+        name: The file, by its path there.
+        cache: The cache; None for the one that huggingface_hub has.
 
     Raises:
         NotThereError: The repository has no such file.
@@ -91,11 +101,11 @@ def fetch(repository: str, name: str) -> Path:
     url = f"{endpoint()}/{repository}/resolve/main/{quote(plain_name(name))}"
     token = _token()
     facts = _ask(url, token)
-    folder = _checked(_folder(repository))
+    folder = _checked(_folder(repository, cache))
     blob, path = folder / "blobs" / facts.tag, folder / "snapshots" / facts.commit / name
     try:
         for parent in (blob.parent, path.parent, folder / "refs"):
-            _inside(parent).mkdir(parents=True, exist_ok=True)
+            _inside(parent, folder.parent).mkdir(parents=True, exist_ok=True)
         if not path.is_file():
             is_small = not name.endswith(WEIGHTS)
             download(
@@ -113,7 +123,7 @@ def fetch(repository: str, name: str) -> Path:
                 temporary.write_text(facts.commit)
     except OSError as error:
         raise DownloadError(f"{path}: cannot be written: {error.strerror or error}") from error
-    return _inside(path)
+    return _inside(path, folder.parent)
 
 
 def _ask(url: str, token: str | None) -> _Facts:
@@ -208,8 +218,8 @@ def _cache() -> Path:
         ) from None
 
 
-def _folder(repository: str) -> Path:
-    return _cache() / f"models--{repository.replace('/', '--')}"
+def _folder(repository: str, cache: Path | None) -> Path:
+    return (cache or _cache()) / f"models--{repository.replace('/', '--')}"
 
 
 def _checked(folder: Path) -> Path:
@@ -231,12 +241,12 @@ def _checked(folder: Path) -> Path:
     return folder
 
 
-def _inside(path: Path) -> Path:
+def _inside(path: Path, cache: Path) -> Path:
     """Return a path as it is, if links lead to nothing outside the cache.
 
     Raises:
         DownloadError: They do.
     """
-    if not path.resolve().is_relative_to(_cache().resolve()):
+    if not path.resolve().is_relative_to(cache.resolve()):
         raise DownloadError(f"{path}: is a link that leads out of the cache, so it is not followed")
     return path

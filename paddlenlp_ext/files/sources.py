@@ -44,11 +44,35 @@ def resolve(name_or_folder: str | Path | Source) -> Source:
     return name_or_folder if isinstance(name_or_folder, Source) else Source(str(name_or_folder))
 
 
+def located(
+    name_or_folder: str | Path | Source, arguments: Mapping[str, Any]
+) -> tuple[Source, dict[str, Any]]:
+    """Resolve what `from_pretrained` is given, with those of its arguments that say where, too.
+
+    Args:
+        name_or_folder: As in `resolve`.
+        arguments: Others, among them perhaps `cache_dir` and `subfolder`.
+
+    Returns:
+        The source, and the arguments that are left.
+
+    Raises:
+        WeightsError: There is nothing of that kind.
+    """
+    others = {n: value for n, value in arguments.items() if n not in ("cache_dir", "subfolder")}
+    subfolder, cache = arguments.get("subfolder") or "", arguments.get("cache_dir")
+    if not (subfolder or cache):
+        return resolve(name_or_folder), others
+    return Source(str(name_or_folder), str(subfolder), Path(cache) if cache else None), others
+
+
 class Source:
     """A folder, preset or repository with files of a model.
 
     Args:
         name: What the user has named; also what messages call it.
+        subfolder: Where in it the files are.
+        cache: Where downloads are kept; None for where they always are.
 
     Attributes:
         folder: Where the files are, if it is a folder.
@@ -59,9 +83,15 @@ class Source:
         WeightsError: There is no such thing.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, subfolder: str = "", cache: Path | None = None) -> None:
         self.name = name
         self.folder = Path(name) if name and Path(name).is_dir() else None
+        self._subfolder, self._cache = subfolder, cache
+        if self.folder and subfolder:
+            self.folder /= subfolder
+            self.name = str(self.folder)
+            if not self.folder.is_dir():
+                raise WeightsError(f"{self.folder}: there is no such folder")
         self.preset = None if name and Path(name).exists() else find_preset(name)
         self.repository = None if self.folder else name
         if self.preset:
@@ -141,20 +171,23 @@ class Source:
         if self.preset is None:
             return None
         try:
-            folder = cache_folder() / "models" / self.name
+            folder = self._hosting_cache()
             return private_folder(folder) if os.path.isdir(folder) else None
         except NoHomeError:  # the files may be elsewhere
             return None
 
+    def _hosting_cache(self) -> Path:
+        return (self._cache or cache_folder()) / "models" / self.name / self._subfolder
+
     def _from_hosting(self, candidates: Names) -> _Answer:
-        files = self.preset.files if self.preset else {}
+        files = self.preset.files if self.preset and not self._subfolder else {}
         name = next((name for name in candidates if name in files), None)
         if name is None:
             return _Answer(None, _NO_FILE)
         if is_offline():
             return _Answer(None, _OFFLINE)
         try:
-            path = private_folder(cache_folder() / "models" / self.name) / name
+            path = private_folder(self._hosting_cache()) / name
             download(files[name], path, is_small=not name.endswith(hub.WEIGHTS))
         except DownloadError as error:
             return _Answer(None, f"{files[name]}: {error}", isinstance(error, NotThereError))
@@ -172,13 +205,14 @@ class Source:
 
     def _ask_hub(self, name: str) -> _Answer:
         repository = str(self.repository)
+        name = f"{self._subfolder}/{name}" if self._subfolder else name
         try:
             if not is_offline() and self._trouble is None:
                 try:
-                    return _Answer(hub.fetch(repository, name))
+                    return _Answer(hub.fetch(repository, name, self._cache))
                 except hub.AwayError as error:
                     self._trouble = str(error)  # each file would have to wait for it
-            path = hub.cached(repository, name)
+            path = hub.cached(repository, name, self._cache)
         except NotThereError:
             return _Answer(None, _NO_FILE)
         except hub.NoRepositoryError:
@@ -227,12 +261,10 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "trust_remote_code": (False, None),
     "force_download": (False, None),
     "local_files_only": (False, None),
-    "cache_dir": (None,),
     "proxies": (None,),
     "token": (None,),
     "use_auth_token": (False, None),
     "revision": (None, "main"),
-    "subfolder": (None, ""),
 }
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from paddlenlp_ext.errors import UserError
-from paddlenlp_ext.files.sources import Source, resolve
+from paddlenlp_ext.files.sources import Source, located
 from paddlenlp_ext.models.base import Model
 from paddlenlp_ext.models.config import ModelConfig
 from paddlenlp_ext.presets.families import FAMILIES
@@ -44,7 +44,7 @@ class AutoConfig:
     @staticmethod
     def from_pretrained(name_or_folder: str | Path | Source, **overrides: Any) -> ModelConfig:
         """Read a preset's, folder's or repository's config; see `ModelConfig.from_pretrained`."""
-        source = resolve(name_or_folder)
+        source, overrides = located(name_or_folder, overrides)
         return base_class(family_of(source)).config_class.from_pretrained(source, **overrides)
 
 
@@ -56,7 +56,7 @@ class AutoModel:
     @classmethod
     def from_pretrained(cls, name_or_folder: str | Path | Source, **config_overrides: Any) -> Model:
         """Load a model of the checkpoint's family; see `Model.from_pretrained`."""
-        source = resolve(name_or_folder)
+        source, config_overrides = located(name_or_folder, config_overrides)
         found = model_class(family_of(source), cls.task)
         return found.from_pretrained(source, **config_overrides)
 

@@ -16,7 +16,7 @@ from paddle import Tensor, nn
 
 from paddlenlp_ext.errors import UserError, WeightsError
 from paddlenlp_ext.files.disk import origin_of
-from paddlenlp_ext.files.sources import Source, resolve, without_neutral
+from paddlenlp_ext.files.sources import Source, located, resolve, without_neutral
 from paddlenlp_ext.models.config import ModelConfig, renamed
 from paddlenlp_ext.models.paddlenlp_tools import KnownToPaddleNLP
 from paddlenlp_ext.nn.arrays import fill
@@ -138,15 +138,16 @@ class Model(KnownToPaddleNLP):
         Args:
             name_or_folder: A folder of ours, PaddleNLP's or transformers' (then the network is not
                 touched), a preset, or a repository of the Hugging Face Hub.
-            config_overrides: Fields of the config to change (`num_labels=3`). Arguments of
-                PaddleNLP's and transformers' that ask for what is done anyway are taken.
+            config_overrides: Fields of the config to change (`num_labels=3`); `subfolder`, where
+                the files are there; `cache_dir`, where downloads are kept. Arguments of PaddleNLP's
+                and transformers' that ask for what is done anyway are taken.
 
         Raises:
             UserError: There is no such folder or preset, a file is broken, or the weights leave a
                 hole in the model that is not a new head. A head of another width is new only where
                 one of `sizes_of_head` asks for one, or another class than this one was saved.
         """
-        source = resolve(name_or_folder)
+        source, config_overrides = located(name_or_folder, config_overrides)
         config_overrides = without_neutral(config_overrides, NEUTRAL)
         config = cls.read_config(source)
         config.replace(**config_overrides)  # a wrong one is refused before the weights are fetched

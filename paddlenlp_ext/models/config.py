@@ -15,7 +15,7 @@ from typing import Any, ClassVar, TypeVar, Union, get_args, get_origin, get_type
 from numpy.typing import NDArray
 
 from paddlenlp_ext.errors import UserError, shown
-from paddlenlp_ext.files.sources import Source, resolve
+from paddlenlp_ext.files.sources import Source, located
 from paddlenlp_ext.nn.encoder import ACTIVATIONS
 from paddlenlp_ext.presets.families import FAMILIES, family_of_preset
 from paddlenlp_ext.weights import folders
@@ -143,7 +143,7 @@ class ModelConfig:
         Raises:
             UserError: There is none, it is another family's, or a field has a wrong value.
         """
-        source = resolve(name_or_folder)
+        source, overrides = located(name_or_folder, overrides)
         if source.preset:
             values, family = source.preset.config, family_of_preset(source.name)
         else:

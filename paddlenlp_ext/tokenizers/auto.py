@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from paddlenlp_ext.errors import UserError, shown
-from paddlenlp_ext.files.sources import Source, resolve
+from paddlenlp_ext.files.sources import Source, located, resolve
 from paddlenlp_ext.presets.families import FAMILIES, family_of_class
 from paddlenlp_ext.tokenizers import saving
 from paddlenlp_ext.tokenizers.base import Tokenizer
@@ -51,7 +51,7 @@ class AutoTokenizer:
         Raises:
             UserError: It is of no family here, or a file is missing or broken.
         """
-        source = resolve(pretrained_model_name_or_path)
+        source, overrides = located(pretrained_model_name_or_path, overrides)
         return class_of(source).from_pretrained(source, **overrides)
 
 

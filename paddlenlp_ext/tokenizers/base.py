@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 from tokenizers import AddedToken
 
 from paddlenlp_ext.errors import UserError
-from paddlenlp_ext.files.sources import Source, resolve, without_neutral
+from paddlenlp_ext.files.sources import Source, located, without_neutral
 from paddlenlp_ext.tokenizers import saving
 from paddlenlp_ext.tokenizers.assembly import Assembly, RowColumns
 from paddlenlp_ext.tokenizers.encoding import Alignment, BatchEncoding, Ids, Inputs, Span
@@ -133,13 +133,14 @@ class Tokenizer(Tokens, ABC):
         Args:
             pretrained_model_name_or_path: Folder written by this library, PaddleNLP or
                 transformers; else the name of a preset or repository.
-            **overrides: Settings that win over the saved ones. Arguments of PaddleNLP's and
+            **overrides: Settings that win over the saved ones; `subfolder`, where the files are
+                there; `cache_dir`, where downloads are kept. Arguments of PaddleNLP's and
                 transformers' that ask for what is done anyway (`use_fast`) are taken.
 
         Raises:
             UserError: A file is missing or broken, or an argument asks for what is not done here.
         """
-        source = resolve(pretrained_model_name_or_path)
+        source, overrides = located(pretrained_model_name_or_path, overrides)
         overrides = without_neutral(overrides, NEUTRAL)
         if "max_len" in overrides:  # PaddleNLP's name
             overrides.setdefault("model_max_length", overrides.pop("max_len"))

@@ -10,7 +10,7 @@ texts ("))))" as two of two or as one and three). So that library cuts here, too
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import tokenizers
 from tokenizers import AddedToken, Regex, decoders, normalizers
@@ -58,7 +58,7 @@ class XLMRobertaTokenizer(Tokenizer):
     """
 
     vocab_files = ("sentencepiece.bpe.model", "tokenizer.json")
-    model_input_names = ("input_ids", "attention_mask")  # the model has no token types
+    model_input_names: ClassVar[tuple[str, ...]] = ("input_ids", "attention_mask")  # no types
     assembly = Assembly(separators=2, second_type=0)
 
     def __init__(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from paddlenlp_ext.errors import UserError
-from paddlenlp_ext.models.auto import AutoModel
+from paddlenlp_ext.models.auto import AutoConfig, AutoModel
 from paddlenlp_ext.models.bert import BertConfig, BertModel
 from paddlenlp_ext.pretraining.masking import MaskingVocabulary
 from paddlenlp_ext.tokenizers.auto import AutoTokenizer
@@ -50,7 +50,7 @@ def test_names_of_classes(make_folder: MakeFolder, settings, config, name):  # n
     [
         {"use_fast": True},
         {"use_fast": False, "from_hf_hub": True},
-        {"cache_dir": None, "subfolder": "", "revision": "main", "from_aistudio": False},
+        {"cache_dir": "/x", "subfolder": "", "revision": "main", "from_aistudio": False},
         {"trust_remote_code": False, "local_files_only": False, "token": None},
     ],
 )
@@ -66,7 +66,7 @@ def test_arguments_that_ask_for_what_is_done_anyway(make_folder, loads, argument
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("cache_dir", "/x"), ("subfolder", "x"), ("revision", "v1"), ("trust_remote_code", True)],
+    [("token", "x"), ("revision", "v1"), ("trust_remote_code", True)],
 )
 def test_arguments_that_ask_for_something_else_are_one_line(make_folder, name, value):  # noqa: F811
     with pytest.raises(UserError, match=f"^{name}=.* is not offered; leave it out$"):
@@ -204,7 +204,7 @@ def model(tmp_path_factory) -> Path:
     [
         {"from_hf_hub": False, "convert_from_torch": True},
         {"dtype": "float32", "return_dict": True, "low_cpu_mem_usage": True},
-        {"cache_dir": None, "subfolder": "", "ignore_mismatched_sizes": False},
+        {"cache_dir": "/x", "subfolder": "", "ignore_mismatched_sizes": False},
     ],
 )
 def test_models_take_arguments_that_ask_for_what_is_done_anyway(model, arguments):
@@ -216,8 +216,18 @@ def test_models_take_arguments_that_ask_for_what_is_done_anyway(model, arguments
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("dtype", "float16"), ("return_dict", False), ("subfolder", "x"), ("cache_dir", "/x")],
+    [("dtype", "float16"), ("return_dict", False), ("token", "x"), ("revision", "v1")],
 )
 def test_other_arguments_of_models_are_one_line(model, name, value):
     with pytest.raises(UserError, match=f"^{name}=.* is not offered; leave it out$"):
         BertModel.from_pretrained(model, **{name: value})
+
+
+def test_models_and_tokenizers_are_found_in_a_folder_of_a_folder(make_folder):  # noqa: F811
+    folder = make_folder(name="inner", tokenizer_class="BertTokenizer")
+    BertModel(BertConfig(**SMALL)).save_pretrained(folder)
+    for loads in (AutoModel, BertModel, AutoConfig, BertConfig, AutoTokenizer, BertTokenizer):
+        found = loads.from_pretrained(folder.parent, subfolder="inner", cache_dir="/x")
+        assert type(found) is type(loads.from_pretrained(folder))
+        with pytest.raises(UserError, match="other: there is no such folder"):
+            loads.from_pretrained(folder.parent, subfolder="other")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from paddlenlp_ext.errors import WeightsError
-from paddlenlp_ext.files.sources import resolve
+from paddlenlp_ext.files.sources import located, resolve
 from paddlenlp_ext.presets.families import find_preset
 from tests.files.server import Server, serving
 
@@ -150,6 +150,36 @@ def test_files_put_into_the_cache_by_hand_are_found(
     path.parent.mkdir(parents=True)
     path.touch()
     assert resolve("uer/chinese-roberta-tiny").fetch("vocab.txt") == path
+
+
+@pytest.mark.usefixtures("_no_sockets")
+def test_subfolder_and_cache_say_where_files_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    places = {
+        "folder/inner": ("folder", "inner"),
+        "models/uer/chinese-roberta-tiny": ("uer/chinese-roberta-tiny", ""),
+        "models/uer/chinese-roberta-tiny/inner": ("uer/chinese-roberta-tiny", "inner"),
+        "models--some--model/snapshots/1/inner": ("some/model", "inner"),
+    }
+    monkeypatch.chdir(tmp_path)
+    for place, (name, subfolder) in places.items():
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "vocab.txt").write_text(place)
+        if name == "some/model":
+            (tmp_path / "models--some--model/refs").mkdir()
+            (tmp_path / "models--some--model/refs/main").write_text("1")
+        given = {"subfolder": subfolder, "cache_dir": str(tmp_path), "num_labels": 3}
+        source, left = located(name, given)
+        assert source.fetch("vocab.txt").read_text() == place
+        assert left == {"num_labels": 3}
+        assert located(source, left) == (source, left)
+    assert located("folder", {"subfolder": None})[0].find("vocab.txt") is None
+    with pytest.raises(WeightsError, match=r"^folder/other: there is no such folder$"):
+        located("folder", {"subfolder": "other"})
+    with pytest.raises(WeightsError, match=r"no vocab\.txt could be had"):
+        located("some/model", {"cache_dir": tmp_path})[0].fetch("vocab.txt")
 
 
 def test_finding_files_imports_nothing_slow() -> None:

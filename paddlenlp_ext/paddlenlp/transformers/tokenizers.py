@@ -16,7 +16,7 @@ from tokenizers import AddedToken
 
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.files.sources import NEUTRAL as PLACES
-from paddlenlp_ext.files.sources import Source, resolve
+from paddlenlp_ext.files.sources import Source, located
 from paddlenlp_ext.paddlenlp.transformers.tokenizers_basic import (
     BasicTokenizer,
     WordpieceTokenizer,
@@ -111,6 +111,7 @@ class PretrainedTokenizer(base.Tokenizer):
     ) -> Self:
         """Load a tokenizer; arguments that it does not have are kept in `init_kwargs`, as there."""
         known = {*saving.kinds(cls), *PLACES, *base.NEUTRAL, "max_len", "added"}
+        known |= {"cache_dir", "subfolder"}
         own = {name: value for name, value in overrides.items() if name in known}
         tokenizer = super().from_pretrained(pretrained_model_name_or_path, **own)
         tokenizer.other_settings |= {n: overrides[n] for n in overrides.keys() - own.keys()}
@@ -249,7 +250,7 @@ class PretrainedTokenizer(base.Tokenizer):
             many = counts[-1] + stride if counts[-1] > 0 and strategy != "do_not_truncate" else 0
             begin = max(len(ids) - many, 0) if self.truncation_side == "right" else 0
             lost.append(ids[begin : begin + many])
-        columns = {"overflowing_tokens": lost, "num_truncated_tokens": counts}
+        columns: dict[str, list[Any]] = {"overflowing_tokens": lost, "num_truncated_tokens": counts}
         return columns if inputs.batched else {name: rows[0] for name, rows in columns.items()}
 
     def _windows(
@@ -400,6 +401,6 @@ class AutoTokenizer:
         pretrained_model_name_or_path: str | Path | Source, **overrides: Any
     ) -> PretrainedTokenizer:
         """Load the tokenizer of a folder, a preset or a hub repository."""
-        source = resolve(pretrained_model_name_or_path)
+        source, overrides = located(pretrained_model_name_or_path, overrides)
         chosen: type[PretrainedTokenizer] = globals()[auto.class_of(source).__name__]
         return chosen.from_pretrained(source, **overrides)
