@@ -54,11 +54,22 @@ class AutoModel:
     task: ClassVar[str] = "Model"
 
     @classmethod
-    def from_pretrained(cls, name_or_folder: str | Path | Source, **config_overrides: Any) -> Model:
+    def from_config(cls, config: ModelConfig, **config_overrides: Any) -> Model:
+        """Build a model of the config's family with new weights; see `Model.from_config`."""
+        return model_class(config.model_type, cls.task).from_config(config, **config_overrides)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_folder: str | Path | Source,
+        *,
+        config: ModelConfig | None = None,
+        **config_overrides: Any,
+    ) -> Model:
         """Load a model of the checkpoint's family; see `Model.from_pretrained`."""
         source, config_overrides = located(name_or_folder, config_overrides)
         found = model_class(family_of(source), cls.task)
-        return found.from_pretrained(source, **config_overrides)
+        return found.from_pretrained(source, config=config, **config_overrides)
 
 
 class AutoModelForPreTraining(AutoModel):

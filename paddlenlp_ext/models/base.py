@@ -17,7 +17,9 @@ from paddle import Tensor, nn
 from paddlenlp_ext.errors import UserError, WeightsError
 from paddlenlp_ext.files.disk import origin_of
 from paddlenlp_ext.files.sources import Source, located, resolve, without_neutral
-from paddlenlp_ext.models.config import ModelConfig, renamed
+from paddlenlp_ext.models.config import ModelConfig
+from paddlenlp_ext.models.config_keywords import renamed
+from paddlenlp_ext.models.outputs import Output
 from paddlenlp_ext.models.paddlenlp_tools import KnownToPaddleNLP
 from paddlenlp_ext.nn.arrays import fill
 from paddlenlp_ext.nn.autocast import Autocast
@@ -49,9 +51,9 @@ NEW_TENSORS = 64
 # Weights of every format are read, in float32, into as little memory as there can be.
 NEUTRAL: dict[str, tuple[Any, ...]] = {
     **dict.fromkeys(("convert_from_torch", "low_cpu_mem_usage"), (True, False, None)),
-    "dtype": ("float32", None),
-    "return_dict": (True, None),
-    "ignore_mismatched_sizes": (False, None),
+    **dict.fromkeys(("use_safetensors", "load_state_as_np"), (True, False, None)),
+    **dict.fromkeys(("ignore_mismatched_sizes", "output_loading_info"), (False, None)),
+    **dict.fromkeys(("state_dict", "device_map", "variant"), (None,)),
 }
 # What both libraries' trainers say in saving; a model is written as one file, by ways of our own.
 NEUTRAL_IN_SAVING: dict[str, tuple[Any, ...]] = {
@@ -90,11 +92,14 @@ class Model(KnownToPaddleNLP):
     # Fields of the config that ask for a head of another size than the checkpoint's.
     sizes_of_head: ClassVar[tuple[str, ...]] = ("num_labels", "id2label")
 
+    base_model_prefix: ClassVar[str] = BACKBONE.rstrip(".")  # what heads call the bare model
+
     _autocast: Autocast | None = None
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
+        self.return_dict = config.others.get("return_dict") is not False  # if a call does not say
         self.load_report: LoadReport | None = None
 
     # ---- beginning -------------------------------------------------------------------------
@@ -127,17 +132,68 @@ class Model(KnownToPaddleNLP):
         if isinstance(layer, (nn.Linear, nn.LayerNorm)) and layer.bias is not None:
             layer.bias.set_value(paddle.zeros_like(layer.bias))
 
+    @property
+    def base_model(self) -> Model:
+        """The model without its head, or itself."""
+        return self
+
+    @property
+    def num_labels(self) -> int:
+        """Width of a classifier, as the config says."""
+        return self.config.num_labels
+
+    @property
+    def dtype(self) -> Any:
+        """Type of the weights."""
+        return self.parameters()[0].dtype
+
+    # ---- answering -------------------------------------------------------------------------
+
+    def as_asked(self, output: Output, return_dict: bool | None) -> Output | tuple[Any, ...]:
+        """Return an output, or its values if `return_dict` is false; `self.return_dict` if None."""
+        is_whole = self.return_dict if return_dict is None else return_dict
+        if is_whole or isinstance(output, tuple):  # already values in a program
+            return output
+        return output.to_tuple()
+
     # ---- loading ---------------------------------------------------------------------------
 
     @classmethod
+    def from_config(cls: type[AnyModel], config: ModelConfig, **config_overrides: Any) -> AnyModel:
+        """Build a model with new weights.
+
+        Args:
+            config: The sizes.
+            config_overrides: Fields of it to change.
+
+        Raises:
+            UserError: The config is of another family.
+        """
+        cls._require_own(config)
+        return cls(config.replace(**config_overrides))
+
+    @classmethod
+    def _require_own(cls, config: ModelConfig) -> None:
+        if not isinstance(config, cls.config_class):
+            raise UserError(
+                f"{cls.__name__} is built of a {cls.config_class.__name__}, not of a "
+                f"{type(config).__name__}; take the classes of that family"
+            )
+
+    @classmethod
     def from_pretrained(
-        cls: type[AnyModel], name_or_folder: str | Path | Source, **config_overrides: Any
+        cls: type[AnyModel],
+        name_or_folder: str | Path | Source,
+        *,
+        config: ModelConfig | None = None,
+        **config_overrides: Any,
     ) -> AnyModel:
         """Build a model and fill it with published or saved weights.
 
         Args:
             name_or_folder: A folder of ours, PaddleNLP's or transformers' (then the network is not
                 touched), a preset, or a repository of the Hugging Face Hub.
+            config: To be taken in place of the one that is beside the weights.
             config_overrides: Fields of the config to change (`num_labels=3`); `subfolder`, where
                 the files are there; `cache_dir`, where downloads are kept. Arguments of PaddleNLP's
                 and transformers' that ask for what is done anyway are taken.
@@ -149,7 +205,10 @@ class Model(KnownToPaddleNLP):
         """
         source, config_overrides = located(name_or_folder, config_overrides)
         config_overrides = without_neutral(config_overrides, NEUTRAL)
-        config = cls.read_config(source)
+        asked = not {*cls.sizes_of_head}.isdisjoint(renamed(config_overrides))
+        asked = asked or config is not None or cls._was_saved_otherwise(source)
+        config = cls.read_config(source) if config is None else config
+        cls._require_own(config)
         config.replace(**config_overrides)  # a wrong one is refused before the weights are fetched
         tensors, format = folders.read_model(source)
         config = config.with_sizes_from(tensors)
@@ -162,8 +221,6 @@ class Model(KnownToPaddleNLP):
                 f"{source}: there is too little memory for a model whose weights have {numbers:,} "
                 "numbers; take a smaller one, or end other programs"
             ) from error
-        asked = not {*cls.sizes_of_head}.isdisjoint(renamed(config_overrides))
-        asked = asked or cls._was_saved_otherwise(source)
         model._fill(tensors, format, source.name, head_may_differ=asked)  # empties `tensors`
         model.eval()
         return model
@@ -322,17 +379,34 @@ class Model(KnownToPaddleNLP):
         """Return the word embeddings."""
         raise NotImplementedError
 
-    def resize_token_embeddings(self, vocab_size: int) -> None:
+    def set_input_embeddings(self, table: nn.Embedding) -> None:
+        """Take another table of word embeddings, as it is; what scores words by them does too."""
+        raise NotImplementedError
+
+    def get_output_embeddings(self) -> nn.Embedding | None:
+        """Return what scores words, if there is such a head."""
+        return None
+
+    def tie_weights(self) -> None:
+        """Do nothing: a head that scores by the word embeddings has no copy of them."""
+
+    def resize_token_embeddings(self, new_num_tokens: int | None = None) -> nn.Embedding:
         """Give the word embeddings, and what scores words, another number of rows.
 
         Args:
-            vocab_size: New `V`; added rows are drawn at random, rows beyond it are cut off.
+            new_num_tokens: New `V`; added rows are drawn at random, rows beyond it are cut off. If
+                None, nothing changes.
+
+        Returns:
+            The word embeddings.
         """
-        with paddle.no_grad():
-            self._resize_vocabulary(vocab_size)
-        for layer in self.sublayers(include_self=True):
-            if isinstance(layer, Model):
-                layer.config = layer.config.replace(vocab_size=vocab_size)
+        if new_num_tokens is not None:
+            with paddle.no_grad():
+                self._resize_vocabulary(new_num_tokens)
+            for layer in self.sublayers(include_self=True):
+                if isinstance(layer, Model):
+                    layer.config = layer.config.replace(vocab_size=new_num_tokens)
+        return self.get_input_embeddings()
 
     def _resize_vocabulary(self, vocab_size: int) -> None:
         self._resize_table(self.get_input_embeddings(), vocab_size)

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from paddle import Tensor
 
 from paddlenlp_ext.models.base import Format
-from paddlenlp_ext.models.config import ModelConfig
+from paddlenlp_ext.models.config import ModelConfig, takes_keywords
 from paddlenlp_ext.models.generation import ForCausalLM
 from paddlenlp_ext.models.heads import (
     ForMaskedLM,
@@ -31,7 +31,6 @@ from paddlenlp_ext.models.outputs import (
     HeadOutput,
     PreTrainingOutput,
     QuestionAnsweringOutput,
-    as_asked,
 )
 from paddlenlp_ext.models.transformer import (
     HF_EMBEDDINGS,
@@ -46,6 +45,7 @@ from paddlenlp_ext.presets.bert import ROWS
 from paddlenlp_ext.weights.names import NameTable
 
 
+@takes_keywords
 @dataclass(frozen=True)
 class BertConfig(ModelConfig):
     """Sizes of a BERT; the defaults are bert-base-uncased's.
@@ -167,7 +167,7 @@ class BertModel(TransformerModel):
             encoder_attention_mask=encoder_attention_mask,
             read_positions=read_positions,
         )
-        return as_asked(output, return_dict)
+        return self.as_asked(output, return_dict)
 
 
 class BertHead(HeadModel):
@@ -197,7 +197,7 @@ class BertHead(HeadModel):
             output_attentions=output_attentions,
             inputs_embeds=inputs_embeds,
         )
-        return as_asked(output, return_dict)
+        return self.as_asked(output, return_dict)
 
 
 class BertForSequenceClassification(BertHead, ForSequenceClassification):
@@ -246,7 +246,7 @@ class BertForQuestionAnswering(ForQuestionAnswering):
             inputs_embeds=inputs_embeds,
             labels=labels,
         )
-        return as_asked(output, return_dict)
+        return self.as_asked(output, return_dict)
 
 
 class BertForMultipleChoice(BertHead, ForMultipleChoice):
@@ -286,7 +286,7 @@ class BertForMaskedLM(ForMaskedLM):
             output_attentions=output_attentions,
             inputs_embeds=inputs_embeds,
         )
-        return as_asked(output, return_dict)
+        return self.as_asked(output, return_dict)
 
 
 class BertForCausalLM(ForCausalLM):
@@ -336,7 +336,7 @@ class BertForPreTraining(ForPreTraining):
             output_attentions=output_attentions,
             inputs_embeds=inputs_embeds,
         )
-        return as_asked(output, return_dict)
+        return self.as_asked(output, return_dict)
 
 
 BertForPretraining = BertForPreTraining  # PaddleNLP's spelling

@@ -5,45 +5,73 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
-from functools import cache
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cache, wraps
 from numbers import Integral, Real
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, ClassVar, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from numpy.typing import NDArray
 
 from paddlenlp_ext.errors import UserError, shown
-from paddlenlp_ext.files.sources import Source, located
+from paddlenlp_ext.files.sources import Source, located, without_neutral
+from paddlenlp_ext.models.config_keywords import (
+    FIELD_ALIASES,
+    FIXED,
+    KEPT,
+    OF_CALLS,
+    REFUSED,
+    is_kept,
+    others_of,
+    renamed,
+)
 from paddlenlp_ext.nn.encoder import ACTIVATIONS
 from paddlenlp_ext.presets.families import FAMILIES, family_of_preset
 from paddlenlp_ext.weights import folders
 
 Config = TypeVar("Config", bound="ModelConfig")
 
-# Other names that checkpoints have for a field of ours.
-FIELD_ALIASES = {"num_classes": "num_labels", "dropout": "classifier_dropout"}
-
 MOST = 2**31 - 1  # of any size or id
 NO_PADDING = -1  # as a `pad_token_id`
 MAX_EPS = 1e-3  # what Paddle's layer normalization takes
-# What would change the numbers of a model and is no field of ours: the value that is built here.
-BUILT: Mapping[str, Any] = {
-    "position_embedding_type": "absolute",
-    "is_encoder_decoder": False,
-    "cross_attention_hidden_size": None,
-    "pruned_heads": {},
-}
 ACTIVATION_FIELDS = ("hidden_act", "pool_act", "summary_activation")
 PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
 _WHOLE_NUMBER = re.compile("-?[0-9]{1,10}")
 _MAY_BE_0 = ("type_vocab_size", "task_type_vocab_size")
 
 
+def takes_keywords(cls: type[Config]) -> type[Config]:
+    """Let a config's constructor take the keywords of both libraries; see `ModelConfig`."""
+    typed: Any = cls  # mypy lets no method be replaced
+    build = typed.__init__
+
+    @wraps(build)
+    def init(self: Config, *values: Any, **keywords: Any) -> None:
+        build(self, *values, **cls.fields_of(keywords))
+
+    typed.__init__ = init
+    return cls
+
+
+@takes_keywords
 @dataclass(frozen=True)
 class ModelConfig:
     """Fields that every family has; a family adds its own.
+
+    The constructor, `replace` and `from_pretrained` also take PaddleNLP's and transformers' names:
+    `num_classes` and `dropout`, `label2id`, and what changes no number (`use_cache`, `num_choices`,
+    ids of tokens), which is kept in `others` and is an attribute, too. What would change one and is
+    not built here is refused by its name.
 
     Attributes:
         hidden_dropout_prob: Dropout probability of embeddings and of each sublayer's output.
@@ -60,6 +88,7 @@ class ModelConfig:
         add_cross_attention: A decoder that also attends to another model's output.
         tie_word_embeddings: Whether a language model scores words by its word embeddings, or by a
             table of their size that is its head's own.
+        others: What is kept for whoever asks, by name; see `config_keywords.KEPT`.
     """
 
     model_type: ClassVar[str] = ""
@@ -67,6 +96,8 @@ class ModelConfig:
     tensor_parallel_degree: ClassVar[int] = -1
     keys_to_ignore_at_inference: ClassVar[list[str]] = []
     other_model_types: ClassVar[tuple[str, ...]] = ()  # names of the same model elsewhere
+    unread: ClassVar[tuple[str, ...]] = ()  # fields of other families, without a use in this one
+    attribute_map: ClassVar[Mapping[str, str]] = FIELD_ALIASES
 
     vocab_size: int = 30522
     hidden_size: int = 768
@@ -87,13 +118,16 @@ class ModelConfig:
     is_decoder: bool = False
     add_cross_attention: bool = False
     tie_word_embeddings: bool = True
+    others: Mapping[str, Any] = field(default_factory=dict, kw_only=True, hash=False)
 
     def __post_init__(self) -> None:
         cls: Any = type(self)
         hints = _hints(cls)
-        for field in fields(self):
-            if problem := _problem(field.name, hints[field.name], getattr(self, field.name)):
+        for one in fields(self):
+            if problem := _problem(one.name, hints[one.name], getattr(self, one.name)):
                 raise UserError(problem)
+        told = {name: value for name, value in self.others.items() if value != KEPT[name][0]}
+        object.__setattr__(self, "others", told)
         if self.hidden_size % self.num_attention_heads:
             raise UserError(
                 f"hidden_size {self.hidden_size} must be a multiple of num_attention_heads "
@@ -111,6 +145,23 @@ class ModelConfig:
             )
         if self.id2label is not None and {*self.id2label} != {*range(self.num_labels)}:
             raise UserError(f"id2label must name the labels 0 to {self.num_labels - 1}, each once")
+
+    if not TYPE_CHECKING:  # for which a misspelt field is none
+
+        def __getattr__(self, name: str) -> Any:
+            """Answer for a keyword that is no field: what was given, or what holds without it."""
+            if name in KEPT:
+                return self.__dict__.get("others", {}).get(name, KEPT[name][0])
+            if name in FIXED:
+                return FIXED[name][0]
+            if name in FIELD_ALIASES:
+                return getattr(self, FIELD_ALIASES[name])
+            raise AttributeError(f"{type(self).__name__} has no field {name}")
+
+    @property
+    def label2id(self) -> dict[str, int]:
+        """Number of each label, by its name."""
+        return {name: number for number, name in enumerate(self.label_names)}
 
     @property
     def head_dropout(self) -> float:
@@ -134,28 +185,35 @@ class ModelConfig:
     def from_pretrained(
         cls: type[Config], name_or_folder: str | Path | Source, **overrides: Any
     ) -> Config:
-        """Read the config of a preset, a folder or a repository of the Hugging Face Hub.
+        """Read the config of a preset, a folder, a repository of the Hugging Face Hub, or a file.
 
         Args:
             name_or_folder: Which.
-            overrides: Fields to change (`num_labels=3`).
+            overrides: Fields to change (`num_labels=3`), as the constructor takes them.
 
         Raises:
             UserError: There is none, it is another family's, or a field has a wrong value.
         """
+        if not isinstance(name_or_folder, Source) and Path(name_or_folder).is_file():
+            return cls.from_json_file(name_or_folder).replace(**without_neutral(overrides, {}))
         source, overrides = located(name_or_folder, overrides)
+        overrides = without_neutral(overrides, {})
         if source.preset:
             values, family = source.preset.config, family_of_preset(source.name)
         else:
             values = folders.read_config(source)
             family = values.get("model_type", cls.model_type)
+        cls._require_family(family, source)
+        return cls.from_dict(values, origin=f"{source}/config.json").replace(**overrides)
+
+    @classmethod
+    def _require_family(cls, family: object, source: str | Path | Source) -> None:
         if family not in (cls.model_type, *cls.other_model_types):
             named = family if str(family) in FAMILIES else shown(family)
             raise UserError(
                 f"{source}: this is a {named} model, and {cls.__name__} is of "
                 f"{cls.model_type}; take the classes of that family"
             )
-        return cls.from_dict(values, origin=f"{source}/config.json").replace(**overrides)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write `config.json` into a folder, which is made if it is not there.
@@ -164,6 +222,29 @@ class ModelConfig:
             WeightsError: It cannot be written.
         """
         folders.write_config(Path(folder), self.to_dict())
+
+    @classmethod
+    def from_json_file(cls: type[Config], file: str | Path) -> Config:
+        """Read a `config.json`, or PaddleNLP's older `model_config.json`.
+
+        Raises:
+            UserError: It is none, or a field has a wrong value.
+        """
+        values = folders.read_config_file(Path(file))
+        cls._require_family(values.get("model_type", cls.model_type), file)
+        return cls.from_dict(values, origin=str(file))
+
+    def to_json_file(self, file: str | Path) -> None:
+        """Write what `save_pretrained` does under a name of one's own.
+
+        Raises:
+            WeightsError: It cannot be written.
+        """
+        folders.write_config(Path(file).parent, self.to_dict(), Path(file).name)
+
+    def to_json_string(self) -> str:
+        """Return the text of that file."""
+        return folders.config_text(self.to_dict())
 
     @classmethod
     def from_dict(cls: type[Config], values: Mapping[str, Any], origin: str = "config") -> Config:
@@ -178,10 +259,11 @@ class ModelConfig:
                 something not built here.
         """
         values = renamed(values)
-        for name, built in BUILT.items():
+        for name in REFUSED:
+            built = FIXED[name][0]
             if (value := values.get(name, built)) != built and value:
                 raise UserError(f"{origin}: {name} {shown(value)} is not built here")
-        known = {field.name: field for field in fields(cls)}
+        known = {one.name: one for one in fields(cls) if one.name != "others"}
         # Another token that a file says there is none of is our default: it is not used then.
         if "pad_token_id" in values and values["pad_token_id"] is None:
             values["pad_token_id"] = NO_PADDING
@@ -190,6 +272,11 @@ class ModelConfig:
             for name, value in values.items()
             if name in known and not (value is None and name.endswith("_token_id"))
         }
+        kept = {
+            name: value
+            for name, value in values.items()
+            if name not in known and name in KEPT and name not in OF_CALLS and is_kept(name, value)
+        }
         try:
             taken.pop("id2label", None)
             if names := _label_names(values):
@@ -197,9 +284,31 @@ class ModelConfig:
                 # Names that a library made up may be those of its default number.
                 if names != {index: f"LABEL_{index}" for index in range(len(names))}:
                     taken["id2label"] = names
-            return cls(**taken)
+            return cls(**taken, others=kept)
         except UserError as error:
             raise UserError(f"{origin}: {error}") from None
+
+    @classmethod
+    def fields_of(cls, keywords: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values of fields that keywords of either library ask for.
+
+        Raises:
+            UserError: One would change a model and is not built here, or nobody knows it.
+        """
+        values = renamed(keywords)
+        known = {one.name for one in fields(cls)} | {"label2id"}
+        rest = {name: values.pop(name) for name in [*values] if name not in known}
+        if others := others_of(cls.__name__, rest, cls.unread):
+            values["others"] = {**values.get("others", {}), **others}
+        numbers = values.pop("label2id", None)
+        if isinstance(numbers, Mapping) and values.get("id2label") is None:
+            values["id2label"] = {number: name for name, number in numbers.items()}
+        if isinstance(names := values.get("id2label"), Mapping):
+            values["id2label"] = _numbered(names)
+            values.setdefault("num_labels", len(names))
+        if "pad_token_id" in values and values["pad_token_id"] is None:
+            values["pad_token_id"] = NO_PADDING
+        return values
 
     def with_sizes_from(self: Config, weights: Mapping[str, NDArray[Any]]) -> Config:
         """Correct what weights show otherwise than the config beside them says.
@@ -229,31 +338,25 @@ class ModelConfig:
         """Return what `config.json` needs, readable by transformers and PaddleNLP too."""
         values = asdict(self)
         del values["num_labels"]  # both read it from the names
+        others = values.pop("others")
+        values |= {name: value for name, value in others.items() if name not in OF_CALLS}
         names = self.label_names
         values["id2label"] = {str(index): name for index, name in enumerate(names)}
         values["label2id"] = {name: index for index, name in enumerate(names)}
         return {"model_type": self.model_type, **values}
 
     def replace(self: Config, **changes: Any) -> Config:
-        """Return a copy with other values; `num_classes` and `dropout` are names of fields too.
+        """Return a copy with other values; arguments as the constructor's.
 
         Raises:
             UserError: There is no field of that name.
         """
-        changes = renamed(changes)
-        unknown = changes.keys() - {field.name for field in fields(self)}
-        if unknown:
-            raise UserError(f"{type(self).__name__} has no field {', '.join(sorted(unknown))}")
-        if changes.get("id2label") is not None:
-            changes.setdefault("num_labels", len(changes["id2label"]))
-        elif changes.get("num_labels", self.num_labels) != self.num_labels:
-            changes["id2label"] = None
+        changes = self.fields_of(changes)
+        if "others" in changes:
+            changes["others"] = {**self.others, **changes["others"]}
+        if changes.get("num_labels", self.num_labels) != self.num_labels:
+            changes.setdefault("id2label", None)
         return replace(self, **changes)
-
-
-def renamed(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of fields under our names."""
-    return {FIELD_ALIASES.get(name, name): value for name, value in values.items()}
 
 
 def _label_names(values: Mapping[str, Any]) -> dict[int, str]:
@@ -284,6 +387,18 @@ def _label_names(values: Mapping[str, Any]) -> dict[int, str]:
     if min(names, default=0) < 0:
         raise UserError(f"{field} must have numbers from 0 on, not {shown(numbers)}")
     return {index: names[number] for index, number in enumerate(sorted(names))}
+
+
+def _numbered(names: Mapping[Any, str]) -> dict[int, str]:
+    """Return labels by their numbers, which may be given as text.
+
+    Raises:
+        UserError: One is no number.
+    """
+    try:
+        return {_label_number(number): name for number, name in names.items()}
+    except ValueError:
+        raise UserError(f"id2label must have whole numbers, not {shown([*names])}") from None
 
 
 def _label_number(number: object) -> int:

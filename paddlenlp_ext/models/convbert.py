@@ -25,6 +25,7 @@ from paddle import Tensor, nn
 
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.models.base import Format
+from paddlenlp_ext.models.config import takes_keywords
 from paddlenlp_ext.models.generator_discriminator import (
     HF_ALIASES,
     HF_BUFFERS,
@@ -42,7 +43,7 @@ from paddlenlp_ext.models.heads import (
     ForQuestionAnswering,
     ForTokenClassification,
 )
-from paddlenlp_ext.models.outputs import BaseModelOutput, HeadOutput, as_asked
+from paddlenlp_ext.models.outputs import BaseModelOutput, HeadOutput
 from paddlenlp_ext.models.transformer import HF_EMBEDDINGS, HF_STACK, TransformerModel
 from paddlenlp_ext.nn.attention import Attention
 from paddlenlp_ext.nn.convolution import GroupedLinear, MixedAttention
@@ -56,6 +57,7 @@ from paddlenlp_ext.weights.names import NameTable, Row
 from paddlenlp_ext.weights.states import Array
 
 
+@takes_keywords
 @dataclass(frozen=True)
 class ConvBertConfig(ReplacedTokensConfig):
     """Sizes of a ConvBERT; the defaults are convbert-base's.
@@ -203,7 +205,7 @@ class ConvBertModel(TransformerModel):
             output_attentions=output_attentions,
             read_positions=read_positions,
         )
-        return as_asked(output, return_dict)
+        return self.as_asked(output, return_dict)
 
     def _initialize_layer(self, layer: nn.Layer) -> None:
         super()._initialize_layer(layer)

@@ -19,6 +19,7 @@ from paddle import Tensor, nn
 
 from paddlenlp_ext.errors import UserError, shown
 from paddlenlp_ext.models.base import Format
+from paddlenlp_ext.models.config import takes_keywords
 from paddlenlp_ext.models.generation import ForCausalLM
 from paddlenlp_ext.models.generator_discriminator import (
     HF_ALIASES,
@@ -44,7 +45,6 @@ from paddlenlp_ext.models.outputs import (
     DecoderCache,
     HeadOutput,
     QuestionAnsweringOutput,
-    as_asked,
 )
 from paddlenlp_ext.models.transformer import (
     HF_EMBEDDINGS,
@@ -60,6 +60,7 @@ from paddlenlp_ext.presets.electra import GENERATORS, MODELS, ROWS
 from paddlenlp_ext.weights.names import NameTable
 
 
+@takes_keywords
 @dataclass(frozen=True)
 class ElectraConfig(ReplacedTokensConfig):
     """Sizes of an ELECTRA; the defaults are electra-small's.
@@ -166,7 +167,7 @@ class ElectraModel(TransformerModel):
             encoder_attention_mask=encoder_attention_mask,
             read_positions=read_positions,
         )
-        return as_asked(output, return_dict)
+        return self.as_asked(output, return_dict)
 
 
 class ElectraForSequenceClassification(AttentionsFirst, FirstTokenClassification):
@@ -216,7 +217,7 @@ class ElectraForQuestionAnswering(ForQuestionAnswering):
             output_hidden_states=output_hidden_states,
             labels=labels,
         )
-        return as_asked(output, return_dict)
+        return self.as_asked(output, return_dict)
 
 
 class ElectraForMultipleChoice(AttentionsFirst, ForMultipleChoice):

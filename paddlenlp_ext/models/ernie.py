@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from paddle import Tensor, nn
 
 from paddlenlp_ext.models.base import Format
-from paddlenlp_ext.models.config import ModelConfig
+from paddlenlp_ext.models.config import ModelConfig, takes_keywords
 from paddlenlp_ext.models.extraction import ExtractionOutput, ForExtraction
 from paddlenlp_ext.models.generation import ForCausalLM
 from paddlenlp_ext.models.heads import (
@@ -33,7 +33,6 @@ from paddlenlp_ext.models.outputs import (
     HeadOutput,
     PreTrainingOutput,
     QuestionAnsweringOutput,
-    as_asked,
 )
 from paddlenlp_ext.models.transformer import (
     HF_EMBEDDINGS,
@@ -48,6 +47,7 @@ from paddlenlp_ext.presets.ernie import ROWS
 from paddlenlp_ext.weights.names import NameTable
 
 
+@takes_keywords
 @dataclass(frozen=True)
 class ErnieConfig(ModelConfig):
     """Sizes of an ERNIE.
@@ -175,7 +175,7 @@ class ErnieModel(TransformerModel):
             encoder_attention_mask=encoder_attention_mask,
             read_positions=read_positions,
         )
-        return as_asked(output, return_dict)
+        return self.as_asked(output, return_dict)
 
 
 class ErnieEmbeddings(Embeddings):
@@ -251,7 +251,7 @@ class ErnieHead(HeadModel):
             output_attentions=output_attentions,
             task_type_ids=task_type_ids,
         )
-        return as_asked(output, return_dict)
+        return self.as_asked(output, return_dict)
 
 
 class ErnieForSequenceClassification(ErnieHead, ForSequenceClassification):
@@ -302,7 +302,7 @@ class ErnieForQuestionAnswering(ForQuestionAnswering):
             labels=labels,
             task_type_ids=task_type_ids,
         )
-        return as_asked(output, return_dict)
+        return self.as_asked(output, return_dict)
 
 
 class ErnieForMultipleChoice(ErnieHead, ForMultipleChoice):
@@ -344,7 +344,7 @@ class ErnieForMaskedLM(ForMaskedLM):
             output_attentions=output_attentions,
             task_type_ids=task_type_ids,
         )
-        return as_asked(output, return_dict)
+        return self.as_asked(output, return_dict)
 
 
 class ErnieForCausalLM(ForCausalLM):
@@ -386,7 +386,7 @@ class ErnieForCausalLM(ForCausalLM):
             encoder_attention_mask=encoder_attention_mask,
             task_type_ids=task_type_ids,
         )
-        return as_asked(output, return_dict)
+        return self.as_asked(output, return_dict)
 
 
 class ErnieForNextSentencePrediction(ErnieHead, ForNextSentencePrediction):
@@ -430,7 +430,7 @@ class UIE(ForExtraction):
             output_attentions=output_attentions,
             task_type_ids=task_type_ids,
         )
-        return as_asked(output, return_dict)
+        return self.as_asked(output, return_dict)
 
 
 class ErnieForPreTraining(ForPreTraining):
@@ -469,7 +469,7 @@ class ErnieForPreTraining(ForPreTraining):
             output_attentions=output_attentions,
             task_type_ids=task_type_ids,
         )
-        return as_asked(output, return_dict)
+        return self.as_asked(output, return_dict)
 
 
 ErnieForPretraining = ErnieForPreTraining  # PaddleNLP's spelling

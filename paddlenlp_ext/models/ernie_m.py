@@ -19,7 +19,7 @@ from paddle import Tensor
 
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.models.base import Format
-from paddlenlp_ext.models.config import ModelConfig
+from paddlenlp_ext.models.config import ModelConfig, takes_keywords
 from paddlenlp_ext.models.extraction import ExtractionOutput, ForExtraction
 from paddlenlp_ext.models.heads import (
     ForMaskedLM,
@@ -33,7 +33,6 @@ from paddlenlp_ext.models.outputs import (
     BaseModelOutput,
     DecoderCache,
     QuestionAnsweringOutput,
-    as_asked,
 )
 from paddlenlp_ext.models.transformer import (
     HF_EMBEDDINGS,
@@ -51,6 +50,7 @@ from paddlenlp_ext.weights.states import Array
 FIRST_POSITION = 2  # row of the position table: the original counts on from the padding token's 1
 
 
+@takes_keywords
 @dataclass(frozen=True)
 class ErnieMConfig(ModelConfig):
     """Sizes of an ERNIE-M; the defaults are ernie-m-base's.
@@ -63,6 +63,7 @@ class ErnieMConfig(ModelConfig):
     """
 
     model_type: ClassVar[str] = "ernie_m"
+    unread: ClassVar[tuple[str, ...]] = ("type_vocab_size",)
 
     vocab_size: int = 250002
     max_position_embeddings: int = 514
@@ -184,7 +185,7 @@ class ErnieMModel(TransformerModel):
             output_attentions=output_attentions,
             read_positions=read_positions,
         )
-        return as_asked(output, return_dict)
+        return self.as_asked(output, return_dict)
 
     def attention_mask(
         self, attention_mask: Tensor | None, input_ids: Tensor | None, embedded: Tensor
@@ -219,7 +220,7 @@ class WithoutTokenTypes(HeadModel):
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
         )
-        return as_asked(output, return_dict)
+        return self.as_asked(output, return_dict)
 
 
 class ErnieMForSequenceClassification(WithoutTokenTypes, ForSequenceClassification):
@@ -266,7 +267,7 @@ class ErnieMForQuestionAnswering(ForQuestionAnswering):
             output_attentions=output_attentions,
             labels=labels,
         )
-        return as_asked(output, return_dict)
+        return self.as_asked(output, return_dict)
 
 
 class ErnieMForMultipleChoice(WithoutTokenTypes, ForMultipleChoice):
@@ -319,4 +320,4 @@ class UIEM(ForExtraction):
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
         )
-        return as_asked(output, return_dict)
+        return self.as_asked(output, return_dict)

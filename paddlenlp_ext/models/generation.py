@@ -12,7 +12,7 @@ from paddle.nn import functional as F
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.models.config import NO_PADDING, ModelConfig
 from paddlenlp_ext.models.heads import LanguageModel
-from paddlenlp_ext.models.outputs import BaseModelOutput, CausalLMOutput, DecoderCache, as_asked
+from paddlenlp_ext.models.outputs import BaseModelOutput, CausalLMOutput, DecoderCache
 from paddlenlp_ext.nn.heads import next_token_loss
 
 
@@ -58,7 +58,7 @@ class ForCausalLM(LanguageModel):
             encoder_hidden_states=encoder_hidden_states,
             encoder_attention_mask=encoder_attention_mask,
         )
-        return as_asked(output, return_dict)
+        return self.as_asked(output, return_dict)
 
     def apply_head(self, outputs: BaseModelOutput, labels: Tensor | None) -> CausalLMOutput:
         """Score the next token for each position; see the class."""

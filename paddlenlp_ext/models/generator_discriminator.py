@@ -16,9 +16,9 @@ from paddle.nn import functional as F
 
 from paddlenlp_ext.metrics import IGNORED
 from paddlenlp_ext.models.base import Model
-from paddlenlp_ext.models.config import ModelConfig
+from paddlenlp_ext.models.config import ModelConfig, takes_keywords
 from paddlenlp_ext.models.heads import ForMaskedLM, HeadModel
-from paddlenlp_ext.models.outputs import BaseModelOutput, HeadOutput, ModelOutput, as_asked
+from paddlenlp_ext.models.outputs import BaseModelOutput, HeadOutput, ModelOutput
 from paddlenlp_ext.nn.encoder import activation
 from paddlenlp_ext.nn.heads import TiedLMHead, token_loss
 from paddlenlp_ext.nn.positions import TOKENS, by_row
@@ -54,6 +54,7 @@ PADDLENLP_HEADS = (
 )
 
 
+@takes_keywords
 @dataclass(frozen=True)
 class ReplacedTokensConfig(ModelConfig):
     """Sizes that both families have besides those of all.
@@ -103,7 +104,7 @@ class AttentionsFirst(HeadModel):
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
         )
-        return as_asked(output, return_dict)
+        return self.as_asked(output, return_dict)
 
 
 class Generator(AttentionsFirst, ForMaskedLM):
@@ -243,6 +244,28 @@ class ForReplacedTokens(Model):
         generator_labels: Tensor | None = None,
         return_dict: bool | None = None,
     ) -> ReplacedTokensOutput | tuple[Any, ...]:
+        """Fill, then find what was filled in; see `run` for the arguments.
+
+        `raw_input_ids` are as PaddleNLP's callers give them, and not read: the labels say the same.
+        """
+        output = self.run(
+            input_ids=input_ids,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            attention_mask=attention_mask,
+            generator_labels=generator_labels,
+        )
+        return self.as_asked(output, return_dict)
+
+    def run(
+        self,
+        *,
+        input_ids: Tensor,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        generator_labels: Tensor | None = None,
+    ) -> ReplacedTokensOutput:
         """Fill, then find what was filled in.
 
         Args:
@@ -250,9 +273,7 @@ class ForReplacedTokens(Model):
             token_type_ids: Segment of each token; int64 [B, L]; all 0 if absent.
             position_ids: int64 [B, L]; in order if absent.
             attention_mask: 1 for a token, 0 for padding; [B, L]; if absent, all but `pad_token_id`.
-            raw_input_ids: As PaddleNLP's callers give them; not read: the labels say the same.
             generator_labels: The original of each masked token, -100 elsewhere; int64 [B, L].
-            return_dict: Return names, or if false the values alone.
 
         Raises:
             ValueError: There are no labels.
@@ -260,12 +281,6 @@ class ForReplacedTokens(Model):
         if generator_labels is None:
             raise ValueError("generator_labels are needed: the masked tokens are where they are")
         context = (token_type_ids, position_ids, attention_mask)
-        return as_asked(self.run(input_ids, context, generator_labels), return_dict)
-
-    def run(
-        self, input_ids: Tensor, context: tuple[Tensor | None, ...], generator_labels: Tensor
-    ) -> ReplacedTokensOutput:
-        """Fill, then find; `context` is types, positions and mask, the rest as in `forward`."""
         labels = generator_labels.flatten()
         masked = (labels != IGNORED).nonzero().flatten()  # places in [B · L], int64 [M]
         if masked.shape[0] == 0:  # Paddle 2.6 cannot select nothing: take a place without a label
@@ -299,6 +314,11 @@ class ForReplacedTokens(Model):
     def get_input_embeddings(self) -> nn.Embedding:
         """Return the word embeddings, one table for both."""
         return self.generator.get_input_embeddings()
+
+    def set_input_embeddings(self, table: nn.Embedding) -> None:
+        """Take another table of word embeddings for both."""
+        self.generator.set_input_embeddings(table)
+        self.discriminator.set_input_embeddings(table)
 
     def _resize_vocabulary(self, vocab_size: int) -> None:
         self.generator._resize_vocabulary(vocab_size)

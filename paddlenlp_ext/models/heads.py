@@ -26,7 +26,6 @@ from paddlenlp_ext.models.outputs import (
     HeadOutput,
     PreTrainingOutput,
     QuestionAnsweringOutput,
-    as_asked,
 )
 from paddlenlp_ext.models.transformer import TransformerModel
 from paddlenlp_ext.nn.encoder import activation
@@ -65,6 +64,7 @@ class HeadModel(Model):
             for name in FAMILY:
                 if name not in vars(cls):
                     setattr(cls, name, getattr(cls.backbone_class, name))
+            setattr(cls, cls.names["paddle"].prefix.rstrip("."), HeadModel.base_model)
             if cls.paddle_heads:
                 paddle = cls.names["paddle"].with_heads(cls.paddle_heads)
                 cls.names = {**cls.names, "paddle": paddle}
@@ -96,7 +96,7 @@ class HeadModel(Model):
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
         )
-        return as_asked(output, return_dict)
+        return self.as_asked(output, return_dict)
 
     def run(self, *, labels: Tensor | None = None, **inputs: Any) -> Any:
         """Run the bare model and the head.
@@ -133,9 +133,18 @@ class HeadModel(Model):
         """Compute the head's output from the bare model's; `labels` as in `forward`."""
         raise NotImplementedError
 
+    @property
+    def base_model(self) -> TransformerModel:
+        """The bare model; also by the name of its family (`bert`), as in both libraries."""
+        return self.backbone
+
     def get_input_embeddings(self) -> nn.Embedding:
         """Return the word embeddings."""
         return self.backbone.get_input_embeddings()
+
+    def set_input_embeddings(self, table: nn.Embedding) -> None:
+        """Take another table of word embeddings, as it is; what scores words by them does too."""
+        self.backbone.set_input_embeddings(table)
 
 
 class ForSequenceClassification(HeadModel):
@@ -263,7 +272,7 @@ class ForQuestionAnswering(HeadModel):
             output_attentions=output_attentions,
             labels=labels,
         )
-        return as_asked(output, return_dict)
+        return self.as_asked(output, return_dict)
 
     def run(
         self,

@@ -51,12 +51,6 @@ class ModelOutput(OrderedDict[str, Any]):
         super().__setattr__(name, value)
 
 
-def as_asked(output: Output, return_dict: bool | None) -> Output | tuple[Any, ...]:
-    """Return an output, or its values if `return_dict` is false; None asks for names, too."""
-    is_whole = return_dict is not False or isinstance(output, tuple)  # values already in a program
-    return output if is_whole else output.to_tuple()
-
-
 @dataclass(frozen=True)
 class DecoderCache:
     """What a decoder keeps between the steps of a generation.

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 from paddle import Tensor
 
 from paddlenlp_ext.models.base import Format
-from paddlenlp_ext.models.config import ModelConfig
+from paddlenlp_ext.models.config import ModelConfig, takes_keywords
 from paddlenlp_ext.models.generation import ForCausalLM
 from paddlenlp_ext.models.heads import (
     ForMaskedLM,
@@ -40,6 +40,7 @@ from paddlenlp_ext.presets.rembert import ROWS
 from paddlenlp_ext.weights.names import NameTable
 
 
+@takes_keywords
 @dataclass(frozen=True)
 class RemBertConfig(ModelConfig):
     """Sizes of a RemBERT; the defaults are the published model's.

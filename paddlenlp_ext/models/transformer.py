@@ -10,7 +10,7 @@ from paddle import Tensor, nn
 from paddlenlp_ext.errors import InputError, UserError
 from paddlenlp_ext.models.base import Model
 from paddlenlp_ext.models.config import ModelConfig
-from paddlenlp_ext.models.outputs import BaseModelOutput, DecoderCache, as_asked
+from paddlenlp_ext.models.outputs import BaseModelOutput, DecoderCache
 from paddlenlp_ext.nn.attention import Attention, Mask
 from paddlenlp_ext.nn.cpu.layers import Linear
 from paddlenlp_ext.nn.decoder import Decoder, DecoderLayer
@@ -92,7 +92,7 @@ class TransformerModel(Model):
             encoder_attention_mask=encoder_attention_mask,
             read_positions=read_positions,
         )
-        return as_asked(output, return_dict)
+        return self.as_asked(output, return_dict)
 
     def run(
         self,
@@ -208,6 +208,10 @@ class TransformerModel(Model):
         """Return the word embeddings."""
         words: nn.Embedding = self.embeddings.word_embeddings
         return words
+
+    def set_input_embeddings(self, table: nn.Embedding) -> None:
+        """Take another table of word embeddings, as it is."""
+        self.embeddings.word_embeddings = table
 
     def attention_mask(
         self, attention_mask: Tensor | None, input_ids: Tensor | None, embedded: Tensor

@@ -20,7 +20,7 @@ from paddle import Tensor
 
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.models.base import Format
-from paddlenlp_ext.models.config import NO_PADDING, ModelConfig
+from paddlenlp_ext.models.config import NO_PADDING, ModelConfig, takes_keywords
 from paddlenlp_ext.models.generation import ForCausalLM
 from paddlenlp_ext.models.heads import (
     FirstTokenClassification,
@@ -43,6 +43,7 @@ from paddlenlp_ext.presets.xlm_r import ROWS
 from paddlenlp_ext.weights.names import NameTable
 
 
+@takes_keywords
 @dataclass(frozen=True)
 class XLMRobertaConfig(ModelConfig):
     """Sizes of an XLM-RoBERTa; the defaults are transformers', and those of no published model.

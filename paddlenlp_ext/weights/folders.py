@@ -42,7 +42,15 @@ def read_config(source: str | Path | Source) -> dict[str, Any]:
     Raises:
         WeightsError: There is none, or it is no JSON object.
     """
-    path = resolve(source).fetch(CONFIG, OLD_CONFIG)
+    return read_config_file(resolve(source).fetch(CONFIG, OLD_CONFIG))
+
+
+def read_config_file(path: Path) -> dict[str, Any]:
+    """Read a config as its file has it; that of an older PaddleNLP is flattened.
+
+    Raises:
+        WeightsError: It is no JSON object.
+    """
     try:
         written = read_object(path)
     except ValueError as error:
@@ -119,8 +127,13 @@ def write_model(
     FORMATS[format].write(folder / name, tensors)
 
 
-def write_config(folder: Path, config: Mapping[str, Any]) -> None:
-    """Write a `config.json` into a folder, which is made if it is not there.
+def write_config(folder: Path, config: Mapping[str, Any], name: str = CONFIG) -> None:
+    """Write a config into a folder, which is made if it is not there.
+
+    Args:
+        folder: Where to.
+        config: Its fields.
+        name: Of the file.
 
     Raises:
         WeightsError: It cannot be written.
@@ -129,9 +142,13 @@ def write_config(folder: Path, config: Mapping[str, Any]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise WeightsError(f"{folder}: cannot be made: {error.strerror}") from error
-    with replace_file(folder / CONFIG) as temporary:
-        text = json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False)
-        temporary.write_text(text + "\n", encoding="utf-8")
+    with replace_file(folder / name) as temporary:
+        temporary.write_text(config_text(config), encoding="utf-8")
+
+
+def config_text(config: Mapping[str, Any]) -> str:
+    """Return what a `config.json` holds."""
+    return json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def flatten_config(values: Mapping[str, Any]) -> dict[str, Any]:

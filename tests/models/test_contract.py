@@ -11,6 +11,7 @@ import paddle
 import pytest
 
 from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.models import auto as auto_classes
 from paddlenlp_ext.models.auto import FAMILIES, base_class, model_class
 from paddlenlp_ext.models.base import Model
 from tests.tiny import CHOICES, FAMILY_SIZES, SIZES, V, arrays, tensors
@@ -197,6 +198,64 @@ def test_weights_of_another_size_are_refused(family: str, tmp_path: Path) -> Non
     build(family, "Model").save_pretrained(tmp_path)
     with pytest.raises(UserError, match="does not fit"):
         base_class(family).from_pretrained(tmp_path, intermediate_size=74)
+
+
+@each_class
+def test_attributes_of_both_libraries(family: str, task: str) -> None:
+    model = build(family, task, num_labels=3)
+    bare = getattr(model, model.base_model_prefix, model)
+    assert model.base_model is bare
+    assert isinstance(bare, base_class(family))
+    if task != "Model":
+        assert getattr(model, model.names["huggingface"].prefix[:-1]) is bare
+    assert model.num_labels == 3
+    assert model.dtype == paddle.float32
+    assert model.tie_weights() is None
+    scores_words = task in ("ForMaskedLM", "ForCausalLM")
+    assert (model.get_output_embeddings() is not None) is scores_words
+    table = model.get_input_embeddings()
+    assert model.resize_token_embeddings() is table
+    assert model.resize_token_embeddings(new_num_tokens=V + 2) is table
+    assert table.weight.shape[0] == V + 2
+
+
+@each_class
+def test_another_table_of_words(family: str, task: str) -> None:
+    model = build(family, task)
+    model.eval()
+    batch = tensors(batch_for(model, task))
+    before, old = first(model(**batch)), model.get_input_embeddings()
+    table = paddle.nn.Embedding(*old.weight.shape)
+    table.weight.set_value(-2 * old.weight)
+    model.set_input_embeddings(table)
+    assert model.get_input_embeddings() is table
+    changed = first(model(**batch))
+    assert np.abs(changed - before).max() > 1e-3
+    old.weight.set_value(table.weight)
+    model.set_input_embeddings(old)
+    np.testing.assert_array_equal(first(model(**batch)), changed)
+
+
+@each_class
+def test_built_of_a_config_alone(family: str, task: str, tmp_path: Path) -> None:
+    model = build(family, task)
+    cls, config = type(model), model.config
+    made = cls.from_config(config, num_labels=5)
+    assert type(made) is cls
+    assert made.config == config.replace(num_labels=5)
+    model.save_pretrained(tmp_path)
+    wider = config.replace(num_labels=7, hidden_dropout_prob=0.3)
+    loaded = cls.from_pretrained(tmp_path, config=wider)
+    assert loaded.config == wider
+    name, values = next(iter(loaded.base_model.state_dict().items()))
+    np.testing.assert_array_equal(values.numpy(), model.base_model.state_dict()[name].numpy())
+    auto = getattr(auto_classes, f"Auto{task}" if task == "Model" else f"AutoModel{task}")
+    assert type(auto.from_config(config)) is cls
+    assert auto.from_pretrained(tmp_path, config=wider).config == wider
+    other = base_class("ernie_m" if family == "bert" else "bert").config_class()
+    for build_of in (cls.from_config, lambda one: cls.from_pretrained(tmp_path, config=one)):
+        with pytest.raises(UserError, match="take the classes of that family"):
+            build_of(other)
 
 
 @each_class

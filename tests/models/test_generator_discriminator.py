@@ -211,7 +211,7 @@ def test_generator_may_differ_or_not(family: str) -> None:
 @each_family
 def test_vocabulary_grows_in_both(family: str) -> None:
     model = build(family)
-    model.resize_token_embeddings(V + 4)
+    assert model.resize_token_embeddings(V + 4) is model.generator.get_input_embeddings()
     one, other = word_tables(model)
     assert one is other
     assert one.shape == [V + 4, 11]
