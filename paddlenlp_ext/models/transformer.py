@@ -17,6 +17,8 @@ from paddlenlp_ext.nn.decoder import Decoder, DecoderLayer
 from paddlenlp_ext.nn.encoder import Encoder, EncoderLayer
 from paddlenlp_ext.nn.positions import Positions
 
+LEAST = -1e3  # a mask that is added to scores forbids attention below it
+
 # Names of the parts, ours beside those that transformers has in all families of BERT's kind: of
 # `nn.embeddings.Embeddings`, and of `make_stack`, where only a decoder has the `cross_` rows.
 HF_EMBEDDINGS = (
@@ -118,7 +120,8 @@ class TransformerModel(Model):
             token_type_ids: Segment of each token; int64 [B, L]; all 0 if absent.
             position_ids: int64 [B, L]; in order if absent, after those of the cache.
             attention_mask: 1 for a token, 0 for padding; int or bool [B, L] with the tokens of the
-                cache in front, or [B, Lq, L]; if absent, all but `pad_token_id`.
+                cache in front, or [B, Lq, L]; if absent, all but `pad_token_id`. See
+                `mask_of_tokens` for other forms.
             inputs_embeds: Word embeddings in place of `input_ids`; float [B, L, E].
             encoder_hidden_states: Another model's output to attend to; float [B, Lm, H].
             encoder_attention_mask: Mask of it; [B, Lm]; all 1 if absent.
@@ -216,15 +219,15 @@ class TransformerModel(Model):
     def attention_mask(
         self, attention_mask: Tensor | None, input_ids: Tensor | None, embedded: Tensor
     ) -> Tensor:
-        """Return the given mask, or 1 for all but padding; int64 [B, L], or as given.
+        """Return the given mask, or 1 for all but padding; int64 [B, L], or as `mask_of_tokens`.
 
         Args:
-            attention_mask: 1 for a token, 0 for padding; [B, L] or [B, L, L].
+            attention_mask: As `mask_of_tokens`.
             input_ids: int64 [B, L].
             embedded: The embedded tokens, for their shape; float [B, L, E].
         """
         if attention_mask is not None:
-            return attention_mask
+            return mask_of_tokens(attention_mask)
         if input_ids is not None:
             return (input_ids != self.config.pad_token_id).astype("int64")
         return paddle.ones(embedded.shape[:2], dtype="int64")
@@ -239,6 +242,48 @@ class TransformerModel(Model):
                 "encoder_hidden_states need a decoder with cross-attention: "
                 "is_decoder=True, add_cross_attention=True"
             )
+
+
+def mask_of_tokens(attention_mask: Tensor) -> Tensor:
+    """Bring a mask as callers of both libraries make it to integers or booleans.
+
+    Args:
+        attention_mask: 1 for a token, 0 for padding: int or bool [B, L], [B, Lq, L] or
+            [B, 1, 1 or Lq, L], or float [B, L]. Floats of four axes are added to scores in both
+            libraries: 0 for a token, something very negative for padding.
+
+    Returns:
+        int or bool [B, L] or [B, Lq, L].
+
+    Raises:
+        InputError: Floats are others than these, or [B, Lq, L], which transformers takes for ones
+            and zeros and PaddleNLP adds; or each head has a mask of its own.
+    """
+    mask, shape = attention_mask, [*attention_mask.shape]
+    is_added = len(shape) == 4
+    if is_added:
+        if mask.shape[1] != 1:
+            raise InputError(
+                f"`attention_mask` {shape}: expected [B, L], [B, L, L] or [B, 1, 1 or L, L]; "
+                "all heads have the same mask here"
+            )
+        mask = mask.squeeze(1)
+        mask = mask.squeeze(1) if mask.shape[1] == 1 else mask
+    if not mask.is_floating_point():
+        return mask
+    is_token = mask == (0 if is_added else 1)
+    if len(shape) == 3 or not _all(is_token | (mask < LEAST if is_added else mask == 0)):
+        raise InputError(
+            f"`attention_mask` {shape} of {attention_mask.dtype}: expected 1 for a "
+            "token and 0 for padding, as floats [B, L] alone, or [B, 1, 1 or L, L] of floats that "
+            f"are added to scores, 0 or less than {LEAST:g}"
+        )
+    return is_token
+
+
+def _all(flags: Tensor) -> bool:
+    """Return whether all are true; in a program, which cannot see them, they are taken to be."""
+    return not paddle.in_dynamic_mode() or bool(flags.all())
 
 
 def make_stack(config: ModelConfig, *, activation_dropout: float = 0.0) -> Encoder:

@@ -12,8 +12,8 @@ from paddlenlp_ext.errors import InputError
 from paddlenlp_ext.models.auto import FAMILIES
 from paddlenlp_ext.models.base import Model
 from paddlenlp_ext.nn.trimmed_embedding import TrimmedEmbedding
-from tests.models.test_contract import CLASSES, batch_for, build
-from tests.tiny import V, tensors
+from tests.models.test_contract import CLASSES, batch_for, build, first
+from tests.tiny import V, square_mask, tensors
 
 HEAD = "ForSequenceClassification"
 LONGEST = 19
@@ -84,3 +84,38 @@ def test_ids_or_vectors_and_not_both(family: str, task: str) -> None:
     )
     with pytest.raises(InputError, match="`input_ids` or `inputs_embeds`, one of the two"):
         model(attention_mask=paddle.ones([3, 7], "int64"))
+
+
+@pytest.mark.parametrize("task", ["Model", "ForTokenClassification"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_masks_as_callers_of_both_libraries_make_them(family: str, task: str) -> None:
+    """transformers and PaddleNLP add a float mask of four axes, and read one of two as 1 and 0."""
+    model = build(family, task)
+    model.eval()
+    batch = batch_for(model, task)
+    mask = batch.pop("attention_mask")
+    inputs, rows = tensors(batch), square_mask()
+    added = (1 - mask[:, None, None]).astype("float32")
+    for expected, same in (
+        (mask, [mask.astype("float32"), mask[:, None, None], mask[:, None, None] == 1]),
+        (
+            mask,
+            [added * -1e4, added * paddle.finfo(paddle.float32).min, np.where(added, -np.inf, 0)],
+        ),
+        (rows, [rows[:, None], (1 - rows[:, None]) * np.float32(-1e9)]),
+    ):
+        wanted = first(model(**inputs, attention_mask=paddle.to_tensor(expected)))
+        for given in same:
+            got = first(model(**inputs, attention_mask=paddle.to_tensor(given)))
+            np.testing.assert_array_equal(got, wanted)
+    assert np.abs(first(model(**inputs)) - wanted).max() > 1e-6
+    for wrong in (
+        added[:, 0, 0] * -1e4,  # both would read it the wrong way round
+        mask[:, None, None].astype("float32"),  # both would add it
+        rows.astype("float32"),  # on which they do not agree
+        added * -0.5,
+        np.repeat(mask[:, None, None], 4, 1),
+    ):
+        with pytest.raises(InputError, match=r"`attention_mask` \[.*: expected") as caught:
+            model(**inputs, attention_mask=paddle.to_tensor(wrong))
+        assert "\n" not in str(caught.value)
