@@ -29,6 +29,7 @@ from paddlenlp_ext.models.outputs import (
     BaseModelOutput,
     DecoderCache,
     HeadOutput,
+    KeyValues,
     PreTrainingOutput,
     QuestionAnsweringOutput,
 )
@@ -141,7 +142,7 @@ class BertModel(TransformerModel):
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
-        past_key_values: DecoderCache | None = None,
+        past_key_values: DecoderCache | KeyValues | None = None,
         use_cache: bool = False,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
@@ -185,6 +186,7 @@ class BertHead(HeadModel):
         return_dict: bool | None = None,
         *,
         inputs_embeds: Tensor | None = None,
+        past_key_values: KeyValues | None = None,
     ) -> Any:
         """Run the bare model and the head; see `HeadModel.run` for the arguments."""
         output = self.run(
@@ -196,6 +198,7 @@ class BertHead(HeadModel):
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
             inputs_embeds=inputs_embeds,
+            past_key_values=past_key_values,
         )
         return self.as_asked(output, return_dict)
 
@@ -232,6 +235,7 @@ class BertForQuestionAnswering(ForQuestionAnswering):
         *,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
+        past_key_values: KeyValues | None = None,
     ) -> QuestionAnsweringOutput | tuple[Any, ...]:
         """Score each token; see `ForQuestionAnswering`."""
         output = self.run(
@@ -245,6 +249,7 @@ class BertForQuestionAnswering(ForQuestionAnswering):
             output_attentions=output_attentions,
             inputs_embeds=inputs_embeds,
             labels=labels,
+            past_key_values=past_key_values,
         )
         return self.as_asked(output, return_dict)
 
@@ -273,6 +278,7 @@ class BertForMaskedLM(ForMaskedLM):
         return_dict: bool | None = None,
         *,
         inputs_embeds: Tensor | None = None,
+        past_key_values: KeyValues | None = None,
     ) -> HeadOutput | tuple[Any, ...]:
         """Score the vocabulary; see `ForMaskedLM`."""
         output = self.run(
@@ -285,6 +291,7 @@ class BertForMaskedLM(ForMaskedLM):
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
             inputs_embeds=inputs_embeds,
+            past_key_values=past_key_values,
         )
         return self.as_asked(output, return_dict)
 
@@ -322,6 +329,7 @@ class BertForPreTraining(ForPreTraining):
         return_dict: bool | None = None,
         *,
         inputs_embeds: Tensor | None = None,
+        past_key_values: KeyValues | None = None,
     ) -> PreTrainingOutput | tuple[Any, ...]:
         """Score masked tokens and sentence pairs; see `ForPreTraining`."""
         output = self.run(
@@ -335,6 +343,7 @@ class BertForPreTraining(ForPreTraining):
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
             inputs_embeds=inputs_embeds,
+            past_key_values=past_key_values,
         )
         return self.as_asked(output, return_dict)
 

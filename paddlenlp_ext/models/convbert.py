@@ -163,6 +163,7 @@ class ConvBertModel(TransformerModel):
     presets = PRESETS
     names = NAMES
     config: ConvBertConfig
+    takes_prefix = False
 
     def __init__(self, config: ConvBertConfig, *, with_pooler: bool = True) -> None:
         super().__init__(config)

@@ -44,6 +44,7 @@ from paddlenlp_ext.models.outputs import (
     BaseModelOutput,
     DecoderCache,
     HeadOutput,
+    KeyValues,
     QuestionAnsweringOutput,
 )
 from paddlenlp_ext.models.transformer import (
@@ -142,7 +143,7 @@ class ElectraModel(TransformerModel):
         position_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
-        past_key_values: DecoderCache | None = None,
+        past_key_values: DecoderCache | KeyValues | None = None,
         use_cache: bool = False,
         output_attentions: bool = False,
         output_hidden_states: bool = False,
@@ -203,6 +204,7 @@ class ElectraForQuestionAnswering(ForQuestionAnswering):
         return_dict: bool | None = None,
         *,
         labels: Tensor | None = None,
+        past_key_values: KeyValues | None = None,
     ) -> QuestionAnsweringOutput | tuple[Any, ...]:
         """Score each token; see `ForQuestionAnswering`."""
         output = self.run(
@@ -216,6 +218,7 @@ class ElectraForQuestionAnswering(ForQuestionAnswering):
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
             labels=labels,
+            past_key_values=past_key_values,
         )
         return self.as_asked(output, return_dict)
 

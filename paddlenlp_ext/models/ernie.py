@@ -31,6 +31,7 @@ from paddlenlp_ext.models.outputs import (
     CausalLMOutput,
     DecoderCache,
     HeadOutput,
+    KeyValues,
     PreTrainingOutput,
     QuestionAnsweringOutput,
 )
@@ -148,7 +149,7 @@ class ErnieModel(TransformerModel):
         position_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         task_type_ids: Tensor | None = None,
-        past_key_values: DecoderCache | None = None,
+        past_key_values: DecoderCache | KeyValues | None = None,
         inputs_embeds: Tensor | None = None,
         use_cache: bool = False,
         output_hidden_states: bool = False,
@@ -238,6 +239,7 @@ class ErnieHead(HeadModel):
         return_dict: bool | None = None,
         *,
         task_type_ids: Tensor | None = None,
+        past_key_values: KeyValues | None = None,
     ) -> Any:
         """Run the bare model and the head; see `run` for the arguments."""
         output = self.run(
@@ -250,6 +252,7 @@ class ErnieHead(HeadModel):
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
             task_type_ids=task_type_ids,
+            past_key_values=past_key_values,
         )
         return self.as_asked(output, return_dict)
 
@@ -287,6 +290,7 @@ class ErnieForQuestionAnswering(ForQuestionAnswering):
         *,
         labels: Tensor | None = None,
         task_type_ids: Tensor | None = None,
+        past_key_values: KeyValues | None = None,
     ) -> QuestionAnsweringOutput | tuple[Any, ...]:
         """Score each token; labels also as two int64 [B]; see `HeadModel.run`."""
         output = self.run(
@@ -301,6 +305,7 @@ class ErnieForQuestionAnswering(ForQuestionAnswering):
             output_attentions=output_attentions,
             labels=labels,
             task_type_ids=task_type_ids,
+            past_key_values=past_key_values,
         )
         return self.as_asked(output, return_dict)
 
@@ -330,6 +335,7 @@ class ErnieForMaskedLM(ForMaskedLM):
         return_dict: bool | None = None,
         *,
         task_type_ids: Tensor | None = None,
+        past_key_values: KeyValues | None = None,
     ) -> HeadOutput | tuple[Any, ...]:
         """Score the vocabulary; see `ForMaskedLM`."""
         output = self.run(
@@ -343,6 +349,7 @@ class ErnieForMaskedLM(ForMaskedLM):
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
             task_type_ids=task_type_ids,
+            past_key_values=past_key_values,
         )
         return self.as_asked(output, return_dict)
 
@@ -359,7 +366,7 @@ class ErnieForCausalLM(ForCausalLM):
         position_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
-        past_key_values: DecoderCache | None = None,
+        past_key_values: DecoderCache | KeyValues | None = None,
         use_cache: bool = False,
         labels: Tensor | None = None,
         output_hidden_states: bool = False,
@@ -415,6 +422,7 @@ class UIE(ForExtraction):
         output_hidden_states: bool = False,
         output_attentions: bool = False,
         task_type_ids: Tensor | None = None,
+        past_key_values: KeyValues | None = None,
     ) -> ExtractionOutput | tuple[Any, ...]:
         """Score each token; labels as in the class, the rest as `HeadModel.run`."""
         output = self.run(
@@ -429,6 +437,7 @@ class UIE(ForExtraction):
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
             task_type_ids=task_type_ids,
+            past_key_values=past_key_values,
         )
         return self.as_asked(output, return_dict)
 
@@ -454,6 +463,7 @@ class ErnieForPreTraining(ForPreTraining):
         return_dict: bool | None = None,
         *,
         task_type_ids: Tensor | None = None,
+        past_key_values: KeyValues | None = None,
     ) -> PreTrainingOutput | tuple[Any, ...]:
         """Score masked tokens and sentence pairs; see the class and `HeadModel.run`."""
         output = self.run(
@@ -468,6 +478,7 @@ class ErnieForPreTraining(ForPreTraining):
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
             task_type_ids=task_type_ids,
+            past_key_values=past_key_values,
         )
         return self.as_asked(output, return_dict)
 

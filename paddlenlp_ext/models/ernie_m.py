@@ -32,6 +32,7 @@ from paddlenlp_ext.models.heads import (
 from paddlenlp_ext.models.outputs import (
     BaseModelOutput,
     DecoderCache,
+    KeyValues,
     QuestionAnsweringOutput,
 )
 from paddlenlp_ext.models.transformer import (
@@ -165,7 +166,7 @@ class ErnieMModel(TransformerModel):
         position_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
-        past_key_values: DecoderCache | None = None,
+        past_key_values: DecoderCache | KeyValues | None = None,
         use_cache: bool = False,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
@@ -173,7 +174,7 @@ class ErnieMModel(TransformerModel):
         *,
         read_positions: Positions | None = None,
     ) -> BaseModelOutput | tuple[Any, ...]:
-        """Run the model; see `TransformerModel.run`. It has no cache: it is no decoder."""
+        """Run the model; see `TransformerModel.run`."""
         output = self.run(
             input_ids=input_ids,
             position_ids=position_ids,
@@ -209,6 +210,8 @@ class WithoutTokenTypes(HeadModel):
         output_hidden_states: bool = False,
         output_attentions: bool = False,
         return_dict: bool | None = None,
+        *,
+        past_key_values: KeyValues | None = None,
     ) -> Any:
         """Run the bare model and the head; see `HeadModel.run` for the arguments."""
         output = self.run(
@@ -219,6 +222,7 @@ class WithoutTokenTypes(HeadModel):
             inputs_embeds=inputs_embeds,
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
+            past_key_values=past_key_values,
         )
         return self.as_asked(output, return_dict)
 
@@ -254,6 +258,7 @@ class ErnieMForQuestionAnswering(ForQuestionAnswering):
         return_dict: bool | None = None,
         *,
         labels: Tensor | None = None,
+        past_key_values: KeyValues | None = None,
     ) -> QuestionAnsweringOutput | tuple[Any, ...]:
         """Score each token; see `ForQuestionAnswering`."""
         output = self.run(
@@ -266,6 +271,7 @@ class ErnieMForQuestionAnswering(ForQuestionAnswering):
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
             labels=labels,
+            past_key_values=past_key_values,
         )
         return self.as_asked(output, return_dict)
 
@@ -307,6 +313,7 @@ class UIEM(ForExtraction):
         output_hidden_states: bool = False,
         output_attentions: bool = False,
         return_dict: bool | None = None,
+        past_key_values: KeyValues | None = None,
     ) -> ExtractionOutput | tuple[Any, ...]:
         """Score each token; see `ForExtraction`."""
         output = self.run(
@@ -319,5 +326,6 @@ class UIEM(ForExtraction):
             end_positions=end_positions,
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
+            past_key_values=past_key_values,
         )
         return self.as_asked(output, return_dict)

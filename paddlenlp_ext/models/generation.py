@@ -12,7 +12,7 @@ from paddle.nn import functional as F
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.models.config import NO_PADDING, ModelConfig
 from paddlenlp_ext.models.heads import LanguageModel
-from paddlenlp_ext.models.outputs import BaseModelOutput, CausalLMOutput, DecoderCache
+from paddlenlp_ext.models.outputs import BaseModelOutput, CausalLMOutput, DecoderCache, KeyValues
 from paddlenlp_ext.nn.heads import next_token_loss
 
 
@@ -33,7 +33,7 @@ class ForCausalLM(LanguageModel):
         position_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
-        past_key_values: DecoderCache | None = None,
+        past_key_values: DecoderCache | KeyValues | None = None,
         use_cache: bool = False,
         labels: Tensor | None = None,
         output_hidden_states: bool = False,

@@ -18,7 +18,7 @@ from paddlenlp_ext.metrics import IGNORED
 from paddlenlp_ext.models.base import Model
 from paddlenlp_ext.models.config import ModelConfig, takes_keywords
 from paddlenlp_ext.models.heads import ForMaskedLM, HeadModel
-from paddlenlp_ext.models.outputs import BaseModelOutput, HeadOutput, ModelOutput
+from paddlenlp_ext.models.outputs import BaseModelOutput, HeadOutput, KeyValues, ModelOutput
 from paddlenlp_ext.nn.encoder import activation
 from paddlenlp_ext.nn.heads import TiedLMHead, token_loss
 from paddlenlp_ext.nn.positions import TOKENS, by_row
@@ -92,6 +92,8 @@ class AttentionsFirst(HeadModel):
         output_attentions: bool = False,
         output_hidden_states: bool = False,
         return_dict: bool | None = None,
+        *,
+        past_key_values: KeyValues | None = None,
     ) -> Any:
         """Run the bare model and the head; see `HeadModel.run` for the arguments."""
         output = self.run(
@@ -103,6 +105,7 @@ class AttentionsFirst(HeadModel):
             labels=labels,
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
+            past_key_values=past_key_values,
         )
         return self.as_asked(output, return_dict)
 

@@ -24,6 +24,7 @@ from paddlenlp_ext.models.config import ModelConfig
 from paddlenlp_ext.models.outputs import (
     BaseModelOutput,
     HeadOutput,
+    KeyValues,
     PreTrainingOutput,
     QuestionAnsweringOutput,
 )
@@ -84,6 +85,8 @@ class HeadModel(Model):
         output_hidden_states: bool = False,
         output_attentions: bool = False,
         return_dict: bool | None = None,
+        *,
+        past_key_values: KeyValues | None = None,
     ) -> Any:
         """Run the bare model and the head; see `run` for the arguments."""
         output = self.run(
@@ -95,6 +98,7 @@ class HeadModel(Model):
             labels=labels,
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
+            past_key_values=past_key_values,
         )
         return self.as_asked(output, return_dict)
 
@@ -115,6 +119,8 @@ class HeadModel(Model):
                 `attention_mask`: 1 for a token, 0 for padding; int or bool [B, L] or [B, L, L]; if
                 absent, all but `pad_token_id`.
                 `inputs_embeds`: word embeddings in place of `input_ids`; float [B, L, E].
+                `past_key_values`: of each layer a key and a value, float [B, A, P, D], that all
+                tokens attend to, too: a prefix.
                 `output_hidden_states`, `output_attentions`: return those of every layer.
                 And what only this family knows (ERNIE's `task_type_ids`).
         """
@@ -122,6 +128,11 @@ class HeadModel(Model):
 
     def encode(self, **inputs: Any) -> BaseModelOutput:
         """Run the bare model on what is given; `inputs` as those of `run`."""
+        if inputs.get("past_key_values") is not None and not self.backbone.takes_prefix:
+            raise UserError(
+                f"{type(self).__name__} takes no `past_key_values`: its convolution reads words "
+                "that stand together"
+            )
         inputs.setdefault("read_positions", self.reads)
         if inputs["read_positions"] is TOKENS and not self.training:
             inputs["read_positions"] = None  # what stands at padding is compared with others'
@@ -258,6 +269,7 @@ class ForQuestionAnswering(HeadModel):
         return_dict: bool | None = None,
         *,
         labels: Tensor | None = None,
+        past_key_values: KeyValues | None = None,
     ) -> QuestionAnsweringOutput | tuple[Any, ...]:
         """Score each token; labels also as two int64 [B]; see `HeadModel.run`."""
         output = self.run(
@@ -271,6 +283,7 @@ class ForQuestionAnswering(HeadModel):
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
             labels=labels,
+            past_key_values=past_key_values,
         )
         return self.as_asked(output, return_dict)
 
@@ -315,12 +328,20 @@ class ForMultipleChoice(HeadModel):
         self.initialize_weights()
 
     def run(self, *, labels: Tensor | None = None, **inputs: Any) -> HeadOutput:
-        """Score each choice; see `HeadModel.run`, inputs with an axis `C` more."""
+        """Score each choice; see `HeadModel.run`, inputs with an axis `C` more.
+
+        All choices of a row have its `past_key_values`.
+        """
         words = inputs["inputs_embeds"] if inputs["input_ids"] is None else inputs["input_ids"]
         flat = {
-            name: value if value is None or isinstance(value, bool) else value.flatten(0, 1)
+            name: value.flatten(0, 1) if isinstance(value, Tensor) else value
             for name, value in inputs.items()
         }
+        if (past := inputs.get("past_key_values")) is not None:
+            choices = words.shape[1]
+            flat["past_key_values"] = tuple(
+                tuple(part.repeat_interleave(choices, axis=0) for part in layer) for layer in past
+            )
         output = self.apply_head(self.encode(**flat))
         logits = output.logits.reshape([-1, words.shape[1]])
         loss = None if labels is None else F.cross_entropy(logits, labels.reshape([-1]))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
+import paddle
 from paddle import Tensor
 
+from paddlenlp_ext.errors import InputError, shown
 from paddlenlp_ext.nn.attention import KeyValue
 
 Output = TypeVar("Output", bound="ModelOutput")
@@ -77,13 +79,46 @@ class DecoderCache:
         return DecoderCache(key_values, self.attention_mask.index_select(rows))
 
 
+# Keys and values of each layer as both libraries have them: float [B, A, P, D] each.
+KeyValues: TypeAlias = Sequence[Sequence[Tensor]]
+
+
+def cache_of(past: KeyValues, layers: int, sizes: tuple[int, int, int]) -> DecoderCache:
+    """Return keys and values of earlier tokens, or of a prefix, as a cache of our layout.
+
+    Args:
+        past: A key and a value of each layer; all their tokens may be attended to.
+        layers: How many the model has.
+        sizes: `B`, `A` and `D` of the keys and values.
+
+    Raises:
+        InputError: They are others.
+    """
+    shapes = [[[*part.shape] for part in layer] for layer in past]
+    rows, heads, width = sizes
+    tokens = shapes[0][0][2:3] if shapes and shapes[0] else []
+    if shapes != [[[rows, heads, *tokens, width]] * 2] * layers:
+        raise InputError(
+            f"`past_key_values`: expected of each of {layers} layers a key and a value, "
+            f"[{rows}, {heads}, P, {width}] each, got {shown(shapes)}"
+        )
+    pairs = [tuple(part.transpose([0, 2, 1, 3]) for part in layer) for layer in past]
+    mask = paddle.ones(pairs[0][0].shape[:2], dtype="int64")
+    return DecoderCache(tuple(((key, value),) for key, value in pairs), mask)
+
+
+def key_values_of(layers: Sequence[Sequence[KeyValue]]) -> KeyValues:
+    """Return keys and values of each layer as both libraries have them; undoes `cache_of`."""
+    return tuple(tuple(part.transpose([0, 2, 1, 3]) for part in layer[0]) for layer in layers)
+
+
 @dataclass
 class BaseModelOutput(ModelOutput):
     """Output of a model without a head; `hidden_states` begins with the embeddings."""
 
     last_hidden_state: Tensor = None  # [B, L, H]
     pooler_output: Tensor | None = None  # [B, H]
-    past_key_values: DecoderCache | None = None
+    past_key_values: DecoderCache | KeyValues | None = None
     hidden_states: tuple[Tensor, ...] | None = None  # layers + 1 times [B, L, H]
     attentions: tuple[Tensor, ...] | None = None  # layers times [B, A, L, L]
     cross_attentions: tuple[Tensor, ...] | None = None
@@ -105,7 +140,7 @@ class CausalLMOutput(ModelOutput):
 
     loss: Tensor | None = None
     logits: Tensor = None
-    past_key_values: DecoderCache | None = None
+    past_key_values: DecoderCache | KeyValues | None = None
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
     cross_attentions: tuple[Tensor, ...] | None = None

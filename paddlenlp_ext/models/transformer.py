@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import paddle
 from paddle import Tensor, nn
@@ -10,10 +10,16 @@ from paddle import Tensor, nn
 from paddlenlp_ext.errors import InputError, UserError
 from paddlenlp_ext.models.base import Model
 from paddlenlp_ext.models.config import ModelConfig
-from paddlenlp_ext.models.outputs import BaseModelOutput, DecoderCache
+from paddlenlp_ext.models.outputs import (
+    BaseModelOutput,
+    DecoderCache,
+    KeyValues,
+    cache_of,
+    key_values_of,
+)
 from paddlenlp_ext.nn.attention import Attention, Mask
 from paddlenlp_ext.nn.cpu.layers import Linear
-from paddlenlp_ext.nn.decoder import Decoder, DecoderLayer
+from paddlenlp_ext.nn.decoder import Decoder, DecoderLayer, encode_after
 from paddlenlp_ext.nn.encoder import Encoder, EncoderLayer
 from paddlenlp_ext.nn.positions import Positions
 
@@ -59,6 +65,8 @@ class TransformerModel(Model):
         pooler: [B, L, H] -> [B, H]; may be None.
     """
 
+    takes_prefix: ClassVar[bool] = True  # whether its layers attend to keys and values in front
+
     def __init__(self, config: ModelConfig, *, with_pooler: bool = True) -> None:
         super().__init__(config)
 
@@ -68,7 +76,7 @@ class TransformerModel(Model):
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
-        past_key_values: DecoderCache | None = None,
+        past_key_values: DecoderCache | KeyValues | None = None,
         inputs_embeds: Tensor | None = None,
         use_cache: bool = False,
         output_hidden_states: bool = False,
@@ -106,7 +114,7 @@ class TransformerModel(Model):
         inputs_embeds: Tensor | None = None,
         encoder_hidden_states: Tensor | None = None,
         encoder_attention_mask: Tensor | None = None,
-        past_key_values: DecoderCache | None = None,
+        past_key_values: DecoderCache | KeyValues | None = None,
         use_cache: bool = False,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
@@ -125,8 +133,11 @@ class TransformerModel(Model):
             inputs_embeds: Word embeddings in place of `input_ids`; float [B, L, E].
             encoder_hidden_states: Another model's output to attend to; float [B, Lm, H].
             encoder_attention_mask: Mask of it; [B, Lm]; all 1 if absent.
-            past_key_values: A decoder's cache of the tokens before.
-            use_cache: Return a cache for the tokens after.
+            past_key_values: A decoder's cache of the tokens before; or of each layer a key and a
+                value that all tokens attend to, as of a prefix, float [B, A, P, D]. Texts go on
+                after them in `position_ids`; an `attention_mask` of the text alone has 1 for them.
+            use_cache: Return a cache for the tokens after: a decoder's, or of an encoder keys and
+                values as above.
             output_hidden_states: Return the hidden states of every layer.
             output_attentions: Return the attention weights of every layer.
             read_positions: Which the last hidden state is read at, the first one among them if the
@@ -135,16 +146,17 @@ class TransformerModel(Model):
 
         Raises:
             InputError: There are neither `input_ids` nor `inputs_embeds`, or both.
-            UserError: A cache or a memory is given to a model that is no decoder, or a memory to
-                one without cross-attention.
+            UserError: A memory is given to a model without cross-attention.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise InputError(
                 "a model takes `input_ids` or `inputs_embeds`, one of the two: the embeddings "
                 "stand in the place of the ids"
             )
-        self._check_decoder_inputs(encoder_hidden_states, past_key_values, use_cache)
-        past = past_key_values
+        past = self._cache_of(
+            past_key_values, input_ids if inputs_embeds is None else inputs_embeds
+        )
+        self._check_memory(encoder_hidden_states)
         if past is not None:
             embedding_inputs["first_position"] = past.length
         embedded = self.embed(
@@ -156,10 +168,11 @@ class TransformerModel(Model):
             "output_attentions": output_attentions,
             "positions": read_positions,
         }
-        cache = cross_attentions = None
+        if past is not None and tokens.shape[-1] == embedded.shape[1]:
+            tokens = _joined(past.attention_mask, tokens)
+        cache: DecoderCache | KeyValues | None = None
+        cross_attentions = None
         if self.config.is_decoder:
-            if past is not None and attention_mask is None:
-                tokens = paddle.concat([past.attention_mask, tokens], axis=1)
             memory_mask = None if encoder_attention_mask is None else Mask(encoder_attention_mask)
             stacked = self.encoder(
                 embedded,
@@ -177,6 +190,11 @@ class TransformerModel(Model):
             )
             cross_attentions = stacked.cross_attentions
             cache = DecoderCache(stacked.key_values, tokens) if stacked.key_values else None
+        elif past is not None or use_cache:
+            earlier = None if past is None else past.key_values
+            stacked = encode_after(self.encoder, embedded, Mask(tokens), earlier, **options)
+            if use_cache and stacked.key_values:
+                cache = key_values_of(stacked.key_values)
         else:
             stacked = self.encoder(embedded, Mask(tokens), **options)
         states = stacked.last_hidden_state
@@ -232,11 +250,14 @@ class TransformerModel(Model):
             return (input_ids != self.config.pad_token_id).astype("int64")
         return paddle.ones(embedded.shape[:2], dtype="int64")
 
-    def _check_decoder_inputs(
-        self, memory: Tensor | None, past: DecoderCache | None, use_cache: bool
-    ) -> None:
-        if not self.config.is_decoder and (past is not None or use_cache):
-            raise UserError("past_key_values and use_cache need a decoder: is_decoder=True")
+    def _cache_of(self, past: DecoderCache | KeyValues | None, words: Any) -> DecoderCache | None:
+        if past is None or isinstance(past, DecoderCache):
+            return past
+        heads = self.config.num_attention_heads
+        sizes = (words.shape[0], heads, self.config.hidden_size // heads)
+        return cache_of(past, self.config.num_hidden_layers, sizes)
+
+    def _check_memory(self, memory: Tensor | None) -> None:
         if memory is not None and not self.config.add_cross_attention:
             raise UserError(
                 "encoder_hidden_states need a decoder with cross-attention: "
@@ -284,6 +305,14 @@ def mask_of_tokens(attention_mask: Tensor) -> Tensor:
 def _all(flags: Tensor) -> bool:
     """Return whether all are true; in a program, which cannot see them, they are taken to be."""
     return not paddle.in_dynamic_mode() or bool(flags.all())
+
+
+def _joined(earlier: Tensor, tokens: Tensor) -> Tensor:
+    """Put the mask of earlier tokens, [B, P], in front of others': [B, L] or [B, Lq, L]."""
+    earlier = earlier.astype(tokens.dtype)
+    if tokens.ndim == 3:
+        earlier = earlier.unsqueeze(1).expand([-1, tokens.shape[1], -1])
+    return paddle.concat([earlier, tokens], axis=-1)
 
 
 def make_stack(config: ModelConfig, *, activation_dropout: float = 0.0) -> Encoder:

@@ -31,6 +31,65 @@ class DecoderOutput(EncoderOutput):
     key_values: tuple[tuple[KeyValue, ...], ...] | None = None
 
 
+def attend_after(
+    layer: EncoderLayer,
+    states: Tensor,
+    mask: Mask | None,
+    past: KeyValue | None,
+    with_weights: bool,
+) -> tuple[Tensor, Tensor | None, KeyValue]:
+    """Run the first part of a layer, for tokens that stand after those of earlier calls.
+
+    Args:
+        layer: Whose attention is `Attention`.
+        states: float [B, L, H].
+        mask: Which positions each position may attend to, those of `past` in front.
+        past: Keys and values of earlier calls.
+        with_weights: Return the weights too.
+
+    Returns:
+        The states, float [B, L, H]; the weights, if asked for; all keys and values.
+    """
+    attention = layer.self_attn
+    query, key_value = attention.query(states), attention.key_value(states)
+    if past is not None:
+        key_value = tuple(paddle.concat(both, axis=1) for both in zip(past, key_value, strict=True))
+    attended, weights = attention.attend_to(query, key_value, mask, with_weights=with_weights)
+    return layer.norm1(states + layer.dropout(attended)), weights, key_value
+
+
+def encode_after(
+    encoder: Encoder,
+    states: Tensor,
+    mask: Mask | None,
+    past: Sequence[Sequence[KeyValue]] | None,
+    *,
+    positions: Positions | None = None,
+    output_hidden_states: bool = False,
+    output_attentions: bool = False,
+) -> DecoderOutput:
+    """Run an encoder's layers for tokens that also attend to keys and values in front of them.
+
+    Nothing is computed again in the backward pass, which the keys and values in front may have
+    gradients of. Arguments as of `Decoder.forward`.
+    """
+    all_states, attentions, key_values = [states], [], []
+    for index, layer in enumerate(encoder.layers):
+        earlier = None if past is None else past[index][0]
+        states, weights, key_value = attend_after(layer, states, mask, earlier, output_attentions)
+        states = layer.feed_forward(states)
+        if output_hidden_states:
+            all_states.append(states)
+        attentions.append(weights)
+        key_values.append((key_value,))
+    return DecoderOutput(
+        take(states, positions),
+        hidden_states=tuple(all_states) if output_hidden_states else None,
+        attentions=tuple(attentions) if output_attentions else None,
+        key_values=tuple(key_values),
+    )
+
+
 class DecoderLayer(EncoderLayer):
     """A layer that keeps keys and values, with attention to a memory between its two parts.
 
@@ -56,23 +115,15 @@ class DecoderLayer(EncoderLayer):
         past: Sequence[KeyValue] | None = None,
     ) -> DecoderLayerOutput:
         """Run the layer on [B, L, H]; see `Decoder.forward` for the arguments."""
-        query = self.self_attn.query(hidden_states)
-        key_value = self.self_attn.key_value(hidden_states)
-        if past is not None:
-            old_key, old_value = past[0]
-            key_value = (
-                paddle.concat([old_key, key_value[0]], axis=1),
-                paddle.concat([old_value, key_value[1]], axis=1),
-            )
-        attended, attentions = self.self_attn.attend_to(
-            query, key_value, mask, with_weights=with_weights
+        states, attentions, key_value = attend_after(
+            self, hidden_states, mask, None if past is None else past[0], with_weights
         )
-        states = self.norm1(hidden_states + self.dropout(attended))
         cross_attentions = None
         key_values: tuple[KeyValue, ...] = (key_value,)
         if self.cross_attn is not None and memory is not None:
             query = self.cross_attn.query(states)
-            of_memory = self.cross_attn.key_value(memory) if past is None else past[1]
+            # Pairs of a caller's own hold none of a memory.
+            of_memory = past[1] if past and len(past) > 1 else self.cross_attn.key_value(memory)
             attended, cross_attentions = self.cross_attn.attend_to(
                 query, of_memory, memory_mask, with_weights=with_weights
             )

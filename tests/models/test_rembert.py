@@ -264,10 +264,8 @@ def test_sampling_depends_on_the_seed_alone() -> None:
     assert (drawn[0].numpy() != drawn[2].numpy()).any()
 
 
-def test_decoders_alone_take_caches_and_memories() -> None:
+def test_decoders_alone_take_memories() -> None:
     ids = paddle.to_tensor(arrays()["input_ids"])
-    with pytest.raises(UserError, match="is_decoder=True"):
-        RemBertModel(config())(ids, use_cache=True)
     with pytest.raises(UserError, match="add_cross_attention=True"):
         RemBertForCausalLM(config())(ids, encoder_hidden_states=paddle.ones([3, 5, 24]))
     with pytest.raises(UserError, match="needs is_decoder"):
