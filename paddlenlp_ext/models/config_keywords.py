@@ -37,7 +37,16 @@ KEPT: Mapping[str, tuple[Any, tuple[type, ...]]] = {
     "task_specific_params": (None, (Mapping, NoneType)),
     "return_dict": (True, (bool, NoneType)),
 }
-OF_CALLS = ("return_dict",)  # not of a model: no file has a say in them
+# How a model is computed and what it answers, not what it is: read from no file, and in none. What
+# transformers' files say of `use_cache` would have PaddleNLP's encoders answer otherwise.
+OF_CALLS = (
+    "return_dict",
+    "use_cache",
+    "fuse",
+    "use_flash_attention",
+    "recompute_use_reentrant",
+    "chunk_size_feed_forward",
+)
 # What would change a model, or the form of its answer: the values that are built here, the first
 # one of whoever does not say.
 FIXED: Mapping[str, tuple[Any, ...]] = {

@@ -20,15 +20,13 @@ from paddlenlp_ext.models.ernie_m import ErnieMConfig
 from tests.tiny import FAMILY_SIZES, SIZES, arrays, tensors
 
 GIVEN: dict[str, Any] = {
-    "use_cache": True,
     "num_choices": 5,
     "bos_token_id": 7,
     "sep_token_id": 11,
     "tokenizer_class": "Own",
     "task_specific_params": {"a": [1]},
-    "chunk_size_feed_forward": 3,
-    "fuse": True,
 }
+OF_CALLS: dict[str, Any] = {"use_cache": True, "chunk_size_feed_forward": 3, "fuse": True}
 
 
 def config_of(family: str, **keywords: Any) -> ModelConfig:
@@ -41,8 +39,8 @@ def config_of(family: str, **keywords: Any) -> ModelConfig:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_what_changes_no_number_is_kept(family: str, tmp_path: Path) -> None:
     config = config_of(family, **GIVEN)
-    for name, value in GIVEN.items():
-        assert getattr(config, name) == value
+    for name, value in (GIVEN | OF_CALLS).items():
+        assert getattr(config_of(family, **{name: value}), name) == value
         assert getattr(config_of(family).replace(**{name: value}), name) == value
     config.save_pretrained(tmp_path)
     for again in (
@@ -55,8 +53,9 @@ def test_what_changes_no_number_is_kept(family: str, tmp_path: Path) -> None:
     ):
         assert again == config
         assert again.bos_token_id == 7
-    changed = type(config).from_pretrained(tmp_path, use_cache=False, num_choices=None)
-    assert (changed.use_cache, changed.num_choices, changed.sep_token_id) == (False, None, 11)
+    changed = type(config).from_pretrained(tmp_path, use_cache=True, num_choices=None)
+    assert (changed.use_cache, changed.num_choices, changed.sep_token_id) == (True, None, 11)
+    assert changed.to_dict() == config.replace(num_choices=None).to_dict()
     assert json.loads((tmp_path / "config.json").read_text())["num_choices"] == 5
 
 
@@ -118,11 +117,13 @@ def test_what_is_not_built_is_refused_by_name(keyword: str, value: Any, said: st
             build(**{keyword: value})
 
 
-def test_values_of_files_that_none_can_have_are_left() -> None:
-    values = {"bos_token_id": [1, 2], "eos_token_id": 9, "return_dict": False, "use_cache": "yes"}
+def test_files_do_not_say_how_a_model_is_computed() -> None:
+    """Nor what their values cannot be: transformers has lists of ids."""
+    values = {"return_dict": False, "bos_token_id": [1, 2], "eos_token_id": 9, **OF_CALLS}
     config = BertConfig.from_dict(values)
     assert config == BertConfig(eos_token_id=9)
-    assert config.return_dict is True
+    assert (config.return_dict, config.use_cache) == (True, False)
+    assert OF_CALLS.keys().isdisjoint(BertConfig(**OF_CALLS).to_dict())
 
 
 def test_a_config_may_ask_for_values_alone(tmp_path: Path) -> None:
