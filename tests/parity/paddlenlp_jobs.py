@@ -48,5 +48,8 @@ for job in jobs:
     model.eval()
     part = getattr(model, job["part"]) if job["part"] else model
     batch = {name: paddle.to_tensor(rows) for name, rows in np.load(job["inputs"]).items()}
+    if "past_key_values" in batch:  # [layers, 2, B, A, P, D]
+        batch["past_key_values"] = [tuple(layer) for layer in batch["past_key_values"]]
+        batch["use_cache"] = True
     with paddle.no_grad():
         np.savez(job["outputs"], *tensors(part(**batch)))

@@ -211,6 +211,31 @@ def test_rembert_language_model(tmp_path: Path) -> None:
         np.testing.assert_allclose(states, outputs[0], atol=TOLERANCE, rtol=0)
 
 
+def test_keys_and_values_in_front(tmp_path: Path) -> None:
+    """Prefix tuning's: attended to by all, with the positions before those of the text."""
+    prefix, heads = 5, SIZES["num_attention_heads"]
+    shape = [SIZES["num_hidden_layers"], 2, 3, heads, prefix, SIZES["hidden_size"] // heads]
+    past = np.random.default_rng(2).normal(size=shape).astype("float32")
+    pairs = [[paddle.to_tensor(part) for part in layer] for layer in past]
+    jobs, outputs = [], []
+    for row in (ROWS[name] for name in ("bert", "ernie", "electra", "ernie_m", "xlm-roberta")):
+        name = row.classes[0]
+        model = row.make(name)
+        model.eval()
+        model.save_pretrained(tmp_path / row.family)
+        batch = row.inputs(name)
+        mask = np.concatenate([np.ones([3, prefix], "int64"), batch.pop("attention_mask")], 1)
+        mask[1, 2] = 0
+        for given in (batch, batch | {"attention_mask": mask}):
+            inputs = given | {"past_key_values": past}
+            jobs.append(Job(name.replace("XLM", ""), tmp_path / row.family, inputs))
+            outputs.append(model(**tensors(given), past_key_values=pairs, use_cache=True))
+    for output, expected in zip(outputs, run(jobs, tmp_path), strict=True):
+        kept = [part for layer in output.past_key_values for part in layer]
+        for one, other in zip([*list(output.values())[:-1], *kept], expected, strict=True):
+            np.testing.assert_allclose(one.numpy(), other, atol=TOLERANCE, rtol=0)
+
+
 def test_default_masks_differ() -> None:
     """The comparison above could not see the difference of the two, were they the same."""
     row = ROWS["ernie_m-without-a-mask"]
