@@ -1,0 +1,1 @@
+"""Find the class of a checkpoint, module by module as in PaddleNLP."""

@@ -1,0 +1,1 @@
+"""BERT, module by module as in PaddleNLP."""

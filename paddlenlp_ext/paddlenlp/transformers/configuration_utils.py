@@ -1,0 +1,221 @@
+"""Configs that scripts of PaddleNLP can change: `config.num_labels = 3`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from paddlenlp_ext.errors import UserError, shown
+from paddlenlp_ext.files.sources import Source
+from paddlenlp_ext.models.config import (
+    BUILT,
+    FIELD_ALIASES,
+    NO_PADDING,
+    ModelConfig,
+    renamed,
+)
+
+Settable = TypeVar("Settable", bound="PretrainedConfig")
+
+
+class PretrainedConfig(ModelConfig):
+    """A config of this library, in front of whose class this one comes, as PaddleNLP has it.
+
+    Its fields can be set at any time; a model is built from what they are then. It takes keywords
+    that are no fields of the library, and keeps them, as attributes and in `config.json`. What
+    would change the numbers of a model and is not built here is refused.
+
+    Attributes:
+        defaults: Where PaddleNLP's default of a field differs from the library's.
+        return_dict: Whether models answer by name; a tensor or a tuple if not.
+        output_hidden_states: Whether models return the hidden states of every layer.
+        output_attentions: Whether models return the attention weights of every layer.
+    """
+
+    defaults: ClassVar[Mapping[str, Any]] = {}
+    attribute_map: ClassVar[Mapping[str, str]] = FIELD_ALIASES
+    pretrained_init_configuration: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+
+    return_dict = False
+    output_hidden_states = False
+    output_attentions = False
+    # Without effect in these models; scripts read them.
+    architectures = None
+    finetuning_task = None
+    task_specific_params = None
+    tokenizer_class = None
+    sep_token_id = None
+    dtype = None
+    fuse = False
+
+    def __init__(self, **values: Any) -> None:
+        values = {**self.defaults, **renamed(values)}
+        for name, built in BUILT.items():
+            if (value := values.get(name, built)) != built and value:
+                raise UserError(f"{name} {shown(value)} is not built here")
+        label2id = values.pop("label2id", None)
+        if values.get("id2label") is None and label2id:
+            values["id2label"] = {number: name for name, number in label2id.items()}
+        if values.get("id2label") is not None:
+            values["id2label"] = _by_number(values["id2label"])
+            if values.get("num_labels") is None:
+                values["num_labels"] = len(values["id2label"])
+        if values.get("pad_token_id", NO_PADDING) is None:
+            values["pad_token_id"] = NO_PADDING
+        names = {field.name for field in fields(self)}
+        super().__init__(**{name: value for name, value in values.items() if name in names})
+        if self.id2label is None:
+            vars(self)["id2label"] = dict(enumerate(self.label_names))
+        for name in values.keys() - names:
+            setattr(self, name, values[name])
+
+    @classmethod
+    def of(cls: type[Settable], config: ModelConfig) -> Settable:
+        """Return a config of the library as one of PaddleNLP's kind; such a one as it is."""
+        if isinstance(config, cls):
+            return config
+        values = {field.name: getattr(config, field.name) for field in fields(config)}
+        return cls(**values.pop("others", {}) | values)
+
+    @classmethod
+    def from_dict(
+        cls: type[Settable], values: Mapping[str, Any], origin: str = "config", **changes: Any
+    ) -> Settable:
+        """Read the fields of a `config.json`, and keep what else the file holds.
+
+        Args:
+            values: The parsed file. What it lacks has the library's default.
+            origin: Named in errors.
+            changes: Other values of attributes.
+
+        Raises:
+            UserError: A field has a value that no model has, or asks for something not built here.
+        """
+        library_class: Any = next(
+            base for base in cls.__mro__ if not issubclass(base, PretrainedConfig)
+        )
+        config = cls.of(library_class.from_dict(values, origin))
+        for name in values.keys() - {"model_type", "label2id", *FIELD_ALIASES, *vars(config)}:
+            setattr(config, name, values[name])
+        return config.replace(**changes)
+
+    @classmethod
+    def from_pretrained(  # type: ignore[override]  # PaddleNLP's pair
+        cls: type[Settable],
+        name_or_folder: str | Path | Source,
+        *,
+        return_unused_kwargs: bool = False,
+        **overrides: Any,
+    ) -> Settable | tuple[Settable, dict[str, Any]]:
+        """Read the config of a preset, a folder, or a repository of the Hugging Face Hub.
+
+        Args:
+            name_or_folder: Which; or a config's JSON file.
+            return_unused_kwargs: Return keywords that are no attributes beside the config.
+            overrides: Attributes to change.
+
+        Raises:
+            UserError: There is none, it is another family's, or a keyword is no attribute.
+        """
+        if Path(str(name_or_folder)).is_file():
+            config = cls.from_json_file(name_or_folder)
+        else:
+            config = super().from_pretrained(name_or_folder)
+        if not return_unused_kwargs:
+            return config.replace(**overrides)
+        used = {name: value for name, value in overrides.items() if hasattr(config, name)}
+        unused = {name: value for name, value in overrides.items() if name not in used}
+        return config.replace(**used), unused
+
+    @classmethod
+    def from_json_file(cls: type[Settable], file: Any) -> Settable:
+        """Read a config's JSON file."""
+        return cls.from_dict(json.loads(Path(file).read_text(encoding="utf-8")), str(file))
+
+    def replace(self: Settable, **changes: Any) -> Settable:
+        """Return a copy with other values of attributes.
+
+        Raises:
+            UserError: There is no attribute of that name.
+        """
+        changes = renamed(changes)
+        unknown = sorted(name for name in changes if not hasattr(self, name))
+        if unknown:
+            raise UserError(f"{type(self).__name__} has no attribute {', '.join(unknown)}")
+        values = vars(self) | changes
+        if not changes.keys().isdisjoint(("id2label", "label2id")):
+            values |= {"num_labels": None, "id2label": None, **changes}
+        elif values["num_labels"] != self.num_labels:
+            values["id2label"] = None
+        return type(self)(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `config.json` needs, attributes that are no fields of the library too."""
+        known = {field.name for field in fields(self)} | {"architectures"}
+        others = {name: value for name, value in vars(self).items() if name not in known}
+        return {**super().to_dict(), **others}
+
+    def to_json_string(self, use_diff: bool = True) -> str:
+        """Return the text of `config.json`; all of it, with or without `use_diff`."""
+        return json.dumps(self.to_dict(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+    def to_json_file(self, json_file_path: str | Path, use_diff: bool = True) -> None:
+        """Write the text of `config.json` into a file."""
+        Path(json_file_path).write_text(self.to_json_string(use_diff), encoding="utf-8")
+
+    def update(self, config_dict: Mapping[str, Any]) -> None:
+        """Set attributes."""
+        for name, value in config_dict.items():
+            setattr(self, name, value)
+
+    @property
+    def use_return_dict(self) -> bool:
+        """Whether models answer by name."""
+        return bool(self.return_dict)
+
+    @property
+    def label2id(self) -> dict[str, int]:
+        """Number of each label, by name."""
+        return {name: number for number, name in (self.id2label or {}).items()}
+
+    @label2id.setter
+    def label2id(self, label2id: Mapping[str, int]) -> None:
+        self.id2label = {number: name for name, number in label2id.items()}  # type: ignore[misc]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        name = FIELD_ALIASES.get(name, name)
+        if name == "num_labels" and value != self.num_labels:
+            vars(self)["id2label"] = {index: f"LABEL_{index}" for index in range(value)}
+        if name == "id2label":
+            value = _by_number(value)
+            vars(self)["num_labels"] = len(value)
+        object.__setattr__(self, name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in FIELD_ALIASES:
+            return getattr(self, FIELD_ALIASES[name])
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __getitem__(self, name: str) -> Any:
+        return getattr(self, name, None)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return an attribute, or a default where there is none."""
+        return getattr(self, name, default)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        setattr(self, name, value)
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__} {self.to_json_string()}"
+
+
+def _by_number(labels: Mapping[Any, str]) -> dict[int, str]:
+    """Return the names of labels by numbers, which a file has as texts."""
+    return {int(number): name for number, name in labels.items()}

@@ -1,0 +1,1 @@
+"""ConvBERT, module by module as in PaddleNLP."""

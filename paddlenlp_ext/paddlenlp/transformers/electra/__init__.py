@@ -1,0 +1,1 @@
+"""ELECTRA, module by module as in PaddleNLP."""

@@ -1,0 +1,1 @@
+"""ERNIE, module by module as in PaddleNLP."""

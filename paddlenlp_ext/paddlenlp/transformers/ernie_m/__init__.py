@@ -1,0 +1,1 @@
+"""ERNIE-M, module by module as in PaddleNLP."""

@@ -1,0 +1,60 @@
+"""ERNIE-M's models, answering as PaddleNLP's."""
+
+from __future__ import annotations
+
+from paddlenlp_ext.models import ernie_m as library
+from paddlenlp_ext.paddlenlp.transformers.ernie_m.configuration import ErnieMConfig
+from paddlenlp_ext.paddlenlp.transformers.model_utils import PretrainedModel, answers_bare
+
+
+class ErnieMPretrainedModel(PretrainedModel):
+    """What ERNIE-M's models have in common, and a user's own stand on."""
+
+    config_class = ErnieMConfig
+    presets = library.ErnieMModel.presets
+    names = library.ErnieMModel.names
+    optional_modules = library.ErnieMModel.optional_modules
+    base_model_prefix = "ernie_m"
+    pretrained_init_configuration = ErnieMConfig.pretrained_init_configuration
+
+
+@answers_bare
+class ErnieMModel(ErnieMPretrainedModel, library.ErnieMModel):
+    """Ids to hidden states."""
+
+
+@answers_bare
+class ErnieMForMultipleChoice(ErnieMPretrainedModel, library.ErnieMForMultipleChoice):
+    """ERNIE-M that chooses one of several texts."""
+
+    backbone_class = ErnieMModel
+
+
+@answers_bare
+class ErnieMForQuestionAnswering(ErnieMPretrainedModel, library.ErnieMForQuestionAnswering):
+    """ERNIE-M that finds an answer in a text."""
+
+    backbone_class = ErnieMModel
+
+
+@answers_bare
+class ErnieMForSequenceClassification(
+    ErnieMPretrainedModel, library.ErnieMForSequenceClassification
+):
+    """ERNIE-M that decides on one text or a pair."""
+
+    backbone_class = ErnieMModel
+
+
+@answers_bare
+class ErnieMForTokenClassification(ErnieMPretrainedModel, library.ErnieMForTokenClassification):
+    """ERNIE-M that decides on every token."""
+
+    backbone_class = ErnieMModel
+
+
+@answers_bare
+class UIEM(ErnieMPretrainedModel, library.UIEM):
+    """Universal information extraction with ERNIE-M."""
+
+    backbone_class = ErnieMModel

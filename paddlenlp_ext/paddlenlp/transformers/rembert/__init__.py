@@ -1,0 +1,1 @@
+"""RemBERT, module by module as in PaddleNLP."""

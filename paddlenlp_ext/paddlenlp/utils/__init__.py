@@ -1,0 +1,3 @@
+"""What scripts take from `paddlenlp.utils`."""
+
+CONFIG_NAME = "config.json"

@@ -1,0 +1,5 @@
+"""The logger of PaddleNLP's scripts."""
+
+import logging
+
+logger = logging.getLogger("PaddleNLP")
