@@ -9,7 +9,12 @@ import pytest
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.models import bert as library
 from paddlenlp_ext.paddlenlp import transformers
-from paddlenlp_ext.paddlenlp.transformers import BertConfig, ConvBertConfig, ElectraConfig
+from paddlenlp_ext.paddlenlp.transformers import (
+    BertConfig,
+    BertModel,
+    ConvBertConfig,
+    ElectraConfig,
+)
 
 
 def test_fields_can_be_set() -> None:
@@ -44,8 +49,6 @@ def test_unknown_keywords_are_kept_and_numbers_are_not_dropped(tmp_path: Path) -
     assert (unused, read) == ({"other": 1}, again)
     with pytest.raises(UserError, match="other"):
         BertConfig.from_pretrained(tmp_path, other=1)
-    with pytest.raises(UserError, match="position_embedding_type"):
-        BertConfig(position_embedding_type="relative_key")
     file = tmp_path / "copy.json"
     config.to_json_file(file)
     assert BertConfig.from_json_file(file).to_json_string() == config.to_json_string()
@@ -78,3 +81,23 @@ def test_public_names_are_there() -> None:
     assert "BertModel" in dir(transformers)
     with pytest.raises(AttributeError):
         _ = transformers.GPTModel
+
+
+def test_what_no_model_has_is_refused_when_one_is_built() -> None:
+    config = BertConfig(
+        position_embedding_type="relative_key", hidden_size=0, pruned_heads={"a": 1}
+    )
+    with pytest.raises(UserError, match="position_embedding_type 'relative_key' is not built here"):
+        BertModel(config)
+    del config.position_embedding_type, config.pruned_heads
+    with pytest.raises(UserError, match="hidden_size must be a whole number from 1"):
+        BertModel(config)
+
+
+def test_numbers_of_labels_stay_as_they_were_given() -> None:
+    config = BertConfig(id2label={0: "label"}, label2id={"label": "0"})
+    assert (config.label2id, config.num_labels) == ({"label": "0"}, 1)
+    assert BertConfig.from_dict(config.to_dict()).label2id == {"label": 0}
+    config.num_labels = 2
+    assert config.label2id == {"LABEL_0": 0, "LABEL_1": 1}
+    assert config.replace(num_labels=3).label2id["LABEL_2"] == 2

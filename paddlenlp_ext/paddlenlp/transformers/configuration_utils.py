@@ -24,21 +24,26 @@ Settable = TypeVar("Settable", bound="PretrainedConfig")
 class PretrainedConfig(ModelConfig):
     """A config of this library, in front of whose class this one comes, as PaddleNLP has it.
 
-    Its fields can be set at any time; a model is built from what they are then. It takes keywords
-    that are no fields of the library, and keeps them, as attributes and in `config.json`. What
-    would change the numbers of a model and is not built here is refused.
+    Its fields can be set at any time; a model is built from what they are then, and refuses what no
+    model has or what is not built here. It takes keywords that are no fields of the library, and
+    keeps them, as attributes and in `config.json`.
 
     Attributes:
         defaults: Where PaddleNLP's default of a field differs from the library's.
         return_dict: Whether models answer by name; a tensor or a tuple if not.
         output_hidden_states: Whether models return the hidden states of every layer.
         output_attentions: Whether models return the attention weights of every layer.
+        label2id: Number of each label, by name.
+        max_length: Of generated texts.
     """
 
     defaults: ClassVar[Mapping[str, Any]] = {}
     attribute_map: ClassVar[Mapping[str, str]] = FIELD_ALIASES
     pretrained_init_configuration: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    is_composition: ClassVar[bool] = False
 
+    label2id: Any = None
+    max_length: Any = 20
     return_dict = False
     output_hidden_states = False
     output_attentions = False
@@ -53,9 +58,6 @@ class PretrainedConfig(ModelConfig):
 
     def __init__(self, **values: Any) -> None:
         values = {**self.defaults, **renamed(values)}
-        for name, built in BUILT.items():
-            if (value := values.get(name, built)) != built and value:
-                raise UserError(f"{name} {shown(value)} is not built here")
         label2id = values.pop("label2id", None)
         if values.get("id2label") is None and label2id:
             values["id2label"] = {number: name for name, number in label2id.items()}
@@ -69,8 +71,23 @@ class PretrainedConfig(ModelConfig):
         super().__init__(**{name: value for name, value in values.items() if name in names})
         if self.id2label is None:
             vars(self)["id2label"] = dict(enumerate(self.label_names))
+        vars(self)["label2id"] = label2id or _by_name(self.id2label)
         for name in values.keys() - names:
             setattr(self, name, values[name])
+
+    def __post_init__(self) -> None:
+        """Take any values: `check` is for those that a model is built from."""
+
+    def check(self) -> None:
+        """Refuse what no model of this library has.
+
+        Raises:
+            UserError: A field has such a value, or what is asked for is not built here.
+        """
+        for name, built in BUILT.items():
+            if (value := getattr(self, name, built)) != built and value:
+                raise UserError(f"{name} {shown(value)} is not built here")
+        super().__post_init__()
 
     @classmethod
     def of(cls: type[Settable], config: ModelConfig) -> Settable:
@@ -147,9 +164,9 @@ class PretrainedConfig(ModelConfig):
             raise UserError(f"{type(self).__name__} has no attribute {', '.join(unknown)}")
         values = vars(self) | changes
         if not changes.keys().isdisjoint(("id2label", "label2id")):
-            values |= {"num_labels": None, "id2label": None, **changes}
+            values |= {"num_labels": None, "id2label": None, "label2id": None, **changes}
         elif values["num_labels"] != self.num_labels:
-            values["id2label"] = None
+            values |= {"id2label": None, "label2id": None}
         return type(self)(**values)
 
     def to_dict(self) -> dict[str, Any]:
@@ -176,22 +193,15 @@ class PretrainedConfig(ModelConfig):
         """Whether models answer by name."""
         return bool(self.return_dict)
 
-    @property
-    def label2id(self) -> dict[str, int]:
-        """Number of each label, by name."""
-        return {name: number for number, name in (self.id2label or {}).items()}
-
-    @label2id.setter
-    def label2id(self, label2id: Mapping[str, int]) -> None:
-        self.id2label = {number: name for name, number in label2id.items()}  # type: ignore[misc]
-
     def __setattr__(self, name: str, value: Any) -> None:
         name = FIELD_ALIASES.get(name, name)
         if name == "num_labels" and value != self.num_labels:
-            vars(self)["id2label"] = {index: f"LABEL_{index}" for index in range(value)}
+            self.id2label = {index: f"LABEL_{index}" for index in range(value)}
         if name == "id2label":
             value = _by_number(value)
-            vars(self)["num_labels"] = len(value)
+            vars(self).update(num_labels=len(value), label2id=_by_name(value))
+        if name == "label2id":
+            self.id2label = {number: label for label, number in value.items()}
         object.__setattr__(self, name, value)
 
     def __getattr__(self, name: str) -> Any:
@@ -219,3 +229,8 @@ class PretrainedConfig(ModelConfig):
 def _by_number(labels: Mapping[Any, str]) -> dict[int, str]:
     """Return the names of labels by numbers, which a file has as texts."""
     return {int(number): name for number, name in labels.items()}
+
+
+def _by_name(labels: Mapping[int, str] | None) -> dict[str, int]:
+    """Return the numbers of labels by their names."""
+    return {name: number for number, name in (labels or {}).items()}

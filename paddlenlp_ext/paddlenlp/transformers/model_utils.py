@@ -21,7 +21,7 @@ from paddlenlp_ext.weights.names import NameTable, Row
 Class = TypeVar("Class", bound=type[Model])
 
 # What a call that does not say it leaves to the config.
-LEFT_TO_CONFIG = ("output_hidden_states", "output_attentions", "use_cache")
+LEFT_TO_CONFIG = ("output_hidden_states", "output_attentions")
 
 
 class PretrainedModel(Model):
@@ -53,7 +53,9 @@ class PretrainedModel(Model):
             config = bare.config.replace(**values)
         elif config is None:
             config = self.config_class(**values)
-        super().__init__(self.config_class.of(config))
+        settled = self.config_class.of(config)
+        settled.check()
+        super().__init__(settled)
         self.__dict__.pop("backbone_class", None)
 
     # ---- beginning and loading -------------------------------------------------------------
