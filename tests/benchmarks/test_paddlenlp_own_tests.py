@@ -9,6 +9,37 @@ import pytest
 from benchmarks import paddlenlp_own_tests as program
 from benchmarks.paddlenlp_own_tests import INTERNAL, THEIRS, LeftOut, Outcome
 
+THEIR_TESTS = """
+import unittest
+import paddlenlp
+import paddlenlp.utils.env as theirs
+from paddlenlp.utils import install_package
+from paddlenlp.utils.env import LEGACY_CONFIG_NAME
+from ..common import SIZE
+
+class BertModelTest(unittest.TestCase):
+    def test_names(self):
+        import paddlenlp_ext.paddlenlp.utils.env as ours
+        self.assertIs(theirs, ours)
+        self.assertIs(paddlenlp.utils.env, ours)
+        self.assertEqual(ours.__spec__.name, "paddlenlp_ext.paddlenlp.utils.env")
+        self.assertEqual(LEGACY_CONFIG_NAME, "model_config.json")
+
+    def test_what_no_test_calls(self):
+        self.assertIsNone(install_package)
+
+    def test_absent(self):
+        with self.assertRaisesRegex(ModuleNotFoundError, "'paddlenlp.no_such_module'"):
+            import paddlenlp.no_such_module
+
+    def test_wrong(self):
+        self.assertEqual(SIZE, 25)
+
+    @unittest.skip("slow")
+    def test_slow(self):
+        pass
+"""
+
 
 @pytest.fixture
 def results() -> list[Outcome]:
@@ -19,6 +50,28 @@ def results() -> list[Outcome]:
         Outcome("bert/modeling/A::test_4", "skipped"),
         Outcome("ernie/tokenizer/B::test_3", "failed", "shape"),
     ]
+
+
+def test_a_file_of_theirs_runs_with_our_package_in_place_of_theirs(tmp_path: Path) -> None:
+    folder = tmp_path / "tests/transformers/bert"
+    folder.mkdir(parents=True)
+    for parent in (tmp_path / "tests", tmp_path / "tests/transformers", folder):
+        (parent / "__init__.py").touch()
+    (tmp_path / "tests/transformers/common.py").write_text("SIZE = 24\n")
+    file = folder / "test_modeling.py"
+    file.write_text(THEIR_TESTS)
+
+    tests = {test.name: test for test in program.run(tmp_path, file, "bert/modeling")}
+
+    outcomes = {name.rpartition("::")[2]: test.outcome for name, test in tests.items()}
+    assert outcomes == {
+        "test_names": "passed",
+        "test_what_no_test_calls": "passed",
+        "test_absent": "passed",
+        "test_wrong": "failed",
+        "test_slow": "skipped",
+    }
+    assert "24 != 25" in tests["bert/modeling/BertModelTest::test_wrong"].message
 
 
 def test_a_folder_without_tests_is_an_error(tmp_path: Path) -> None:
