@@ -10,13 +10,8 @@ from typing import Any, ClassVar, TypeVar
 
 from paddlenlp_ext.errors import UserError, shown
 from paddlenlp_ext.files.sources import Source
-from paddlenlp_ext.models.config import (
-    BUILT,
-    FIELD_ALIASES,
-    NO_PADDING,
-    ModelConfig,
-    renamed,
-)
+from paddlenlp_ext.models.config import NO_PADDING, ModelConfig
+from paddlenlp_ext.models.config_keywords import FIELD_ALIASES, FIXED, REFUSED
 
 Settable = TypeVar("Settable", bound="PretrainedConfig")
 
@@ -47,17 +42,11 @@ class PretrainedConfig(ModelConfig):
     return_dict = False
     output_hidden_states = False
     output_attentions = False
-    # Without effect in these models; scripts read them.
     architectures = None
-    finetuning_task = None
-    task_specific_params = None
-    tokenizer_class = None
-    sep_token_id = None
     dtype = None
-    fuse = False
 
     def __init__(self, **values: Any) -> None:
-        values = {**self.defaults, **renamed(values)}
+        values = {**self.defaults, **self._renamed(values)}
         label2id = values.pop("label2id", None)
         if values.get("id2label") is None and label2id:
             values["id2label"] = {number: name for name, number in label2id.items()}
@@ -84,8 +73,8 @@ class PretrainedConfig(ModelConfig):
         Raises:
             UserError: A field has such a value, or what is asked for is not built here.
         """
-        for name, built in BUILT.items():
-            if (value := getattr(self, name, built)) != built and value:
+        for name in REFUSED:
+            if (value := vars(self).get(name)) and value not in FIXED[name]:
                 raise UserError(f"{name} {shown(value)} is not built here")
         super().__post_init__()
 
@@ -115,7 +104,7 @@ class PretrainedConfig(ModelConfig):
             base for base in cls.__mro__ if not issubclass(base, PretrainedConfig)
         )
         config = cls.of(library_class.from_dict(values, origin))
-        for name in values.keys() - {"model_type", "label2id", *FIELD_ALIASES, *vars(config)}:
+        for name in values.keys() - {"model_type", "label2id", *cls.attribute_map, *vars(config)}:
             setattr(config, name, values[name])
         return config.replace(**changes)
 
@@ -158,7 +147,7 @@ class PretrainedConfig(ModelConfig):
         Raises:
             UserError: There is no attribute of that name.
         """
-        changes = renamed(changes)
+        changes = self._renamed(changes)
         unknown = sorted(name for name in changes if not hasattr(self, name))
         if unknown:
             raise UserError(f"{type(self).__name__} has no attribute {', '.join(unknown)}")
@@ -194,20 +183,23 @@ class PretrainedConfig(ModelConfig):
         return bool(self.return_dict)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        name = FIELD_ALIASES.get(name, name)
+        name = self.attribute_map.get(name, name)
         if name == "num_labels" and value != self.num_labels:
-            self.id2label = {index: f"LABEL_{index}" for index in range(value)}
+            self["id2label"] = {index: f"LABEL_{index}" for index in range(value)}
         if name == "id2label":
             value = _by_number(value)
             vars(self).update(num_labels=len(value), label2id=_by_name(value))
         if name == "label2id":
-            self.id2label = {number: label for label, number in value.items()}
+            self["id2label"] = {number: label for label, number in value.items()}
         object.__setattr__(self, name, value)
 
     def __getattr__(self, name: str) -> Any:
-        if name in FIELD_ALIASES:
-            return getattr(self, FIELD_ALIASES[name])
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        if name in self.attribute_map:
+            return getattr(self, self.attribute_map[name])
+        return super().__getattr__(name)  # type: ignore[misc]  # hidden from mypy
+
+    def _renamed(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        return {self.attribute_map.get(name, name): value for name, value in values.items()}
 
     def __getitem__(self, name: str) -> Any:
         return getattr(self, name, None)

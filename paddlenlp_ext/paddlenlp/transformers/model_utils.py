@@ -66,7 +66,7 @@ class PretrainedModel(Model):
     ) -> AnyModel:
         """Load a model, dropout at work, as PaddleNLP does; see `Model.from_pretrained`."""
         by_name = config_overrides.pop("return_dict", None)
-        model = super().from_pretrained(name_or_folder, **config_overrides)  # type: ignore[misc]
+        model: Any = super().from_pretrained(name_or_folder, **config_overrides)  # type: ignore[misc]
         if by_name is not None:
             model.config.return_dict = by_name
         model.train()
@@ -93,6 +93,11 @@ class PretrainedModel(Model):
             self.initialize_weights()
         else:
             self._initialize_layer(layer)
+
+    @classmethod
+    def constructed_from_pretrained_config(cls, init_func: Any = None) -> bool:
+        """Say that a config can be written to."""
+        return True
 
     # ---- the bare model --------------------------------------------------------------------
 

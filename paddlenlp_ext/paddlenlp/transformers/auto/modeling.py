@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from paddlenlp_ext.errors import UserError
-from paddlenlp_ext.files.sources import Source, resolve
+from paddlenlp_ext.files.sources import Source, located
 from paddlenlp_ext.presets.families import FAMILIES
 from paddlenlp_ext.weights.folders import family_of
 
@@ -24,7 +24,7 @@ class AutoModel:
         Raises:
             UserError: The family has no such model in PaddleNLP.
         """
-        source = resolve(name_or_folder)
+        source, overrides = located(name_or_folder, overrides)
         return cls._class_of(family_of(source)).from_pretrained(source, **overrides)
 
     @classmethod
