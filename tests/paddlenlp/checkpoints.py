@@ -1,4 +1,4 @@
-"""Tiny folders to begin from, whose dropout is 0: what a script computes is then always the same."""
+"""Tiny folders to begin from, whose dropout is 0: a script then always computes the same."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.tokenizers import spm_models
 
 DATA = Path(__file__).parents[2] / "data" / "glue" / "SST-2"
 SCRIPTS = Path(__file__).parent / "scripts"
-WORDS = "good bad film the end is it a one of what this not and".split()
+WORDS = ("good", "bad", "film", "the", "end", "is", "it", "a", "one", "of", "what", "this", "not")
 
 # By script: the family, the class whose weights are saved, and what else it is given.
 ROWS: dict[str, tuple[str, str, tuple[str, ...]]] = {

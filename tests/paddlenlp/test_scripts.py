@@ -15,7 +15,8 @@ from tests.paddlenlp.checkpoints import ROWS, SCRIPTS, write
 
 def changed(script: Path) -> str:
     """A script that takes PaddleNLP's names from the room."""
-    text = re.sub(r"^from paddlenlp\b", "from paddlenlp_ext.paddlenlp", script.read_text(), flags=re.M)
+    text = script.read_text()
+    text = re.sub(r"^from paddlenlp\b", "from paddlenlp_ext.paddlenlp", text, flags=re.M)
     return re.sub(
         r"^import paddlenlp( as \w+)?$",
         lambda line: f"import paddlenlp_ext.paddlenlp{line[1] or ' as paddlenlp'}",

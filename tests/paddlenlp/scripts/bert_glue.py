@@ -7,7 +7,6 @@ from functools import partial
 import paddle
 from paddle.io import DataLoader, DistributedBatchSampler
 from paddle.metric import Accuracy
-
 from paddlenlp.data import Pad, Stack, Tuple
 from paddlenlp.datasets import load_dataset
 from paddlenlp.transformers import (
@@ -50,11 +49,11 @@ def do_train(model_name_or_path, data_dir, output_dir):
     num_classes = len(train_ds.label_list)
     train_ds = train_ds.map(trans_func, lazy=True)
     dev_ds = dev_ds.map(trans_func)
-    batchify_fn = lambda samples, fn=Tuple(  # noqa: E731
+    batchify_fn = Tuple(
         Pad(axis=0, pad_val=tokenizer.pad_token_id),
         Pad(axis=0, pad_val=tokenizer.pad_token_type_id),
         Stack(dtype="int64"),
-    ): fn(samples)
+    )
     loaders = [
         DataLoader(
             dataset=dataset,

@@ -5,7 +5,6 @@ import sys
 
 import paddle
 from paddle.io import BatchSampler, DataLoader
-
 from paddlenlp.data import Dict, Pad, Stack
 from paddlenlp.datasets import MapDataset
 from paddlenlp.transformers import (
@@ -38,14 +37,15 @@ def main(model_name_or_path, output_dir):
 
     train_ds = MapDataset(ROWS)
     train_ds.map(prepare)
-    train_batchify_fn = lambda samples, fn=Dict(  # noqa: E731
+    collate = Dict(
         {
             "input_ids": Pad(axis=0, pad_val=tokenizer.pad_token_id),
             "token_type_ids": Pad(axis=0, pad_val=tokenizer.pad_token_type_id),
             "start_positions": Stack(dtype="int64"),
             "end_positions": Stack(dtype="int64"),
         }
-    ): fn(samples)
+    )
+    train_batchify_fn = lambda samples, fn=collate: fn(samples)
     loader = DataLoader(
         dataset=train_ds,
         batch_sampler=BatchSampler(train_ds, batch_size=2, shuffle=False),

@@ -6,7 +6,6 @@ import sys
 import numpy as np
 import paddle
 from paddle.io import BatchSampler, DataLoader
-
 from paddlenlp.data import DataCollatorForLanguageModeling
 from paddlenlp.datasets import MapDataset
 from paddlenlp.transformers import (
@@ -58,9 +57,7 @@ def main(model_name_or_path, output_dir):
     kept.eval()
     model.eval()
     assert bool(
-        paddle.equal_all(
-            kept(batch["input_ids"]), model.discriminator.electra(batch["input_ids"])
-        )
+        paddle.equal_all(kept(batch["input_ids"]), model.discriminator.electra(batch["input_ids"]))
     )
     print(json.dumps(losses))
 

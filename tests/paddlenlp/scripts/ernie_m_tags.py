@@ -4,9 +4,8 @@ import json
 import sys
 
 import paddle
-from paddle.io import BatchSampler, DataLoader
-
 import paddlenlp as ppnlp
+from paddle.io import BatchSampler, DataLoader
 
 TAGS = ["B-X", "I-X", "O"]
 ROWS = [

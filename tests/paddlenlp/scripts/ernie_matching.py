@@ -7,7 +7,6 @@ import numpy as np
 import paddle
 from paddle import nn
 from paddle.io import BatchSampler, DataLoader
-
 from paddlenlp.data import DataCollatorWithPadding
 from paddlenlp.datasets import MapDataset
 from paddlenlp.transformers import AutoTokenizer, ConstScheduleWithWarmup, ErnieModel

@@ -4,7 +4,6 @@ import json
 import sys
 
 import paddle
-
 import paddlenlp
 from paddlenlp.transformers import LinearDecayWithWarmup
 
