@@ -234,6 +234,16 @@ def _named(report: machines.Report) -> str:
     return f"process {report['rank']} on {report['host']}"
 
 
+def require_machines() -> None:
+    """Refuse to go on where a machine is lost for good.
+
+    Raises:
+        LostProcessError: With its name.
+    """
+    if _watch is not None and (gone := _watch.gone):
+        raise LostProcessError(f"{_named(gone)} {gone['reason']}")
+
+
 def _wait_for_machines(watch: machines.Watch, terminated: list[int]) -> None:
     """Say that the processes of this machine are here, and wait until all others are."""
     began = time.monotonic()

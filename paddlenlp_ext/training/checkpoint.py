@@ -8,6 +8,7 @@ and the step, so no random state is kept, and continuing is bit for bit what the
 does.
 """
 
+import hashlib
 import logging
 import math
 import os
@@ -31,7 +32,7 @@ from paddle.optimizer import Optimizer
 from paddlenlp_ext import __version__
 from paddlenlp_ext.errors import UserError, WeightsError, shown
 from paddlenlp_ext.files import disk
-from paddlenlp_ext.process import devices
+from paddlenlp_ext.process import devices, machines
 from paddlenlp_ext.training import distributed, folders
 from paddlenlp_ext.training.events import DataPosition, Progress
 from paddlenlp_ext.training.folders import BEST, LATEST
@@ -129,6 +130,8 @@ class Checkpoints:
         self._made: list[Path] = []  # folders that were not there before
         self._lock = FileLock(self.output_dir / LOCK)
         self._on_first(self._open)
+        if machines.count(os.environ) > 1:
+            self._mention_own_folders()
 
     def find(self, choice: str | Path | None) -> Checkpoint | None:
         """Find the checkpoint to continue from, check every byte of it, and say which it is.
@@ -161,6 +164,7 @@ class Checkpoints:
             _say(f"{where}: the run starts from the beginning")
             self.identity = self.identity.continuing(None)
             return None
+        require_everywhere(folder)
         self._resumed = found = Checkpoint.read(folder)
         self.identity = self.identity.continuing(found.identity)
         manifest = folders.read_manifest(folder) or {}
@@ -182,10 +186,15 @@ class Checkpoints:
 
         Raises:
             UserError: The run that is continued had other data or another number of updates, unless
-                it was complete and gets more; or nothing says how long to train.
+                it was complete and gets more; or nothing says how long to train; or machines have
+                other data.
         """
         self.identity = replace(self.identity, data=data or self.identity.data)
         self._labels = labels
+        if other := _other_than_first(self.identity.data):
+            raise UserError(
+                f"the training data of {other}; give all machines the same files and settings"
+            )
         total = self.identity.total_steps(steps_per_epoch)
         if found := self._resumed:
             step = found.progress.step
@@ -288,6 +297,18 @@ class Checkpoints:
         """Let another run use the output folder."""
         self.close()
 
+    def _mention_own_folders(self) -> None:
+        """Say where the output folder is another one, as each machine may have its own."""
+        self.output_dir.mkdir(parents=True, exist_ok=True)
+        seen = distributed.gather((socket.gethostname(), _read(self.output_dir / OWNER)))
+        others = sorted({host for host, owner in seen if owner != seen[0][1]})
+        if others and distributed.rank() == 0:
+            logger.warning(
+                "%s is not shared with %s: checkpoints are on %s alone; to continue the run, and "
+                "to evaluate or predict after it, all machines need them",
+                *(self.output_dir, ", ".join(others), seen[0][0]),
+            )
+
     def _on_first(self, action: Callable[[], Result]) -> Result:
         """Do something on the first process; all get its result, or raise what it raised."""
         result: Result | None = None
@@ -299,6 +320,7 @@ class Checkpoints:
                 message = f"{_unsaved(error, self.output_dir)}; {KEPT}"
             except UserError as error:
                 message = str(error)
+        distributed.barrier()
         result, message = distributed.gather((result, message))[0]
         if message is not None:
             raise UserError(message)
@@ -450,6 +472,35 @@ class Checkpoints:
         for path in own:
             if path not in kept:
                 folders.remove(path)
+
+
+def require_everywhere(folder: str | Path) -> None:
+    """Refuse the folder of a model that some machine does not have as the first one has it.
+
+    All processes call it.
+
+    Raises:
+        UserError: It names a machine and the cure.
+    """
+    digest = hashlib.sha256()
+    for name in (folders.MANIFEST, "config.json"):
+        with suppress(OSError):
+            digest.update((Path(folder) / name).read_bytes())
+    if other := _other_than_first(digest.hexdigest()):
+        raise UserError(
+            f"{folder}: what is there of {other}; give an `output_dir` that all machines share, or "
+            "copy the folder"
+        )
+
+
+def _other_than_first(digest: str) -> str:
+    """Say which process has another digest than the first one, on which machine; empty if none."""
+    distributed.barrier()
+    seen = distributed.gather((socket.gethostname(), digest))
+    for rank, (host, found) in enumerate(seen):
+        if found != seen[0][1]:
+            return f"process {rank} on {host} is not that of process 0 on {seen[0][0]}"
+    return ""
 
 
 def labels_to_keep(output_dir: str | Path, choice: str | Path | None) -> tuple[Path, Labels] | None:

@@ -5,8 +5,10 @@ processes, or `process.spawn` does; without either there is one. Paddle takes gl
 GPUs and BKCL on XPUs by itself.
 """
 
+import itertools
 import os
 import random
+import time
 from collections.abc import Sequence
 from typing import Any, Literal, TypeVar
 
@@ -15,14 +17,18 @@ import numpy.typing as npt
 import paddle
 from paddle import Tensor
 from paddle import distributed as dist
+from paddle.base import core
 
-from paddlenlp_ext.process import launcher, runtime
+from paddlenlp_ext.process import launcher, machines, runtime
 from paddlenlp_ext.process.devices import check_device
 from paddlenlp_ext.process.signals import StopRequest
 
 Item = TypeVar("Item")
 
+MEETING = 0.02  # seconds between two looks whether all have come
 BUCKET = 1 << 24  # elements that are reduced together: 64 MB of float32
+
+_meetings = itertools.count()  # each has its own number
 
 
 def start(device: str) -> None:
@@ -98,9 +104,30 @@ def agreed_signal(stop: StopRequest) -> int:
 
 
 def barrier() -> None:
-    """Wait for all processes."""
-    if world_size() > 1:
-        dist.barrier()
+    """Wait for all processes, however long one of them works alone.
+
+    Gloo gives up after 30 s, NCCL after half an hour; asking Paddle's store has no end but theirs.
+
+    Raises:
+        LostProcessError: One of another machine is lost.
+    """
+    if world_size() == 1:
+        return
+    store, place = core.create_or_get_global_tcp_store(), f"paddlenlp_ext/{next(_meetings)}"
+    store.add(place, 1)
+    while store.add(place, 0) < world_size():
+        launcher.require_machines()
+        time.sleep(MEETING)
+
+
+def share(parameters: Sequence[Tensor]) -> None:
+    """Give the processes of all machines the numbers that the first one has.
+
+    Those of one machine have read the same files, and drawn the same numbers.
+    """
+    if machines.count(os.environ) > 1:
+        for parameter in parameters:
+            dist.broadcast(parameter, 0)
 
 
 def reduce_gradients(parameters: Sequence[Tensor], has_gradient: Sequence[bool]) -> None:

@@ -397,6 +397,8 @@ class Run:
             emphasis=emphasis,
             is_over=report.is_over,
         )
+        distributed.barrier()  # what came before may have taken one longer than others
+        distributed.share(model.parameters())
         self._training = Training(
             model, tokenizer, optimizer, total_steps, settings.save_steps, updates, progress,
             report, checkpoints, card, settings.load_best_model_at_end,

@@ -24,6 +24,7 @@ from paddlenlp_ext.tasks.submissions import pack_submission, write_submission
 from paddlenlp_ext.tasks.task import Task, TextExample
 from paddlenlp_ext.tokenizers.auto import AutoTokenizer
 from paddlenlp_ext.training import distributed
+from paddlenlp_ext.training.checkpoint import require_everywhere
 from paddlenlp_ext.training.events import Evaluated
 from paddlenlp_ext.training.finetune import Predictions, evaluate_and_predict, predict
 from paddlenlp_ext.training.languages import split_name
@@ -125,6 +126,7 @@ class Trained:
                 of `max_seq_length`.
         """
         settings = run.settings
+        require_everywhere(folder)
         if not (Path(folder) / "config.json").is_file():
             raise UserError(
                 f"{folder}: there is no trained model (config.json) to test; make one with "

@@ -22,6 +22,7 @@ def start(
     given: Sequence[str],
     folder: Path,
     *,
+    apart: bool = False,
     machines: int = 2,
     processes: int = 1,
     script: Path = SCRIPT,
@@ -33,6 +34,7 @@ def start(
     Args:
         given: The script's flags.
         folder: Theirs, with their logs: `log-<number>`.
+        apart: Whether each is started in a folder of its own, where relative paths lead.
         machines: How many.
         processes: Of each.
         script: What they start.
@@ -48,11 +50,13 @@ def start(
             *("--nnodes", str(machines), "--rank", str(number)),
             *("--nproc_per_node", str(processes), "--log_dir", str(folder / f"log-{number}")),
         ]
+        place = folder / f"machine-{number}" if apart else folder
+        place.mkdir(exist_ok=True)
         with (folder / f"said-{number}").open("a") as said:
             started.append(
                 subprocess.Popen(
                     [*launcher, str(script), *given],
-                    cwd=folder,
+                    cwd=place,
                     env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
                     | dict(environment or {}),
                     stdout=said,

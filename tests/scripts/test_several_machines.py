@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -28,3 +29,18 @@ def test_two_machines_are_one(tmp_path: Path) -> None:
     logs = [path.read_text() for path in tmp_path.glob("log-*/workerlog.0")]
     assert sorted("global step 5," in log for log in logs) == [False, True]  # said once
     assert not list(tmp_path.glob("log-*/FAILED.json"))
+
+
+def test_folders_of_their_own_are_said_and_refused_where_all_need_them(tmp_path: Path) -> None:
+    (tmp_path / "encoder").mkdir()
+    given = arguments(tiny_bert(tmp_path / "encoder"), Path("out"), max_steps=3, batch_size=4)
+    phases = ["--do_train", "--do_predict"]
+    started = launchers.start(given + phases, tmp_path, apart=True)
+    for process in started:
+        assert process.wait(120) != 0
+    said = launchers.said(tmp_path)
+    assert "out is not shared with " in said
+    assert re.search("error: .*model_3: what is there of process 1 on .* is not that of ", said)
+    assert "give an --output_dir that all machines share, or copy the folder" in said
+    assert (tmp_path / "machine-0/out/model_3/manifest.json").exists()
+    assert not (tmp_path / "machine-1/out/model_3").exists()
