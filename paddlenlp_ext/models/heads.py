@@ -333,11 +333,12 @@ class ForMultipleChoice(HeadModel):
         All choices of a row have its `past_key_values`.
         """
         words = inputs["inputs_embeds"] if inputs["input_ids"] is None else inputs["input_ids"]
+        past = inputs.pop("past_key_values", None)
         flat = {
-            name: value.flatten(0, 1) if isinstance(value, Tensor) else value
+            name: value if value is None or isinstance(value, bool) else value.flatten(0, 1)
             for name, value in inputs.items()
         }
-        if (past := inputs.get("past_key_values")) is not None:
+        if past is not None:
             choices = words.shape[1]
             flat["past_key_values"] = tuple(
                 tuple(part.repeat_interleave(choices, axis=0) for part in layer) for layer in past
