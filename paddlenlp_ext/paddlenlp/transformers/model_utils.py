@@ -61,12 +61,10 @@ class PretrainedModel(Model):
     # ---- beginning and loading -------------------------------------------------------------
 
     @classmethod
-    def from_pretrained(
-        cls: type[AnyModel], name_or_folder: str | Path | Source, **config_overrides: Any
-    ) -> AnyModel:
+    def from_pretrained(cls, name_or_folder: str | Path | Source, **config_overrides: Any) -> Any:
         """Load a model, dropout at work, as PaddleNLP does; see `Model.from_pretrained`."""
         by_name = config_overrides.pop("return_dict", None)
-        model: Any = super().from_pretrained(name_or_folder, **config_overrides)  # type: ignore[misc]
+        model = super().from_pretrained(name_or_folder, **config_overrides)
         if by_name is not None:
             model.config.return_dict = by_name
         model.train()
