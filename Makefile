@@ -56,7 +56,7 @@ loggers: $(LOGGERS_VENV)/.installed
 faults: $(VENV)/.exporting
 	$(BIN)/python -m tests.faults
 
-# Fewer of each kind, some seven minutes on two cores.
+# Fewer of each kind, some ten minutes on two cores.
 faults-short: $(VENV)/.developed
 	$(BIN)/python -m tests.faults --short
 

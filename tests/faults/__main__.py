@@ -1,7 +1,7 @@
 """Inject every fault, print what came of it beside what must, and exit 1 if a target is missed.
 
 python -m tests.faults            # about an hour on two cores
-python -m tests.faults --short    # some seven minutes
+python -m tests.faults --short    # some ten minutes
 python -m tests.faults --only 6,7 --markdown table.md
 """
 
@@ -61,7 +61,7 @@ def measure(fault: Fault, scale: Scale) -> Result:
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure the rows that are asked for."""
     parser = argparse.ArgumentParser(description="Inject faults and say what came of them.")
-    parser.add_argument("--short", action="store_true", help="fewer injections, some 7 minutes")
+    parser.add_argument("--short", action="store_true", help="fewer injections, some 10 minutes")
     parser.add_argument("--only", help="numbers of rows, with commas")
     parser.add_argument("--markdown", type=Path, help="write the table to this file, too")
     args = parser.parse_args(argv)

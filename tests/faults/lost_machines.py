@@ -14,7 +14,6 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,15 @@ from tests.scripts.test_bert_run_glue import ROOT, history, losses, tiny_bert
 DEATHS = ("SIGKILL to the machine", "SIGKILL to one process", "exception")
 CALLS = {"join": 1, "step": 5, "evaluation": 1, "save": 1, "data preparation": 1}
 LIMIT = 120  # seconds
+# Which machine is lost, how, and when.
+CASES = [
+    *((1, death, at) for death in DEATHS for at in ("join", "step")),
+    *((0, death, at) for death in DEATHS for at in ("join", "step")),
+    (0, DEATHS[0], "save"),
+    (0, DEATHS[0], "evaluation"),
+    (1, DEATHS[0], "evaluation"),
+    (1, "SIGSTOP to the machine", "step"),
+]
 ETCD = os.environ.get("ETCD") or shutil.which("etcd")  # what the launcher restarts by
 # Folders with the package etcd3 and the protobuf that it needs, where these are not installed.
 ETCD3 = os.environ.get("ETCD3", "")
@@ -81,11 +89,7 @@ class Run:
 
 def machine_lost(scale: Scale) -> Measured:
     """Lose a machine; the other one names it, and the run is continued."""
-    cases = list(product((0, 1), DEATHS, ("join", "step")))
-    cases += [(0, DEATHS[0], "save"), (0, DEATHS[0], "evaluation"), (1, DEATHS[0], "evaluation")]
-    cases += [(1, "SIGSTOP to the machine", "step")]
-    if scale.short:
-        cases = [(1, DEATHS[0], "step")]
+    cases = CASES[1:2] if scale.short else CASES
     failed = named = same = orphans = 0
     slowest = 0.0
     for number, (machine, death, at) in enumerate(cases):
@@ -141,8 +145,8 @@ def shared_out(scale: Scale) -> Measured:
 
 def working_alone(scale: Scale) -> Measured:
     """Let one process work alone, longer than gloo waits."""
-    cases = [("save", 0, 1)] if scale.short else [("save", 0, 1), ("save", 0, 2)]
-    cases += [] if scale.short else [("data preparation", 1, 2)]
+    cases = [("save", 0, 1), ("save", 0, 2), ("data preparation", 1, 2)]
+    cases = cases[: scale.of(3, 1)]
     same = 0
     for number, (phase, rank, machines) in enumerate(cases):
         place = scale.folder / f"alone-{number}"

@@ -16,7 +16,7 @@ import pytest
 
 from paddlenlp_ext.errors import UserError, WeightsError
 from paddlenlp_ext.process.signals import Terminated
-from paddlenlp_ext.training import checkpoint, folders
+from paddlenlp_ext.training import checkpoint, distributed, folders
 from paddlenlp_ext.training.checkpoint import Checkpoints
 from paddlenlp_ext.training.events import Interrupted, Progress, StepDone
 from paddlenlp_ext.training.folders import LATEST
@@ -170,6 +170,16 @@ def test_other_data_are_refused_with_both_digests(tmp_path):
     expected = r"saved with data of digest [0-9a-f]{16} \(now [0-9a-f]{16}\)"
     with pytest.raises(UserError, match=expected):
         train(args(tmp_path, "--resume", LATEST, "--rows", "36"))
+
+
+def test_a_machine_with_other_data_or_without_the_checkpoint_is_named(tmp_path, monkeypatch):
+    saved(tmp_path, 100)
+    with Checkpoints(tmp_path, {"seed": 3, "batch_size": 16}) as checkpoints:
+        monkeypatch.setattr(distributed, "gather", lambda item: [item, ("b", "another digest")])
+        with pytest.raises(UserError, match="model_100: what is there of process 1 on b is not "):
+            checkpoints.find(LATEST)
+        with pytest.raises(UserError, match="the training data of process 1 on b is not that of "):
+            checkpoints.settle("a digest", 3)
 
 
 def test_another_number_of_processes_is_a_warning(tmp_path, caplog, monkeypatch):
