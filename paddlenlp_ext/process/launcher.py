@@ -223,6 +223,7 @@ def _watch_machines(folder: Path, ranks: range) -> None:
         print(f"error: {error}", file=sys.stderr, flush=True)
         os._exit(1)  # the main thread waits for who is lost, and heeds nothing
 
+    pass_on(None)  # what the launcher has started before, and starts again, may have lost one
     try:
         _watch = machines.Watch(ranks, pass_on, end)
     except OSError as error:

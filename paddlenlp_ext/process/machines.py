@@ -25,6 +25,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from paddlenlp_ext.process.signals import block_signals
+
 TICK = 0.2  # seconds between two looks at what there is to say
 BEAT = 2.0  # seconds between two lines of one who has nothing to say
 SILENCE = 10.0  # seconds without a line after which a machine is named as a cause
@@ -131,7 +133,8 @@ class Watch:
             self._listener = socket.create_server(("", self._address[1]), backlog=self._others + 8)
             self._selector.register(self._listener, selectors.EVENT_READ)
         self._thread = threading.Thread(target=self._run, name="machines", daemon=True)
-        self._thread.start()
+        with block_signals():  # they are the main thread's, which they are to wake
+            self._thread.start()
 
     @property
     def gone(self) -> Report | None:
