@@ -11,7 +11,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-__all__ = ["data", "datasets", "metrics", "transformers", "utils"]
+__all__ = ["data", "datasets", "metrics", "ops", "transformers", "utils"]
 
 
 def __getattr__(name: str) -> Any:

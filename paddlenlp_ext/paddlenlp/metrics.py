@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+import paddle
 from numpy.typing import NDArray
 from paddle import Tensor
 from paddle.metric import Metric
@@ -110,7 +111,7 @@ class ChunkEvaluator(Metric):  # type: ignore[misc]
 
     def compute(
         self, lengths: Any, predictions: Any, labels: Any, dummy: Any = None
-    ) -> tuple[int, int, int]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Count entities.
 
         Args:
@@ -120,7 +121,7 @@ class ChunkEvaluator(Metric):  # type: ignore[misc]
             dummy: Without effect; older scripts give it.
 
         Returns:
-            Entities that are predicted, that are right ones, and that are both.
+            Entities that are predicted, that are right ones, and that are both; int64 [1] each.
         """
         found, gold, both = 0, 0, 0
         if dummy is not None:
@@ -133,16 +134,16 @@ class ChunkEvaluator(Metric):  # type: ignore[misc]
                 for numbers in (row, right)
             )
             found, gold, both = found + len(one), gold + len(other), both + len(one & other)
-        return found, gold, both
+        return paddle.to_tensor([found]), paddle.to_tensor([gold]), paddle.to_tensor([both])
 
     def _tag(self, number: int) -> str:
         return self.tags[number] if 0 <= number < len(self.tags) else "O"
 
     def update(self, num_infer_chunks: Any, num_label_chunks: Any, num_correct_chunks: Any) -> None:
-        """Add counts, as numbers or as tensors of one."""
-        self.num_infer_chunks += int(num_infer_chunks)
-        self.num_label_chunks += int(num_label_chunks)
-        self.num_correct_chunks += int(num_correct_chunks)
+        """Add counts: numbers, or arrays or tensors of one."""
+        self.num_infer_chunks += np.asarray(num_infer_chunks).item()
+        self.num_label_chunks += np.asarray(num_label_chunks).item()
+        self.num_correct_chunks += np.asarray(num_correct_chunks).item()
 
     def accumulate(self) -> tuple[float, float, float]:
         """Return precision, recall and F1; 0.0 where there is nothing to divide by."""

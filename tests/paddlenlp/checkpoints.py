@@ -7,7 +7,7 @@ from typing import Any
 
 import paddle
 
-from paddlenlp_ext.models.auto import model_class
+from paddlenlp_ext.models.auto import FAMILIES, model_class
 from tests.tiny import FAMILY_SIZES, SIZES
 from tests.tokenizers import spm_models
 
@@ -39,6 +39,8 @@ def write_tokenizer(folder: Path, family: str) -> int:
     lines = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
     lines += [one for one in letters if one not in lines] + [f"##{one}" for one in letters]
     (folder / "vocab.txt").write_text("".join(f"{line}\n" for line in lines), "utf-8")
+    prefix = FAMILIES[family].prefix
+    (folder / "tokenizer_config.json").write_text(f'{{"tokenizer_class": "{prefix}Tokenizer"}}')
     return len(lines)
 
 

@@ -138,6 +138,8 @@ class IterDataset(IterableDataset):  # type: ignore[misc]
                 example = function(example)
             yield example
 
+    __len__ = None  # type: ignore[assignment]  # a stream has none, though Paddle's class says so
+
     def map(self: AnyIter, fn: Apply) -> AnyIter:
         """Apply a function to each example."""
         self._functions.append(fn)

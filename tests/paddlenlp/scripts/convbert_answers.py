@@ -13,7 +13,7 @@ from paddlenlp.transformers import (
     PolyDecayWithWarmup,
 )
 
-ROWS = [("what is good", "the film is good", 5, 6), ("what is bad", "a bad end", 6, 6)] * 2
+ROWS = [("what is good", "the film is good", 5, 6), ("what is bad", "the end is bad", 8, 8)] * 2
 
 
 class CrossEntropyLossForSQuAD(paddle.nn.Layer):

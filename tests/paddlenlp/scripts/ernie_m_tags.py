@@ -65,7 +65,7 @@ def main(model_name_or_path, output_dir):
         found = model(batch["input_ids"], attention_mask=batch["attention_mask"]).argmax(-1)
         lengths = batch["attention_mask"].sum(-1) - 1
         counts = metric.compute(lengths - 1, found[:, 1:], batch["labels"][:, 1:])
-        metric.update(*(int(count) for count in counts))
+        metric.update(*(count.item() for count in counts))
     model.save_pretrained(output_dir)
     tokenizer.save_pretrained(output_dir)
     again = ppnlp.transformers.AutoModelForTokenClassification.from_pretrained(output_dir)
