@@ -1,9 +1,9 @@
 """Run PaddleNLP's and Paddle's own tools on our models; in PaddleNLP's own environment.
 
-python -m tests.parity.paddlenlp_tools_jobs FAMILY FOLDER
+python -m tests.parity.paddlenlp_tools_jobs FAMILY FOLDER CLASS …
 
-`test_paddlenlp_tools.py` starts it. Prints a JSON object: of each class of the family, each tool
-and what is wrong with it, or nothing.
+`test_paddlenlp_tools.py` starts it. Prints a JSON object: of each class, each tool and what is
+wrong with it, or nothing.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from paddlenlp.transformers.rembert import modeling as their_rembert
 from paddlenlp.utils.log import logger
 
 from paddlenlp_ext import transformers as ours_by_name
-from paddlenlp_ext.presets.families import EVERY_FAMILY, FAMILIES
+from paddlenlp_ext.presets.families import FAMILIES
 from tests.tiny import FAMILY_SIZES, SIZES
 from tests.tokenizers import spm_models
 
@@ -157,6 +157,7 @@ class Cell:
             ids = batch["input_ids"]  # PaddleNLP's takes [CLS] for padding
             batch["input_ids"] = paddle.where(ids == 0, paddle.full_like(ids, 5), ids)
         if self.kind == "Joint":
+            batch["raw_input_ids"] = batch["input_ids"]
             batch["generator_labels"] = batch["input_ids"] * 0 + 5
         return batch
 
@@ -419,6 +420,10 @@ def by_layer(past: paddle.Tensor) -> Any:
     return tuple(zip(keys, values_, strict=True))
 
 
+class Rows(list[Any], paddle.io.Dataset):  # type: ignore[misc]
+    """Rows as `paddle.Model` takes them."""
+
+
 def hapi(cell: Cell, folder: Path) -> None:
     """`paddle.Model`: fit, evaluate, predict, save and load."""
     batches = [cell.collate([row]) for row in cell.rows]
@@ -429,7 +434,9 @@ def hapi(cell: Cell, folder: Path) -> None:
             batch["raw_input_ids"] = batch["input_ids"]
         inputs = [*inspect.signature(cell.cls.forward).parameters][1:7]
         labels = []
-    data = [tuple(np.asarray(batch[name])[0] for name in (*inputs, *labels)) for batch in batches]
+    data = Rows(
+        tuple(np.asarray(batch[name])[0] for name in (*inputs, *labels)) for batch in batches
+    )
     specs = [InputSpec([None, None], "int64", name) for name in inputs]
     label_specs = [InputSpec([None], "int64", name) for name in labels]
     model = paddle.Model(cell.model(return_dict=False), specs, label_specs)
@@ -491,27 +498,17 @@ TOOLS: dict[str, Callable[[Cell, Path], None]] = {
 }
 
 
-def classes(family: str) -> list[str]:
-    """Name the classes of a family once each."""
-    row = FAMILIES[family]
-    synonyms = ("Config", "ForPretraining", "ForTotalPretraining", "Generator")
-    ends = [end for end in (EVERY_FAMILY + row.classes).split() if end not in synonyms]
-    return [*(row.prefix + end for end in ends), *row.others.split()]
-
-
 def main() -> None:
-    """Run all tools on all classes of a family."""
-    family, folder = sys.argv[1], Path(sys.argv[2])
-    only = sys.argv[3:]  # tools or classes, to look at some
+    """Run all tools on classes of a family."""
+    family, folder, names = sys.argv[1], Path(sys.argv[2]), sys.argv[3:]
+    only = os.environ.get("TOOLS", "")  # to look at one
     logger.set_level("ERROR")
     found: dict[str, dict[str, str]] = {}
-    for name in classes(family):
-        if {*only} & {*classes(family)} and name not in only:
-            continue
+    for name in names:
         cell = Cell(family, name, folder / name)
         found[name] = {}
         for tool, run in TOOLS.items():
-            if {*only} & {*TOOLS} and tool not in only:
+            if only not in tool:
                 continue
             at = folder / name / tool.replace(" ", "_")
             at.mkdir()
@@ -519,7 +516,7 @@ def main() -> None:
                 run(cell, at)
                 found[name][tool] = ""
             except Exception as error:
-                if os.environ.get("TRACE"):
+                if only:
                     traceback.print_exc()
                 found[name][tool] = f"{type(error).__name__}: {error}".splitlines()[0][:200]
     print(json.dumps(found))
