@@ -147,7 +147,6 @@ class BertModel(TransformerModel):
         output_hidden_states: bool = False,
         output_attentions: bool = False,
         return_dict: bool | None = None,
-        *,
         inputs_embeds: Tensor | None = None,
         encoder_hidden_states: Tensor | None = None,
         encoder_attention_mask: Tensor | None = None,
@@ -184,7 +183,6 @@ class BertHead(HeadModel):
         output_hidden_states: bool = False,
         output_attentions: bool = False,
         return_dict: bool | None = None,
-        *,
         inputs_embeds: Tensor | None = None,
         past_key_values: KeyValues | None = None,
     ) -> Any:
@@ -232,7 +230,6 @@ class BertForQuestionAnswering(ForQuestionAnswering):
         output_hidden_states: bool = False,
         output_attentions: bool = False,
         return_dict: bool | None = None,
-        *,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         past_key_values: KeyValues | None = None,
@@ -276,7 +273,6 @@ class BertForMaskedLM(ForMaskedLM):
         output_hidden_states: bool = False,
         output_attentions: bool = False,
         return_dict: bool | None = None,
-        *,
         inputs_embeds: Tensor | None = None,
         past_key_values: KeyValues | None = None,
     ) -> HeadOutput | tuple[Any, ...]:
@@ -327,7 +323,6 @@ class BertForPreTraining(ForPreTraining):
         output_hidden_states: bool = False,
         output_attentions: bool = False,
         return_dict: bool | None = None,
-        *,
         inputs_embeds: Tensor | None = None,
         past_key_values: KeyValues | None = None,
     ) -> PreTrainingOutput | tuple[Any, ...]:

@@ -192,7 +192,6 @@ class ConvBertModel(TransformerModel):
         output_hidden_states: bool = False,
         output_attentions: bool = False,
         return_dict: bool | None = None,
-        *,
         read_positions: Positions | None = None,
     ) -> BaseModelOutput | tuple[Any, ...]:
         """Run the model; see `TransformerModel.run`."""

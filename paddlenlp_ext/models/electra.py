@@ -148,7 +148,6 @@ class ElectraModel(TransformerModel):
         output_attentions: bool = False,
         output_hidden_states: bool = False,
         return_dict: bool | None = None,
-        *,
         encoder_hidden_states: Tensor | None = None,
         encoder_attention_mask: Tensor | None = None,
         read_positions: Positions | None = None,
@@ -202,7 +201,6 @@ class ElectraForQuestionAnswering(ForQuestionAnswering):
         output_attentions: bool = False,
         output_hidden_states: bool = False,
         return_dict: bool | None = None,
-        *,
         labels: Tensor | None = None,
         past_key_values: KeyValues | None = None,
     ) -> QuestionAnsweringOutput | tuple[Any, ...]:

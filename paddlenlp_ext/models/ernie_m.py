@@ -171,7 +171,6 @@ class ErnieMModel(TransformerModel):
         output_hidden_states: bool = False,
         output_attentions: bool = False,
         return_dict: bool | None = None,
-        *,
         read_positions: Positions | None = None,
     ) -> BaseModelOutput | tuple[Any, ...]:
         """Run the model; see `TransformerModel.run`."""
@@ -210,7 +209,6 @@ class WithoutTokenTypes(HeadModel):
         output_hidden_states: bool = False,
         output_attentions: bool = False,
         return_dict: bool | None = None,
-        *,
         past_key_values: KeyValues | None = None,
     ) -> Any:
         """Run the bare model and the head; see `HeadModel.run` for the arguments."""
@@ -256,7 +254,6 @@ class ErnieMForQuestionAnswering(ForQuestionAnswering):
         output_hidden_states: bool = False,
         output_attentions: bool = False,
         return_dict: bool | None = None,
-        *,
         labels: Tensor | None = None,
         past_key_values: KeyValues | None = None,
     ) -> QuestionAnsweringOutput | tuple[Any, ...]:
@@ -305,7 +302,6 @@ class UIEM(ForExtraction):
         input_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
-        *,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         start_positions: Tensor | None = None,

@@ -39,7 +39,6 @@ class ForCausalLM(LanguageModel):
         output_hidden_states: bool = False,
         output_attentions: bool = False,
         return_dict: bool | None = None,
-        *,
         encoder_hidden_states: Tensor | None = None,
         encoder_attention_mask: Tensor | None = None,
     ) -> CausalLMOutput | tuple[Any, ...]:

@@ -92,7 +92,6 @@ class AttentionsFirst(HeadModel):
         output_attentions: bool = False,
         output_hidden_states: bool = False,
         return_dict: bool | None = None,
-        *,
         past_key_values: KeyValues | None = None,
     ) -> Any:
         """Run the bare model and the head; see `HeadModel.run` for the arguments."""

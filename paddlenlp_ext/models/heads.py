@@ -85,7 +85,6 @@ class HeadModel(Model):
         output_hidden_states: bool = False,
         output_attentions: bool = False,
         return_dict: bool | None = None,
-        *,
         past_key_values: KeyValues | None = None,
     ) -> Any:
         """Run the bare model and the head; see `run` for the arguments."""
@@ -267,7 +266,6 @@ class ForQuestionAnswering(HeadModel):
         output_hidden_states: bool = False,
         output_attentions: bool = False,
         return_dict: bool | None = None,
-        *,
         labels: Tensor | None = None,
         past_key_values: KeyValues | None = None,
     ) -> QuestionAnsweringOutput | tuple[Any, ...]:

@@ -82,7 +82,6 @@ class TransformerModel(Model):
         output_hidden_states: bool = False,
         output_attentions: bool = False,
         return_dict: bool | None = None,
-        *,
         encoder_hidden_states: Tensor | None = None,
         encoder_attention_mask: Tensor | None = None,
         read_positions: Positions | None = None,
