@@ -168,10 +168,18 @@ class Discriminator(HeadModel):
         return self.apply_head(self.encode(**inputs), wanted)
 
     def _without_padding(
-        self, labels: Tensor, input_ids: Tensor, attention_mask: Tensor | None, **_: Any
+        self,
+        labels: Tensor,
+        input_ids: Tensor,
+        attention_mask: Tensor | None,
+        past_key_values: KeyValues | None = None,
+        **_: Any,
     ) -> Tensor:
-        flat = attention_mask is not None and attention_mask.ndim == 2
-        real = self.backbone.attention_mask(attention_mask if flat else None, input_ids, labels)
+        if attention_mask is not None and attention_mask.ndim != 2:
+            attention_mask = None
+        if attention_mask is not None and past_key_values is not None:
+            attention_mask = attention_mask[:, -labels.shape[1] :]  # it may begin with the prefix
+        real = self.backbone.attention_mask(attention_mask, input_ids, labels)
         return paddle.where(real.astype("bool"), labels, paddle.full_like(labels, IGNORED))
 
     def apply_head(self, outputs: BaseModelOutput, labels: Tensor | None) -> HeadOutput:

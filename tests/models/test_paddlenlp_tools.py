@@ -6,6 +6,7 @@ import copy
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import paddle
@@ -13,11 +14,12 @@ import pytest
 
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.models.base import Model
-from paddlenlp_ext.models.bert import BertForSequenceClassification, BertModel
+from paddlenlp_ext.models.bert import BertForCausalLM, BertForSequenceClassification, BertModel
+from paddlenlp_ext.models.electra import ElectraDiscriminator
 from paddlenlp_ext.models.ernie_m import ErnieMForTokenClassification
 from paddlenlp_ext.models.paddlenlp_tools import THEIRS
 from paddlenlp_ext.weights.states import export_state
-from tests.tiny import FAMILY_SIZES, SIZES
+from tests.tiny import FAMILY_SIZES, SIZES, arrays, tensors
 
 CLASSES = (BertForSequenceClassification, ErnieMForTokenClassification, BertModel)
 
@@ -105,3 +107,56 @@ def test_recomputes_by_either_name() -> None:
     assert encoder.enable_recompute is False
     model.enable_recompute()
     assert encoder.enable_recompute is True
+
+
+def make_prefix(model: Model, batch: int) -> tuple[tuple[paddle.Tensor, ...], ...]:
+    """Draw keys and values of two places for each layer, [B, A, 2, D]."""
+    sizes = model.config
+    width = sizes.hidden_size // sizes.num_attention_heads
+    shape = [batch, sizes.num_attention_heads, 2, width]
+    paddle.seed(7)
+    return tuple((paddle.randn(shape), paddle.randn(shape)) for _ in range(sizes.num_hidden_layers))
+
+
+def with_prefix(model: Model) -> None:
+    """Do what PaddleNLP's `PrefixModelForCausalLM.generate` does."""
+
+    def prepare(input_ids: paddle.Tensor, **inputs: Any) -> dict[str, Any]:
+        mask, past = inputs["attention_mask"], inputs["past_key_values"]
+        inputs["attention_mask"] = paddle.concat([paddle.ones_like(mask[:, :2]), mask], axis=-1)
+        inputs["past_key_values"] = past or make_prefix(model, input_ids.shape[0])
+        return {"input_ids": input_ids, **inputs}
+
+    model.prepare_inputs_for_generation = prepare
+
+
+def test_generates_behind_a_prefix() -> None:
+    model = make(BertForCausalLM)
+    model.eval()
+    ids = paddle.to_tensor(arrays()["input_ids"][:1])
+    plain = model.generate(ids, max_new_tokens=4)
+    with_prefix(model)
+    found = model.generate(ids, max_new_tokens=4)
+    expected = ids
+    for _ in range(4):  # all at once each time, without a cache
+        mask = paddle.ones([1, 2 + expected.shape[1]], dtype="int64")
+        past = make_prefix(model, 1)
+        logits = model(expected, attention_mask=mask, past_key_values=past).logits
+        expected = paddle.concat([expected, logits[:, -1:].argmax(axis=-1)], axis=1)
+    np.testing.assert_array_equal(found, expected)
+    assert (found != plain).any()
+    with pytest.raises(UserError, match="has 9 tokens, and the model has 19 positions"):
+        model.generate(ids, max_new_tokens=12)
+
+
+def test_labels_behind_a_prefix() -> None:
+    """The mask begins with the prefix, or leaves it out, and then all attend to it."""
+    model = make(ElectraDiscriminator)
+    model.eval()
+    batch = tensors(arrays())
+    labels = (batch["input_ids"] % 2) * 1
+    past = make_prefix(model, 3)
+    short = model(**batch, labels=labels, past_key_values=past).loss
+    mask = batch["attention_mask"]
+    batch["attention_mask"] = paddle.concat([paddle.ones_like(mask[:, :2]), mask], axis=1)
+    assert float(model(**batch, labels=labels, past_key_values=past).loss) == float(short)
