@@ -87,6 +87,10 @@ class KnownToPaddleNLP(nn.Layer):
         """Keep activations again."""
         self.enable_recompute(False)
 
+    # What transformers calls the same.
+    gradient_checkpointing_enable = recompute_enable
+    gradient_checkpointing_disable = recompute_disable
+
 
 @cache
 def _also(cls: Any, theirs: Any) -> Any:

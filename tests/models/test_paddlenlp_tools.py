@@ -105,6 +105,10 @@ def test_recomputes_by_either_name() -> None:
     assert encoder.enable_recompute is True
     model.recompute_disable()
     assert encoder.enable_recompute is False
+    model.gradient_checkpointing_enable()
+    assert encoder.enable_recompute is True
+    model.gradient_checkpointing_disable()
+    assert encoder.enable_recompute is False
     model.enable_recompute()
     assert encoder.enable_recompute is True
 
