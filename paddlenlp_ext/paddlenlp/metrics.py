@@ -118,14 +118,14 @@ class ChunkEvaluator(Metric):  # type: ignore[misc]
             lengths: Tokens of each row; int [B].
             predictions: Numbers of tags; int [B, L].
             labels: The same, of the right ones.
-            dummy: Without effect; older scripts give it.
+            dummy: The labels, where inputs, which are not read, come first, as in older scripts.
 
         Returns:
             Entities that are predicted, that are right ones, and that are both; int64 [1] each.
         """
         found, gold, both = 0, 0, 0
         if dummy is not None:
-            predictions, labels = labels, dummy
+            lengths, predictions, labels = predictions, labels, dummy
         for length, row, right in zip(
             np.asarray(lengths), np.asarray(predictions), np.asarray(labels), strict=True
         ):

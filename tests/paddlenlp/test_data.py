@@ -64,7 +64,7 @@ def test_columns_are_collated_by_place_and_by_name() -> None:
     assert (first.tolist(), second.tolist()) == ([[1, 2], [3, 0]], [0, 1])
     with pytest.raises(UserError, match="2 parts"):
         Tuple(Pad())(rows)
-    for make in (lambda: Tuple(Pad(), 3), lambda: Dict({"a": None})):
+    for make in (lambda: Tuple(Pad(), 3), lambda: Tuple([Pad()], Pad()), lambda: Dict({"a": None})):
         with pytest.raises(UserError, match="must be a function"):
             make()
 
@@ -120,6 +120,15 @@ def test_words_are_masked(tokenizer: Any) -> None:
     assert not np.isin(ids[chosen][~masked], tokenizer.all_special_ids).any()
     lists = [row["input_ids"] for row in rows]
     assert {*DataCollatorForLanguageModeling(tokenizer)(lists)} == {"input_ids", "labels"}
+
+
+def test_a_vocabulary_of_special_tokens_is_masked(tmp_path: Path) -> None:
+    file = tmp_path / "vocab.txt"
+    file.write_text("[UNK]\n[CLS]\n[SEP]\n[PAD]\n[MASK]\n")
+    collate = DataCollatorForLanguageModeling(transformers.BertTokenizer(file), mlm_probability=1.0)
+    ids = collate([{"input_ids": [5] * 40}])["input_ids"]
+    assert int(ids.min()) >= 0
+    assert int(ids.max()) <= 5
 
 
 # ---- data sets ---------------------------------------------------------------------------------
@@ -225,7 +234,7 @@ def test_entities_are_counted() -> None:
         metric = metrics.ChunkEvaluator(label_list=names, suffix=bool(suffix))
         counts = metric.compute(paddle.to_tensor([4, 2]), paddle.to_tensor(found), right)
         assert [one.numpy().tolist() for one in counts] == [[3], [3], [2]]
-        older = metric.compute([4, 2], None, found, right)
+        older = metric.compute(None, [4, 2], found, right)
         assert [one.item() for one in older] == [3, 3, 2]
         metric.update(*(one.numpy() for one in counts))
         assert metric.accumulate() == pytest.approx((2 / 3, 2 / 3, 2 / 3))

@@ -91,8 +91,7 @@ class Tuple:
     """
 
     def __init__(self, fn: Collate | Sequence[Collate], *args: Collate) -> None:
-        self.functions = [*fn] if isinstance(fn, (list, tuple)) else [fn]
-        self.functions += args
+        self.functions = [*fn] if isinstance(fn, (list, tuple)) and not args else [fn, *args]
         _require_functions(dict(enumerate(self.functions)))
 
     def __call__(self, data: Sequence[Sequence[Any]]) -> tuple[Any, ...]:

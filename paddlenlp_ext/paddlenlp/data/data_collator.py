@@ -170,10 +170,13 @@ class DataCollatorForLanguageModeling:
     def _masked(self, ids: Array, special: Array) -> tuple[Array, Array]:
         chosen = (np.random.random(ids.shape) < self.mlm_probability) & ~special
         draw = np.random.random(ids.shape)
-        ordinary = np.setdiff1d(np.arange(len(self.tokenizer)), self.tokenizer.all_special_ids)
+        every = np.arange(len(self.tokenizer))
+        ordinary = np.setdiff1d(every, self.tokenizer.all_special_ids)
         masked = np.where(chosen & (draw < 0.8), self.tokenizer.mask_token_id, ids)
         replaced = np.where(
-            chosen & (draw >= 0.9), np.random.choice(ordinary, size=ids.shape), masked
+            chosen & (draw >= 0.9),
+            np.random.choice(ordinary if ordinary.size else every, size=ids.shape),
+            masked,
         )
         return replaced, np.where(chosen, ids, IGNORED)
 
