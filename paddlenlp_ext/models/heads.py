@@ -530,11 +530,12 @@ def encode_places(
     """
     if places is None:
         return model.encode(**inputs)
-    places = places.astype("int64").reshape([-1])
     if paddle.in_dynamic_mode():  # a program does not know how many there are in a row
         words = inputs["inputs_embeds"] if inputs.get("input_ids") is None else inputs["input_ids"]
         positions, places = by_row(places, *words.shape[:2], with_first=with_first)
         inputs = inputs | {"read_positions": positions}
+    else:
+        places = places.astype("int64").reshape([-1])
     outputs = model.encode(**inputs)
     outputs.last_hidden_state = outputs.last_hidden_state.flatten(0, 1).index_select(places)
     return outputs

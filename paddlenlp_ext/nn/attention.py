@@ -81,6 +81,13 @@ class Mask:
             self._biases[dtype] = bias.astype(dtype)
         return self._biases[dtype]
 
+    def rows_of_bias(self, dtype: object, queries: int) -> Tensor:
+        """Return the bias with a row for each query: [B, 1, Lq, L]."""
+        if (dtype, queries) not in self._biases:
+            bias = self.bias(dtype)
+            self._biases[dtype, queries] = bias.expand([*bias.shape[:2], queries, bias.shape[3]])
+        return self._biases[dtype, queries]
+
     @cached_property
     def keys(self) -> Keys | None:
         """The tokens that may be attended to; None if queries of a text differ in that."""
@@ -151,8 +158,7 @@ def fused(
     if mask is not None:
         # Of a boolean mask Paddle makes minus infinities. Not all of its kernels take one row for
         # all queries.
-        bias = mask.bias(query.dtype)
-        bias = bias.expand([*bias.shape[:2], query.shape[1], bias.shape[3]])
+        bias = mask.rows_of_bias(query.dtype, query.shape[1])
     means = F.scaled_dot_product_attention(
         query,
         key,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
+import numpy as np
 import paddle
 from paddle import Tensor
 
@@ -50,7 +51,8 @@ def by_row(
     """Find the positions of each row that some places of a batch are at.
 
     Args:
-        places: In the flattened [B · L], in any order; int64 [M].
+        places: In the flattened [B · L], in any order; int64 [M]. They are read: of a device that
+            is not the host, this waits for it.
         batch: `B`.
         length: `L`.
         with_first: Have the first position of every row among them, as its first.
@@ -59,14 +61,14 @@ def by_row(
         The positions in order, int64 [B, R], with the first one at the end of rows that have fewer
         than the most; and where in the flattened [B · R] each place is, int64 [M].
     """
-    is_read = paddle.zeros([batch * length], "int64")
-    is_read = is_read.scatter(places, paddle.ones_like(places)).reshape([batch, length])
+    numbers = places.numpy().ravel()
+    is_read = np.zeros((batch, length), bool)
+    is_read.reshape(-1)[numbers] = True
     if with_first:
-        is_read[:, 0] = 1
-    most = max(1, int(is_read.sum(axis=1).max()))
-    order = is_read * paddle.arange(length, 0, -1)
-    # Of integers not on every device.
-    is_place, positions = order.astype("float32").topk(most, axis=1)
-    positions = paddle.where(is_place > 0, positions, paddle.zeros_like(positions))
-    number = (is_read.cumsum(axis=1) - 1).flatten().index_select(places)
-    return positions, places // length * most + number
+        is_read[:, 0] = True
+    number = is_read.cumsum(axis=1) - 1  # of each place among those of its row
+    positions = np.zeros((batch, number.max(initial=0) + 1), np.int64)
+    row, position = np.nonzero(is_read)
+    positions[row, number[row, position]] = position
+    again = numbers // length * positions.shape[1] + number.reshape(-1)[numbers]
+    return paddle.to_tensor(positions), paddle.to_tensor(again.astype(np.int64))

@@ -6,8 +6,8 @@ Paddle's own samplers repeat rows to fill up ranks, and their order changes with
 workers.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +15,14 @@ import paddle
 from paddle import Tensor
 
 from paddlenlp_ext.metrics import IGNORED
+from paddlenlp_ext.process import devices
 from paddlenlp_ext.tasks.features import ChoiceFeatures, Features, Label
 
+Item = TypeVar("Item")
 RowNumbers = npt.NDArray[np.int64]
 
+# How many of a row there are decides sizes, which are numbers of the host.
+READ_ON_HOST = ("masked_positions",)
 WINDOW = 50  # updates whose rows are sorted by length together
 
 
@@ -31,18 +35,26 @@ class Batch(dict[str, Tensor]):
     each token, with `IGNORED` at padding, or int64 [B, 2] for spans. Of texts with C choices the
     inputs are int64 [B, C, L], and `labels` is the place of the right one, int64 [B].
 
+    Args:
+        tensors: Of the host, as `host_tensors` makes them; the batch has them on the device.
+        rows: Numbers of the examples in their list; int64 [B].
+
     Attributes:
+        host: The tensors on the host, where reading them waits for no device.
         rows: Numbers of the examples in their list; int64 [B].
     """
 
     def __init__(self, tensors: dict[str, Tensor], rows: RowNumbers):
-        super().__init__(tensors)
+        # Kept beside the copies, which may not have been made before the first is computed with.
+        self.host = {name: _pinned(tensor) for name, tensor in tensors.items()}
+        super().__init__({name: _on_device(tensor) for name, tensor in self.host.items()})
         self.rows = rows
 
     @property
     def inputs(self) -> dict[str, Tensor]:
-        """What the model is called with: everything but the labels."""
-        return {name: tensor for name, tensor in self.items() if name != "labels"}
+        """What the model is called with: everything but the labels; what it reads, on the host."""
+        inputs = {name: tensor for name, tensor in self.items() if name != "labels"}
+        return inputs | {name: self.host[name] for name in READ_ON_HOST if name in self}
 
 
 class Order(Protocol):
@@ -210,6 +222,37 @@ class Loader:
             yield Batch(tensors, rows)
 
 
+class Ahead(Iterator[Item]):
+    """Items of which the next one can be made before it is its turn.
+
+    By the same thread, while a device computes: beside another one, Paddle was seen to compute
+    otherwise on a CPU.
+
+    Args:
+        items: The items.
+    """
+
+    def __init__(self, items: Iterable[Item]) -> None:
+        self._items = iter(items)
+        self._made: list[Item] = []
+        self._error: BaseException | None = None
+
+    def make(self) -> None:
+        """Make the next item, if there is one; what that raises comes when it is its turn."""
+        try:
+            self._made.append(next(self._items))
+        except Exception as error:
+            self._error = error
+
+    def __next__(self) -> Item:
+        """Return the next item."""
+        if self._made:
+            return self._made.pop(0)
+        if self._error is not None:
+            raise self._error
+        return next(self._items)
+
+
 def collate(
     features: Sequence[Features], pad_token_id: int, pad_to_multiple_of: int = 1
 ) -> dict[str, Tensor]:
@@ -226,7 +269,27 @@ def collate(
     arrays: dict[str, npt.NDArray[Any]] = {**pad(features, pad_token_id, pad_to_multiple_of)}
     length = arrays["input_ids"].shape[-1]
     arrays["labels"] = _labels([one.label for one in features], length)
-    return {name: paddle.to_tensor(array) for name, array in arrays.items()}
+    return host_tensors(arrays)
+
+
+def host_tensors(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, Tensor]:
+    """Make tensors of arrays, in the memory of the host whatever the device."""
+    cpu = paddle.CPUPlace()
+    return {name: paddle.to_tensor(array, place=cpu) for name, array in arrays.items()}
+
+
+def _pinned(tensor: Tensor) -> Tensor:
+    """Put a tensor where a GPU reads it by itself: from other memory, copying waits for it."""
+    is_for_gpu = devices.current().kind == "gpu" and tensor.place.is_cpu_place()
+    return tensor.pin_memory() if is_for_gpu else tensor
+
+
+def _on_device(tensor: Tensor) -> Tensor:
+    """Copy a tensor to the present device; from pinned memory without waiting."""
+    if tensor.place.is_cuda_pinned_place():
+        return tensor.cuda(blocking=False)
+    is_elsewhere = tensor.place.is_cpu_place() and not devices.current().is_host
+    return paddle.to_tensor(tensor.numpy()) if is_elsewhere else tensor
 
 
 def pad(

@@ -48,7 +48,7 @@ from paddlenlp_ext.pretraining.cross_attention import (
 from paddlenlp_ext.pretraining.language_words import LanguageWords
 from paddlenlp_ext.pretraining.masking import Flags, MaskingVocabulary, Numbers, dynamic_masking
 from paddlenlp_ext.pretraining.shard_set import Rows
-from paddlenlp_ext.tasks.batches import Batch
+from paddlenlp_ext.tasks.batches import Batch, host_tensors
 from paddlenlp_ext.training.language_modeling import (
     TokenPrediction,
     as_tensors,
@@ -238,7 +238,7 @@ class BackTranslated:
             **listed,
         )
         draws = np.concatenate([np.zeros(0), *(one.draws for one in asked)])
-        return tensors | {"draws": paddle.to_tensor(draws.astype(np.float32))}
+        return tensors | host_tensors({"draws": draws.astype(np.float32)})
 
     def _ask(self, ids: Any, number: int, language: int, epoch: int) -> Asked:
         """Choose the language of a sentence's pseudo-tokens, their positions, and their draws."""
@@ -282,10 +282,10 @@ class CrossLingualPrediction(TokenPrediction):
         was_training = model.training
         model.eval()
         with paddle.no_grad():
-            inputs = {name: batch[name] for name in INPUTS if name in batch}
+            inputs = {name: tensor for name, tensor in batch.inputs.items() if name in INPUTS}
             inputs["input_ids"] = batch["source_ids"]
             inputs["attention_mask"] = batch["source_mask"]
-            inputs["masked_positions"] = batch["placeholders"]
+            inputs["masked_positions"] = batch.host["placeholders"]
             logits = model.run(**inputs).logits.astype("float32")
             allowed = self._allowed_columns(model, logits.shape[-1])[batch["target_languages"]]
             lowest = paddle.full([], paddle.finfo(paddle.float32).min)
@@ -311,7 +311,9 @@ class CrossLingualPrediction(TokenPrediction):
         return self._columns
 
     def _logits(self, model: Any, batch: Batch) -> Tensor:
-        inputs: Mapping[str, Tensor] = {name: batch[name] for name in INPUTS if name in batch}
+        inputs: Mapping[str, Tensor] = {
+            name: tensor for name, tensor in batch.inputs.items() if name in INPUTS
+        }
         if "placeholders" in batch and batch["placeholders"].size:
             tokens = self.pseudo_tokens(model, batch)
             ids = batch["input_ids"]

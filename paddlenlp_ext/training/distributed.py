@@ -10,6 +10,8 @@ import os
 import random
 import time
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -19,34 +21,60 @@ from paddle import Tensor
 from paddle import distributed as dist
 from paddle.base import core
 
-from paddlenlp_ext.process import launcher, machines, runtime
+from paddlenlp_ext.process import devices, launcher, machines, runtime
 from paddlenlp_ext.process.devices import check_device
 from paddlenlp_ext.process.signals import StopRequest
 
 Item = TypeVar("Item")
 
 MEETING = 0.02  # seconds between two looks whether all have come
-BUCKET = 1 << 24  # elements that are reduced together: 64 MB of float32
+BUCKET = 1 << 23  # elements whose gradients are summed together: 32 MB of float32
+
+# Of Paddle's own choices that differ from run to run on a GPU, those that can be made otherwise.
+DETERMINISTIC = {"FLAGS_cudnn_deterministic": True, "FLAGS_embedding_deterministic": 1}
+WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
+
+# Where the processes of GPUs meet with numbers of the host, so that these wait for no device.
+_of_hosts: Any = None
 
 _meetings = itertools.count()  # each has its own number
 
 
-def start(device: str) -> None:
+def start(device: str, *, deterministic: bool = False) -> None:
     """Choose the device, and join the other processes, once, where a launcher started several.
 
     Args:
         device: "cpu", "gpu", "xpu" or "npu", or one of several: "gpu:1".
+        deterministic: Choose what computes the same at every run, where that is slower.
 
     Raises:
         DeviceError: This machine, or this build of PaddlePaddle, does not have the device.
         LostProcessError: One of the launcher's processes has ended before all had met.
     """
     check_device(device)
+    if deterministic:
+        _compute_the_same()
     paddle.set_device(device)
     if int(os.environ.get("PADDLE_TRAINERS_NUM", "1")) > 1 and not dist.is_initialized():
         runtime.require_open_files(runtime.OPEN_FILES_OF_SEVERAL)
         with launcher.joining():
             dist.init_parallel_env()
+            if not devices.named(device).is_host:
+                meet_as_hosts()
+
+
+def meet_as_hosts() -> None:
+    """Let numbers of the host go among the processes by gloo, which on a CPU all do."""
+    global _of_hosts
+    _of_hosts = dist.new_group(backend="gloo")
+
+
+def _compute_the_same() -> None:
+    """Set Paddle's flags for determinism, those that this build has, before a device is used."""
+    os.environ.setdefault(WORKSPACE, ":4096:8")
+    for flag, value in DETERMINISTIC.items():
+        with suppress(ValueError):  # a build for CPUs has none
+            paddle.set_flags({flag: value})
 
 
 def rank() -> int:
@@ -75,8 +103,10 @@ def all_reduce(values: Sequence[float], operation: Literal["sum", "max"] = "sum"
     """Bring a few numbers of all processes together, in float64."""
     if world_size() == 1:
         return [float(value) for value in values]
-    tensor = paddle.to_tensor(np.asarray(values, np.float64))
-    dist.all_reduce(tensor, op=dist.ReduceOp.SUM if operation == "sum" else dist.ReduceOp.MAX)
+    place = None if _of_hosts is None else paddle.CPUPlace()
+    tensor = paddle.to_tensor(np.asarray(values, np.float64), place=place)
+    kind = dist.ReduceOp.SUM if operation == "sum" else dist.ReduceOp.MAX
+    dist.all_reduce(tensor, op=kind, group=_of_hosts)
     return [float(value) for value in tensor.numpy()]
 
 
@@ -130,38 +160,112 @@ def share(parameters: Sequence[Tensor]) -> None:
             dist.broadcast(parameter, 0)
 
 
-def reduce_gradients(parameters: Sequence[Tensor], has_gradient: Sequence[bool]) -> None:
-    """Sum the gradients of all processes, in place.
+class GradientSum:
+    """Sums the gradients of all processes, bucket by bucket while the backward pass goes on.
 
-    A process whose part of a batch is empty has no gradients, and takes part with zeros. The sum
-    is taken in float32 whatever the gradients are. Paddle's DataParallel is not used: it averages,
-    which is wrong where counts of labels differ, and waits forever for an empty part.
+    A process whose part of a batch is empty has no gradients, and takes part with zeros. Paddle's
+    DataParallel is not used: it averages, which is wrong where counts of labels differ, and waits
+    forever for an empty part.
 
     Args:
         parameters: The same on all processes.
-        has_gradient: Whether any process has a gradient of each.
+        dtype: In which type gradients are summed; None in that of each parameter.
+        result: Type of the sums; None likewise.
     """
-    if world_size() == 1:
-        return
-    taking_part = [p for p, has in zip(parameters, has_gradient, strict=True) if has]
-    for bucket in _buckets(taking_part):
-        gradients = [paddle.zeros_like(p) if p.grad is None else p.grad for p in bucket]
-        flat = paddle.concat([g.reshape([-1]).astype("float32") for g in gradients])
-        dist.all_reduce(flat)
-        parts = paddle.split(flat, [_size(p) for p in bucket])
-        for parameter, gradient, part in zip(bucket, gradients, parts, strict=True):
-            parameter.grad = part.reshape(parameter.shape).astype(gradient.dtype)
+
+    def __init__(
+        self, parameters: Sequence[Tensor], *, dtype: str | None = None, result: str | None = None
+    ) -> None:
+        self._parameters = parameters
+        self._dtype, self._result = dtype, result
+        # Gradients come about from the last parameter to the first. All processes sum the buckets
+        # in the same order, whichever is whole first.
+        self._buckets = _buckets(parameters[::-1]) if world_size() > 1 else []
+        self._missing = [set(range(len(bucket))) for bucket in self._buckets]
+        self._sums: list[tuple[Tensor, Any]] = []
+
+    def backward(self, loss: Tensor, *, is_last: bool) -> None:
+        """Compute the gradients of a loss; of this process's last one, sum them meanwhile."""
+        hooks = [
+            parameter.register_hook(partial(self._note, number, place))
+            for number, bucket in enumerate(self._buckets if is_last else ())
+            for place, parameter in enumerate(bucket)
+        ]
+        try:
+            loss.backward()
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def finish(self) -> list[Tensor | None]:
+        """Begin to sum what is left, and return the sum of each parameter, or None for nothing.
+
+        With several processes that may be zeros, for others that have nothing either.
+        """
+        while len(self._sums) < len(self._buckets):
+            self._begin()
+        if not self._buckets:
+            return [parameter.grad for parameter in self._parameters]
+        sums: list[Tensor | None] = []
+        for bucket, (flat, task) in zip(self._buckets, self._sums, strict=True):
+            task.wait()
+            parts = paddle.split(flat, [_size(parameter) for parameter in bucket])
+            for parameter, part in zip(bucket, parts, strict=True):
+                dtype = self._result or parameter.dtype
+                sums.append(part.reshape(parameter.shape).astype(dtype))
+        return sums[::-1]
+
+    def give(self, sums: Sequence[Tensor | None], has_gradient: Sequence[bool]) -> None:
+        """Give parameters their sums.
+
+        Args:
+            sums: What `finish` returned.
+            has_gradient: Whether any process has a gradient of each.
+        """
+        for parameter, total, has in zip(self._parameters, sums, has_gradient, strict=True):
+            if total is None or not has or not self._buckets:
+                continue
+            if parameter.grad is not None and parameter.grad.dtype == total.dtype:
+                paddle.assign(total, output=parameter.grad)
+            else:  # setting a gradient makes the host wait, and few are set
+                parameter.clear_gradient(set_to_zero=False)
+                parameter.grad = total
+
+    def _note(self, number: int, place: int, gradient: Tensor) -> None:
+        """Take notice of a gradient, before Paddle adds it to what its parameter has."""
+        if place not in self._missing[number]:
+            raise RuntimeError("a parameter has two gradients in one backward pass")
+        self._missing[number].remove(place)
+        new = self._buckets[number][place], gradient
+        while len(self._sums) < len(self._buckets) and not self._missing[len(self._sums)]:
+            self._begin(new)
+
+    def _begin(self, new: tuple[Tensor, Tensor] | None = None) -> None:
+        """Begin to sum the next bucket; `new` is a parameter, and what its gradient lacks yet."""
+        flat = []
+        with paddle.no_grad():
+            for parameter in self._buckets[len(self._sums)]:
+                parts = [] if parameter.grad is None else [parameter.grad]
+                parts += [new[1]] if new is not None and new[0] is parameter else []
+                dtype = self._dtype or parameter.dtype
+                parts = [part.reshape([-1]).astype(dtype) for part in parts]
+                size = _size(parameter)
+                flat.append(paddle.add_n(parts) if parts else paddle.zeros([size], dtype))
+            whole = paddle.concat(flat)
+        self._sums.append((whole, dist.all_reduce(whole, sync_op=False)))
 
 
 def _buckets(parameters: Sequence[Tensor]) -> list[list[Tensor]]:
+    """Part parameters into neighbours of one type, of about `BUCKET` elements together."""
     buckets: list[list[Tensor]] = []
     room = 0
     for parameter in parameters:
-        if _size(parameter) > room:
+        size = _size(parameter)
+        if not buckets or size > room or parameter.dtype != buckets[-1][0].dtype:
             buckets.append([])
             room = BUCKET
         buckets[-1].append(parameter)
-        room -= _size(parameter)
+        room -= size
     return buckets
 
 

@@ -146,7 +146,7 @@ class _TaskObjective:
     emphasis: Emphasis
 
     def count(self, batch: Batch) -> list[float]:
-        return [self.emphasis.count(batch["labels"])]
+        return [self.emphasis.count(batch.host["labels"])]
 
     def losses(self, model: nn.Layer, batch: Batch) -> list[Tensor]:
         logits = logits_of(model(**batch.inputs), batch)
@@ -267,13 +267,13 @@ def _by_row(
         Predictions and labels of the rows; losses of the labels that are not ignored, and their
         rows.
     """
-    labels = batch["labels"].numpy()
+    labels = batch.host["labels"].numpy()
     is_label = (labels != IGNORED) & (losses is not None)
     rows_of_labels = np.broadcast_to(batch.rows, labels.T.shape).T[is_label]
     of_labels = logits[:0].reshape(-1) if losses is None else losses.reshape(labels.shape)[is_label]
     if logits.ndim < 3:
         return logits, labels, of_labels, rows_of_labels
-    lengths = batch["attention_mask"].numpy().sum(-1)
+    lengths = batch.host["attention_mask"].numpy().sum(-1)
     own_labels = labels
     if labels.shape == logits.shape[:2]:
         own_labels = [one[:length] for one, length in zip(labels, lengths, strict=True)]

@@ -31,7 +31,7 @@ from paddlenlp_ext.pretraining.words import unspaced_tokens
 from paddlenlp_ext.process.signals import raise_pending
 from paddlenlp_ext.process.streams import progress_bar
 from paddlenlp_ext.settings import Settings
-from paddlenlp_ext.tasks.batches import Batch
+from paddlenlp_ext.tasks.batches import Batch, host_tensors
 from paddlenlp_ext.tokenizers.base import Tokenizer
 from paddlenlp_ext.training import distributed
 from paddlenlp_ext.training.events import Evaluated
@@ -137,7 +137,7 @@ class TokenPrediction:
 
     def count(self, batch: Batch) -> list[int]:
         """Count the labels."""
-        return [count_labels(batch["labels"])]
+        return [count_labels(batch.host["labels"])]
 
     def losses(self, model: Any, batch: Batch) -> list[Tensor]:
         """Compute the losses; float32 [N], with N labels."""
@@ -387,4 +387,4 @@ def padded_rows(rows: Rows, pad_token_id: int, multiple: int) -> tuple[Any, Flag
 
 def as_tensors(**arrays: Any) -> dict[str, Tensor]:
     """Make tensors of arrays; int64 all of them."""
-    return {name: paddle.to_tensor(array.astype(np.int64)) for name, array in arrays.items()}
+    return host_tensors({name: array.astype(np.int64) for name, array in arrays.items()})

@@ -9,10 +9,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import NamedTuple
 
 from paddlenlp_ext.process.signals import StopRequest, error_of
-from paddlenlp_ext.tasks.batches import Batch
+from paddlenlp_ext.tasks.batches import Ahead, Batch
 from paddlenlp_ext.training import distributed
 from paddlenlp_ext.training.events import (
     Evaluated,
@@ -99,6 +100,7 @@ def train(
     skipped, most_skipped = 0, min(MOST_SKIPPED, 1 + (max_steps - progress.step) // 2)
     if progress.step >= max_steps and progress.evaluations >= len(evaluations):
         _say_complete(max_steps)
+    upcoming = Ahead(islice(updates, max(0, max_steps - progress.step)))
     with StopRequest() as stop:
         while True:
             step = progress.step
@@ -119,14 +121,16 @@ def train(
             if is_over or step >= max_steps:
                 return
             began = time.perf_counter()
-            taken = next(updates)
+            taken = next(upcoming)
             reading = time.perf_counter() - began
             flags = stop.flags
             totals = distributed.all_reduce([*flags, *updater.count(taken.batches)])
             if received := stop.signal_of(totals[: len(flags)]):
                 yield Interrupted(step, received, progress)
                 raise error_of(received)
-            outcome = updater.update(step + 1, taken.batches, totals[len(flags) :])
+            outcome = updater.update(
+                step + 1, taken.batches, totals[len(flags) :], meanwhile=upcoming.make
+            )
             skipped = skipped + 1 if outcome.skipped else 0
             if skipped >= most_skipped:
                 raise NonFiniteLossError(

@@ -5,7 +5,7 @@ counts of labels differ: the loop sums these numbers and divides by the count of
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy.typing as npt
@@ -151,6 +151,12 @@ class Emphasis:
 
     smoothing: float = 0.0
     by_class: Tensor | None = None
+    _by_class: npt.NDArray[Any] | None = field(init=False, compare=False, default=None)
+
+    def __post_init__(self) -> None:
+        """Read the weights once: labels are counted on the host."""
+        if self.by_class is not None:
+            object.__setattr__(self, "_by_class", self.by_class.numpy())
 
     def losses(self, loss: Loss, logits: Tensor, labels: Tensor) -> Tensor:
         """Compute the losses whose sum, divided by `count`, is minimised.
@@ -183,18 +189,18 @@ class Emphasis:
         """Count the labels that are not ignored, each by its weight.
 
         Args:
-            labels: int64 or float32 [...].
+            labels: Of the host; int64 or float32 [...].
         """
-        if self.by_class is None:
+        if self._by_class is None:
             return count_labels(labels)
         classes = labels.numpy()
-        return float(self.by_class.numpy()[classes[classes != IGNORED]].sum(dtype="float64"))
+        return float(self._by_class[classes[classes != IGNORED]].sum(dtype="float64"))
 
 
 def count_labels(labels: Tensor) -> int:
     """Count the labels that are not ignored.
 
     Args:
-        labels: int64 or float32 [...].
+        labels: Of the host, where counting waits for no device; int64 or float32 [...].
     """
     return int((labels.numpy() != IGNORED).sum())  # Paddle 2.6 cannot sum what is empty

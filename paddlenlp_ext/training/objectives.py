@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import paddle
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
@@ -31,7 +30,7 @@ from paddlenlp_ext.pretraining.shard_set import Rows, ShardSet
 from paddlenlp_ext.pretraining.text_shards import LAYOUT, TextSettings, check_rows, make_shard
 from paddlenlp_ext.process.signals import raise_pending
 from paddlenlp_ext.process.streams import progress_bar
-from paddlenlp_ext.tasks.batches import Batch
+from paddlenlp_ext.tasks.batches import Batch, host_tensors
 from paddlenlp_ext.tokenizers.base import Tokenizer
 from paddlenlp_ext.training import distributed
 from paddlenlp_ext.training.losses import count_labels, cross_entropy
@@ -81,7 +80,7 @@ class MaskedTensors:
             "labels": labels,
             "next_sentence_label": np.where(pairs == NO_LABEL, IGNORED, pairs),
         }
-        return {name: paddle.to_tensor(array) for name, array in arrays.items()}
+        return host_tensors(arrays)
 
     def _rounded(self, size: int) -> int:
         return -(-size // self.pad_to_multiple_of) * self.pad_to_multiple_of
@@ -99,7 +98,7 @@ class MaskedLM:
 
     def count(self, batch: Batch) -> list[int]:
         """Count masked tokens, and pairs."""
-        return [count_labels(labels) for labels in self._labels(batch)]
+        return [count_labels(labels) for labels in self._labels(batch.host)]
 
     def losses(self, model: nn.Layer, batch: Batch) -> list[Tensor]:
         """Compute the losses of masked tokens, float32 [M], and of pairs, float32 [B]."""
@@ -131,11 +130,11 @@ class MaskedLM:
     def _parts(self) -> tuple[str, ...]:
         return PARTS[: 1 + self.pairs]
 
-    def _labels(self, batch: Batch) -> list[Tensor]:
+    def _labels(self, batch: Mapping[str, Tensor]) -> list[Tensor]:
         return [batch["labels"], batch["next_sentence_label"]][: 1 + self.pairs]
 
     def _logits(self, model: nn.Layer, batch: Batch) -> list[Tensor]:
-        output = model(**{name: batch[name] for name in INPUTS})
+        output = model(**{name: batch.inputs[name] for name in INPUTS})
         logits = [output.prediction_logits, output.seq_relationship_logits]
         return logits[: 1 + self.pairs]
 
@@ -191,7 +190,7 @@ class MaskedTexts:
             "attention_mask": mask,
             "generator_labels": np.where(chosen, ids, IGNORED),
         }
-        return {name: paddle.to_tensor(array.astype(np.int64)) for name, array in arrays.items()}
+        return host_tensors({name: array.astype(np.int64) for name, array in arrays.items()})
 
 
 def open_corpus(
@@ -253,7 +252,8 @@ class ReplacedTokens:
 
     def count(self, batch: Batch) -> list[int]:
         """Count masked tokens, and all tokens."""
-        return [count_labels(batch["generator_labels"]), int(batch["attention_mask"].numpy().sum())]
+        tokens = batch.host["attention_mask"].numpy()
+        return [count_labels(batch.host["generator_labels"]), int(tokens.sum())]
 
     def losses(self, model: nn.Layer, batch: Batch) -> list[Tensor]:
         """Compute the weighted losses of masked tokens, float32 [M], and of all, float32 [B, L]."""

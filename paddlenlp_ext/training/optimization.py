@@ -3,8 +3,10 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import cache, partial
+from typing import Any
 
+import numpy as np
 import paddle
 from paddle import Tensor, nn
 from paddle.nn.clip import _squared_l2_norm
@@ -12,11 +14,13 @@ from paddle.optimizer import AdamW
 from paddle.optimizer.lr import LambdaDecay, LRScheduler
 
 from paddlenlp_ext.errors import UserError
-from paddlenlp_ext.nn.cpu.layers import on_cpu
 from paddlenlp_ext.nn.trimmed_embedding import TrimmedEmbedding, trimmed_tables
+from paddlenlp_ext.process import devices
 from paddlenlp_ext.training.schedules import LOWEST, Course
 
 NORMALISATIONS = (nn.LayerNorm, nn.BatchNorm, nn.GroupNorm)
+STATE = ("moment1", "moment2", "beta1_pow_acc", "beta2_pow_acc")  # Paddle's names of AdamW's
+CHUNK = 1 << 16  # numbers that a block of a GPU updates
 LAYER_NUMBER = re.compile(r"(?:^|\.)layers\.(\d+)\.")
 
 
@@ -101,52 +105,90 @@ class NonFiniteNormError(ArithmeticError):
     """The norm of all gradients is infinite or not a number; no weight was changed."""
 
 
+def squared_norms(gradients: Sequence[Tensor]) -> Tensor:
+    """Compute the square of each gradient's norm, without waiting for it; float32 [N].
+
+    Squares in float16 overflow, so all are in float32.
+    """
+    squares = [
+        _squared_l2_norm(g if g.dtype == paddle.float32 else g.astype("float32")) for g in gradients
+    ]
+    return paddle.concat([square.reshape([1]) for square in squares])
+
+
 class GlobalNormClip(nn.ClipGradByGlobalNorm):  # type: ignore[misc]  # untyped in Paddle
-    """Paddle's, with a fast multiplication on a CPU, and none where the norm is small enough.
+    """Paddle's, with a fast multiplication, and none where the norm is small enough.
 
     Paddle multiplies every gradient with a tensor of one number, also where that is 1; on a CPU a
     plain number takes a quarter of the time.
+
+    Attributes:
+        known: The norm of the next gradients, where it was read already, and by how much they are
+            to be divided before they are clipped, as the norm was.
     """
+
+    known: tuple[float, float] | None = None
 
     def __call__(
         self, params_grads: list[tuple[Tensor, Tensor | None]]
     ) -> list[tuple[Tensor, Tensor | None]]:
-        """Clip the gradients of parameters, in place on a CPU.
+        """Clip the gradients of parameters, in place.
 
         Raises:
             NonFiniteNormError: Clipping would make every gradient that which one of them is.
         """
         gradients = [gradient for _, gradient in params_grads if gradient is not None]
-        is_on_cpu = all(on_cpu(gradient) for gradient in gradients)
-        # Squares in float16 overflow; on a GPU, they are added up there and read once.
-        squares = [
-            _squared_l2_norm(g if g.dtype == paddle.float32 else g.astype("float32"))
-            for g in gradients
-        ]
-        if is_on_cpu:
-            norm = math.sqrt(sum(square.item() for square in squares))
+        if self.known is None:
+            norm, divisor = math.sqrt(sum(squared_norms(gradients).tolist())), 1.0
         else:
-            norm = math.sqrt(paddle.add_n(squares).item())
+            (norm, divisor), self.known = self.known, None
         if not math.isfinite(norm):
             raise NonFiniteNormError
-        if norm <= self.clip_norm:
-            return params_grads
-        if not is_on_cpu:
-            clipped: list[tuple[Tensor, Tensor | None]] = super().__call__(params_grads)
-            return clipped
-        for gradient in gradients:
-            gradient.detach().scale_(self.clip_norm / norm)
+        factor = (1.0 if norm <= self.clip_norm else self.clip_norm / norm) / divisor
+        for gradient in gradients if factor != 1.0 else ():
+            gradient.detach().scale_(factor)
         return params_grads
+
+
+def apply_gradients(
+    optimizer: paddle.optimizer.Optimizer,
+    gradients: Sequence[Tensor],
+    norm: float,
+    divisor: float = 1.0,
+) -> None:
+    """Make an update by gradients of which the norm is known.
+
+    Args:
+        optimizer: Of any kind; one that `adamw` built does not ask for the norm again.
+        gradients: Of its parameters.
+        norm: Of all of them together, after the division.
+        divisor: What they are divided by: the scale of the loss.
+    """
+    clip = getattr(optimizer, "_grad_clip", None)
+    if isinstance(clip, GlobalNormClip):
+        clip.known = norm, divisor
+    elif divisor != 1.0:
+        for gradient in gradients:
+            gradient.detach().scale_(1.0 / divisor)
+    optimizer.step()
 
 
 class TableAdamW(AdamW):
     """AdamW that also decays those rows of trimmed tables that are not trained.
+
+    Where the device has memory of its own, float32 parameters are updated by one kernel for many of
+    them, if Paddle's does there what it does for each alone.
 
     Attributes:
         tables: Trimmed tables, with the decay that an update of learning rate 1 would apply.
     """
 
     tables: Sequence[tuple[TrimmedEmbedding, float]] = ()
+
+    def __init__(self, **options: Any) -> None:
+        """Take what Paddle's takes."""
+        super().__init__(**options)
+        self._at_once: list[tuple[Tensor, Tensor]] = []
 
     def step(self) -> None:
         """Make an update; as for any parameter, no gradient means no decay.
@@ -163,6 +205,104 @@ class TableAdamW(AdamW):
         for table, decay in self.tables:
             if table.weight.grad is not None:
                 table.decay(1.0 - rate * decay)
+
+    def _append_optimize_op(self, block: Any, pair: tuple[Tensor, Tensor]) -> None:
+        """Update a parameter, or note it for `_finish_update`."""
+        is_float32 = all(tensor.dtype == paddle.float32 for tensor in pair)
+        if is_float32 and not devices.of(pair[0]).is_host and updates_at_once():
+            self._at_once.append(pair)
+        else:
+            super()._append_optimize_op(block, pair)
+
+    def _finish_update(self, block: Any, pairs: Any) -> None:
+        """Update the parameters that were noted, those with one rate and decay together."""
+        groups: dict[tuple[float, bool], list[tuple[Tensor, Tensor]]] = {}
+        noted, self._at_once = self._at_once, []
+        for parameter, gradient in noted:
+            ratio = parameter.optimize_attr["learning_rate"]
+            is_decayed = self._apply_decay_param_fun(parameter.name)
+            groups.setdefault((ratio, is_decayed), []).append((parameter, gradient))
+        for (_, is_decayed), group in groups.items():
+            parameters = [parameter for parameter, _ in group]
+            state = [[self._get_accumulator_master(name, p) for p in parameters] for name in STATE]
+            update_at_once(
+                parameters,
+                [gradient for _, gradient in group],
+                self._create_param_lr(group[0]),
+                *state,
+                betas=(self._beta1, self._beta2),
+                epsilon=self._epsilon,
+                decay=self._weight_decay if is_decayed else 0.0,
+            )
+
+
+def update_at_once(
+    parameters: list[Tensor],
+    gradients: list[Tensor],
+    rate: Tensor,
+    means: list[Tensor],
+    squares: list[Tensor],
+    powers1: list[Tensor],
+    powers2: list[Tensor],
+    *,
+    betas: tuple[float, float],
+    epsilon: float,
+    decay: float,
+) -> None:
+    """Make an update of AdamW of several float32 parameters, by one kernel.
+
+    Args:
+        parameters: What is updated.
+        gradients: Of each.
+        rate: The learning rate of all; float32 [1].
+        means: Of gradients; of each parameter's shape.
+        squares: Means of their squares; the same.
+        powers1: The first beta to the power of the updates, of each; float32 [1].
+        powers2: The second.
+        betas: Memory of the means.
+        epsilon: Lower bound of the denominator.
+        decay: Of the weights, in an update of learning rate 1.
+    """
+    paddle._C_ops.fused_adam_(
+        parameters, gradients, rate, means, squares, None, powers1, powers2, None, None,
+        *betas, epsilon, CHUNK, decay, True, False, False, False,
+    )  # fmt: skip
+
+
+@cache
+def updates_at_once() -> bool:
+    """Whether Paddle's kernel for many parameters is there, and does what that for one does.
+
+    It is tried once, on the present device. PaddlePaddle 2.6 calls it otherwise.
+    """
+    weights = [paddle.to_tensor([0.5, -2.0, 1.5]), paddle.to_tensor([[1.0], [-0.25]])]
+    found = []
+    for is_at_once in (False, True):
+        parameters = [weight.clone() for weight in weights]
+        gradients = [(3.0 * weight).square() for weight in weights]
+        state = [[paddle.zeros_like(weight) for weight in weights] for _ in range(2)]
+        cpu = paddle.CPUPlace()
+        powers = [[paddle.to_tensor([beta], place=cpu) for _ in weights] for beta in (0.9, 0.99)]
+        rate = paddle.to_tensor([0.125])
+        try:
+            for _ in range(2):
+                if is_at_once:
+                    update_at_once(
+                        parameters, gradients, rate, *state, *powers,
+                        betas=(0.9, 0.99), epsilon=1e-8, decay=0.5,
+                    )  # fmt: skip
+                    continue
+                for number, parameter in enumerate(parameters):
+                    mean, square, power1, power2 = (one[number] for one in (*state, *powers))
+                    paddle._C_ops.adamw_(
+                        parameter, gradients[number], rate, mean, square, None, power1, power2,
+                        None, None, 0.9, 0.99, 1e-8, 1.0, 0.5, True, False, 1000, False, False,
+                        False,
+                    )  # fmt: skip
+        except (AttributeError, TypeError, ValueError, RuntimeError):
+            return False
+        found.append(np.concatenate([p.numpy().ravel() for p in (*parameters, *state[0])]))
+    return bool(np.allclose(found[0], found[1], rtol=1e-5, atol=1e-6))
 
 
 def decayed_parameters(model: nn.Layer) -> set[str]:

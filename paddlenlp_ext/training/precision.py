@@ -1,14 +1,46 @@
 """Mixed precision in training: see `nn.autocast`, and the scale of losses that float16 needs."""
 
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any
 
-import paddle
-from paddle import Tensor, amp, nn
+from paddle import amp, nn
 from paddle.optimizer import Optimizer
 
 from paddlenlp_ext.nn.autocast import Autocast
 from paddlenlp_ext.process.devices import Level, Type
+from paddlenlp_ext.training import distributed
+
+RATIO = 2.0  # by which the scale of losses changes
+GROW_AFTER = 2000  # updates without an overflow
+
+
+@dataclass(slots=True)
+class LossScale:
+    """What losses are multiplied by so that small float16 gradients do not vanish.
+
+    It goes as that of `paddle.amp.GradScaler`, but asks no device: whether a gradient overflowed is
+    seen by their norm, which is read anyway.
+
+    Attributes:
+        value: The present scale.
+        good: Updates since it changed.
+    """
+
+    value: float = 2.0**15
+    good: int = 0
+
+    def adapt(self, overflowed: bool) -> None:
+        """Lower the scale after an overflow, and raise it after long without one."""
+        if overflowed:
+            if distributed.rank() == 0:  # in Paddle's words
+                scale = f"{self.value}, decrease to: {self.value}*{1 / RATIO}"
+                print(f"Found inf or nan, current scale is: {scale}")
+            self.value, self.good = self.value / RATIO, 0
+            return
+        self.good += 1
+        if self.good == GROW_AFTER:
+            self.value, self.good = self.value * RATIO, 0
 
 
 class MixedPrecision:
@@ -16,47 +48,48 @@ class MixedPrecision:
 
     Args:
         compute: In which type.
-        scaler: Scales losses so that small float16 gradients do not vanish.
+        loss_scale: Of float16; None where losses are not scaled.
     """
 
-    def __init__(self, compute: Autocast, scaler: amp.GradScaler):
+    def __init__(self, compute: Autocast, loss_scale: LossScale | None = None):
         self.compute = compute
-        self.scaler = scaler
+        self.loss_scale = loss_scale
+
+    @property
+    def has_master_gradients(self) -> bool:
+        """Whether gradients of weights that are not float32 become float32 before an update."""
+        return self.compute.level == "O2"
+
+    @property
+    def is_scaled(self) -> bool:
+        """Whether losses are scaled, so that an overflow only asks for another scale."""
+        return self.loss_scale is not None
+
+    @property
+    def scale(self) -> float:
+        """What a loss is multiplied by before the backward pass; gradients have it, too."""
+        return 1.0 if self.loss_scale is None else self.loss_scale.value
 
     def autocast(self) -> AbstractContextManager[None]:
         """Cast what is computed in the `with` block."""
         return self.compute()
 
-    def scale(self, loss: Tensor) -> Tensor:
-        """Multiply a loss by the current scale."""
-        return self.scaler.scale(loss)
-
-    def step(self, optimizer: Optimizer) -> bool:
-        """Update the weights unless a gradient overflowed, and adapt the scale.
-
-        Returns:
-            Whether the update was left out.
-        """
-        try:
-            self.scaler.step(optimizer)
-        finally:
-            self.scaler.update()
-            self.compute.forget()
-        return bool(optimizer._get_auxiliary_var("found_inf"))
+    def end_update(self, *, overflowed: bool) -> None:
+        """Adapt the scale after an update, which was left out if a gradient overflowed."""
+        if self.loss_scale is not None:
+            self.loss_scale.adapt(overflowed)
+        self.compute.forget()
 
     def state(self) -> dict[str, Any]:
-        """Return the scaler's numbers as plain values, for a checkpoint."""
-        state = dict(self.scaler.state_dict())
-        if "scale" in state:
-            state["scale"] = float(state["scale"][0])
-        return state
+        """Return the numbers of the scale for a checkpoint, under Paddle's names."""
+        scale = self.loss_scale
+        return {} if scale is None else {"scale": scale.value, "incr_count": scale.good}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over the numbers of a checkpoint."""
         self.compute.forget()
-        if "scale" in state:
-            scale = paddle.to_tensor([state["scale"]], dtype="float32").numpy()
-            self.scaler.load_state_dict(state | {"scale": scale})
+        if self.loss_scale is not None and "scale" in state:
+            self.loss_scale = LossScale(float(state["scale"]), int(state["incr_count"]))
 
 
 def mixed_precision(
@@ -71,7 +104,7 @@ def mixed_precision(
 
     Args:
         model: With "O2" its weights become `dtype`.
-        optimizer: With "O2" it keeps float32 master weights.
+        optimizer: With "O2" it keeps float32 master weights, and gets float32 gradients.
         level: What is cast: "O1" chosen operations, "O2" the whole model.
         dtype: What it is cast to.
         scale_loss: First loss scale; for float16 only.
@@ -81,6 +114,7 @@ def mixed_precision(
     """
     compute = Autocast(dtype, level=level, asked="use_amp")
     if level == "O2":
-        amp.decorate(model, optimizer, level=level, dtype=dtype, save_dtype="float32")
-    scaler = amp.GradScaler(enable=dtype == "float16", init_loss_scaling=scale_loss)
-    return MixedPrecision(compute, scaler)
+        amp.decorate(
+            model, optimizer, level=level, dtype=dtype, save_dtype="float32", master_grad=True
+        )
+    return MixedPrecision(compute, LossScale(scale_loss) if dtype == "float16" else None)

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 import paddle
@@ -17,11 +17,11 @@ from paddle import Tensor, nn
 from paddle.optimizer import Optimizer
 
 from paddlenlp_ext.errors import UserError
-from paddlenlp_ext.process import runtime
+from paddlenlp_ext.process import devices, runtime
 from paddlenlp_ext.tasks.batches import Batch
 from paddlenlp_ext.training import distributed
 from paddlenlp_ext.training.losses import Emphasis
-from paddlenlp_ext.training.optimization import NonFiniteNormError, schedule_of
+from paddlenlp_ext.training.optimization import apply_gradients, schedule_of, squared_norms
 from paddlenlp_ext.training.precision import MixedPrecision
 
 SHOWN = 8  # rows that a message names
@@ -107,13 +107,22 @@ class Updater:
         labels = np.sum([self.objective.count(batch) for batch in batches], axis=0)
         return [sum(len(batch.rows) for batch in batches), *map(float, labels)]
 
-    def update(self, step: int, batches: Sequence[Batch], totals: Sequence[float]) -> Outcome:
+    def update(
+        self,
+        step: int,
+        batches: Sequence[Batch],
+        totals: Sequence[float],
+        *,
+        meanwhile: Callable[[], object] = lambda: None,
+    ) -> Outcome:
         """Update the weights once.
 
         Args:
             step: Number of the update, from 1.
             batches: Those of this process; rows may be missing, on all but one process.
             totals: What `count` returned, summed over all processes.
+            meanwhile: Called when a device that is not the host has its work for this update, and
+                before its results are waited for.
 
         Raises:
             NonFiniteLossError: On all processes, when a loss of any of them is not finite, or the
@@ -123,17 +132,27 @@ class Updater:
         examples, *labels = totals
         self.model.train()
         distributed.seed_everything(self.settings.seed, step, distributed.rank())
-        loss, bad_rows = self._backward(step, batches, labels)
         parameters = [p for p in self.model.parameters() if not p.stop_gradient]
-        has_gradient = [p.grad is not None for p in parameters]
-        loss, bad, *has_anywhere = distributed.all_reduce([loss, bool(bad_rows), *has_gradient])
-        is_finite, skipped = not bad, bool(bad)
-        if is_finite:
-            distributed.reduce_gradients(parameters, [has > 0 for has in has_anywhere])
-            try:
-                skipped = self._step()
-            except NonFiniteNormError:
-                is_finite, skipped = False, True
+        total = self._sum_of_gradients(parameters, len(batches))
+        computed = self._backward(step, batches, labels, total)
+        has_gradient = [parameter.grad is not None for parameter in parameters]
+        gradients = total.finish()
+        if not devices.current().is_host:
+            meanwhile()
+        # The one place where the host waits for the device: all is queued there but the update.
+        losses, norm = _read([one.loss for one in computed], gradients)
+        bad_rows = _bad_rows(computed, losses)
+        loss, bad, *has_anywhere = distributed.all_reduce(
+            [sum(losses), bool(bad_rows), *has_gradient]
+        )
+        total.give(gradients, [has > 0 for has in has_anywhere])
+        precision, overflowed = self.settings.precision, not bad and not math.isfinite(norm)
+        if not bad and not overflowed:
+            self._apply(parameters, norm)
+        if precision is not None and not bad:
+            precision.end_update(overflowed=overflowed)
+        # Scaled losses may have gradients too large for their type: on with another scale.
+        is_finite = not bad and (not overflowed or bool(precision and precision.is_scaled))
         # Gradients become None, not zero: a parameter that takes no part must not be decayed.
         self.optimizer.clear_grad(set_to_zero=False)
         if not is_finite and self.settings.on_non_finite == "stop":
@@ -141,38 +160,45 @@ class Updater:
         if (schedule := schedule_of(self.optimizer)) is not None:
             schedule.step()
         runtime.keep_large_blocks()
-        return Outcome(float(loss), int(examples), skipped)
+        return Outcome(float(loss), int(examples), skipped=bool(bad) or overflowed)
 
-    def _step(self) -> bool:
-        """Apply the gradients; return whether a loss scaler left that out."""
-        if precision := self.settings.precision:
-            return precision.step(self.optimizer)
-        self.optimizer.step()
-        return False
+    def _apply(self, parameters: Sequence[Tensor], norm: float) -> None:
+        """Update the weights by their gradients; `norm` is that of all of them."""
+        scale = self.settings.precision.scale if self.settings.precision else 1.0
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        apply_gradients(self.optimizer, gradients, norm / scale, scale)
+
+    def _sum_of_gradients(
+        self, parameters: Sequence[Tensor], count: int
+    ) -> distributed.GradientSum:
+        """Begin to sum the gradients of so many batches over all processes."""
+        if (precision := self.settings.precision) is None or not precision.has_master_gradients:
+            return distributed.GradientSum(parameters)
+        # Those of other weights become float32 at the end of a backward pass, and add up so.
+        own = "float32" if count > 1 else None
+        return distributed.GradientSum(parameters, dtype=own, result="float32")
 
     def _backward(
-        self, step: int, batches: Sequence[Batch], labels: Sequence[float]
-    ) -> tuple[float, list[int]]:
-        """Add up the gradients of this process; return its loss and the rows that spoil it."""
+        self,
+        step: int,
+        batches: Sequence[Batch],
+        labels: Sequence[float],
+        total: distributed.GradientSum,
+    ) -> list["_Computed"]:
+        """Queue the computation of the gradients; return what it gives of each batch."""
         precision = self.settings.precision
-        done: list[tuple[Batch, Sequence[Tensor], Tensor]] = []
-        for batch in batches:
-            if not len(batch.rows):
-                continue
+        computed: list[_Computed] = []
+        own = [batch for batch in batches if len(batch.rows)]
+        for batch in own:
             with memory_explained(batch, f"step {step}", is_training=True):
                 with precision.autocast() if precision else nullcontext():
                     terms = self.objective.losses(self.model, batch)
                 means = [t.sum() / (n or 1.0) for t, n in zip(terms, labels, strict=True)]
                 loss = paddle.add_n(means)
-                (precision.scale(loss) if precision else loss).backward()
-            done.append((batch, [term.detach() for term in terms], loss.detach()))
-        # Read only now: on a GPU, reading waits for all that was computed.
-        losses = [float(loss) for _, _, loss in done]
-        bad_rows: list[int] = []
-        for (batch, terms, _), value in zip(done, losses, strict=True):
-            if not math.isfinite(value):
-                bad_rows += _bad_rows(batch, terms)
-        return sum(losses), bad_rows
+                scaled = loss * precision.scale if precision and precision.is_scaled else loss
+                total.backward(scaled, is_last=batch is own[-1])
+            computed.append(_Computed(batch, [term.detach() for term in terms], loss.detach()))
+        return computed
 
     def _non_finite(self, step: int, rows: Sequence[int]) -> NonFiniteLossError:
         sources = self.settings.sources
@@ -229,11 +255,37 @@ def memory_explained(batch: Batch, when: str, *, is_training: bool) -> Iterator[
         ) from error
 
 
-def _bad_rows(batch: Batch, terms: Sequence[Tensor]) -> list[int]:
-    """Name the rows whose loss is not finite, or all of them where losses are not by rows."""
-    finite = np.ones(len(batch.rows), bool)
-    for term in terms:
-        values = np.isfinite(term.numpy())
-        if len(values) == len(finite):
-            finite &= values
-    return [int(row) for row in batch.rows[~finite]] or [int(row) for row in batch.rows]
+class _Computed(NamedTuple):
+    """What was computed with a batch: losses of its terms, one a label, and what is minimised."""
+
+    batch: Batch
+    terms: Sequence[Tensor]
+    loss: Tensor
+
+
+def _read(
+    losses: Sequence[Tensor], gradients: Sequence[Tensor | None]
+) -> tuple[list[float], float]:
+    """Read losses, and the norm of all gradients together, at once."""
+    # Float64 only where a loss is: not all devices have it.
+    dtype = "float64" if any(loss.dtype == paddle.float64 for loss in losses) else "float32"
+    parts = [loss.reshape([1]).astype(dtype) for loss in losses]
+    if any_there := [gradient for gradient in gradients if gradient is not None]:
+        parts.append(squared_norms(any_there).astype(dtype))
+    numbers = paddle.concat(parts).tolist() if parts else []
+    return numbers[: len(losses)], math.sqrt(sum(numbers[len(losses) :]))
+
+
+def _bad_rows(computed: Sequence[_Computed], losses: Sequence[float]) -> list[int]:
+    """Name the rows whose loss is not finite, of batches all rows where losses are not by rows."""
+    bad_rows: list[int] = []
+    for (batch, terms, _), loss in zip(computed, losses, strict=True):
+        if math.isfinite(loss):
+            continue
+        finite = np.ones(len(batch.rows), bool)
+        for term in terms:
+            values = np.isfinite(term.numpy())
+            if len(values) == len(finite):
+                finite &= values
+        bad_rows += [int(row) for row in batch.rows[~finite]] or [int(row) for row in batch.rows]
+    return bad_rows

@@ -95,6 +95,37 @@ def test_fused_attention_drops_in_training_only() -> None:
     np.testing.assert_array_equal(got.numpy(), kept.numpy())
 
 
+@needs_fused
+@pytest.mark.parametrize("dtype", [paddle.float16, paddle.bfloat16])
+def test_fused_attention_in_mixed_precision(dtype: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CPU computes no such types: what Paddle is given is looked at, and computed in float32."""
+    given: list[dict[str, Any]] = []
+
+    def computed(
+        query: paddle.Tensor, key: paddle.Tensor, value: paddle.Tensor, **options: Any
+    ) -> paddle.Tensor:
+        given.append(options)
+        wide = [one.astype("float32") for one in (query, key, value)]
+        bias = options["attn_mask"].astype("float32")
+        return real(*wide, attn_mask=bias).astype(query.dtype)
+
+    real = attention.F.scaled_dot_product_attention
+    monkeypatch.setattr(attention.F, "scaled_dot_product_attention", computed)
+    query, key, value = states(LQ), states(L), states(L)
+    mask, dropout = Mask(paddle.to_tensor(arrays()["attention_mask"])), paddle.nn.Dropout(0.4)
+    narrow = [one.astype(dtype) for one in (query, key, value)]
+    means = [fused(*narrow, mask, dropout)[0] for _ in range(2)]
+    dropout.eval()
+    fused(*narrow, mask, dropout)
+    assert [one["dropout_p"] for one in given] == [0.4, 0.4, 0.0]
+    assert [one["training"] for one in given] == [True, True, False]
+    assert given[0]["attn_mask"] is given[1]["attn_mask"]  # once for all layers
+    assert given[0]["attn_mask"].dtype == means[0].dtype == dtype
+    assert given[0]["attn_mask"].shape == [B, 1, LQ, L]
+    expected, _ = explicit(query, key, value, mask, NO_DROPOUT)
+    np.testing.assert_allclose(means[0].astype("float32").numpy(), expected.numpy(), atol=0.02)
+
+
 def test_a_device_says_which_kernel_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
     assert kernel_for(states(L)) is explicit
     monkeypatch.setattr(devices, "of", lambda tensor: devices.KINDS["gpu"])

@@ -2,7 +2,7 @@
 
 A script, for a launcher: the first process writes the gradient.
 
-    python tests/training/gradient_run.py BATCH ACCUMULATE FILE.npz
+    python tests/training/gradient_run.py BATCH ACCUMULATE FILE.npz [DEVICE]
 """
 
 from __future__ import annotations
@@ -96,7 +96,11 @@ def gradient(batches: Sequence[Batch]) -> Gradients:
 
 def main() -> None:
     size, accumulate = int(sys.argv[1]), int(sys.argv[2])
-    distributed.start("cpu")
+    distributed.BUCKET = 500  # several
+    device = sys.argv[4] if len(sys.argv) > 4 else "cpu"
+    distributed.start(device)
+    if device == "cpu" and distributed.world_size() > 1:
+        distributed.meet_as_hosts()  # as on a GPU
     first = distributed.rank() * size * accumulate
     found = gradient([batch(first + k * size, size) for k in range(accumulate)])
     if distributed.rank() == 0:

@@ -19,7 +19,7 @@ from paddlenlp_ext.training.events import Evaluated, Progress, StepDone
 from paddlenlp_ext.training.finetune import evaluate, finetune
 from paddlenlp_ext.training.losses import cross_entropy
 from paddlenlp_ext.training.optimization import adamw, rate_schedule
-from paddlenlp_ext.training.precision import mixed_precision
+from paddlenlp_ext.training.precision import LossScale, MixedPrecision, mixed_precision
 from paddlenlp_ext.training.updates import NonFiniteLossError, UpdateSettings
 from tests.training.tiny_run import (
     CLASSES,
@@ -249,32 +249,88 @@ def test_too_little_memory_names_the_batch_and_what_to_lower(is_training):
         list(loop)
 
 
-class Scaled:
-    """A stand-in for mixed precision, which a CPU does not have: it only scales, by powers of 2."""
+class Float32:
+    """In `Autocast`'s place, which refuses float16 on a CPU."""
 
-    def __init__(self) -> None:
-        self.steps = 0
+    level = "O1"
 
-    def autocast(self) -> nullcontext[None]:
+    def __call__(self) -> nullcontext[None]:
         return nullcontext()
 
-    def scale(self, loss: paddle.Tensor) -> paddle.Tensor:
-        return loss * 2.0**10
-
-    def step(self, optimizer: Any) -> None:
-        self.steps += 1
-        for parameter in optimizer._parameter_list:
-            if parameter.grad is not None:
-                parameter.grad = parameter.grad / 2.0**10
-        optimizer.step()
+    def forget(self) -> None:
+        pass
 
 
-def test_a_loss_scale_goes_around_the_gradients_alone():
-    scaled = Scaled()
-    plain = events()
-    precise = events(settings=UpdateSettings(precision=scaled))
-    assert [e.loss for e in precise] == [e.loss for e in plain]
-    assert scaled.steps == 9
+def scaled(loss_scale: LossScale) -> MixedPrecision:
+    return MixedPrecision(Float32(), loss_scale)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("max_grad_norm", [0.0, 0.05])
+def test_a_loss_scale_goes_around_the_gradients_alone(max_grad_norm):
+    plain = losses_of(None, max_grad_norm)
+    assert losses_of(scaled(LossScale(2.0**10)), max_grad_norm) == plain
+    assert losses_of(scaled(LossScale(2.0**-20)), max_grad_norm) == plain
+
+
+def losses_of(precision: MixedPrecision | None, max_grad_norm: float) -> list[float]:
+    model = tiny_model()
+    optimizer = adamw(model, 0.01, max_grad_norm=max_grad_norm)
+    steps = finetune(
+        model,
+        loaders(37, 3, 8)[0],
+        evaluate_on={},
+        loss=cross_entropy,
+        metric=accuracy,
+        optimizer=optimizer,
+        max_steps=4,
+        settings=UpdateSettings(precision=precision),
+    )
+    return [event.loss for event in steps]
+
+
+def test_a_loss_scale_that_is_too_large_is_lowered_and_leaves_the_weights(capsys):
+    model, kept = tiny_model(), []
+    precision = scaled(LossScale(2.0**70))
+    steps = finetune(
+        model,
+        loaders(37, 3, 8)[0],
+        evaluate_on={},
+        loss=cross_entropy,
+        metric=accuracy,
+        optimizer=adamw(model, 0.01),
+        max_steps=40,
+        settings=UpdateSettings(precision=precision),
+    )
+    before = digest(model)
+    for event in steps:
+        if not event.skipped:
+            break
+        assert digest(model) == before
+        kept.append(precision.scale)
+    assert len(kept) > 1
+    assert kept == [2.0 ** (70 - k) for k in range(1, len(kept) + 1)]
+    assert digest(model) != before
+    assert capsys.readouterr().out.splitlines()[0] == (
+        f"Found inf or nan, current scale is: {2.0**70}, decrease to: {2.0**70}*0.5"
+    )
+
+
+def test_a_loss_scale_goes_as_paddles():
+    ours, theirs = LossScale(2.0**15), [2.0**15]
+    fails = np.random.default_rng(3).random(9000) < 2e-4
+    assert fails.sum() > 1
+    good = 0  # as in AmpScaler._update, of which a CPU has none
+    for failed in fails:
+        good = 0 if failed else good + 1
+        theirs.append(theirs[-1] * (0.5 if failed else 2.0 if good == 2000 else 1.0))
+        good %= 2000
+        ours.adapt(bool(failed))
+        assert ours.value == theirs[-1]
+    assert len(set(theirs)) > 2
+    saved = scaled(ours).state()
+    restored = scaled(LossScale())
+    restored.restore(saved)
+    assert restored.loss_scale == ours
 
 
 def test_mixed_precision_on_a_cpu_is_refused():

@@ -7,6 +7,8 @@ import paddle
 import pytest
 from paddle import nn
 
+from paddlenlp_ext.process import devices
+from paddlenlp_ext.training import optimization
 from paddlenlp_ext.training.losses import IGNORED, count_labels, cross_entropy, squared_error
 from paddlenlp_ext.training.optimization import (
     GlobalNormClip,
@@ -16,6 +18,9 @@ from paddlenlp_ext.training.optimization import (
     layerwise_ratios,
     learning_rate_of,
     rate_schedule,
+    schedule_of,
+    update_at_once,
+    updates_at_once,
 )
 
 
@@ -183,3 +188,62 @@ def test_losses_are_one_a_label():
     assert squared_error(scores, wanted).tolist() == [0.25, 0.0, 9.0]
     assert squared_error(scores[:1], wanted[:1]).tolist() == [0.25]
     assert count_labels(wanted) == 3
+
+
+def updated(steps: int) -> dict[str, np.ndarray]:
+    """Weights and state after some updates, with rates by layer, decay and gradients that lack."""
+    paddle.seed(5)
+    model = Layered()
+    optimizer = adamw(
+        model, rate_schedule(0.1, steps + 1), weight_decay=0.3, layerwise_decay=0.5, max_grad_norm=2
+    )
+    random = np.random.default_rng(7)
+    for _ in range(steps):
+        for number, parameter in enumerate(model.parameters()):
+            if number != 2:
+                values = random.standard_normal(parameter.shape).astype(np.float32)
+                parameter.grad = paddle.to_tensor(values)
+        optimizer.step()
+        optimizer.clear_grad(set_to_zero=False)
+        schedule_of(optimizer).step()
+    found = {name: parameter.numpy() for name, parameter in model.named_parameters()}
+    state = optimizer.state_dict()
+    names = [parameter.name for parameter in model.parameters()]
+    for key, value in state.items():
+        if isinstance(value, paddle.Tensor):
+            number = next(n for n, name in enumerate(names) if key.startswith(name))
+            found[f"{number} {key[len(names[number]) :]}"] = value.numpy()
+    return found
+
+
+@pytest.mark.skipif(not updates_at_once(), reason="this Paddle has no such kernel")
+def test_parameters_that_are_updated_at_once_are_those_updated_alone(monkeypatch):
+    alone = updated(4)
+    monkeypatch.setattr(devices, "of", lambda tensor: devices.KINDS["gpu"])
+    calls = []
+
+    def count(*args, **options):
+        calls.append(len(args[0]))
+        return update_at_once(*args, **options)
+
+    monkeypatch.setattr(optimization, "update_at_once", count)
+    together = updated(4)
+    assert alone.keys() == together.keys()
+    assert len(alone) > 3 * len(list(Layered().parameters()))
+    for name, expected in alone.items():
+        np.testing.assert_allclose(together[name], expected, rtol=1e-6, atol=1e-7, err_msg=name)
+    assert sum(calls) == 4 * (len(list(Layered().parameters())) - 1)
+    assert len(calls) < sum(calls)
+
+
+def test_a_kernel_that_computes_otherwise_is_not_taken(monkeypatch):
+    def wrong(parameters, gradients, rate, *rest, **options):
+        return update_at_once(parameters, gradients, rate * 1.001, *rest, **options)
+
+    monkeypatch.setattr(optimization, "update_at_once", wrong)
+    assert not updates_at_once.__wrapped__()
+
+
+def test_on_a_cpu_each_parameter_is_updated_alone(monkeypatch):
+    monkeypatch.setattr(optimization, "update_at_once", None)
+    assert updated(2)
