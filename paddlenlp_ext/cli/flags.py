@@ -151,9 +151,21 @@ def add_engine_arguments(
         default="O1",
         help="O1 casts chosen operations, O2 the whole model, with float32 master weights",
     )
-    add("amp_dtype", choices=("float16", "bfloat16"), default="float16", help="of mixed precision")
+    add(
+        "amp_dtype",
+        choices=("float16", "bfloat16"),
+        default=None,
+        help="of mixed precision; default: bfloat16 on a GPU or XPU that has it, else float16, or "
+        "as the run that is continued",
+    )
     add("scale_loss", type=positive_float, default=2.0**15, help="first loss scale, for float16")
     add("recompute", **SWITCH, help="save memory: compute activations again in the backward pass")
+    add(
+        "deterministic",
+        **SWITCH,
+        help="on a GPU, compute what is the same to the last bit at every run, where that is "
+        "slower; a CPU always does",
+    )
     add(
         "skip_unread_positions",
         **{**SWITCH, "default": None},

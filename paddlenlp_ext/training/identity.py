@@ -15,6 +15,7 @@ from typing import Any
 
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.nn.cpu import compiled
+from paddlenlp_ext.process import devices
 from paddlenlp_ext.training.folders import Manifest
 
 # Settings of every run that its result depends on, besides the batch and the length of the run;
@@ -52,8 +53,20 @@ BEFORE: Mapping[str, Any] = {
     "skip_unread_positions": False,
     "compiled_layers": False,
 }
+
+
+def default_amp_type() -> str:
+    """Bfloat16 where the device has it, since its losses need no scale; else float16.
+
+    A CPU has it as a choice only: there it may be slower than float32.
+    """
+    device = devices.current()
+    return "bfloat16" if not device.is_host and device.computes_in("bfloat16") else "float16"
+
+
 # What a new run has where its setting is None; one that is continued keeps what it had.
 LEFT_OPEN: Mapping[str, Callable[[], Any]] = {
+    "amp_dtype": default_amp_type,
     "skip_unread_positions": lambda: True,
     "compiled_layers": lambda: compiled.kernels() is not None,
 }

@@ -103,7 +103,7 @@ class Run:
         self, settings: RunSettings, must_match: Mapping[str, Any], *, data: str = ""
     ) -> None:
         require(settings.report_to)
-        distributed.start(settings.device)
+        distributed.start(settings.device, deterministic=settings.deterministic)
         distributed.seed_everything(settings.seed)
         self.settings = settings
         self._identity = {
@@ -354,7 +354,7 @@ class Run:
                 model,
                 optimizer,
                 level=settings.amp_level,
-                dtype=settings.amp_dtype,
+                dtype=decided["amp_dtype"],
                 scale_loss=settings.scale_loss,
             )
             tell({"note": precision.compute.notice})

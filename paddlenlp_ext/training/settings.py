@@ -24,6 +24,7 @@ class RunSettings(Settings):
         max_seq_length: 0 where the data have their length already.
         adam_betas: Memory of AdamW for the mean of gradients and for that of their squares.
         layerwise_decay: Factor of the learning rate from one encoder layer to the one below.
+        amp_dtype: None is as in the run that is continued, and in a new one the device's best.
         skip_unread_positions: None is as in the run that is continued, and in a new one true.
         compiled_layers: The same; in a new one whether the installation has the kernels.
         class_weights: "balanced", or the weight of each label.
@@ -65,9 +66,10 @@ class RunSettings(Settings):
     freeze_layers: int = 0
     use_amp: bool = False
     amp_level: Literal["O1", "O2"] = "O1"
-    amp_dtype: Literal["float16", "bfloat16"] = "float16"
+    amp_dtype: Literal["float16", "bfloat16"] | None = None
     scale_loss: float = 2.0**15
     recompute: bool = False
+    deterministic: bool = False
     skip_unread_positions: bool | None = None
     compiled_layers: bool | None = None
     trim_vocab: bool = False
@@ -146,6 +148,6 @@ class RunSettings(Settings):
             ("frozen-embeddings", self.freeze_embeddings),
             (f"frozen-layers{self.freeze_layers}", self.freeze_layers),
             (f"patience{self.early_stopping_patience}{judged}", self.early_stopping_patience),
-            (self.amp_dtype, self.use_amp and self.is_on_host),
+            (self.amp_dtype or "float16", self.use_amp and self.is_on_host),
         )
         return [part for part, is_changed in parts if is_changed]

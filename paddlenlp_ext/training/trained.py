@@ -92,7 +92,7 @@ def load_trained(
     if settings.compiled_layers is not None:
         model.compile_layers(settings.compiled_layers and settings.is_on_host)
     if settings.use_amp and settings.is_on_host:  # elsewhere it is for training alone
-        model.compute_in(settings.amp_dtype, asked="use_amp")
+        model.compute_in(settings.amp_dtype or "float16", asked="use_amp")
     return model
 
 

@@ -20,7 +20,7 @@ MUST_MATCH = {*AFFECTS_RESULT, *BATCH, *LENGTH, "train_batch_size"}
 # compared by their digest, and the first weights do not matter to a run that is continued.
 FREE = {
     *("data_dir", "input_dir", "eval_dir", "output_dir", "on_bad_row", "token_cache"),
-    *("device", "n_gpu", "recompute", "trim_vocab", "scale_loss", "on_non_finite"),
+    *("device", "deterministic", "n_gpu", "recompute", "trim_vocab", "scale_loss", "on_non_finite"),
     *(
         "do_train",
         "do_eval",

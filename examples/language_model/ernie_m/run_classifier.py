@@ -66,7 +66,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     flags.add_engine_arguments(
         parser, omit=("seed", "use_amp", "scale_loss"), trims_vocabulary=True
     )
-    parser.set_defaults(load_best_model_at_end=False)  # the page tests the last checkpoint
+    # The page tests the last checkpoint, and scales losses, which float16 alone needs.
+    parser.set_defaults(load_best_model_at_end=False, amp_dtype="float16")
     flags.add_phase_arguments(parser, omit=("submission_dir",))
     flags.add_own_data_arguments(parser, languages=True)
     args = parser.parse_args(argv)
