@@ -41,7 +41,6 @@ SUBJECTS = ("modeling", "tokenizer")
 HOME = "paddlenlp_ext."  # the package that holds ours of the same name
 # What their files import at the top, and no test of these families calls.
 UNUSED = {
-    "": ("__version__",),
     "utils": ("install_package", "uninstall_package"),
     "utils.env": ("MODEL_HOME",),
     "transformers.tokenizer_utils": ("Trie",),

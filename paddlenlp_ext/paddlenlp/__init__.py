@@ -11,6 +11,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+__version__ = "2.8.1"  # of PaddleNLP, whose names and defaults these are; scripts compare it
+
 __all__ = ["data", "datasets", "metrics", "ops", "transformers", "utils"]
 
 

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import pytest
 
+from paddlenlp_ext import paddlenlp
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.models import bert as library
 from paddlenlp_ext.paddlenlp import transformers
@@ -82,6 +83,7 @@ def test_public_names_are_there() -> None:
         module = getattr(transformers, name).__module__
         assert module.partition(".")[0] in {"paddlenlp_ext", "tokenizers"}  # where AddedToken is
     assert "BertModel" in dir(transformers)
+    assert paddlenlp.__version__ == "2.8.1"
     with pytest.raises(AttributeError):
         _ = transformers.GPTModel
 
