@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Mapping
 from functools import wraps
@@ -20,7 +19,7 @@ from paddlenlp_ext.weights.names import NameTable, Row
 
 Class = TypeVar("Class", bound=type[Model])
 
-# What a call that does not say it leaves to the config.
+# What the config can ask for, too.
 LEFT_TO_CONFIG = ("output_hidden_states", "output_attentions")
 
 
@@ -57,6 +56,17 @@ class PretrainedModel(Model):
         settled.check()
         super().__init__(settled)
         self.__dict__.pop("backbone_class", None)
+
+    def as_asked(self, output: Any, return_dict: bool | None) -> Any:
+        """Return an output by name if the call, or else the config, says so.
+
+        Otherwise a tuple of what there is; what would stand in it alone is the answer.
+        """
+        by_name = self.config.return_dict if return_dict is None else return_dict
+        if by_name or isinstance(output, tuple):  # already values in a program
+            return output
+        values = output.to_tuple()
+        return values if len(values) > 1 else values[0]
 
     # ---- beginning and loading -------------------------------------------------------------
 
@@ -161,30 +171,17 @@ class PretrainedModel(Model):
     set_dict = load_dict = set_state_dict
 
 
-def answers_bare(cls: Class) -> Class:
-    """Let a class of models answer as PaddleNLP's, by names only if `return_dict` says so.
+def leaving_to_config(cls: Class) -> Class:
+    """Let a class of models return what its config asks for, besides what a call asks for."""
+    run: Any = cls.run  # type: ignore[attr-defined]
 
-    Otherwise the answer is a tuple of what there is; what would stand in it alone is the answer.
-    """
-    named = cls.forward
-    signature = inspect.signature(named)
-
-    @wraps(named)
-    def forward(self: Any, *inputs: Any, **named_inputs: Any) -> Any:
-        given = signature.bind(self, *inputs, **named_inputs).arguments
-        given.pop("self")
+    @wraps(run)
+    def run_as_configured(self: Any, **inputs: Any) -> Any:
         for name in LEFT_TO_CONFIG:
-            if name in signature.parameters and given.get(name) is None:
-                given[name] = getattr(self.config, name, False)
-        by_name = given.pop("return_dict", None)
-        by_name = self.config.return_dict if by_name is None else by_name
-        output = named(self, **given, return_dict=True)
-        if by_name or isinstance(output, tuple):
-            return output
-        values = output.to_tuple()
-        return values if len(values) > 1 else values[0]
+            inputs[name] = inputs.get(name) or getattr(self.config, name)
+        return run(self, **inputs)
 
-    cls.forward = forward
+    cls.run = run_as_configured  # type: ignore[attr-defined]
     return cls
 
 

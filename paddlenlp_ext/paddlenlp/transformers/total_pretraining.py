@@ -42,11 +42,11 @@ class ForTotalPretraining(ForReplacedTokens):
         if generator_labels is None:
             raise ValueError("generator_labels are needed: the masked tokens are where they are")
         context = (token_type_ids, position_ids, attention_mask)
-        scores = self.generator(input_ids, *context)
+        scores = self.generator(input_ids, *context, return_dict=False)
         filled = sample(scores.detach().astype("float32").flatten(0, 1)).reshape(input_ids.shape)
         masked = generator_labels != IGNORED
         corrupted = paddle.where(masked, filled.astype(input_ids.dtype), input_ids)
-        found = self.discriminator(corrupted, *context)
+        found = self.discriminator(corrupted, *context, return_dict=False)
         replaced = (masked & (corrupted != generator_labels)).astype(input_ids.dtype)
         real = input_ids != self.config.pad_token_id if attention_mask is None else attention_mask
         return scores, found, replaced, real.astype("bool")

@@ -7,7 +7,7 @@ from paddlenlp_ext.paddlenlp.transformers.convbert.configuration import ConvBert
 from paddlenlp_ext.paddlenlp.transformers.criteria import (
     ConvBertPretrainingCriterion as ConvBertPretrainingCriterion,
 )
-from paddlenlp_ext.paddlenlp.transformers.model_utils import PretrainedModel, answers_bare
+from paddlenlp_ext.paddlenlp.transformers.model_utils import PretrainedModel, leaving_to_config
 from paddlenlp_ext.paddlenlp.transformers.total_pretraining import ForTotalPretraining
 
 
@@ -22,26 +22,26 @@ class ConvBertPretrainedModel(PretrainedModel):
     pretrained_init_configuration = ConvBertConfig.pretrained_init_configuration
 
 
-@answers_bare
+@leaving_to_config
 class ConvBertModel(ConvBertPretrainedModel, library.ConvBertModel):
     """Ids to hidden states."""
 
 
-@answers_bare
+@leaving_to_config
 class ConvBertForMultipleChoice(ConvBertPretrainedModel, library.ConvBertForMultipleChoice):
     """ConvBERT that chooses one of several texts."""
 
     backbone_class = ConvBertModel
 
 
-@answers_bare
+@leaving_to_config
 class ConvBertForQuestionAnswering(ConvBertPretrainedModel, library.ConvBertForQuestionAnswering):
     """ConvBERT that finds an answer in a text."""
 
     backbone_class = ConvBertModel
 
 
-@answers_bare
+@leaving_to_config
 class ConvBertForSequenceClassification(
     ConvBertPretrainedModel, library.ConvBertForSequenceClassification
 ):
@@ -50,7 +50,7 @@ class ConvBertForSequenceClassification(
     backbone_class = ConvBertModel
 
 
-@answers_bare
+@leaving_to_config
 class ConvBertForTokenClassification(
     ConvBertPretrainedModel, library.ConvBertForTokenClassification
 ):
@@ -59,14 +59,14 @@ class ConvBertForTokenClassification(
     backbone_class = ConvBertModel
 
 
-@answers_bare
+@leaving_to_config
 class ConvBertGenerator(ConvBertPretrainedModel, library.ConvBertGenerator):
     """ConvBERT that fills masked tokens."""
 
     backbone_class = ConvBertModel
 
 
-@answers_bare
+@leaving_to_config
 class ConvBertDiscriminator(ConvBertPretrainedModel, library.ConvBertDiscriminator):
     """ConvBERT that finds replaced tokens."""
 

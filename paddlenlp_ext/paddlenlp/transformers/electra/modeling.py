@@ -7,7 +7,7 @@ from paddlenlp_ext.paddlenlp.transformers.criteria import (
     ElectraPretrainingCriterion as ElectraPretrainingCriterion,
 )
 from paddlenlp_ext.paddlenlp.transformers.electra.configuration import ElectraConfig
-from paddlenlp_ext.paddlenlp.transformers.model_utils import PretrainedModel, answers_bare
+from paddlenlp_ext.paddlenlp.transformers.model_utils import PretrainedModel, leaving_to_config
 from paddlenlp_ext.paddlenlp.transformers.total_pretraining import ForTotalPretraining
 
 
@@ -22,26 +22,26 @@ class ElectraPretrainedModel(PretrainedModel):
     pretrained_init_configuration = ElectraConfig.pretrained_init_configuration
 
 
-@answers_bare
+@leaving_to_config
 class ElectraModel(ElectraPretrainedModel, library.ElectraModel):
     """Ids to hidden states."""
 
 
-@answers_bare
+@leaving_to_config
 class ElectraForMultipleChoice(ElectraPretrainedModel, library.ElectraForMultipleChoice):
     """ELECTRA that chooses one of several texts."""
 
     backbone_class = ElectraModel
 
 
-@answers_bare
+@leaving_to_config
 class ElectraForQuestionAnswering(ElectraPretrainedModel, library.ElectraForQuestionAnswering):
     """ELECTRA that finds an answer in a text."""
 
     backbone_class = ElectraModel
 
 
-@answers_bare
+@leaving_to_config
 class ElectraForSequenceClassification(
     ElectraPretrainedModel, library.ElectraForSequenceClassification
 ):
@@ -50,21 +50,21 @@ class ElectraForSequenceClassification(
     backbone_class = ElectraModel
 
 
-@answers_bare
+@leaving_to_config
 class ElectraForTokenClassification(ElectraPretrainedModel, library.ElectraForTokenClassification):
     """ELECTRA that decides on every token."""
 
     backbone_class = ElectraModel
 
 
-@answers_bare
+@leaving_to_config
 class ElectraGenerator(ElectraPretrainedModel, library.ElectraGenerator):
     """ELECTRA that fills masked tokens."""
 
     backbone_class = ElectraModel
 
 
-@answers_bare
+@leaving_to_config
 class ElectraDiscriminator(ElectraPretrainedModel, library.ElectraDiscriminator):
     """ELECTRA that finds replaced tokens."""
 

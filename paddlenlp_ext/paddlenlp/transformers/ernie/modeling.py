@@ -7,7 +7,7 @@ from paddlenlp_ext.paddlenlp.transformers.criteria import (
     ErniePretrainingCriterion as ErniePretrainingCriterion,
 )
 from paddlenlp_ext.paddlenlp.transformers.ernie.configuration import ErnieConfig
-from paddlenlp_ext.paddlenlp.transformers.model_utils import PretrainedModel, answers_bare
+from paddlenlp_ext.paddlenlp.transformers.model_utils import PretrainedModel, leaving_to_config
 
 
 class ErniePretrainedModel(PretrainedModel):
@@ -21,54 +21,54 @@ class ErniePretrainedModel(PretrainedModel):
     pretrained_init_configuration = ErnieConfig.pretrained_init_configuration
 
 
-@answers_bare
+@leaving_to_config
 class ErnieModel(ErniePretrainedModel, library.ErnieModel):
     """Ids to hidden states."""
 
 
-@answers_bare
+@leaving_to_config
 class ErnieForMaskedLM(ErniePretrainedModel, library.ErnieForMaskedLM):
     """ERNIE that fills masked tokens."""
 
     backbone_class = ErnieModel
 
 
-@answers_bare
+@leaving_to_config
 class ErnieForMultipleChoice(ErniePretrainedModel, library.ErnieForMultipleChoice):
     """ERNIE that chooses one of several texts."""
 
     backbone_class = ErnieModel
 
 
-@answers_bare
+@leaving_to_config
 class ErnieForQuestionAnswering(ErniePretrainedModel, library.ErnieForQuestionAnswering):
     """ERNIE that finds an answer in a text."""
 
     backbone_class = ErnieModel
 
 
-@answers_bare
+@leaving_to_config
 class ErnieForSequenceClassification(ErniePretrainedModel, library.ErnieForSequenceClassification):
     """ERNIE that decides on one text or a pair."""
 
     backbone_class = ErnieModel
 
 
-@answers_bare
+@leaving_to_config
 class ErnieForTokenClassification(ErniePretrainedModel, library.ErnieForTokenClassification):
     """ERNIE that decides on every token."""
 
     backbone_class = ErnieModel
 
 
-@answers_bare
+@leaving_to_config
 class ErnieForPretraining(ErniePretrainedModel, library.ErnieForPretraining):
     """ERNIE that fills masked tokens and judges whether sentences follow one another."""
 
     backbone_class = ErnieModel
 
 
-@answers_bare
+@leaving_to_config
 class UIE(ErniePretrainedModel, library.UIE):
     """Universal information extraction with ERNIE."""
 

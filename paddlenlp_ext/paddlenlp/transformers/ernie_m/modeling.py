@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from paddlenlp_ext.models import ernie_m as library
 from paddlenlp_ext.paddlenlp.transformers.ernie_m.configuration import ErnieMConfig
-from paddlenlp_ext.paddlenlp.transformers.model_utils import PretrainedModel, answers_bare
+from paddlenlp_ext.paddlenlp.transformers.model_utils import PretrainedModel, leaving_to_config
 
 
 class ErnieMPretrainedModel(PretrainedModel):
@@ -18,26 +18,26 @@ class ErnieMPretrainedModel(PretrainedModel):
     pretrained_init_configuration = ErnieMConfig.pretrained_init_configuration
 
 
-@answers_bare
+@leaving_to_config
 class ErnieMModel(ErnieMPretrainedModel, library.ErnieMModel):
     """Ids to hidden states."""
 
 
-@answers_bare
+@leaving_to_config
 class ErnieMForMultipleChoice(ErnieMPretrainedModel, library.ErnieMForMultipleChoice):
     """ERNIE-M that chooses one of several texts."""
 
     backbone_class = ErnieMModel
 
 
-@answers_bare
+@leaving_to_config
 class ErnieMForQuestionAnswering(ErnieMPretrainedModel, library.ErnieMForQuestionAnswering):
     """ERNIE-M that finds an answer in a text."""
 
     backbone_class = ErnieMModel
 
 
-@answers_bare
+@leaving_to_config
 class ErnieMForSequenceClassification(
     ErnieMPretrainedModel, library.ErnieMForSequenceClassification
 ):
@@ -46,14 +46,14 @@ class ErnieMForSequenceClassification(
     backbone_class = ErnieMModel
 
 
-@answers_bare
+@leaving_to_config
 class ErnieMForTokenClassification(ErnieMPretrainedModel, library.ErnieMForTokenClassification):
     """ERNIE-M that decides on every token."""
 
     backbone_class = ErnieMModel
 
 
-@answers_bare
+@leaving_to_config
 class UIEM(ErnieMPretrainedModel, library.UIEM):
     """Universal information extraction with ERNIE-M."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from paddlenlp_ext.models import rembert as library
-from paddlenlp_ext.paddlenlp.transformers.model_utils import PretrainedModel, answers_bare
+from paddlenlp_ext.paddlenlp.transformers.model_utils import PretrainedModel, leaving_to_config
 from paddlenlp_ext.paddlenlp.transformers.rembert.configuration import RemBertConfig
 
 
@@ -18,33 +18,33 @@ class RemBertPretrainedModel(PretrainedModel):
     pretrained_init_configuration = RemBertConfig.pretrained_init_configuration
 
 
-@answers_bare
+@leaving_to_config
 class RemBertModel(RemBertPretrainedModel, library.RemBertModel):
     """Ids to hidden states."""
 
 
-@answers_bare
+@leaving_to_config
 class RemBertForMaskedLM(RemBertPretrainedModel, library.RemBertForMaskedLM):
     """RemBERT that fills masked tokens."""
 
     backbone_class = RemBertModel
 
 
-@answers_bare
+@leaving_to_config
 class RemBertForMultipleChoice(RemBertPretrainedModel, library.RemBertForMultipleChoice):
     """RemBERT that chooses one of several texts."""
 
     backbone_class = RemBertModel
 
 
-@answers_bare
+@leaving_to_config
 class RemBertForQuestionAnswering(RemBertPretrainedModel, library.RemBertForQuestionAnswering):
     """RemBERT that finds an answer in a text."""
 
     backbone_class = RemBertModel
 
 
-@answers_bare
+@leaving_to_config
 class RemBertForSequenceClassification(
     RemBertPretrainedModel, library.RemBertForSequenceClassification
 ):
@@ -53,7 +53,7 @@ class RemBertForSequenceClassification(
     backbone_class = RemBertModel
 
 
-@answers_bare
+@leaving_to_config
 class RemBertForTokenClassification(RemBertPretrainedModel, library.RemBertForTokenClassification):
     """RemBERT that decides on every token."""
 
