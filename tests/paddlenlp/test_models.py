@@ -223,6 +223,31 @@ def test_an_auto_class_finds_the_rooms(tmp_path: Path) -> None:
         AutoModelForMaskedLM.from_pretrained(tmp_path)
 
 
+def test_a_script_exports_a_model(tmp_path: Path) -> None:
+    model = build("bert", "ForSequenceClassification", num_classes=3)
+    model.eval()
+    ids = batch_of(model)["input_ids"]
+    logits = model(ids)
+    spec = [paddle.static.InputSpec([None, None], "int64")]
+    program = paddle.jit.to_static(model, input_spec=spec, full_graph=True)
+    paddle.jit.save(program, str(tmp_path / "inference" / "model"))
+    found = paddle.jit.load(str(tmp_path / "inference" / "model"))(ids)
+    found = found[0] if isinstance(found, (list, tuple)) else found
+    np.testing.assert_allclose(found.numpy(), logits.numpy(), atol=1e-6)
+
+
+def test_what_a_config_asks_for_is_kept_with_it(tmp_path: Path) -> None:
+    model = build("bert", "Model", output_attentions=True)
+    model.config.return_dict = True
+    assert model(**batch_of(model)).attentions is not None
+    assert not build("bert", "Model").config.output_attentions
+    copy = model.config.replace(output_attentions=False)
+    assert (copy.return_dict, model.config.output_attentions) == (True, True)
+    model.save_pretrained(tmp_path)
+    assert BertModel.from_pretrained(tmp_path).config.to_dict() == model.config.to_dict()
+    assert BertModel.from_pretrained(tmp_path, return_dict=False)(**batch_of(model))[0].ndim == 3
+
+
 @pytest.mark.parametrize("family", ["convbert", "electra"])
 def test_replaced_tokens_leave_the_loss_to_the_script(family: str) -> None:
     model = build(family, "ForTotalPretraining")

@@ -13,6 +13,8 @@ from paddlenlp_ext.files.sources import Source
 from paddlenlp_ext.models.config import NO_PADDING, ModelConfig
 from paddlenlp_ext.models.config_keywords import FIELD_ALIASES, FIXED, REFUSED
 
+ASKED = ("return_dict", "output_hidden_states", "output_attentions")
+
 Settable = TypeVar("Settable", bound="PretrainedConfig")
 
 
@@ -25,9 +27,10 @@ class PretrainedConfig(ModelConfig):
 
     Attributes:
         defaults: Where PaddleNLP's default of a field differs from the library's.
-        return_dict: Whether models answer by name; a tensor or a tuple if not.
-        output_hidden_states: Whether models return the hidden states of every layer.
-        output_attentions: Whether models return the attention weights of every layer.
+        asked: What models answer where a call does not say; its names are attributes, too:
+            `return_dict`, by name and not by a tensor or a tuple; `output_hidden_states` and
+            `output_attentions`, those of every layer. A model holds this very mapping, which
+            Paddle reads where it traces, as it reads no config.
         label2id: Number of each label, by name.
         max_length: Of generated texts.
     """
@@ -39,13 +42,11 @@ class PretrainedConfig(ModelConfig):
 
     label2id: Any = None
     max_length: Any = 20
-    return_dict = False
-    output_hidden_states = False
-    output_attentions = False
     architectures = None
     dtype = None
 
     def __init__(self, **values: Any) -> None:
+        vars(self)["asked"] = dict.fromkeys(ASKED, False)
         values = {**self.defaults, **self._renamed(values)}
         label2id = values.pop("label2id", None)
         if values.get("id2label") is None and label2id:
@@ -151,7 +152,8 @@ class PretrainedConfig(ModelConfig):
         unknown = sorted(name for name in changes if not hasattr(self, name))
         if unknown:
             raise UserError(f"{type(self).__name__} has no attribute {', '.join(unknown)}")
-        values = vars(self) | changes
+        values = {**vars(self), **self.asked, **changes}
+        del values["asked"]
         if not changes.keys().isdisjoint(("id2label", "label2id")):
             values |= {"num_labels": None, "id2label": None, "label2id": None, **changes}
         elif values["num_labels"] != self.num_labels:
@@ -162,7 +164,8 @@ class PretrainedConfig(ModelConfig):
         """Return what `config.json` needs, attributes that are no fields of the library too."""
         known = {field.name for field in fields(self)} | {"architectures"}
         others = {name: value for name, value in vars(self).items() if name not in known}
-        return {**super().to_dict(), **others}
+        asked = {name: value for name, value in others.pop("asked").items() if value}
+        return {**super().to_dict(), **others, **asked}
 
     def to_json_string(self, use_diff: bool = True) -> str:
         """Return the text of `config.json`; all of it, with or without `use_diff`."""
@@ -189,11 +192,16 @@ class PretrainedConfig(ModelConfig):
         if name == "id2label":
             value = _by_number(value)
             vars(self).update(num_labels=len(value), label2id=_by_name(value))
+        if name in ASKED:
+            self.asked[name] = bool(value)
+            return
         if name == "label2id":
             self["id2label"] = {number: label for label, number in value.items()}
         object.__setattr__(self, name, value)
 
     def __getattr__(self, name: str) -> Any:
+        if name in ASKED:
+            return vars(self)["asked"][name]
         if name in self.attribute_map:
             return getattr(self, self.attribute_map[name])
         return super().__getattr__(name)  # type: ignore[misc]  # hidden from mypy

@@ -35,11 +35,13 @@ class PretrainedModel(Model):
         values: Without a config, its fields; with a bare model, fields to change (`num_classes`).
 
     Attributes:
+        asked: The config's; what models answer where a call does not say.
         base_model_prefix: The name of the bare model in a model with a head.
     """
 
     config_class: ClassVar[type[PretrainedConfig]] = PretrainedConfig
     base_model_prefix: ClassVar[str] = "backbone"
+    asked: dict[str, bool]
     pretrained_init_configuration: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     main_input_name: ClassVar[str] = "input_ids"
     with_pooler: ClassVar[bool] = True  # PaddleNLP's models have it under every head
@@ -55,6 +57,7 @@ class PretrainedModel(Model):
         settled = self.config_class.of(config)
         settled.check()
         super().__init__(settled)
+        self.asked = settled.asked
         self.__dict__.pop("backbone_class", None)
 
     def as_asked(self, output: Any, return_dict: bool | None) -> Any:
@@ -62,7 +65,7 @@ class PretrainedModel(Model):
 
         Otherwise a tuple of what there is; what would stand in it alone is the answer.
         """
-        by_name = self.config.return_dict if return_dict is None else return_dict
+        by_name = self.asked["return_dict"] if return_dict is None else return_dict
         if by_name or isinstance(output, tuple):  # already values in a program
             return output
         values = output.to_tuple()
@@ -178,7 +181,7 @@ def leaving_to_config(cls: Class) -> Class:
     @wraps(run)
     def run_as_configured(self: Any, **inputs: Any) -> Any:
         for name in LEFT_TO_CONFIG:
-            inputs[name] = inputs.get(name) or getattr(self.config, name)
+            inputs[name] = inputs.get(name) or self.asked[name]
         return run(self, **inputs)
 
     cls.run = run_as_configured  # type: ignore[attr-defined]
