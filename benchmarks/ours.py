@@ -62,14 +62,14 @@ def loader(inputs: Inputs, numbers: list[int], pad_token_id: int, *, has_types: 
 def load_model(job: Job, folder: Path) -> Model:
     """Load the prepared weights, and trim the word embeddings if asked to."""
     from paddlenlp_ext.models.auto import AutoModelForSequenceClassification
-    from paddlenlp_ext.nn import encoder
+    from paddlenlp_ext.nn.cpu import stack
 
     model = AutoModelForSequenceClassification.from_pretrained(folder / job.shape)
     model.compute_unread(job.all_positions)
     if not job.kernels:
         model.compile_layers(False)
     if job.padded:
-        encoder.pack = lambda *_: None
+        stack.pack = lambda *_: None
     if job.trimmed:
         trim(model, occurring_ids(job.batches, model.config.vocab_size), folder)
     return model

@@ -91,7 +91,7 @@ def measure(shape: str, texts: Texts, rounds: int) -> dict[str, dict[str, list[f
     import paddle
 
     from paddlenlp_ext.models.auto import model_class
-    from paddlenlp_ext.nn import encoder
+    from paddlenlp_ext.nn.cpu import stack
     from paddlenlp_ext.training.optimization import adamw
 
     row = SHAPES[shape]
@@ -100,7 +100,7 @@ def measure(shape: str, texts: Texts, rounds: int) -> dict[str, dict[str, list[f
         (cls.presets[row.preset] if row.preset else cls.config_class()).replace(**row.sizes)
     )
     model.compile_layers()
-    optimizer, packs = adamw(model, 1e-5, max_grad_norm=1.0), encoder.pack
+    optimizer, packs = adamw(model, 1e-5, max_grad_norm=1.0), stack.pack
 
     def step(batch: list[list[int]], *, trains: bool) -> None:
         ids = np.zeros((len(batch), max(map(len, batch))), np.int64)
@@ -123,7 +123,7 @@ def measure(shape: str, texts: Texts, rounds: int) -> dict[str, dict[str, list[f
         for number in range(rounds + 1):
             first = number % len(WAYS)
             for way in (*WAYS[first:], *WAYS[:first]):
-                encoder.pack = packs if way.endswith("packed") else lambda *_: None
+                stack.pack = packs if way.endswith("packed") else lambda *_: None
                 began = time.process_time()
                 for batch in in_way(texts, way):
                     step(batch, trains=trains)

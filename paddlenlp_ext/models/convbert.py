@@ -43,7 +43,7 @@ from paddlenlp_ext.models.heads import (
     ForQuestionAnswering,
     ForTokenClassification,
 )
-from paddlenlp_ext.models.outputs import BaseModelOutput, HeadOutput
+from paddlenlp_ext.models.outputs import BaseModelOutput, States
 from paddlenlp_ext.models.transformer import HF_EMBEDDINGS, HF_STACK, TransformerModel
 from paddlenlp_ext.nn.attention import Attention
 from paddlenlp_ext.nn.convolution import GroupedLinear, MixedAttention
@@ -52,6 +52,7 @@ from paddlenlp_ext.nn.embeddings import Embeddings
 from paddlenlp_ext.nn.encoder import Encoder, EncoderLayer
 from paddlenlp_ext.nn.heads import Pooler
 from paddlenlp_ext.nn.positions import FIRST, LAST, Positions
+from paddlenlp_ext.nn.tracing import is_given
 from paddlenlp_ext.presets.convbert import GENERATORS, MODELS, ROWS
 from paddlenlp_ext.weights.names import NameTable, Row
 from paddlenlp_ext.weights.states import Array
@@ -289,12 +290,11 @@ class ConvBertForMultipleChoice(ForMultipleChoice):
         """Position that is read."""
         return LAST if self.backbone.pooler is None else FIRST
 
-    def apply_head(self, outputs: BaseModelOutput, labels: Tensor | None = None) -> HeadOutput:
-        """Score B·C texts: logits [B·C, 1]."""
-        if outputs.pooler_output is not None:
-            return ForMultipleChoice.apply_head(self, outputs, labels)
-        logits = self.classifier(outputs.last_hidden_state[:, -1])
-        return HeadOutput(None, logits, outputs.hidden_states, outputs.attentions)
+    def score(self, outputs: States) -> Tensor:
+        """Score B·C texts: [B·C, 1]."""
+        if is_given(outputs.pooler_output):
+            return self.classifier(self.dropout(outputs.pooler_output))
+        return self.classifier(outputs.last_hidden_state[:, -1])
 
 
 class ConvBertForMaskedLM(Generator):

@@ -43,9 +43,9 @@ from paddlenlp_ext.models.heads import (
 from paddlenlp_ext.models.outputs import (
     BaseModelOutput,
     DecoderCache,
-    HeadOutput,
     KeyValues,
     QuestionAnsweringOutput,
+    States,
 )
 from paddlenlp_ext.models.transformer import (
     HF_EMBEDDINGS,
@@ -240,11 +240,10 @@ class ElectraForMultipleChoice(AttentionsFirst, ForMultipleChoice):
         self.dropout = nn.Dropout(config.summary_last_dropout)
         self.initialize_weights()
 
-    def apply_head(self, outputs: BaseModelOutput, labels: Tensor | None = None) -> HeadOutput:
-        """Score B·C texts: logits [B·C, 1]."""
+    def score(self, outputs: States) -> Tensor:
+        """Score B·C texts: [B·C, 1]."""
         summary = self.activation(self.summary(outputs.last_hidden_state[:, 0]))
-        logits = self.classifier(self.dropout(summary))
-        return HeadOutput(None, logits, outputs.hidden_states, outputs.attentions)
+        return self.classifier(self.dropout(summary))
 
 
 class ElectraForMaskedLM(Generator):

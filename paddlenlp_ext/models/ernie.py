@@ -44,6 +44,7 @@ from paddlenlp_ext.models.transformer import (
 from paddlenlp_ext.nn.embeddings import Embeddings, look_up
 from paddlenlp_ext.nn.heads import Pooler
 from paddlenlp_ext.nn.positions import Positions
+from paddlenlp_ext.nn.tracing import is_given
 from paddlenlp_ext.presets.ernie import ROWS
 from paddlenlp_ext.weights.names import NameTable
 
@@ -212,10 +213,10 @@ class ErnieEmbeddings(Embeddings):
         A model without tasks pays no attention to them, as in both references.
         """
         words = inputs_embeds
-        if words is None:
+        if not is_given(words):
             words = look_up("input_ids", self.word_embeddings, input_ids)
         if self.task_type_embeddings is not None:
-            if task_type_ids is None:
+            if not is_given(task_type_ids):
                 words = words + self.task_type_embeddings.weight[self.task_id]
             else:
                 words = words + look_up("task_type_ids", self.task_type_embeddings, task_type_ids)

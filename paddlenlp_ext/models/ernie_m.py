@@ -44,6 +44,7 @@ from paddlenlp_ext.models.transformer import (
 from paddlenlp_ext.nn.embeddings import Embeddings
 from paddlenlp_ext.nn.heads import Pooler
 from paddlenlp_ext.nn.positions import Positions
+from paddlenlp_ext.nn.tracing import is_given
 from paddlenlp_ext.presets.ernie_m import ROWS
 from paddlenlp_ext.weights.names import NameTable
 from paddlenlp_ext.weights.states import Array
@@ -191,7 +192,9 @@ class ErnieMModel(TransformerModel):
         self, attention_mask: Tensor | None, input_ids: Tensor | None, embedded: Tensor
     ) -> Tensor:
         """As for all families, but for `config.paddlenlp_default_mask`."""
-        if self.config.paddlenlp_default_mask and attention_mask is None and input_ids is not None:
+        if is_given(attention_mask) or not self.config.paddlenlp_default_mask:
+            return TransformerModel.attention_mask(self, attention_mask, input_ids, embedded)
+        if is_given(input_ids):
             return (input_ids != 0).astype("int64")
         return TransformerModel.attention_mask(self, attention_mask, input_ids, embedded)
 

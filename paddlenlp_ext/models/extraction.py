@@ -14,8 +14,9 @@ from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from paddlenlp_ext.models.config import ModelConfig
-from paddlenlp_ext.models.heads import HeadModel, in_order, joined
-from paddlenlp_ext.models.outputs import BaseModelOutput, ModelOutput
+from paddlenlp_ext.models.heads import HeadModel, joined
+from paddlenlp_ext.models.outputs import ModelOutput, States
+from paddlenlp_ext.nn.tracing import is_given
 
 
 @dataclass
@@ -55,15 +56,14 @@ class ForExtraction(HeadModel):
     ) -> ExtractionOutput:
         """Score each token; labels in one or two."""
         labelled = joined(labels, start_positions, end_positions)
-        output: ExtractionOutput = in_order(self.apply_head(self.encode(**inputs), labelled))
-        return output
+        return self.apply_head(self.encode(**inputs), labelled)
 
-    def apply_head(self, outputs: BaseModelOutput, labels: Tensor | None) -> ExtractionOutput:
+    def apply_head(self, outputs: States, labels: Tensor | None) -> ExtractionOutput:
         """Score each token as first and as last; see the class."""
         states = outputs.last_hidden_state
         logits = paddle.concat([self.linear_start(states), self.linear_end(states)], axis=-1)
         loss = None
-        if labels is not None:
+        if is_given(labels):
             loss = F.binary_cross_entropy_with_logits(logits, labels.astype(logits.dtype))
         start, end = F.sigmoid(logits).unbind(axis=-1)  # [B, L] each
         return ExtractionOutput(loss, start, end, outputs.hidden_states, outputs.attentions)

@@ -12,8 +12,9 @@ from paddle.nn import functional as F
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.models.config import NO_PADDING, ModelConfig
 from paddlenlp_ext.models.heads import LanguageModel
-from paddlenlp_ext.models.outputs import BaseModelOutput, CausalLMOutput, DecoderCache, KeyValues
+from paddlenlp_ext.models.outputs import CausalLMOutput, DecoderCache, KeyValues, States
 from paddlenlp_ext.nn.heads import next_token_loss
+from paddlenlp_ext.nn.tracing import is_given
 
 
 class ForCausalLM(LanguageModel):
@@ -59,11 +60,11 @@ class ForCausalLM(LanguageModel):
         )
         return self.as_asked(output, return_dict)
 
-    def apply_head(self, outputs: BaseModelOutput, labels: Tensor | None) -> CausalLMOutput:
+    def apply_head(self, outputs: States, labels: Tensor | None) -> CausalLMOutput:
         """Score the next token for each position; see the class."""
         logits = self.score(outputs.last_hidden_state)
         return CausalLMOutput(
-            None if labels is None else next_token_loss(logits, self.columns(labels)),
+            next_token_loss(logits, self.columns(labels)) if is_given(labels) else None,
             logits,
             outputs.past_key_values,
             outputs.hidden_states,

@@ -18,10 +18,11 @@ from paddlenlp_ext.metrics import IGNORED
 from paddlenlp_ext.models.base import Model
 from paddlenlp_ext.models.config import ModelConfig, takes_keywords
 from paddlenlp_ext.models.heads import ForMaskedLM, HeadModel
-from paddlenlp_ext.models.outputs import BaseModelOutput, HeadOutput, KeyValues, ModelOutput
+from paddlenlp_ext.models.outputs import HeadOutput, KeyValues, ModelOutput, States
 from paddlenlp_ext.nn.encoder import activation
 from paddlenlp_ext.nn.heads import TiedLMHead, token_loss
 from paddlenlp_ext.nn.positions import TOKENS, by_row
+from paddlenlp_ext.nn.tracing import is_given
 from paddlenlp_ext.weights.names import NameTable, Row
 from paddlenlp_ext.weights.states import LoadReport, require_fit
 
@@ -164,7 +165,7 @@ class Discriminator(HeadModel):
 
     def run(self, *, labels: Tensor | None = None, **inputs: Any) -> HeadOutput:
         """Score each token; see `HeadModel.run`."""
-        wanted = None if labels is None else self._without_padding(labels, **inputs)
+        wanted = self._without_padding(labels, **inputs) if is_given(labels) else None
         return self.apply_head(self.encode(**inputs), wanted)
 
     def _without_padding(
@@ -175,18 +176,18 @@ class Discriminator(HeadModel):
         past_key_values: KeyValues | None = None,
         **_: Any,
     ) -> Tensor:
-        if attention_mask is not None and attention_mask.ndim != 2:
+        if is_given(attention_mask) and attention_mask.ndim != 2:
             attention_mask = None
-        if attention_mask is not None and past_key_values is not None:
+        if is_given(attention_mask) and past_key_values is not None:
             attention_mask = attention_mask[:, -labels.shape[1] :]  # it may begin with the prefix
         real = self.backbone.attention_mask(attention_mask, input_ids, labels)
         return paddle.where(real.astype("bool"), labels, paddle.full_like(labels, IGNORED))
 
-    def apply_head(self, outputs: BaseModelOutput, labels: Tensor | None) -> HeadOutput:
+    def apply_head(self, outputs: States, labels: Tensor | None) -> HeadOutput:
         """Score each token; see the class."""
         logits = self.discriminator_predictions(outputs.last_hidden_state)
         loss = None
-        if labels is not None:
+        if is_given(labels):
             wanted = (labels != IGNORED).astype("float32")
             losses = F.binary_cross_entropy_with_logits(
                 logits.astype("float32"), labels.astype("float32"), wanted, reduction="sum"
@@ -288,7 +289,7 @@ class ForReplacedTokens(Model):
         Raises:
             ValueError: There are no labels.
         """
-        if generator_labels is None:
+        if not is_given(generator_labels):
             raise ValueError("generator_labels are needed: the masked tokens are where they are")
         context = (token_type_ids, position_ids, attention_mask)
         labels = generator_labels.flatten()

@@ -22,16 +22,17 @@ from paddlenlp_ext.metrics import IGNORED
 from paddlenlp_ext.models.base import Format, Model
 from paddlenlp_ext.models.config import ModelConfig
 from paddlenlp_ext.models.outputs import (
-    BaseModelOutput,
     HeadOutput,
     KeyValues,
     PreTrainingOutput,
     QuestionAnsweringOutput,
+    States,
 )
 from paddlenlp_ext.models.transformer import TransformerModel
 from paddlenlp_ext.nn.encoder import activation
 from paddlenlp_ext.nn.heads import TiedLMHead, token_loss
 from paddlenlp_ext.nn.positions import FIRST, TOKENS, by_row
+from paddlenlp_ext.nn.tracing import is_given, is_traced
 from paddlenlp_ext.nn.trimmed_embedding import TrimmedEmbedding
 from paddlenlp_ext.weights.names import NameTable
 
@@ -125,7 +126,7 @@ class HeadModel(Model):
         """
         return self.apply_head(self.encode(**inputs), labels)
 
-    def encode(self, **inputs: Any) -> BaseModelOutput:
+    def encode(self, **inputs: Any) -> States:
         """Run the bare model on what is given; `inputs` as those of `run`."""
         if inputs.get("past_key_values") is not None and not self.backbone.takes_prefix:
             raise UserError(
@@ -135,11 +136,11 @@ class HeadModel(Model):
         inputs.setdefault("read_positions", self.reads)
         if inputs["read_positions"] is TOKENS and not self.training:
             inputs["read_positions"] = None  # what stands at padding is compared with others'
-        given = {name: value for name, value in inputs.items() if value is not None}
-        outputs: BaseModelOutput = self.backbone(**given, return_dict=True)
-        return outputs
+        given = {name: value for name, value in inputs.items() if is_given(value)}
+        states: States = self.backbone.states(**given)
+        return states
 
-    def apply_head(self, outputs: BaseModelOutput, labels: Tensor | None) -> Any:
+    def apply_head(self, outputs: States, labels: Tensor | None) -> Any:
         """Compute the head's output from the bare model's; `labels` as in `forward`."""
         raise NotImplementedError
 
@@ -174,10 +175,10 @@ class ForSequenceClassification(HeadModel):
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.initialize_weights()
 
-    def apply_head(self, outputs: BaseModelOutput, labels: Tensor | None) -> HeadOutput:
+    def apply_head(self, outputs: States, labels: Tensor | None) -> HeadOutput:
         """Classify; see the class."""
         logits = self.classifier(self.dropout(outputs.pooler_output))
-        loss = None if labels is None else sequence_loss(logits, labels, self.config)
+        loss = sequence_loss(logits, labels, self.config) if is_given(labels) else None
         return HeadOutput(loss, logits, outputs.hidden_states, outputs.attentions)
 
 
@@ -216,11 +217,11 @@ class FirstTokenClassification(HeadModel):
         self.classifier = ClassificationHead(config, self.head_act or config.hidden_act)
         self.initialize_weights()
 
-    def apply_head(self, outputs: BaseModelOutput, labels: Tensor | None) -> HeadOutput:
+    def apply_head(self, outputs: States, labels: Tensor | None) -> HeadOutput:
         """Classify; see the class."""
         pooled = outputs.pooler_output
-        logits = self.classifier(outputs.last_hidden_state[:, 0] if pooled is None else pooled)
-        loss = None if labels is None else sequence_loss(logits, labels, self.config)
+        logits = self.classifier(pooled if is_given(pooled) else outputs.last_hidden_state[:, 0])
+        loss = sequence_loss(logits, labels, self.config) if is_given(labels) else None
         return HeadOutput(loss, logits, outputs.hidden_states, outputs.attentions)
 
 
@@ -239,10 +240,10 @@ class ForTokenClassification(HeadModel):
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.initialize_weights()
 
-    def apply_head(self, outputs: BaseModelOutput, labels: Tensor | None) -> HeadOutput:
+    def apply_head(self, outputs: States, labels: Tensor | None) -> HeadOutput:
         """Classify each token; see the class."""
         logits = self.classifier(self.dropout(outputs.last_hidden_state))
-        loss = None if labels is None else token_loss(logits, labels)
+        loss = token_loss(logits, labels) if is_given(labels) else None
         return HeadOutput(loss, logits, outputs.hidden_states, outputs.attentions)
 
 
@@ -295,16 +296,13 @@ class ForQuestionAnswering(HeadModel):
     ) -> QuestionAnsweringOutput:
         """Score each token; labels in one or two."""
         labelled = joined(labels, start_positions, end_positions)
-        output: QuestionAnsweringOutput = in_order(self.apply_head(self.encode(**inputs), labelled))
-        return output
+        return self.apply_head(self.encode(**inputs), labelled)
 
-    def apply_head(
-        self, outputs: BaseModelOutput, labels: Tensor | None
-    ) -> QuestionAnsweringOutput:
+    def apply_head(self, outputs: States, labels: Tensor | None) -> QuestionAnsweringOutput:
         """Score each token as first and as last; see the class."""
         start, end = self.qa_outputs(outputs.last_hidden_state).unbind(axis=-1)  # [B, L] each
         loss = None
-        if labels is not None:
+        if is_given(labels):
             labels = labels.reshape([-1, 2])
             # A position outside the (truncated) text is no label.
             inside = (labels >= 0) & (labels < start.shape[1])
@@ -330,26 +328,25 @@ class ForMultipleChoice(HeadModel):
 
         All choices of a row have its `past_key_values`.
         """
-        words = inputs["inputs_embeds"] if inputs["input_ids"] is None else inputs["input_ids"]
-        past = inputs.pop("past_key_values", None)
-        flat = {
-            name: value if value is None or isinstance(value, bool) else value.flatten(0, 1)
-            for name, value in inputs.items()
-        }
-        if past is not None:
+        words = inputs["input_ids"] if is_given(inputs["input_ids"]) else inputs["inputs_embeds"]
+        flat = {}
+        for name, value in inputs.items():
+            is_tensor = is_given(value) and not isinstance(value, (bool, tuple, list))
+            flat[name] = value.flatten(0, 1) if is_tensor else value
+        if (past := inputs.get("past_key_values")) is not None:
             choices = words.shape[1]
             flat["past_key_values"] = tuple(
                 tuple(part.repeat_interleave(choices, axis=0) for part in layer) for layer in past
             )
-        output = self.apply_head(self.encode(**flat))
-        logits = output.logits.reshape([-1, words.shape[1]])
-        loss = None if labels is None else F.cross_entropy(logits, labels.reshape([-1]))
-        return HeadOutput(loss, logits, output.hidden_states, output.attentions)
+        outputs = self.encode(**flat)
+        logits = self.score(outputs).reshape([-1, words.shape[1]])
+        loss = F.cross_entropy(logits, labels.reshape([-1])) if is_given(labels) else None
+        return HeadOutput(loss, logits, outputs.hidden_states, outputs.attentions)
 
-    def apply_head(self, outputs: BaseModelOutput, labels: Tensor | None = None) -> HeadOutput:
-        """Score B·C texts: logits [B·C, 1]."""
-        logits = self.classifier(self.dropout(outputs.pooler_output))
-        return HeadOutput(None, logits, outputs.hidden_states, outputs.attentions)
+    def score(self, outputs: States) -> Tensor:
+        """Score B·C texts: [B·C, 1]."""
+        scores: Tensor = self.classifier(self.dropout(outputs.pooler_output))
+        return scores
 
 
 class ScoringModel(HeadModel):
@@ -432,10 +429,10 @@ class ForMaskedLM(LanguageModel):
         outputs = encode_places(self, masked_positions, inputs)
         return self.apply_head(outputs, labels)
 
-    def apply_head(self, outputs: BaseModelOutput, labels: Tensor | None) -> HeadOutput:
+    def apply_head(self, outputs: States, labels: Tensor | None) -> HeadOutput:
         """Score the vocabulary for each token; see the class."""
         logits = self.score(outputs.last_hidden_state)
-        loss = None if labels is None else token_loss(logits, self.columns(labels))
+        loss = token_loss(logits, self.columns(labels)) if is_given(labels) else None
         return HeadOutput(loss, logits, outputs.hidden_states, outputs.attentions)
 
 
@@ -474,7 +471,7 @@ class ForPreTraining(ScoringModel):
         scores = self.score(outputs.last_hidden_state)
         relation = self.next_sentence(outputs.pooler_output)
         loss = None
-        if labels is not None and next_sentence_label is not None:
+        if is_given(labels) and is_given(next_sentence_label):
             loss = token_loss(scores, self.columns(labels))
             loss = loss + F.cross_entropy(relation, next_sentence_label.reshape([-1]))
         return PreTrainingOutput(loss, scores, relation, outputs.hidden_states, outputs.attentions)
@@ -492,16 +489,11 @@ class ForNextSentencePrediction(HeadModel):
         self.next_sentence = nn.Linear(config.hidden_size, 2)
         self.initialize_weights()
 
-    def apply_head(self, outputs: BaseModelOutput, labels: Tensor | None) -> HeadOutput:
+    def apply_head(self, outputs: States, labels: Tensor | None) -> HeadOutput:
         """Score "follows" and "random"; see the class."""
         logits = self.next_sentence(outputs.pooler_output)
-        loss = None if labels is None else F.cross_entropy(logits, labels.reshape([-1]))
+        loss = F.cross_entropy(logits, labels.reshape([-1])) if is_given(labels) else None
         return HeadOutput(loss, logits, outputs.hidden_states, outputs.attentions)
-
-
-def in_order(output: Any) -> Any:
-    """Return an output as it is, or in a program its values: Paddle would sort them by name."""
-    return output if paddle.in_dynamic_mode() else output.to_tuple()
 
 
 def joined(labels: Tensor | None, starts: Tensor | None, ends: Tensor | None) -> Tensor | None:
@@ -509,14 +501,14 @@ def joined(labels: Tensor | None, starts: Tensor | None, ends: Tensor | None) ->
 
     Without both, the labels stay as they are.
     """
-    if starts is None or ends is None:
+    if not (is_given(starts) and is_given(ends)):
         return labels
     return paddle.stack([starts, ends], axis=-1)
 
 
 def encode_places(
     model: HeadModel, places: Tensor | None, inputs: dict[str, Any], *, with_first: bool = False
-) -> BaseModelOutput:
+) -> States:
     """Run the bare model for places of the flattened [B · L] alone; for all if None.
 
     Args:
@@ -528,9 +520,9 @@ def encode_places(
     Returns:
         The output, with the last hidden states float [M, H].
     """
-    if places is None:
+    if not is_given(places):
         return model.encode(**inputs)
-    if paddle.in_dynamic_mode():  # a program does not know how many there are in a row
+    if not is_traced():  # a program does not know how many there are in a row
         words = inputs["inputs_embeds"] if inputs.get("input_ids") is None else inputs["input_ids"]
         positions, places = by_row(places, *words.shape[:2], with_first=with_first)
         inputs = inputs | {"read_positions": positions}

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import paddle
 from paddle import Tensor
+from paddle.jit.sot.psdb import fallback, in_sot
 
 from paddlenlp_ext.errors import InputError, shown
 from paddlenlp_ext.nn.attention import KeyValue
@@ -16,7 +17,37 @@ from paddlenlp_ext.nn.attention import KeyValue
 Output = TypeVar("Output", bound="ModelOutput")
 
 
-class ModelOutput(OrderedDict[str, Any]):
+class _Name(str):
+    """A field's name, which stands before those of later fields.
+
+    Paddle sorts the names of a mapping before it makes a program of the values: so they keep their
+    order, which is all that an exported program has.
+    """
+
+    number: int
+
+    def __new__(cls, name: str, number: int) -> _Name:
+        new = super().__new__(cls, name)
+        new.number = number
+        return new
+
+    def __lt__(self, other: str) -> bool:
+        return self.number < other.number if isinstance(other, _Name) else str(self) < other
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return str, (str(self),)
+
+
+class _Made(type):
+    """Of a class that a translator meets, and leaves to Python."""
+
+    def __call__(cls, *values: Any, **named: Any) -> Any:
+        if in_sot():
+            fallback(recursive=True)
+        return super().__call__(*values, **named)
+
+
+class ModelOutput(OrderedDict[str, Any], metaclass=_Made):
     """Fields by attribute, by name (`output["logits"]`) or by number (`output[0]`, `output[:2]`).
 
     A field that is None is an attribute alone: it has no name and no number. To iterate, and so to
@@ -25,12 +56,14 @@ class ModelOutput(OrderedDict[str, Any]):
     """
 
     def __post_init__(self) -> None:
-        names = [field.name for field in fields(self)]  # type: ignore[arg-type]
+        own = fields(self)  # type: ignore[arg-type]
+        names = [_Name(field.name, number) for number, field in enumerate(own)]
         first = getattr(self, names[0])
         if isinstance(first, (Mapping, Iterator)):
             setattr(self, names[0], None)
+            numbered = dict(zip(names, names, strict=True))
             for name, value in dict(first).items():
-                self[name] = value
+                self[numbered.get(name, name)] = value
         else:
             for name in names:
                 if (value := getattr(self, name)) is not None:
@@ -113,14 +146,26 @@ def key_values_of(layers: Sequence[Sequence[KeyValue]]) -> KeyValues:
 
 
 @dataclass
-class BaseModelOutput(ModelOutput):
-    """Output of a model without a head; `hidden_states` begins with the embeddings."""
+class States:
+    """What a model without a head computes; `hidden_states` begins with the embeddings."""
 
-    last_hidden_state: Tensor = None  # [B, L, H]
+    last_hidden_state: Tensor  # [B, L, H]
     pooler_output: Tensor | None = None  # [B, H]
     past_key_values: DecoderCache | KeyValues | None = None
     hidden_states: tuple[Tensor, ...] | None = None  # layers + 1 times [B, L, H]
     attentions: tuple[Tensor, ...] | None = None  # layers times [B, A, L, L]
+    cross_attentions: tuple[Tensor, ...] | None = None
+
+
+@dataclass
+class BaseModelOutput(ModelOutput):
+    """Output of a model without a head: its `States`."""
+
+    last_hidden_state: Tensor = None
+    pooler_output: Tensor | None = None
+    past_key_values: DecoderCache | KeyValues | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
     cross_attentions: tuple[Tensor, ...] | None = None
 
 

@@ -14,14 +14,16 @@ from paddlenlp_ext.models.outputs import (
     BaseModelOutput,
     DecoderCache,
     KeyValues,
+    States,
     cache_of,
     key_values_of,
 )
-from paddlenlp_ext.nn.attention import Attention, Mask
+from paddlenlp_ext.nn.attention import Attention, mask_of
 from paddlenlp_ext.nn.cpu.layers import Linear
 from paddlenlp_ext.nn.decoder import Decoder, DecoderLayer, encode_after
 from paddlenlp_ext.nn.encoder import Encoder, EncoderLayer
 from paddlenlp_ext.nn.positions import Positions
+from paddlenlp_ext.nn.tracing import is_given, is_traced
 
 LEAST = -1e3  # a mask that is added to scores forbids attention below it
 
@@ -103,7 +105,19 @@ class TransformerModel(Model):
         )
         return self.as_asked(output, return_dict)
 
-    def run(
+    def run(self, **inputs: Any) -> BaseModelOutput:
+        """Run the model on the arguments of `states`."""
+        states = self.states(**inputs)
+        return BaseModelOutput(
+            states.last_hidden_state,
+            states.pooler_output,
+            states.past_key_values,
+            states.hidden_states,
+            states.attentions,
+            states.cross_attentions,
+        )
+
+    def states(
         self,
         *,
         input_ids: Tensor | None = None,
@@ -119,7 +133,7 @@ class TransformerModel(Model):
         output_attentions: bool = False,
         read_positions: Positions | None = None,
         **embedding_inputs: Any,
-    ) -> BaseModelOutput:
+    ) -> States:
         """Run the model; `forward` has the same arguments in PaddleNLP's order for the family.
 
         Args:
@@ -172,11 +186,13 @@ class TransformerModel(Model):
         cache: DecoderCache | KeyValues | None = None
         cross_attentions = None
         if self.config.is_decoder:
-            memory_mask = None if encoder_attention_mask is None else Mask(encoder_attention_mask)
+            memory_mask = (
+                mask_of(encoder_attention_mask) if is_given(encoder_attention_mask) else None
+            )
             stacked = self.encoder(
                 embedded,
                 # A mask with a row for each query is taken as it is, as in transformers.
-                Mask(
+                mask_of(
                     tokens,
                     causal=tokens.ndim == 2,
                     first_query=0 if past is None else past.length,
@@ -191,13 +207,13 @@ class TransformerModel(Model):
             cache = DecoderCache(stacked.key_values, tokens) if stacked.key_values else None
         elif past is not None or use_cache:
             earlier = None if past is None else past.key_values
-            stacked = encode_after(self.encoder, embedded, Mask(tokens), earlier, **options)
+            stacked = encode_after(self.encoder, embedded, mask_of(tokens), earlier, **options)
             if use_cache and stacked.key_values:
                 cache = key_values_of(stacked.key_values)
         else:
-            stacked = self.encoder(embedded, Mask(tokens), **options)
+            stacked = self.encoder(embedded, mask_of(tokens), **options)
         states = stacked.last_hidden_state
-        return BaseModelOutput(
+        return States(
             last_hidden_state=states,
             pooler_output=self.pooler(states) if self.pooler is not None else None,
             past_key_values=cache,
@@ -243,9 +259,9 @@ class TransformerModel(Model):
             input_ids: int64 [B, L].
             embedded: The embedded tokens, for their shape; float [B, L, E].
         """
-        if attention_mask is not None:
+        if is_given(attention_mask):
             return mask_of_tokens(attention_mask)
-        if input_ids is not None:
+        if is_given(input_ids):
             return (input_ids != self.config.pad_token_id).astype("int64")
         return paddle.ones(embedded.shape[:2], dtype="int64")
 
@@ -303,7 +319,7 @@ def mask_of_tokens(attention_mask: Tensor) -> Tensor:
 
 def _all(flags: Tensor) -> bool:
     """Return whether all are true; in a program, which cannot see them, they are taken to be."""
-    return not paddle.in_dynamic_mode() or bool(flags.all())
+    return is_traced() or bool(flags.all())
 
 
 def _joined(earlier: Tensor, tokens: Tensor) -> Tensor:

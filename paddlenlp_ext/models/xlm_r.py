@@ -39,6 +39,7 @@ from paddlenlp_ext.models.transformer import (
 )
 from paddlenlp_ext.nn.embeddings import Embeddings, require_rows
 from paddlenlp_ext.nn.heads import Pooler, TiedLMHead
+from paddlenlp_ext.nn.tracing import is_given
 from paddlenlp_ext.presets.xlm_r import ROWS
 from paddlenlp_ext.weights.names import NameTable
 
@@ -158,12 +159,12 @@ class XLMRobertaModel(NamedAsRoberta, TransformerModel):
         first_position: int = 0,
     ) -> Tensor:
         """Embed tokens; arguments as `Embeddings.forward`, but `position_ids` are rows."""
-        if position_ids is not None:
+        if is_given(position_ids):
             require_rows("position_ids", position_ids, self.config.max_position_embeddings)
-        elif input_ids is not None:
+        elif is_given(input_ids):
             self.embeddings.check_length(first_position + input_ids.shape[1])
             position_ids = self.positions_of(input_ids, first_position)
-        if position_ids is not None:
+        if is_given(position_ids):
             position_ids = position_ids - self.first_position_id
         embedded: Tensor = self.embeddings(
             input_ids, token_type_ids, position_ids, inputs_embeds, first_position=first_position

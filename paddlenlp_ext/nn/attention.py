@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from functools import cached_property
+from dataclasses import dataclass
+from typing import Any
 
 import paddle
 from paddle import Tensor, nn
@@ -17,15 +18,42 @@ from paddle.nn import functional as F
 from paddlenlp_ext.nn.cpu.layers import Dropout, Linear, add_mask, swap
 from paddlenlp_ext.nn.cpu.texts import Keys
 from paddlenlp_ext.nn.positions import Positions, take
+from paddlenlp_ext.nn.tracing import is_traced
 from paddlenlp_ext.process import devices
 
+LOWEST = float(paddle.finfo(paddle.float32).min)
 KeyValue = tuple[Tensor, Tensor]  # keys and values of one attention; float [B, L, A, D] each
 
 
+@dataclass
 class Mask:
-    """Which keys each query may attend to.
+    """Which keys each query may attend to; `mask_of` makes one.
 
-    What a kernel needs to make of it is made once, for all layers of a forward pass.
+    What reads it in a program is a function below: SOT knows no methods of a dataclass.
+
+    Attributes:
+        allowed: bool [B, 1, 1 | Lq, L].
+        has_rows: Whether queries of a text differ in it.
+        made: What kernels made of it, kept for all layers of a forward pass.
+    """
+
+    allowed: Tensor
+    has_rows: bool
+    made: dict[object, Any]
+
+    @property
+    def keys(self) -> Keys | None:
+        """The tokens that may be attended to; None if queries of a text differ in that."""
+        if self.allowed.shape[2] != 1:
+            return None
+        if "keys" not in self.made:
+            self.made["keys"] = Keys.of_rows(self.allowed.squeeze([1, 2]).numpy())
+        found: Keys | None = self.made["keys"]
+        return found
+
+
+def mask_of(tokens: Tensor, *, causal: bool = False, first_query: int = 0) -> Mask:
+    """Make a mask.
 
     Args:
         tokens: 1 where a token may be attended to, 0 for padding; int or bool, [B, L], or
@@ -33,67 +61,64 @@ class Mask:
         causal: Also forbid every key after the query.
         first_query: Where among the keys the first query stands, if earlier ones are in a cache.
 
-    Attributes:
-        allowed: bool [B, 1, 1 | Lq, L].
-
     Raises:
         ValueError: `tokens` has another rank than 2 or 3.
         TypeError: `tokens` is floating: an additive mask would be read the wrong way round.
     """
+    if tokens.ndim not in (2, 3):
+        raise ValueError(
+            "attention_mask must be [B, L] or [B, L, L] with 1 for a token and 0 for padding, "
+            f"not {tokens.shape}"
+        )
+    if tokens.is_floating_point():
+        raise TypeError(
+            "attention_mask must hold integers or booleans, 1 for a token and 0 for padding, "
+            f"not {tokens.dtype}: additive masks are not taken"
+        )
+    has_rows = causal or tokens.ndim == 3
+    allowed = tokens.astype("bool")
+    allowed = allowed.unsqueeze(1) if allowed.ndim == 3 else allowed.unsqueeze([1, 2])
+    if causal:
+        # By counting, without a size: an exported program does not know any yet.
+        keys = paddle.ones_like(allowed[:1, :, :1], dtype="int64").cumsum(axis=-1)
+        queries = keys[..., first_query:].transpose([0, 1, 3, 2])
+        allowed = paddle.logical_and(allowed, keys <= queries)
+    return Mask(allowed, has_rows, {})
 
-    def __init__(self, tokens: Tensor, *, causal: bool = False, first_query: int = 0) -> None:
-        if tokens.ndim not in (2, 3):
-            raise ValueError(
-                "attention_mask must be [B, L] or [B, L, L] with 1 for a token and 0 for padding, "
-                f"not {tokens.shape}"
-            )
-        if tokens.is_floating_point():
-            raise TypeError(
-                "attention_mask must hold integers or booleans, 1 for a token and 0 for padding, "
-                f"not {tokens.dtype}: additive masks are not taken"
-            )
-        allowed = tokens.astype("bool")
-        allowed = allowed.unsqueeze(1) if allowed.ndim == 3 else allowed.unsqueeze([1, 2])
-        if causal:
-            # By counting, without a size: an exported program does not know any yet, and Paddle
-            # does not translate what a constructor does with them.
-            keys = paddle.ones_like(allowed[:1, :, :1], dtype="int64").cumsum(axis=-1)
-            queries = keys[..., first_query:].transpose([0, 1, 3, 2])
-            allowed = paddle.logical_and(allowed, keys <= queries)
-        self.allowed = allowed
-        self._has_rows = causal or tokens.ndim == 3
-        self._biases: dict[object, Tensor] = {}
 
-    def of_queries(self, positions: Positions | None) -> Mask:
-        """Return the mask of the queries at some positions."""
-        if positions is None or not self._has_rows:
-            return self
-        # Early versions of Paddle take no booleans.
-        return Mask(take(self.allowed.squeeze(1).astype("int32"), positions))
+def rows_of(mask: Mask | None, positions: Positions | None) -> Mask | None:
+    """Return the mask of the queries at some positions."""
+    if mask is None or positions is None or not mask.has_rows:
+        return mask
+    # Early versions of Paddle take no booleans.
+    rows = take(mask.allowed.squeeze(1).astype("int32"), positions)
+    return Mask(rows.astype("bool").unsqueeze(1), True, {})
 
-    def bias(self, dtype: object = paddle.float32) -> Tensor:
-        """Return what is added to scores: 0 where attention is allowed, else a type's lowest value.
 
-        Not minus infinity: a query that may attend to nothing takes the mean of all values.
-        """
-        if dtype not in self._biases:
-            bias = (1.0 - self.allowed.astype("float32")) * paddle.finfo(dtype).min
-            self._biases[dtype] = bias.astype(dtype)
-        return self._biases[dtype]
+def bias_of(mask: Mask, dtype: object = paddle.float32) -> Tensor:
+    """Return what is added to scores: 0 where attention is allowed, else a type's lowest value.
 
-    def rows_of_bias(self, dtype: object, queries: int) -> Tensor:
-        """Return the bias with a row for each query: [B, 1, Lq, L]."""
-        if (dtype, queries) not in self._biases:
-            bias = self.bias(dtype)
-            self._biases[dtype, queries] = bias.expand([*bias.shape[:2], queries, bias.shape[3]])
-        return self._biases[dtype, queries]
+    Not minus infinity: a query that may attend to nothing takes the mean of all values.
+    """
+    if is_traced():  # where all scores are float32
+        return _bias_of(mask.allowed, LOWEST)
+    if dtype not in mask.made:
+        mask.made[dtype] = _bias_of(mask.allowed, paddle.finfo(dtype).min).astype(dtype)
+    bias: Tensor = mask.made[dtype]
+    return bias
 
-    @cached_property
-    def keys(self) -> Keys | None:
-        """The tokens that may be attended to; None if queries of a text differ in that."""
-        if self.allowed.shape[2] != 1:
-            return None
-        return Keys.of_rows(self.allowed.squeeze([1, 2]).numpy())
+
+def _bias_of(allowed: Tensor, lowest: float) -> Tensor:
+    return (1.0 - allowed.astype("float32")) * lowest
+
+
+def bias_of_queries(mask: Mask, dtype: object, queries: int) -> Tensor:
+    """Return the bias with a row for each query: [B, 1, Lq, L]."""
+    if (dtype, queries) not in mask.made:
+        bias = bias_of(mask, dtype)
+        mask.made[dtype, queries] = bias.expand([*bias.shape[:2], queries, bias.shape[3]])
+    rows: Tensor = mask.made[dtype, queries]
+    return rows
 
 
 Kernel = Callable[
@@ -136,7 +161,7 @@ def kernel_for(query: Tensor) -> Kernel:
 
     Not all runtimes that read an exported program know that operation.
     """
-    fuses = HAS_FUSED and paddle.in_dynamic_mode() and devices.of(query).fuses_attention
+    fuses = HAS_FUSED and not is_traced() and devices.of(query).fuses_attention
     return fused if fuses else explicit
 
 
@@ -146,7 +171,7 @@ def explicit(
     """Compute the definition; the softmax runs in float32 whatever the precision of the rest."""
     query = swap(query) * query.shape[-1] ** -0.5
     scores = paddle.matmul(query, swap(key), transpose_y=True).astype("float32")  # [B, A, Lq, L]
-    weights = F.softmax(scores if mask is None else add_mask(scores, mask.bias()))
+    weights = F.softmax(scores if mask is None else add_mask(scores, bias_of(mask)))
     return swap(paddle.matmul(dropout(weights).astype(value.dtype), swap(value))), weights
 
 
@@ -158,7 +183,7 @@ def fused(
     if mask is not None:
         # Of a boolean mask Paddle makes minus infinities. Not all of its kernels take one row for
         # all queries.
-        bias = mask.rows_of_bias(query.dtype, query.shape[1])
+        bias = bias_of_queries(mask, query.dtype, query.shape[1])
     means = F.scaled_dot_product_attention(
         query,
         key,
@@ -214,7 +239,7 @@ class Attention(nn.Layer):
             Output, float [B, Lq, H]; attention weights, float32 [B, A, Lq, L], if asked for.
         """
         query = self.query(take(hidden_states, positions))
-        mask = None if mask is None else mask.of_queries(positions)
+        mask = rows_of(mask, positions)
         return self.attend_to(query, self.key_value(hidden_states), mask, with_weights=with_weights)
 
     def query(self, hidden_states: Tensor) -> Tensor:

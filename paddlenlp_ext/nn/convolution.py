@@ -12,9 +12,10 @@ from paddle import Tensor, nn
 from paddle.autograd import PyLayer
 from paddle.nn import functional as F
 
-from paddlenlp_ext.nn.attention import Mask, attend
+from paddlenlp_ext.nn.attention import Mask, attend, rows_of
 from paddlenlp_ext.nn.cpu.layers import Dropout, Linear, add_bias, depthwise, swap
 from paddlenlp_ext.nn.positions import Positions, take, window
+from paddlenlp_ext.nn.tracing import is_traced
 
 
 class MixedAttention(nn.Layer):
@@ -72,7 +73,7 @@ class MixedAttention(nn.Layer):
             take(query, positions).reshape([0, 0, *self.heads]),
             key.reshape([0, 0, *self.heads]),
             value.reshape([0, 0, *self.heads]),
-            None if mask is None else mask.of_queries(positions),
+            rows_of(mask, positions),
             self.dropout,
             with_weights=with_weights,
         )
@@ -96,7 +97,7 @@ class MixedAttention(nn.Layer):
         kernel = F.softmax(scores.astype("float32")).astype(values.dtype)  # [B, L, A, K]
         values = values.reshape([0, 0, *self.heads])
         # A program for inference has no use for a gradient, and other runtimes no idea of one.
-        convolve = DynamicConvolution.apply if paddle.in_dynamic_mode() else _sum_of_taps
+        convolve = _sum_of_taps if is_traced() else DynamicConvolution.apply
         return convolve(values, kernel)
 
 
@@ -125,7 +126,7 @@ class SeparableConvolution(nn.Layer):
 
     def forward(self, states: Tensor) -> Tensor:
         """[B, L, width] -> [B, L, output_width]."""
-        if paddle.in_dynamic_mode():
+        if not is_traced():
             # A product of matrices, which is what it is, takes a quarter of the convolution's time.
             weight = self.pointwise.weight.squeeze(2)
             convolved = depthwise(states, self.depthwise.weight)

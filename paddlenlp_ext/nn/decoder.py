@@ -11,22 +11,28 @@ from paddle import Tensor
 
 from paddlenlp_ext.nn.attention import Attention, KeyValue, Mask
 from paddlenlp_ext.nn.cpu.layers import LayerNorm
-from paddlenlp_ext.nn.encoder import Encoder, EncoderLayer, EncoderOutput, LayerOutput
+from paddlenlp_ext.nn.encoder import Encoder, EncoderLayer
 from paddlenlp_ext.nn.positions import Positions, take
+from paddlenlp_ext.nn.tracing import is_given
 
 
-@dataclass(frozen=True)
-class DecoderLayerOutput(LayerOutput):
+@dataclass
+class DecoderLayerOutput:
     """Output of one layer, and the keys and values to keep for the next call."""
 
+    hidden_states: Tensor  # float [B, L, H]
+    attentions: Tensor | None = None  # float32 [B, A, Lq, L], if asked for
     cross_attentions: Tensor | None = None  # float32 [B, A, L, Lm]
     key_values: tuple[KeyValue, ...] = ()  # of the self-attention, then of the cross-attention
 
 
-@dataclass(frozen=True)
-class DecoderOutput(EncoderOutput):
+@dataclass
+class DecoderOutput:
     """Output of the stack; of each layer, what was asked for."""
 
+    last_hidden_state: Tensor
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
     cross_attentions: tuple[Tensor, ...] | None = None
     key_values: tuple[tuple[KeyValue, ...], ...] | None = None
 
@@ -120,7 +126,7 @@ class DecoderLayer(EncoderLayer):
         )
         cross_attentions = None
         key_values: tuple[KeyValue, ...] = (key_value,)
-        if self.cross_attn is not None and memory is not None:
+        if self.cross_attn is not None and is_given(memory):
             query = self.cross_attn.query(states)
             # Pairs of a caller's own hold none of a memory.
             of_memory = past[1] if past and len(past) > 1 else self.cross_attn.key_value(memory)
@@ -137,7 +143,7 @@ class DecoderLayer(EncoderLayer):
 class Decoder(Encoder):
     """A stack of `DecoderLayer`."""
 
-    def forward(
+    def forward(  # type: ignore[override]  # with what a decoder has more
         self,
         hidden_states: Tensor,
         mask: Mask | None,
@@ -163,23 +169,28 @@ class Decoder(Encoder):
             output_hidden_states: Return the hidden states of every layer.
             output_attentions: Return the attention weights of every layer.
         """
-        states, kept = [hidden_states], []
+        states, all_states = hidden_states, [hidden_states]
+        attentions, crosses, key_values = [], [], []
         for index, layer in enumerate(self.layers):
             layer_past = None if past is None else past[index]
             output = self.run(
-                layer, states[-1], mask, output_attentions, memory, memory_mask, layer_past
+                layer, states, mask, output_attentions, memory, memory_mask, layer_past
             )
-            states = [*(states if output_hidden_states else ()), output.hidden_states]
+            states = output.hidden_states
+            if output_hidden_states:
+                all_states.append(states)
             # Of a layer that is computed again, only the hidden states are there.
-            if isinstance(output, DecoderLayerOutput) and (use_cache or output_attentions):
-                kept.append(output)
-        crosses = tuple(o.cross_attentions for o in kept if o.cross_attentions is not None)
+            if is_given(output.attentions):
+                attentions.append(output.attentions)
+            if isinstance(output, DecoderLayerOutput):
+                if is_given(output.cross_attentions):
+                    crosses.append(output.cross_attentions)
+                if use_cache:
+                    key_values.append(output.key_values)
         return DecoderOutput(
-            take(states[-1], positions),
-            tuple(states) if output_hidden_states else None,
-            tuple(o.attentions for o in kept if o.attentions is not None)
-            if output_attentions
-            else None,
-            crosses or None,
-            tuple(o.key_values for o in kept) if use_cache else None,
+            take(states, positions),
+            tuple(all_states) if output_hidden_states else None,
+            tuple(attentions) if output_attentions else None,
+            tuple(crosses) or None,
+            tuple(key_values) if use_cache else None,
         )

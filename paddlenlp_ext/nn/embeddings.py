@@ -7,6 +7,7 @@ from paddle import Tensor, nn
 
 from paddlenlp_ext.errors import InputError, TooLongError
 from paddlenlp_ext.nn.cpu.layers import Dropout, LayerNorm, Linear, on_cpu
+from paddlenlp_ext.nn.tracing import is_given, is_traced
 from paddlenlp_ext.nn.trimmed_embedding import TrimmedEmbedding
 
 
@@ -84,7 +85,7 @@ class Embeddings(nn.Layer):
             InputError: On a CPU, there is no such id, position or type.
         """
         words = inputs_embeds
-        if words is None:
+        if not is_given(words):
             words = look_up("input_ids", self.word_embeddings, input_ids)
         return self.complete(words, token_type_ids, position_ids, first_position)
 
@@ -97,7 +98,7 @@ class Embeddings(nn.Layer):
     ) -> Tensor:
         """Add positions and types to word embeddings, float [B, L, E]; see `forward`."""
         batch, length, _ = words.shape
-        if position_ids is None:
+        if not is_given(position_ids):
             self.check_length(first_position + length)
             # One for each token: on a CPU, Paddle is slow to add up what one gets from several.
             position_ids = paddle.arange(first_position, first_position + length)
@@ -106,7 +107,7 @@ class Embeddings(nn.Layer):
             require_rows("position_ids", position_ids, self.max_length, self.least_position)
         total = words + self.position_embeddings(position_ids + self.position_offset)
         if self.token_type_embeddings is not None:
-            if token_type_ids is None:
+            if not is_given(token_type_ids):
                 token_type_ids = paddle.zeros([1, 1], "int64").expand([batch, length])
             total = total + look_up("token_type_ids", self.token_type_embeddings, token_type_ids)
         embedded = self.dropout(self.layer_norm(total))
@@ -117,7 +118,7 @@ class Embeddings(nn.Layer):
 
         A program is made before there is a length: there it is left to Paddle.
         """
-        if paddle.in_dynamic_mode() and length > self.max_length:
+        if not is_traced() and length > self.max_length:
             raise TooLongError(
                 f"a sequence of {length} tokens is longer than the model's "
                 f"{self.max_length} positions; truncate it (`max_seq_length`)"

@@ -12,11 +12,12 @@ from paddle.nn import functional as F
 
 from paddlenlp_ext.nn.attention import Mask
 from paddlenlp_ext.nn.cpu import bfloat16
-from paddlenlp_ext.nn.cpu.few import encode as encode_few
-from paddlenlp_ext.nn.cpu.layers import Dropout, LayerNorm, gelu, tanh_gelu
-from paddlenlp_ext.nn.cpu.packed import Packed, pack
+from paddlenlp_ext.nn.cpu.layers import Dropout, LayerNorm, gelu, on_cpu, tanh_gelu
+from paddlenlp_ext.nn.cpu.packed import Packed
+from paddlenlp_ext.nn.cpu.stack import encode
 from paddlenlp_ext.nn.cpu.units import unit_for
 from paddlenlp_ext.nn.positions import TOKENS, Positions, take
+from paddlenlp_ext.nn.tracing import is_given
 
 # Those of transformers under its names, but the two that have parameters (prelu, xielu).
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -54,7 +55,7 @@ def activation(name: str) -> Callable[[Tensor], Tensor]:
     return ACTIVATIONS[name]
 
 
-@dataclass(frozen=True)
+@dataclass
 class LayerOutput:
     """Output of one layer."""
 
@@ -62,7 +63,7 @@ class LayerOutput:
     attentions: Tensor | None = None  # float32 [B, A, L, L], if asked for
 
 
-@dataclass(frozen=True)
+@dataclass
 class EncoderOutput:
     """Output of the stack; `hidden_states` begins with the input of the first layer."""
 
@@ -181,34 +182,33 @@ class Encoder(nn.Layer):
             output_hidden_states: Return the hidden states of every layer.
             output_attentions: Return the attention weights of every layer.
         """
-        is_whole = output_hidden_states or output_attentions
-        packed = None if is_whole else pack(self.layers, hidden_states, mask, positions)
-        states, read = hidden_states, None if positions is TOKENS else positions
-        if packed is not None:
-            states, read = packed.tokens(states), packed.read
+        if output_hidden_states or output_attentions or not on_cpu(hidden_states):
+            read = None if positions is TOKENS else positions
+            return self.by_layer(hidden_states, mask, read, output_hidden_states, output_attentions)
+        return EncoderOutput(encode(self, hidden_states, mask, positions))
+
+    def by_layer(
+        self,
+        states: Tensor,
+        mask: Mask | Packed | None,
+        read: Positions | None,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+    ) -> EncoderOutput:
+        """Run one layer after another; arguments as `forward`, or without padding [T, H]."""
+        is_whole = output_hidden_states or output_attentions or not self.skips_unread
         all_states, attentions = [states], []
-        few = None
-        if not is_whole:
-            few = encode_few(
-                self.layers, states, packed or mask, read if self.skips_unread else None
-            )
-        if few is not None:
-            states = few
-        is_whole = is_whole or not self.skips_unread
         last = len(self.layers) - 1
-        for number, layer in enumerate(self.layers if few is None else ()):
+        for number, layer in enumerate(self.layers):
             computed = None if is_whole or number < last else read
-            output = self.run(layer, states, packed or mask, output_attentions, computed)
+            output = self.run(layer, states, mask, output_attentions, computed)
             states = output.hidden_states
             if output_hidden_states:
                 all_states.append(states)
-            if output.attentions is not None:
+            if is_given(output.attentions):
                 attentions.append(output.attentions)
-        states = take(states, read) if is_whole else states
-        if packed is not None and read is None:
-            states = packed.padded(states)
         return EncoderOutput(
-            states,
+            take(states, read) if is_whole else states,
             tuple(all_states) if output_hidden_states else None,
             tuple(attentions) if output_attentions else None,
         )
@@ -234,5 +234,9 @@ class Encoder(nn.Layer):
     def _should_recompute(self, states: Tensor) -> bool:
         # Above what is frozen: Paddle does not train a layer that it computes again from inputs
         # without a gradient.
-        is_trained = self.training and paddle.is_grad_enabled() and not states.stop_gradient
-        return self.enable_recompute and is_trained
+        return (
+            self.enable_recompute
+            and self.training
+            and paddle.is_grad_enabled()
+            and not states.stop_gradient
+        )

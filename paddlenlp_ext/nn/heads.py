@@ -9,6 +9,7 @@ from paddle.nn import functional as F
 from paddlenlp_ext.metrics import IGNORED
 from paddlenlp_ext.nn.cpu.layers import LayerNorm, Linear, multiply
 from paddlenlp_ext.nn.encoder import activation
+from paddlenlp_ext.nn.tracing import is_given, is_traced
 
 
 class Pooler(nn.Layer):
@@ -74,7 +75,7 @@ class TiedLMHead(nn.Layer):
             float [..., V], or [..., U].
         """
         transformed = self.layer_norm(self.activation(self.dense(hidden_states)))
-        bias = self.bias if words is None else paddle.gather(self.bias, words)
+        bias = paddle.gather(self.bias, words) if is_given(words) else self.bias
         return multiply(transformed, table, turned=True) + bias
 
 
@@ -97,6 +98,7 @@ def token_loss(logits: Tensor, labels: Tensor) -> Tensor:
         logits: float [..., V].
         labels: int64 [...].
     """
-    flat, labels = logits.reshape([-1, logits.shape[-1]]), labels.reshape([-1])
-    total = F.cross_entropy(flat, labels, ignore_index=IGNORED, reduction="sum")
+    if not is_traced():  # a program would write the softmax to where what is reshaped lies
+        logits, labels = logits.reshape([-1, logits.shape[-1]]), labels.reshape([-1])
+    total = F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum")
     return total / (labels != IGNORED).astype(total.dtype).sum().clip(min=1.0)

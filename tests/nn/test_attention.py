@@ -11,7 +11,17 @@ import pytest
 from paddlenlp_ext.models.auto import base_class, model_class
 from paddlenlp_ext.models.base import Model
 from paddlenlp_ext.nn import attention
-from paddlenlp_ext.nn.attention import HAS_FUSED, Kernel, Mask, attend, explicit, fused, kernel_for
+from paddlenlp_ext.nn.attention import (
+    HAS_FUSED,
+    Kernel,
+    Mask,
+    attend,
+    bias_of,
+    explicit,
+    fused,
+    kernel_for,
+    mask_of,
+)
 from paddlenlp_ext.process import devices
 from tests.tiny import FAMILY_SIZES, SIZES, B, L, arrays, square_mask, tensors
 
@@ -32,9 +42,9 @@ def masks() -> dict[str, Mask | None]:
     given = {name: paddle.to_tensor(mask) for name, mask in (("flat", flat), ("square", square))}
     return {
         "none": None,
-        "flat": Mask(given["flat"]),
-        "square": Mask(given["square"]),
-        "causal": Mask(given["flat"], causal=True),
+        "flat": mask_of(given["flat"]),
+        "square": mask_of(given["square"]),
+        "causal": mask_of(given["flat"], causal=True),
     }
 
 
@@ -57,7 +67,7 @@ def test_kernels_agree(name: str) -> None:
 def test_kernels_agree_on_fewer_queries_than_keys() -> None:
     """As in the cross-attention and the next step of a decoder."""
     query, key, value = states(LQ), states(L), states(L)
-    causal = Mask(paddle.ones([B, L], "int64"), causal=True, first_query=L - LQ)
+    causal = mask_of(paddle.ones([B, L], "int64"), causal=True, first_query=L - LQ)
     for mask in (causal, masks()["flat"]):
         expected, _ = explicit(query, key, value, mask, NO_DROPOUT)
         got, _ = fused(query, key, value, mask, NO_DROPOUT)
@@ -74,7 +84,7 @@ def test_a_query_without_keys_takes_the_mean_of_all_values() -> None:
 
 def test_explicit_attention_is_its_definition() -> None:
     query, key, value = states(LQ), states(L), states(L)
-    mask = Mask(paddle.to_tensor(arrays()["attention_mask"]))
+    mask = mask_of(paddle.to_tensor(arrays()["attention_mask"]))
     means, weights = attend(query, key, value, mask, NO_DROPOUT, with_weights=True)
     scores = np.einsum("bqad,bkad->baqk", query.numpy(), key.numpy()) / np.sqrt(D)
     scores = np.where(mask.allowed.numpy(), scores, -np.inf)
@@ -112,7 +122,7 @@ def test_fused_attention_in_mixed_precision(dtype: object, monkeypatch: pytest.M
     real = attention.F.scaled_dot_product_attention
     monkeypatch.setattr(attention.F, "scaled_dot_product_attention", computed)
     query, key, value = states(LQ), states(L), states(L)
-    mask, dropout = Mask(paddle.to_tensor(arrays()["attention_mask"])), paddle.nn.Dropout(0.4)
+    mask, dropout = mask_of(paddle.to_tensor(arrays()["attention_mask"])), paddle.nn.Dropout(0.4)
     narrow = [one.astype(dtype) for one in (query, key, value)]
     means = [fused(*narrow, mask, dropout)[0] for _ in range(2)]
     dropout.eval()
@@ -136,10 +146,10 @@ def test_a_device_says_which_kernel_it_has(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize("dtype", [paddle.float32, paddle.float16, paddle.bfloat16])
 def test_a_bias_is_made_once_of_each_type_and_is_finite(dtype: object) -> None:
-    mask = Mask(paddle.to_tensor(arrays()["attention_mask"]))
-    bias = mask.bias(dtype)
+    mask = mask_of(paddle.to_tensor(arrays()["attention_mask"]))
+    bias = bias_of(mask, dtype)
     assert bias.dtype == dtype
-    assert mask.bias(dtype) is bias
+    assert bias_of(mask, dtype) is bias
     values = bias.astype("float32").numpy()
     assert np.isfinite(values).all()
     np.testing.assert_array_equal(values == 0, mask.allowed.numpy())
@@ -148,9 +158,9 @@ def test_a_bias_is_made_once_of_each_type_and_is_finite(dtype: object) -> None:
 @pytest.mark.parametrize("shape", [[L], [B, 1, L, L]])
 def test_masks_of_another_rank_are_refused(shape: list[int]) -> None:
     with pytest.raises(ValueError, match=r"must be \[B, L\]"):
-        Mask(paddle.ones(shape, "int64"))
+        mask_of(paddle.ones(shape, "int64"))
     with pytest.raises(TypeError, match="additive masks are not taken"):
-        Mask(paddle.zeros([B, L]))
+        mask_of(paddle.zeros([B, L]))
 
 
 def build(family: str, task: str, **changes: Any) -> Model:

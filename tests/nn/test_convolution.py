@@ -6,7 +6,7 @@ import numpy as np
 import paddle
 import pytest
 
-from paddlenlp_ext.nn.attention import Mask
+from paddlenlp_ext.nn.attention import mask_of
 from paddlenlp_ext.nn.convolution import (
     DynamicConvolution,
     GroupedLinear,
@@ -135,8 +135,8 @@ def test_padding_can_be_masked(square: bool) -> None:
     mask = mask.unsqueeze(1).tile([1, L, 1]) if square else mask
     for mask_padding in (False, True):
         layer = mixed(mask_padding=mask_padding)
-        padded = layer(states, Mask(mask))[0].numpy()[:, :4]
-        alone = layer(states[:, :4], Mask(paddle.ones([1, 4], "int64")))[0].numpy()
+        padded = layer(states, mask_of(mask))[0].numpy()[:, :4]
+        alone = layer(states[:, :4], mask_of(paddle.ones([1, 4], "int64")))[0].numpy()
         assert np.allclose(padded, alone, atol=1e-6) is mask_padding
         assert np.allclose(
             padded[:, :1], alone[:, :1], atol=1e-6

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from paddlenlp_ext.errors import UserError
-from paddlenlp_ext.nn import encoder as encoder_module
-from paddlenlp_ext.nn.cpu import compiled
+from paddlenlp_ext.nn.cpu import compiled, stack
 from paddlenlp_ext.nn.cpu.packed import Packed, pack
 from tests.nn.cpu.conftest import library  # noqa: F401  (a fixture)
 from tests.training.tiny_task import encoder, train
@@ -41,7 +40,7 @@ def test_a_run_goes_on_as_it_began(folder, recompute, monkeypatch):
         packed.append(found is not None)
         return found
 
-    monkeypatch.setattr(encoder_module, "pack", look)
+    monkeypatch.setattr(stack, "pack", look)
     whole = train(folder, output="whole", compiled_layers=True)
     assert packed.count(True) > len(packed) // 2
     if not recompute:

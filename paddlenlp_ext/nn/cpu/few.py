@@ -32,16 +32,31 @@ MOST = 64  # tokens; of more, the products of Paddle and oneDNN are as fast
 LANES = 16  # numbers of a vector, of which a head and the feed-forward layer have whole ones
 
 
+def can_encode(layers: Sequence[EncoderLayer], states: Tensor, mask: Mask | Packed | None) -> bool:
+    """Return whether all layers are computed here; arguments as of `encode`.
+
+    They are in float32, if no gradients are wanted, nothing is dropped and there is no padding, if
+    the layers are alike, and units compute them without a convolution.
+    """
+    kernels = compiled.kernels() if on_cpu(states) and _has_vectors() else None
+    if kernels is None or paddle.is_grad_enabled() or bfloat16.current() is not None:
+        return False
+    tokens = math.prod(states.shape[:-1])
+    if not 0 < tokens <= MOST or not all(_is_for_here(layers, states)):
+        return False
+    keys = _keys(states, mask)
+    if keys is None or len(keys.tokens) != tokens:
+        return False
+    return bool(states.ndim == 2 or len(keys.starts) == states.shape[0] + 1)
+
+
 def encode(
     layers: Sequence[EncoderLayer],
     states: Tensor,
     mask: Mask | Packed | None,
     positions: Positions | None,
-) -> Tensor | None:
-    """Compute all layers of a few tokens; None where that is not for here.
-
-    It is in float32, if no gradients are wanted, nothing is dropped and there is no padding, if
-    the layers are alike, and units compute them without a convolution.
+) -> Tensor:
+    """Compute all layers of a few tokens, as `can_encode` says.
 
     Args:
         layers: Of the encoder.
@@ -52,17 +67,10 @@ def encode(
     Returns:
         The last hidden states; float32 [B, R, H], or as `states` if all are read.
     """
-    kernels = compiled.kernels() if on_cpu(states) and _has_vectors() else None
-    if kernels is None or paddle.is_grad_enabled() or bfloat16.current() is not None:
-        return None
-    tokens = math.prod(states.shape[:-1])
-    if not 0 < tokens <= MOST or not all(_is_for_here(layers, states)):
-        return None
-    keys = Keys.of_length(*states.shape[:2]) if mask is None else mask.keys
-    if keys is None or len(keys.tokens) != tokens:
-        return None
-    if states.ndim == 3 and len(keys.starts) != states.shape[0] + 1:
-        return None
+    kernels, keys = compiled.kernels(), _keys(states, mask)
+    assert kernels is not None
+    assert keys is not None
+    tokens = len(keys.tokens)
     first = layers[0]
     read = None if positions is None else _read(positions, states, keys.starts)
     states = states.contiguous()
@@ -91,6 +99,10 @@ def encode(
         ),
     )
     return result.reshape(states.shape if read is None else [*read.shape, -1])
+
+
+def _keys(states: Tensor, mask: Mask | Packed | None) -> Keys | None:
+    return Keys.of_length(*states.shape[:2]) if mask is None else mask.keys
 
 
 def _is_for_here(layers: Sequence[EncoderLayer], states: Tensor) -> Iterator[bool]:

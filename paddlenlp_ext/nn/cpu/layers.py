@@ -26,6 +26,7 @@ from paddle.nn import functional as F
 
 from paddlenlp_ext.nn.cpu import onednn
 from paddlenlp_ext.nn.cpu.bfloat16 import product_in_bfloat16
+from paddlenlp_ext.nn.tracing import is_traced
 from paddlenlp_ext.process import devices
 
 STEPS = 1 << 16  # probabilities are whole numbers of 16 bits
@@ -34,7 +35,7 @@ BLOCK = 16  # neighbouring positions that a depthwise convolution computes toget
 
 def on_cpu(tensor: Tensor) -> bool:
     """Return whether a tensor is computed with now, and on a CPU."""
-    return paddle.in_dynamic_mode() and devices.of(tensor).is_host
+    return not is_traced() and devices.of(tensor).is_host
 
 
 class Linear(nn.Linear):
@@ -51,7 +52,7 @@ class Linear(nn.Linear):
 def multiply(states: Tensor, weight: Tensor, *, turned: bool = False) -> Tensor:
     """Multiply states, float [..., M], by a weight: float [M, N], or [N, M] if it is `turned`."""
     multiplied = None
-    if paddle.in_dynamic_mode():
+    if not is_traced():
         multiplied = product_in_bfloat16(states, weight, turned=turned)
     if multiplied is not None:
         return multiplied
@@ -218,7 +219,7 @@ class LayerNorm(nn.LayerNorm):
 
     def forward(self, input: Tensor) -> Tensor:
         """[..., H] -> [..., H]."""
-        if paddle.is_grad_enabled() and not self.weight.stop_gradient and on_cpu(input):
+        if on_cpu(input) and paddle.is_grad_enabled() and not self.weight.stop_gradient:
             return _Normalization.apply(input, self.weight, self.bias, self._epsilon)
         return super().forward(input)
 

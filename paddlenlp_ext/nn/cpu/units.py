@@ -48,7 +48,9 @@ def unit_for(
         with_weights: Whether attention weights are asked for.
         positions: Those that it is computed for; all if None.
     """
-    kernels = None if with_weights else kernels_for(layer, states)
+    if with_weights or not on_cpu(states):
+        return None
+    kernels = kernels_for(layer, states)
     if kernels is None:
         return None
     keys = Keys.of_length(*states.shape[:2]) if mask is None else mask.keys

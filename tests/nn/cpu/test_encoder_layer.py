@@ -18,7 +18,7 @@ from paddlenlp_ext.models.config import ModelConfig
 from paddlenlp_ext.models.generator_discriminator import Discriminator
 from paddlenlp_ext.models.heads import ForTokenClassification
 from paddlenlp_ext.models.transformer import make_stack
-from paddlenlp_ext.nn.attention import Mask
+from paddlenlp_ext.nn.attention import mask_of
 from paddlenlp_ext.nn.cpu import compiled
 from paddlenlp_ext.nn.cpu.texts import Keys
 from paddlenlp_ext.nn.cpu.units import unit_for
@@ -134,7 +134,7 @@ def test_gradients_are_those_of_the_formulas(sizes, kind, act):
     for dtype in ("float32", "float64"):
         states = paddle.to_tensor(values.astype("float32").astype(dtype), stop_gradient=False)
         if dtype == "float32":
-            output = encoder(states, None if tokens is None else Mask(tokens)).last_hidden_state
+            output = encoder(states, None if tokens is None else mask_of(tokens)).last_hidden_state
         else:
             output = formulas(encoder.layers[0], states, tokens, act)
         found.append(gradients(encoder, output, states, weights))
@@ -144,7 +144,7 @@ def test_gradients_are_those_of_the_formulas(sizes, kind, act):
 def run(encoder: Encoder, values: Any, weights: Any, tokens: Tensor | None) -> dict[str, Any]:
     states = paddle.to_tensor(values.astype("float32"), stop_gradient=False)
     paddle.seed(9)
-    output = encoder(states, None if tokens is None else Mask(tokens)).last_hidden_state
+    output = encoder(states, None if tokens is None else mask_of(tokens)).last_hidden_state
     return gradients(encoder, output, states, weights)
 
 
@@ -269,7 +269,7 @@ def test_some_positions_are_computed_alone():
     encoder, random = make(24, 4, 37), np.random.default_rng(4)
     layer = encoder.layers[0]
     values, weights = random.normal(size=(2, 3, 7, 24)).astype("float32")
-    mask, found = Mask(masks(3, 7, "end")), []
+    mask, found = mask_of(masks(3, 7, "end")), []
     for alone in (False, True):
         states = paddle.to_tensor(values, stop_gradient=False)
         unit = unit_for(layer, states, mask, False)
@@ -337,8 +337,8 @@ def test_other_layers_are_computed_by_their_parts(change):
 
 def test_other_inputs_are_computed_by_the_parts(monkeypatch):
     layer, states = make(24, 4, 37).layers[0], paddle.randn([2, 3, 24])
-    square = Mask(paddle.ones([2, 3, 3], "int64"))
-    empty = Mask(paddle.to_tensor([[1, 1, 0], [0, 0, 0]]))
+    square = mask_of(paddle.ones([2, 3, 3], "int64"))
+    empty = mask_of(paddle.to_tensor([[1, 1, 0], [0, 0, 0]]))
     assert unit_for(layer, states, None, True) is None
     assert unit_for(layer, states, square, False) is None
     assert unit_for(layer, states, empty, False) is None

@@ -10,8 +10,7 @@ import paddle
 import pytest
 from paddle import Tensor
 
-from paddlenlp_ext.nn import encoder as stack
-from paddlenlp_ext.nn.attention import Attention, Mask
+from paddlenlp_ext.nn.attention import Attention, Mask, mask_of
 from paddlenlp_ext.nn.cpu import few
 from paddlenlp_ext.nn.cpu.layers import Linear
 from paddlenlp_ext.nn.encoder import Encoder, EncoderLayer
@@ -49,12 +48,13 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Whether each call was for the kernel."""
     found: list[bool] = []
 
-    def looking(*arguments: Any) -> Tensor | None:
-        states = few.encode(*arguments)
-        found.append(states is not None)
-        return states
+    can_encode = few.can_encode
 
-    monkeypatch.setattr(stack, "encode_few", looking)
+    def looking(*arguments: Any) -> bool:
+        found.append(can_encode(*arguments))
+        return found[-1]
+
+    monkeypatch.setattr(few, "can_encode", looking)
     return found
 
 
@@ -91,7 +91,7 @@ def test_texts(act: str, positions: Positions | str | None, second: int, seen: l
     """Of one length, and with padding, which is left out unless it is read."""
     encoder = make(32, 2, 48, act=act)
     states = paddle.randn([2, 7, 32])
-    mask = Mask(paddle.to_tensor(np.arange(7) < np.array([[7], [second]])))
+    mask = mask_of(paddle.to_tensor(np.arange(7) < np.array([[7], [second]])))
     chosen = paddle.to_tensor(READ) if positions == "chosen" else positions
     found, expected = both(encoder, states, mask, chosen)
     reads_padding = second < 7 and (positions is None or positions is LAST)
@@ -103,7 +103,7 @@ def test_more_are_read_than_there_are() -> None:
     """The first token fills up rows of which fewer are read than of others."""
     encoder = make(48, 1, 160)
     states = paddle.randn([3, 7, 48])
-    mask = Mask(paddle.to_tensor(np.arange(7) < np.array([[7], [1], [1]])))
+    mask = mask_of(paddle.to_tensor(np.arange(7) < np.array([[7], [1], [1]])))
     read = np.zeros((3, 6), np.int64)
     read[0] = range(6)
     found, expected = both(encoder, states, mask, paddle.to_tensor(read))
@@ -132,7 +132,7 @@ def test_what_it_leaves_to_others(seen: list[bool]) -> None:
     with paddle.no_grad():
         encoder(paddle.randn([1, few.MOST + 1, 32]), None)
         encoder(paddle.randn([0, 6, 32]), None)
-        encoder(states, Mask(paddle.ones([1, 6], "int64"), causal=True))
+        encoder(states, mask_of(paddle.ones([1, 6], "int64"), causal=True))
         encoder.train()
         encoder(states, None)
         encoder.eval()

@@ -9,7 +9,7 @@ from paddle import nn
 from paddle.distributed.fleet.utils import recompute
 from paddle.nn import functional as F
 
-from paddlenlp_ext.nn.attention import Mask
+from paddlenlp_ext.nn.attention import bias_of, mask_of
 from paddlenlp_ext.nn.cpu import layers as cpu
 from paddlenlp_ext.nn.cpu.layers import Dropout, LayerNorm, add_mask, depthwise, gelu, swap
 
@@ -49,7 +49,7 @@ def test_swap_takes_views_and_frozen_tensors(place):
 @pytest.mark.parametrize("square", [False, True])
 def test_masks_are_added_to_every_head(square, place):
     scores, allowed = normal(3, 2, 5, 7), random.random((3, 5, 7) if square else (3, 7)) < 0.5
-    mask = Mask(paddle.to_tensor(allowed.astype("int64"))).bias()
+    mask = bias_of(mask_of(paddle.to_tensor(allowed.astype("int64"))))
     given = paddle.to_tensor(scores, stop_gradient=False)
     total = add_mask(given, mask)
     np.testing.assert_array_equal(total.numpy(), scores + mask.numpy())

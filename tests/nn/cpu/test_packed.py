@@ -12,8 +12,8 @@ from paddle import Tensor
 from paddlenlp_ext.inference.export import export_logits
 from paddlenlp_ext.models.base import Model
 from paddlenlp_ext.models.electra import ElectraDiscriminator, ElectraForPreTraining
-from paddlenlp_ext.nn import encoder as stack
-from paddlenlp_ext.nn.attention import Mask
+from paddlenlp_ext.nn.attention import mask_of
+from paddlenlp_ext.nn.cpu import stack
 from paddlenlp_ext.nn.cpu.packed import Packed, pack
 from paddlenlp_ext.nn.encoder import Encoder
 from paddlenlp_ext.nn.positions import FIRST, LAST, TOKENS, Positions
@@ -62,7 +62,7 @@ def run(
     """What is read of the output, and the gradients of a sum of it."""
     states = paddle.to_tensor(values.astype("float32"), stop_gradient=False)
     paddle.seed(9)
-    output = encoder(states, Mask(tokens), positions=positions, **asked).last_hidden_state
+    output = encoder(states, mask_of(tokens), positions=positions, **asked).last_hidden_state
     weights = np.random.default_rng(6).normal(size=output.shape)
     if positions is TOKENS:
         weights *= tokens.numpy()[:, :, None]
@@ -133,15 +133,15 @@ def test_padding_that_is_read_stays(seen, kind, positions, asked):
 
 def test_other_batches_stay_as_they_are(monkeypatch):
     encoder, states = make(H, 4, 37, layers=2), paddle.randn([B, L, H])
-    padded = Mask(padded_at("end"))
+    padded = mask_of(padded_at("end"))
     assert pack(encoder.layers, states, padded, FIRST) is not None
     empty = paddle.concat([padded_at("end")[:-1], paddle.zeros([1, L], "int64")])
     for mask in (
         None,
-        Mask(paddle.ones([B, L], "int64")),
-        Mask(paddle.ones([B, L, L], "int64")),
-        Mask(padded_at("end")[1:2]),
-        Mask(empty),
+        mask_of(paddle.ones([B, L], "int64")),
+        mask_of(paddle.ones([B, L, L], "int64")),
+        mask_of(padded_at("end")[1:2]),
+        mask_of(empty),
     ):
         assert pack(encoder.layers, states, mask, TOKENS) is None
     assert pack(encoder.layers, states.astype("float64"), padded, FIRST) is None
@@ -190,7 +190,7 @@ def test_recomputation_finds_the_same(seen, positions):
 def test_evaluation_computes_the_same(seen, positions):
     encoder, states = make(H, 4, 37, layers=2, dropout=0.3), paddle.randn([B, L, H])
     encoder.eval()
-    mask = Mask(padded_at("end"))
+    mask = mask_of(padded_at("end"))
     kept = encoder(states, mask, positions=positions).last_hidden_state
     with paddle.no_grad():
         free = encoder(states, mask, positions=positions).last_hidden_state

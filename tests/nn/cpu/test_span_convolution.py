@@ -12,7 +12,7 @@ from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from paddlenlp_ext.models.convbert import ConvBertConfig, ConvBertForMaskedLM, make_layer
-from paddlenlp_ext.nn.attention import Mask
+from paddlenlp_ext.nn.attention import mask_of
 from paddlenlp_ext.nn.cpu import bfloat16, compiled
 from paddlenlp_ext.nn.cpu.units import unit_for
 from paddlenlp_ext.nn.encoder import Encoder, EncoderLayer
@@ -120,7 +120,7 @@ def run(
 ) -> dict[str, Any]:
     states = paddle.to_tensor(values.astype("float32"), stop_gradient=False)
     paddle.seed(9)
-    mask = None if tokens is None else Mask(tokens)
+    mask = None if tokens is None else mask_of(tokens)
     output = encoder(states, mask, positions=positions).last_hidden_state
     return gradients(encoder, output, states, weights)
 
