@@ -51,7 +51,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--whole_word_mask", **parsing.SWITCH, help="mask all tokens of a word, or none")
     flags.add_training_arguments(parser, "rows", batch_size=8, weight_decay=0.01)
     of_data = ("data_dir", "group_by_length", "on_bad_row", "token_cache")
-    unused = (*of_data, "label_smoothing_factor", "class_weights", "error_texts")
+    unused = (*of_data, "label_smoothing_factor", "class_weights", "error_texts", "to_static")
     flags.add_engine_arguments(parser, omit=unused)
     parser.set_defaults(metric_for_best_model="loss")
     args = parser.parse_args(argv)

@@ -178,6 +178,12 @@ def add_engine_arguments(
         help="compute encoder layers on a CPU by kernels in C and without padding, where the "
         "installation has them; default: true if it has, or as the run that is continued",
     )
+    add(
+        "to_static",
+        **SWITCH,
+        help="train and evaluate by programs that Paddle's just-in-time compiler makes of the "
+        "model; on a CPU without --compiled_layers, which is faster",
+    )
     if trims_vocabulary:
         add(
             "trim_vocab",

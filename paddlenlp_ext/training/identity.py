@@ -41,6 +41,7 @@ AFFECTS_RESULT = (
     "max_train_samples",
     "skip_unread_positions",
     "compiled_layers",
+    "to_static",
     "seed",
 )
 # What runs had before there was such a setting, which their checkpoints do not record.
@@ -52,6 +53,7 @@ BEFORE: Mapping[str, Any] = {
     "freeze_layers": 0,
     "skip_unread_positions": False,
     "compiled_layers": False,
+    "to_static": False,
 }
 
 

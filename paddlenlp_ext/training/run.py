@@ -55,6 +55,7 @@ from paddlenlp_ext.training.loop import is_evaluation_due
 from paddlenlp_ext.training.optimization import adamw, learning_rate_of, rate_schedule, schedule_of
 from paddlenlp_ext.training.precision import mixed_precision
 from paddlenlp_ext.training.pretrain import MakeTensors, ShardBatches
+from paddlenlp_ext.training.programs import make_static
 from paddlenlp_ext.training.record import Record, descriptions, machine
 from paddlenlp_ext.training.report import LogEvaluation, LogStep, Report, say
 from paddlenlp_ext.training.results import signature
@@ -348,6 +349,8 @@ class Run:
         decided = checkpoints.identity.settings
         model.compute_unread(not decided["skip_unread_positions"])
         model.compile_layers(decided["compiled_layers"] and settings.is_on_host)
+        if settings.to_static:
+            make_static(model, settings)
         precision = None
         if settings.use_amp:
             precision = mixed_precision(

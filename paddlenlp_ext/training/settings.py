@@ -72,6 +72,7 @@ class RunSettings(Settings):
     deterministic: bool = False
     skip_unread_positions: bool | None = None
     compiled_layers: bool | None = None
+    to_static: bool = False
     trim_vocab: bool = False
     on_non_finite: Literal["stop", "skip"] = "stop"
     seed: int = 42

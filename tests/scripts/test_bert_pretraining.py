@@ -89,8 +89,11 @@ def test_flags_of_the_original_without_effect(folder, tmp_path, capsys):
     argv = arguments(folder, tmp_path, max_steps=1, eager_run="False", to_static="")
     script_of(PRETRAIN).main([*argv, "--fuse_transformer", "true", "--profiler_options", "x=1;y"])
     errors = capsys.readouterr().err
-    for name in ("eager_run", "to_static", "fuse_transformer", "profiler_options"):
+    for name in ("eager_run", "fuse_transformer", "profiler_options"):
         assert f"note: --{name} is accepted and has no effect\n" in errors
+    assert "--to_static" not in errors
+    manifest = next(tmp_path.glob("model_*")) / "manifest.json"
+    assert json.loads(manifest.read_text())["settings"]["to_static"] is True
 
 
 def test_without_held_out_shards_every_save_step_is_saved(folder, tmp_path, capsys):

@@ -44,7 +44,7 @@ FREE = {
     *("train_file", "validation_file", "test_file", "validation_share", "labels"),
     *("text_column_name", "text_pair_column_name", "label_column_name", "language_column_name"),
     *("label_separator", "problem_type"),
-    *("eager_run", "to_static", "fuse_transformer", "profiler_options", "memory_length", "help"),
+    *("eager_run", "fuse_transformer", "profiler_options", "memory_length", "help"),
 }
 ALSO_FREE = {
     # `--init_from_ckpt` continues the checkpoint that is given as the model.

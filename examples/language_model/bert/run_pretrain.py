@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from paddlenlp_ext.training.events import Evaluated, StepDone
     from paddlenlp_ext.training.report import Pace
 
-UNUSED = ("eager_run", "to_static", "fuse_transformer", "profiler_options")  # flags of the original
+UNUSED = ("eager_run", "fuse_transformer", "profiler_options")  # flags of the original
 MODEL_TYPES = ("bert", "ernie")
 # Flags of this script alone that a resumed run must have in common with the one that it continues.
 RESUME_MUST_MATCH = ("model_type", "model_name_or_path", "max_predictions_per_seq")

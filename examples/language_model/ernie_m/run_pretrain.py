@@ -54,7 +54,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--save_steps", type=count, default=10000, help="steps between evaluations and checkpoints")
     add("--device", type=parsing.device, help="cpu, gpu or xpu; default: a GPU if there is one")
     unused = ("eval_batch_size", "data_dir", "group_by_length", "on_bad_row", "token_cache")
-    of_tasks = ("label_smoothing_factor", "class_weights", "error_texts")
+    of_tasks = ("label_smoothing_factor", "class_weights", "error_texts", "to_static")
     flags.add_engine_arguments(parser, omit=(*unused, *of_tasks), trims_vocabulary=True)
     args = parser.parse_args(argv)
     multilingual.check_multilingual_arguments(parser, args)
