@@ -163,8 +163,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         for kind in LEARNING_RATES:
             found.append(run(kind, seed, data, args))
             print(json.dumps(found[-1]), flush=True)
-    print("| Trained | Parameters | Accuracy by seed | Mean | Seconds | Loaded again, differs by |")
-    print("| --- | --- | --- | --- | --- | --- |")
+    print("| Trained | Parameters | Accuracy by seed | Mean | Loaded again, differs by |")
+    print("| --- | --- | --- | --- | --- |")
     for kind in LEARNING_RATES:
         of_kind = [row for row in found if row["kind"] == kind]
         accuracies = [row["accuracy"] for row in of_kind]
@@ -174,7 +174,6 @@ def main(argv: Sequence[str] | None = None) -> None:
             f"{of_kind[0]['trained']:,} ({share:.1%})",
             ", ".join(f"{one:.2f}" for one in accuracies),
             f"{np.mean(accuracies):.2f}",
-            f"{np.mean([row['seconds'] for row in of_kind]):.0f}",
             f"{max(row['loaded_again'] for row in of_kind):.0e}",
         ]
         print("| " + " | ".join(cells) + " |")
