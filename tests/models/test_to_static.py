@@ -42,6 +42,8 @@ modes = pytest.mark.parametrize("full_graph", [False, True], ids=["default", "fu
 
 def of(family: str, cls: type[Model], **changes: Any) -> Model:
     config = build(family, "Model", num_hidden_layers=1, **(NO_DROPOUT | changes)).config
+    of_heads = ("classifier_dropout_prob", "summary_last_dropout")
+    config = config.replace(**{name: 0.0 for name in of_heads if hasattr(config, name)})
     paddle.seed(4)
     return cls(config)
 
