@@ -21,6 +21,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,6 +81,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--steps", type=int, default=500, help="of stage 1; stage 2 has half")
     parser.add_argument("--batch_size", type=int, default=32)
+    parser.add_argument("--learning_rate", type=float, default=5e-4)
+    parser.add_argument("--fewest", type=int, default=1, help="times that a kept piece is there")
     return parser.parse_args(argv)
 
 
@@ -141,7 +144,8 @@ def write_shape(args: argparse.Namespace, folder: Path) -> None:
     tokenizer = ErnieMTokenizer.from_pretrained(folder)
     texts = {text for one in args.languages for pair in read_pairs(args.text, one) for text in pair}
     rows = tokenizer(sorted(texts), add_special_tokens=False)["input_ids"]
-    used = {number for row in rows for number in row}
+    counts = Counter(number for row in rows for number in row)
+    used = {number for number, count in counts.items() if count >= args.fewest}
     kept = tokenizer.convert_ids_to_tokens(sorted(used - {*tokenizer.all_special_ids}))
     write_vocabulary(folder, kept)
     shape = {**SHAPE, "vocab_size": len(kept) + len(SPECIAL)}
@@ -207,7 +211,7 @@ def pretrain(args: argparse.Namespace, name: str, seed: int) -> None:
         *start,
         *("--input_dir", args.folder / "shards", "--output_dir", run),
         *("--objectives", mixture.objectives, "--mlm_probability", 0.15),
-        *("--batch_size", args.batch_size, "--learning_rate", 5e-4, "--max_steps", steps),
+        *("--batch_size", args.batch_size, "--learning_rate", args.learning_rate, "--max_steps", steps),
         *("--warmup_steps", steps // 10, "--logging_steps", 100, "--save_steps", steps // 4),
         *("--seed", seed, "--device", "cpu", "--keep_checkpoints", 1),
         *("--resume_from_checkpoint", "latest", "--max_eval_samples", 300),
