@@ -15,7 +15,6 @@ told in `LEFT_OUT`, with its reason: the share is of the other tests that were n
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import re
 import subprocess
@@ -24,8 +23,6 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
-from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
@@ -35,10 +32,10 @@ from xml.etree import ElementTree
 
 from benchmarks.hub_stand_ins import keep_models, keep_tokenizers
 from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.paddlenlp.stand_in import HOME, Names
 
 FAMILIES = ("bert", "rembert", "convbert", "ernie_m", "electra", "ernie")
 SUBJECTS = ("modeling", "tokenizer")
-HOME = "paddlenlp_ext."  # the package that holds ours of the same name
 # What their files import at the top, and no test of these families calls.
 UNUSED = {
     "utils": ("install_package", "uninstall_package"),
@@ -140,40 +137,19 @@ class Outcome(NamedTuple):
         return next((row for row in LEFT_OUT if fnmatchcase(self.name, row.tests)), None)
 
 
-class PaddleNLPNames(MetaPathFinder, Loader):
-    """Let `import paddlenlp…` answer with the module of ours of that name."""
-
-    def find_spec(
-        self, fullname: str, path: object = None, target: object = None
-    ) -> ModuleSpec | None:
-        """Find a module of `paddlenlp`, and no other; see `MetaPathFinder`."""
-        if fullname.partition(".")[0] != "paddlenlp":
-            return None
-        try:
-            found = importlib.import_module(HOME + fullname)
-        except ModuleNotFoundError as error:
-            if error.name and (HOME + fullname).startswith(error.name):
-                raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname) from None
-            raise
-        return ModuleSpec(
-            fullname, self, loader_state=found.__spec__, is_package=hasattr(found, "__path__")
-        )
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType:
-        """Return ours; see `Loader`."""
-        return importlib.import_module(HOME + spec.name)
+class NamesOfTests(Names):
+    """Leads to modules of ours, with what PaddleNLP's tests only import."""
 
     def exec_module(self, module: ModuleType) -> None:
-        """Give ours, which has run already, its own origin back; see `Loader`."""
-        if module.__spec__ is not None and module.__spec__.loader is self:
-            spec, module.__spec__ = module.__spec__, module.__spec__.loader_state
-            for name in UNUSED.get(spec.name.partition(".")[2], ()):
-                vars(module).setdefault(name, None)
+        """Add that."""
+        super().exec_module(module)
+        for name in UNUSED.get(module.__name__.removeprefix(f"{HOME}paddlenlp."), ()):
+            vars(module).setdefault(name, None)
 
 
 def pytest_configure() -> None:
     """Begin to answer for `paddlenlp` (called by pytest in the process of the tests)."""
-    sys.meta_path.insert(0, PaddleNLPNames())
+    sys.meta_path.insert(0, NamesOfTests())
 
 
 def files_of_tests(checkout: Path, names: Iterable[str]) -> dict[str, Path]:
