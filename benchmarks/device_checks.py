@@ -101,7 +101,7 @@ def check_fused_attention() -> str:
     found = []
     for dtype in TYPES if not devices.current().is_host else TYPES[:1]:
         states = [paddle.randn([3, 24, 2, 32]) for _ in range(3)]
-        mask = attention.Mask(paddle.to_tensor(np.arange(24) < np.array([[24], [9], [17]])))
+        mask = attention.mask_of(paddle.to_tensor(np.arange(24) < np.array([[24], [9], [17]])))
         expected, _ = attention.explicit(*states, mask, nn.Dropout(0.0))
         got, _ = attention.fused(*(one.astype(dtype) for one in states), mask, nn.Dropout(0.0))
         found.append(float((got.astype("float32") - expected).abs().max()))

@@ -98,6 +98,22 @@ def current() -> Device:
     return named(paddle.device.get_device())
 
 
+def pinned(tensor: Tensor) -> Tensor:
+    """Put a tensor of the host where a GPU reads it by itself: of other memory, a copy waits."""
+    is_for_gpu = current().kind == "gpu" and tensor.place.is_cpu_place()
+    return tensor.pin_memory() if is_for_gpu else tensor
+
+
+def on_current(tensor: Tensor) -> Tensor:
+    """Copy a tensor of the host to the present device; from pinned memory without waiting."""
+    import paddle
+
+    if tensor.place.is_cuda_pinned_place():
+        return tensor.cuda(blocking=False)
+    is_elsewhere = tensor.place.is_cpu_place() and not current().is_host
+    return paddle.to_tensor(tensor.numpy()) if is_elsewhere else tensor
+
+
 def count(kind: str) -> int:
     """Count the devices of a kind that Paddle finds; of CPUs there is one."""
     import paddle

@@ -46,8 +46,8 @@ class Batch(dict[str, Tensor]):
 
     def __init__(self, tensors: dict[str, Tensor], rows: RowNumbers):
         # Kept beside the copies, which may not have been made before the first is computed with.
-        self.host = {name: _pinned(tensor) for name, tensor in tensors.items()}
-        super().__init__({name: _on_device(tensor) for name, tensor in self.host.items()})
+        self.host = {name: devices.pinned(tensor) for name, tensor in tensors.items()}
+        super().__init__({name: devices.on_current(tensor) for name, tensor in self.host.items()})
         self.rows = rows
 
     @property
@@ -276,20 +276,6 @@ def host_tensors(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, Tensor]:
     """Make tensors of arrays, in the memory of the host whatever the device."""
     cpu = paddle.CPUPlace()
     return {name: paddle.to_tensor(array, place=cpu) for name, array in arrays.items()}
-
-
-def _pinned(tensor: Tensor) -> Tensor:
-    """Put a tensor where a GPU reads it by itself: from other memory, copying waits for it."""
-    is_for_gpu = devices.current().kind == "gpu" and tensor.place.is_cpu_place()
-    return tensor.pin_memory() if is_for_gpu else tensor
-
-
-def _on_device(tensor: Tensor) -> Tensor:
-    """Copy a tensor to the present device; from pinned memory without waiting."""
-    if tensor.place.is_cuda_pinned_place():
-        return tensor.cuda(blocking=False)
-    is_elsewhere = tensor.place.is_cpu_place() and not devices.current().is_host
-    return paddle.to_tensor(tensor.numpy()) if is_elsewhere else tensor
 
 
 def pad(

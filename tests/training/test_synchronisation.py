@@ -62,8 +62,8 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Reads:
     found = Reads()
     for name in READS:
         monkeypatch.setattr(Tensor, name, found.counted(getattr(Tensor, name)))
-    monkeypatch.setattr(batches, "_pinned", found.keep)
-    monkeypatch.setattr(batches, "_on_device", lambda tensor: tensor.clone())
+    monkeypatch.setattr(devices, "pinned", found.keep)
+    monkeypatch.setattr(devices, "on_current", lambda tensor: tensor.clone())
     return found
 
 
