@@ -1,8 +1,8 @@
 """The kernels in C, where the installation could compile them.
 
 `setup.py` makes a library of tokens.c, attention.c and convolution.c. Structures and functions here
-are those of the C files, which say what is computed; tensors are given by their addresses, so
-whoever calls keeps them.
+are those of the C files, which say what is computed. Tensors and arrays are given by their
+addresses, and must not be freed before a call has returned: a `Description` keeps them.
 """
 
 from __future__ import annotations
@@ -13,10 +13,8 @@ from ctypes import POINTER, Structure, byref, c_float, c_int, c_int32, c_int64, 
 from ctypes import c_void_p as address
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import paddle
 from paddle import Tensor
 
@@ -37,7 +35,19 @@ class Dropout(Structure):
         return cls(seed, below, RANDOM_NUMBERS / (RANDOM_NUMBERS - below))
 
 
-class Activation(Structure):
+class Description(Structure):
+    """What a function computes: numbers, and places of tensors and arrays, which it keeps.
+
+    Args:
+        parts: Of the structure, in its order; None is C's null.
+    """
+
+    def __init__(self, *parts: object) -> None:
+        super().__init__(*map(_place, parts))
+        self._kept = parts
+
+
+class Activation(Description):
     """Bias, activation and dropout; see tokens.c."""
 
     _fields_ = (
@@ -48,7 +58,7 @@ class Activation(Structure):
     )
 
 
-class Norm(Structure):
+class Norm(Description):
     """Bias, dropout, residual and LayerNorm; see tokens.c."""
 
     _fields_ = (
@@ -62,7 +72,7 @@ class Norm(Structure):
     )
 
 
-class NormBackward(Structure):
+class NormBackward(Description):
     """The gradients of `Norm`; see tokens.c."""
 
     _fields_ = (
@@ -73,7 +83,7 @@ class NormBackward(Structure):
     )
 
 
-class Attention(Structure):
+class Attention(Description):
     """Attention of texts of any length, and its gradients; see attention.c."""
 
     _fields_ = (
@@ -86,7 +96,7 @@ class Attention(Structure):
     )
 
 
-class Joint(Structure):
+class Joint(Description):
     """Products of what has a bias, and their gradients; see tokens.c."""
 
     _fields_ = (
@@ -96,7 +106,7 @@ class Joint(Structure):
     )
 
 
-class Window(Structure):
+class Window(Description):
     """Which tokens a convolution sees; see convolution.c."""
 
     _fields_ = (
@@ -105,7 +115,7 @@ class Window(Structure):
     )
 
 
-class Depthwise(Structure):
+class Depthwise(Description):
     """A convolution of each unit alone, and its gradients; see convolution.c."""
 
     _fields_ = (
@@ -116,7 +126,7 @@ class Depthwise(Structure):
     )
 
 
-class Convolution(Structure):
+class Convolution(Description):
     """A convolution with taps of each query's own, and its gradients; see convolution.c."""
 
     _fields_ = (
@@ -127,7 +137,7 @@ class Convolution(Structure):
     )
 
 
-class Layer(Structure):
+class Layer(Description):
     """The parameters of a layer; see few.c."""
 
     _fields_ = tuple(
@@ -137,7 +147,7 @@ class Layer(Structure):
     )
 
 
-class Few(Structure):
+class Few(Description):
     """All layers of an encoder, for a few tokens; see few.c."""
 
     _fields_ = (
@@ -190,17 +200,12 @@ class Kernels:
 
         Args:
             name: Its name.
-            arguments: Its structure, or tensors and numbers.
+            arguments: Its description, or tensors and numbers.
 
         Raises:
             MemoryError: There was not enough.
         """
-        given = [
-            byref(one) if isinstance(one, Structure)
-            else one.data_ptr() if isinstance(one, Tensor)
-            else one
-            for one in arguments
-        ]  # fmt: skip
+        given = [byref(one) if isinstance(one, Structure) else _place(one) for one in arguments]
         if not self._functions[name](*given):
             raise MemoryError(f"not enough memory to {name.replace('_', ' ')}")
 
@@ -211,13 +216,11 @@ class Kernels:
         return sums
 
 
-def place(part: Tensor | npt.NDArray[Any] | None) -> int | None:
-    """Return where the numbers of a tensor or an array lie; None is C's null."""
-    if part is None:
-        return None
-    # A tensor without numbers has no place in early versions of Paddle.
-    found: int | None = part.ctypes.data if isinstance(part, np.ndarray) else part.data_ptr()
-    return found
+def _place(part: object) -> object:
+    """Return where the numbers of a tensor or an array lie; another part as it is."""
+    if isinstance(part, Tensor):  # without numbers it has no place in early versions of Paddle
+        return part.data_ptr()
+    return part.ctypes.data if isinstance(part, np.ndarray) else part
 
 
 @cache

@@ -138,7 +138,7 @@ class Unit:
         inner = products.times(attended, weights.linear1)
         slopes = paddle.empty_like(inner) if keeps else None
         activation = compiled.Activation(
-            *map(compiled.place, (inner, weights.linear1_bias, slopes)),
+            *(inner, weights.linear1_bias, slopes),
             *inner.shape,
             self.kind,
             self.activation,
@@ -179,10 +179,10 @@ class Unit:
         )
         tokens, width = key.shape
         return compiled.Attention(
-            *map(compiled.place, places),
+            *places,
             *(len(starts) - 1, tokens, self.heads, width // self.heads, keys.most),
             self.attention,
-            *map(compiled.place, gradients),
+            *gradients,
         )
 
     def backward(

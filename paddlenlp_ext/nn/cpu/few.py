@@ -76,9 +76,8 @@ def encode(
     states = states.contiguous()
     result = paddle.empty([tokens if read is None else read.size, states.shape[-1]], "float32")
     parameters = (compiled.Layer * len(layers))(
-        *(compiled.Layer(*map(compiled.place, weights_of(layer))) for layer in layers)
+        *(compiled.Layer(*weights_of(layer)) for layer in layers)
     )
-    # Kept until the call has returned.
     arrays = (
         np.arange(tokens, dtype=np.int32),
         keys.starts,
@@ -89,7 +88,7 @@ def encode(
         "encode",
         compiled.Few(
             ctypes.addressof(parameters),
-            *map(compiled.place, (states, result, *arrays)),
+            *(states, result, *arrays),
             *(len(layers), len(keys.starts) - 1, tokens, 0 if read is None else read.size),
             *first.self_attn.heads,
             first.linear1.weight.shape[1],

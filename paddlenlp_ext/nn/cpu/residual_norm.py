@@ -57,7 +57,7 @@ class ResidualNorm:
         places = (states, self.bias, residual, self.weight, self.shift, result, scales)
         self.kernels.call(
             "norm",
-            compiled.Norm(*map(compiled.place, places), *states.shape, self.epsilon, self.dropout),
+            compiled.Norm(*places, *states.shape, self.epsilon, self.dropout),
         )
         return result, states, scales
 
@@ -69,6 +69,6 @@ class ResidualNorm:
         places = (gradient, normal, scales, self.weight, of_residual, of_states, *sums)
         self.kernels.call(
             "norm_backward",
-            compiled.NormBackward(*map(compiled.place, places), *gradient.shape, self.dropout),
+            compiled.NormBackward(*places, *gradient.shape, self.dropout),
         )
         return NormGradients(of_residual, of_states, *sums)

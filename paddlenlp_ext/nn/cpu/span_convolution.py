@@ -155,7 +155,7 @@ class SpanConvolution:
     def _window(self, tokens: int, queries: int) -> compiled.Window:
         texts = tokens // self.length
         return compiled.Window(
-            *map(compiled.place, (self.places, self.real)),
+            *(self.places, self.real),
             *(texts, self.length, queries // texts, self.weights.taps.shape[2]),
         )
 
@@ -165,9 +165,9 @@ class SpanConvolution:
         """Describe the first sums, and with gradients (of them, of states and taps) theirs."""
         queries = gradients[0].shape[0] if around is None else around.shape[0]
         return compiled.Depthwise(
-            *map(compiled.place, (states, self.weights.taps, around)),
+            *(states, self.weights.taps, around),
             *(states.shape[1], self._window(states.shape[0], queries)),
-            *map(compiled.place, gradients),
+            *gradients,
         )
 
     def _joint(
@@ -180,9 +180,7 @@ class SpanConvolution:
     ) -> compiled.Joint:
         """Describe what joins spans and queries, and with gradients (joined's first) theirs."""
         places = (spans, query, self.weights.spans_bias, query_bias, joined)
-        return compiled.Joint(
-            *map(compiled.place, places), *spans.shape, *map(compiled.place, gradients)
-        )
+        return compiled.Joint(*places, *spans.shape, *gradients)
 
     def _convolution(
         self,
@@ -195,10 +193,10 @@ class SpanConvolution:
         weights = self.weights
         places = (taps, weights.scores_bias, values, weights.values_bias, result)
         return compiled.Convolution(
-            *map(compiled.place, places),
+            *places,
             *(self.heads, values.shape[1] // self.heads),
             self._window(values.shape[0], taps.shape[0]),
-            *map(compiled.place, gradients),
+            *gradients,
         )
 
 

@@ -6,11 +6,15 @@ import math
 import os
 import subprocess
 import sys
+import threading
+import weakref
 from pathlib import Path
 
 import numpy as np
+import paddle
 import pytest
 
+from paddlenlp_ext.models.bert import BertConfig, BertModel
 from paddlenlp_ext.nn.cpu import compiled
 
 ROOT = Path(__file__).parents[3]
@@ -22,13 +26,59 @@ def activate(
     """The activated numbers and the slopes; values float32 [T, F]."""
     numbers, bias = values.astype("float32"), np.zeros(values.shape[1], "float32")
     slopes = np.empty_like(numbers)
-    places = (part.ctypes.data for part in (numbers, bias, slopes))
     number = compiled.ACTIVATIONS.index(kind)
-    kernels.call("activate", compiled.Activation(*places, *values.shape, number, dropout))
+    given = compiled.Activation(numbers, bias, slopes, *values.shape, number, dropout)
+    kernels.call("activate", given)
     return numbers, slopes
 
 
 NONE = compiled.Dropout.of(0, 0.0)
+
+
+def test_what_a_description_points_to_lives_as_long():
+    places = np.arange(5, dtype=np.int32)
+    seen = weakref.ref(places)
+    window = compiled.Window(places, None, 1, 5, 5, 3)
+    assert (window.places, window.real) == (places.ctypes.data, None)
+    around = compiled.Depthwise(None, None, None, 8, window, None, None, None)
+    del places, window
+    assert seen() is not None
+    del around
+    assert seen() is None
+
+
+def test_a_thread_beside_changes_nothing(kernels):
+    """One that allocates takes at once what is freed too early."""
+    config = BertConfig(
+        vocab_size=31, hidden_size=24, num_hidden_layers=2, num_attention_heads=3,
+        intermediate_size=40, max_position_embeddings=19,
+    )  # fmt: skip
+    model = BertModel(config, with_pooler=False)
+    model.eval()
+    ids = paddle.to_tensor(np.random.default_rng(1).integers(1, 31, (7, 11)))
+
+    def gradients() -> list[np.ndarray]:
+        model(ids).last_hidden_state.square().sum().backward()
+        found = [one.grad.numpy() for one in model.parameters() if one.grad is not None]
+        model.clear_gradients()
+        return found
+
+    expected, is_over = gradients(), threading.Event()
+
+    def allocate() -> None:
+        while not is_over.is_set():
+            for _ in range(50):
+                np.full(8, -7, np.int32)
+
+    thread = threading.Thread(target=allocate)
+    thread.start()
+    try:
+        for _ in range(50):
+            for got, want in zip(gradients(), expected, strict=True):
+                np.testing.assert_array_equal(got, want)
+    finally:
+        is_over.set()
+        thread.join()
 
 
 def test_gelu_is_exact_to_rounding(kernels):
