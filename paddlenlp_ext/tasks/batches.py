@@ -225,8 +225,8 @@ class Loader:
 class Ahead(Iterator[Item]):
     """Items of which the next one can be made before it is its turn.
 
-    By the same thread, while a device computes: beside another one, Paddle was seen to compute
-    otherwise on a CPU.
+    By the same thread, while a device computes: a second one would take turns with it at Python's
+    lock, and the order in which things end stays what it is.
 
     Args:
         items: The items.
