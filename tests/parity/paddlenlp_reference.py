@@ -21,7 +21,9 @@ import pytest
 from paddlenlp_ext.models.base import Model
 from tests.tiny import tensors
 
+# Absolute, since some start it in another folder. A link stays one, or it were of no environment.
 PYTHON = os.environ.get("PADDLENLP_PYTHON", "")
+PYTHON = PYTHON and os.path.abspath(PYTHON)
 SCRIPT = Path(__file__).with_name("paddlenlp_jobs.py")
 
 needs_paddlenlp = [
