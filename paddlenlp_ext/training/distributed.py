@@ -23,7 +23,7 @@ from paddle.base import core
 
 from paddlenlp_ext.process import devices, launcher, machines, runtime
 from paddlenlp_ext.process.devices import check_device
-from paddlenlp_ext.process.signals import StopRequest
+from paddlenlp_ext.process.signals import StopRequest, block_signals
 
 Item = TypeVar("Item")
 
@@ -144,10 +144,17 @@ def barrier() -> None:
     if world_size() == 1:
         return
     store, place = core.create_or_get_global_tcp_store(), f"paddlenlp_ext/{next(_meetings)}"
-    store.add(place, 1)
-    while store.add(place, 0) < world_size():
+
+    def come(number: int) -> int:
+        """Add to those who have come; return how many they are."""
+        with block_signals():  # one that came between question and answer would be an error
+            return int(store.add(place, number))
+
+    there = come(1)
+    while there < world_size():
         launcher.require_machines()
         time.sleep(MEETING)
+        there = come(0)
 
 
 def share(parameters: Sequence[Tensor]) -> None:

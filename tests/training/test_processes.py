@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from paddlenlp_ext.process.signals import ENDING
+from paddlenlp_ext.training import distributed
 from tests.training.tiny_run import parse, train
 
 ROOT = Path(__file__).parents[2]
@@ -134,3 +136,20 @@ def test_killed_runs_continue_bit_for_bit(tmp_path, processes, kills):
     assert len(report["digests"]) == 1
     assert report["losses"] == [1]  # no step had two different ones
     assert report["steps"] == 30
+
+
+def test_no_signal_comes_between_a_question_to_the_store_and_its_answer(monkeypatch):
+    """Paddle's store takes one for the end of the connection."""
+    asked: list[int] = []
+
+    class Store:
+        def add(self, place: str, number: int) -> int:
+            assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) >= {*ENDING}
+            asked.append(number)
+            return len(asked)
+
+    monkeypatch.setattr(distributed, "world_size", lambda: 3)
+    monkeypatch.setattr(distributed.core, "create_or_get_global_tcp_store", Store)
+    distributed.barrier()
+    assert asked == [1, 0, 0]
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & {*ENDING}
