@@ -196,7 +196,8 @@ class TableAdamW(AdamW):
         Raises:
             NonFiniteNormError: The norm of the gradients is not finite; nothing was changed.
         """
-        # Set by a loss scaler, which calls this also when a gradient overflowed.
+        # A `paddle.amp.GradScaler` sets it, and calls this also when a gradient overflowed; the
+        # training loop has its own scale and none of those.
         if self._get_auxiliary_var("found_inf"):
             self._set_auxiliary_var("found_inf", True)  # as Paddle's own does, for the scaler
             return
