@@ -25,8 +25,9 @@ from paddlenlp_ext.reproduce.tables import PLACE, Row, Table, slug
 OURS = "paddlenlp_ext"  # name of our side
 LOG = "log.txt"
 STATE = "run.json"  # what was started, and how long it took
+COMMAND = "paddlenlp-ext"
 # The same installation as this process, whatever the PATH has.
-BEGINNINGS = {"paddlenlp-ext": [sys.executable, "-m", "paddlenlp_ext"], "python": [sys.executable]}
+BEGINNINGS = {COMMAND: [sys.executable, "-m", "paddlenlp_ext"], "python": [sys.executable]}
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,11 @@ class Run:
         return " ".join([*parts, *side, f"seed {self.seed}"])
 
     @property
+    def is_of_library(self) -> bool:
+        """Whether it is a script of this library, with files of its own; the peer's may be one."""
+        return self.side == OURS or self.command.split()[0] == COMMAND
+
+    @property
     def numbers(self) -> list[list[str]]:
         """What each of its row's numbers is the mean of."""
         return self.table.numbers_of(self.row)
@@ -111,7 +117,7 @@ class Run:
 
     def measured(self) -> Measured | None:
         """Read what it has measured; None as long as a number of its row is missing."""
-        found = self._own() if self.side == OURS else self._peers()
+        found = self._own() if self.is_of_library else self._peers()
         wanted = [name for parts in self.numbers for name in parts]
         if found is None or not all(
             math.isfinite(found.values.get(one, math.nan)) for one in wanted
@@ -141,7 +147,7 @@ class Run:
         return Measured(_flat(metrics), -math.inf if step is None else scores[step], signature)
 
     def _peers(self) -> Measured | None:
-        """Read the line of JSON that the peer's program prints."""
+        """Read the line of JSON that another library's program prints."""
         lines = [line for line in _lines(self.folder / LOG, b'"results"') if "results" in line]
         if not lines:
             return None

@@ -30,11 +30,12 @@ Arguments = Mapping[str, Any]  # values of flags by their names
 
 @dataclass(frozen=True)
 class Peer:
-    """Another library's program, which is run with the same seeds and settings.
+    """What every row is compared with, run with the same seeds and settings.
 
     Attributes:
         name: Heading of its column.
-        command: Its words before the flags; it prints a line of JSON with `results`.
+        command: Its words before the flags: another library's program, which prints a line of
+            JSON with `results`, or a `paddlenlp-ext` command.
         arguments: Of its own, besides those of both sides.
     """
 

@@ -22,7 +22,7 @@ from typing import Any, Literal
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.files.disk import replace_file, unwritten
 from paddlenlp_ext.process.signals import end_with_parent
-from paddlenlp_ext.reproduce.runs import LOG, OURS, STATE, Run, as_flags
+from paddlenlp_ext.reproduce.runs import LOG, STATE, Run, as_flags
 
 if sys.platform != "win32":
     import fcntl
@@ -134,7 +134,7 @@ def _start(
 
     None stands for an earlier process of the run that is still there.
     """
-    output = as_flags({"output_dir": run.folder} if run.side == OURS else {})
+    output = as_flags({"output_dir": run.folder} if run.is_of_library else {})
     environment = {**os.environ} | ({} if device is None else {"CUDA_VISIBLE_DEVICES": device})
     if jobs > 1:  # else each would take all processors
         environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))

@@ -25,7 +25,7 @@ from paddlenlp_ext.models.auto import AutoModel
 from paddlenlp_ext.reproduce.chance import from_measured, from_reported
 from paddlenlp_ext.reproduce.readme import filled, update
 from paddlenlp_ext.reproduce.record import collect, keep
-from paddlenlp_ext.reproduce.runs import grid_of, plan
+from paddlenlp_ext.reproduce.runs import BEGINNINGS, grid_of, plan
 from paddlenlp_ext.reproduce.tables import known_tables, read_table
 from paddlenlp_ext.tokenizers.auto import AutoTokenizer
 from tests.docs.test_readmes import READMES, ROOT, commands, script_call, script_of, table_rows
@@ -205,6 +205,21 @@ def test_peer_stands_beside(table):
     assert len(ended(table)) == 12
     assert run(table, "--only", "one", "--grid", "--jobs", 3) == 0
     assert "| 78.0 ± 1.5 (3 seeds) | 88.0 ± 1.5 (3 seeds) |" in page(table)
+
+
+def test_other_settings_of_a_script_stand_beside(table, monkeypatch):
+    monkeypatch.setitem(BEGINNINGS, "paddlenlp-ext", [sys.executable, str(STAND_IN)])
+    peer = (
+        '[peer]\nname = "twice"\ncommand = "paddlenlp-ext"\narguments = { learning_rate = 2.0 }\n'
+    )
+    content = table.read_text().replace("reported = [52.5]\n", "")
+    table.write_text(content.replace("[grid]\nlearning_rate = [1.0, 1.5]\n", peer))
+    assert run(table, "--only", "one", "--jobs", 2) == 0
+    # 2.94 degrees of freedom: 3.22 * sqrt(5/3).
+    measured = "| 52.0 ± 1.0 (3 seeds) | 104.0 ± 2.0 (3 seeds) |  | -52.0 ± 4.2, more than chance |"
+    assert measured in page(table)
+    assert run(table, "--only", "one") == 0
+    assert len(ended(table)) == 6
 
 
 def test_dry_run_does_nothing(table, capsys):
