@@ -11,8 +11,8 @@
 #include <sched.h>
 
 #define ROWS 12           /* of a product that stay in registers */
-#define DEEP 64           /* rows of a weight that are copied together */
-#define WIDE (4 * LANES)  /* and columns */
+#define DEEP 64           /* rows of a weight that are read together */
+#define WIDE (2 * LANES)  /* and columns */
 #define PATIENCE 4000     /* looks at a counter before the processor is left to others */
 
 typedef struct {
@@ -47,10 +47,11 @@ static void meet(int *arrived, int *expected, int threads) {
     }
 }
 
-/* y = x w, or y + x w: x is [rows, k], w [k, vectors] and y [rows, vectors]. */
+/* y = x w, or y + x w: x is [rows, k], w [k, vectors] and y [rows, vectors]. Meanwhile what lies at
+ * `next`, another such w, is fetched. */
 INLINE void tile(
     int rows, int vectors, int64_t k, const float *x, int64_t x_row, const float *w, int64_t w_row,
-    float *y, int64_t y_row, int adds
+    float *y, int64_t y_row, int adds, const float *next
 ) {
     Vector sum[ROWS][2];
 #pragma GCC unroll 12
@@ -59,7 +60,10 @@ INLINE void tile(
             sum[i][v] = adds ? *(const Vector *)(y + i * y_row + v * LANES) : (Vector){0};
     for (int64_t p = 0; p < k; ++p) {
         Vector other[2];
-        for (int v = 0; v < vectors; ++v) other[v] = *(const Vector *)(w + p * w_row + v * LANES);
+        for (int v = 0; v < vectors; ++v) {
+            other[v] = *(const Vector *)(w + p * w_row + v * LANES);
+            __builtin_prefetch(next + p * w_row + v * LANES, 0, 2);
+        }
 #pragma GCC unroll 12
         for (int i = 0; i < rows; ++i) {
             float factor = x[i * x_row + p];
@@ -73,46 +77,45 @@ INLINE void tile(
 
 #define TILE(number)                                                                               \
     case number:                                                                                   \
-        tile(number, vectors, k, x, x_row, w, w_row, y, y_row, adds);                              \
+        tile(number, vectors, k, x, x_row, w, w_row, y, y_row, adds, next);                        \
         break;
 
-/* The same for any number of rows. */
+/* The same for any number of rows, in tiles that are as equal as can be: those of a row or two would
+ * wait for their own sums. */
 INLINE void tiles(
     int64_t rows, int vectors, int64_t k, const float *x, int64_t x_row, const float *w, int64_t w_row,
-    float *y, int64_t y_row, int adds
+    float *y, int64_t y_row, int adds, const float *next
 ) {
-    for (; rows > 0; rows -= ROWS, x += ROWS * x_row, y += ROWS * y_row)
-        switch (least(rows, ROWS)) {
+    for (int64_t left = (rows + ROWS - 1) / ROWS, some; left > 0; --left) {
+        some = (rows + left - 1) / left;
+        switch (some) {
             TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6)
             TILE(7) TILE(8) TILE(9) TILE(10) TILE(11) TILE(12)
         }
+        rows -= some;
+        x += some * x_row;
+        y += some * y_row;
+    }
 }
 
-/* The same of any number of columns that is a multiple of a vector's. The weights are copied piece by
- * piece: rows that lie a multiple of 4096 bytes apart would drive one another out of the nearest
- * memory. Meanwhile the next piece is fetched. */
+/* The same of any number of columns that is a multiple of a vector's. The weights are read in the
+ * order in which they lie, some rows at a time, because most of the time goes into fetching them:
+ * columns of all rows would lie in as many pages, and would drive one another out of the nearest
+ * memory where rows are a multiple of 4096 bytes apart. */
 VERSIONS static void multiply(
     int64_t rows, int64_t columns, int64_t k, const float *x, int64_t x_row, const float *w,
     int64_t w_row, float *y, int64_t y_row, int adds
 ) {
-    float piece[DEEP * WIDE] __attribute__((aligned(64)));
-    for (int64_t j = 0; j < columns; j += WIDE) {
-        int64_t wide = least(WIDE, columns - j);
-        for (int64_t from = 0; from < k; from += DEEP) {
-            int64_t deep = least(DEEP, k - from);
-            const float *part = w + from * w_row + j;
-            const float *next = from + DEEP < k ? part + DEEP * w_row : w + j + WIDE;
-            for (int64_t p = 0; p < deep; ++p, part += w_row, next += w_row)
-                for (int64_t c = 0; c < wide; c += LANES) {
-                    *(Vector *)(piece + p * WIDE + c) = *(const Vector *)(part + c);
-                    __builtin_prefetch(next + c, 0, 2);
-                }
-            int64_t c = 0;
-            for (; c + 2 * LANES <= wide; c += 2 * LANES)
-                tiles(rows, 2, deep, x + from, x_row, piece + c, WIDE, y + j + c, y_row, adds || from);
-            if (c < wide)
-                tiles(rows, 1, deep, x + from, x_row, piece + c, WIDE, y + j + c, y_row, adds || from);
+    for (int64_t from = 0; from < k; from += DEEP) {
+        int64_t deep = least(DEEP, k - from), j = 0;
+        const float *part = w + from * w_row;
+        for (; j + WIDE <= columns; j += WIDE) {
+            const float *next = j + WIDE < columns ? part + j + WIDE : part + DEEP * w_row;
+            tiles(rows, 2, deep, x + from, x_row, part + j, w_row, y + j, y_row, adds || from, next);
         }
+        if (j < columns)
+            tiles(rows, 1, deep, x + from, x_row, part + j, w_row, y + j, y_row, adds || from,
+                  part + DEEP * w_row);
     }
 }
 
