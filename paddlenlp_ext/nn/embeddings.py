@@ -98,20 +98,30 @@ class Embeddings(nn.Layer):
     ) -> Tensor:
         """Add positions and types to word embeddings, float [B, L, E]; see `forward`."""
         batch, length, _ = words.shape
-        if not is_given(position_ids):
-            self.check_length(first_position + length)
-            # One for each token: on a CPU, Paddle is slow to add up what one gets from several.
-            position_ids = paddle.arange(first_position, first_position + length)
-            position_ids = position_ids.unsqueeze(0).expand([batch, length])
-        else:
+        if is_given(position_ids):
             require_rows("position_ids", position_ids, self.max_length, self.least_position)
-        total = words + self.position_embeddings(position_ids + self.position_offset)
+            positions = self.position_embeddings(position_ids + self.position_offset)
+        else:
+            positions = self.in_order(first_position, batch, length)
+        total = words + positions
         if self.token_type_embeddings is not None:
             if not is_given(token_type_ids):
                 token_type_ids = paddle.zeros([1, 1], "int64").expand([batch, length])
             total = total + look_up("token_type_ids", self.token_type_embeddings, token_type_ids)
         embedded = self.dropout(self.layer_norm(total))
         return embedded if self.projection is None else self.projection(embedded)
+
+    def in_order(self, first: int, batch: int, length: int) -> Tensor:
+        """Embed the positions of tokens in order: float [B, L, E], or [L, E] without gradients."""
+        self.check_length(first + length)
+        if on_cpu(self.position_embeddings.weight) and not paddle.is_grad_enabled():
+            begin = first + self.position_offset
+            rows: Tensor = self.position_embeddings.weight[begin : begin + length]
+            return rows
+        # One for each token: on a CPU, Paddle is slow to add up what one gets from several.
+        ids = paddle.arange(first, first + length).unsqueeze(0).expand([batch, length])
+        embedded: Tensor = self.position_embeddings(ids + self.position_offset)
+        return embedded
 
     def check_length(self, length: int) -> None:
         """Raise TooLongError if a sequence is longer than the position table allows.

@@ -106,20 +106,24 @@ def _keys(states: Tensor, mask: Mask | Packed | None) -> Keys | None:
 
 def _is_for_here(layers: Sequence[EncoderLayer], states: Tensor) -> Iterator[bool]:
     """Say of each layer whether it is computed here."""
-    form = _form(layers[0])
+    forms = []
     for layer in layers:
         yield not layer._forward_pre_hooks and not layer._forward_post_hooks
-        yield type(layer.self_attn) is Attention and kernels_for(layer, states) is not None
+        yield kernels_for(layer, states) is not None
         yield not any(one.training and one.p for one in dropouts_of(layer))
-        yield layer is layers[0] or _form(layer) == form
-    (_, width), inner, *_ = form
+        forms.append(_form(layer))
+    yield forms.count(forms[0]) == len(forms)
+    kind, (_, width), inner, *_ = forms[0]
+    yield kind is Attention
     yield len(inner) == 2 and width % LANES == 0 and inner[1] % LANES == 0
 
 
 def _form(layer: EncoderLayer) -> tuple[Any, ...]:
-    """What layers that are alike share: heads, the feed-forward layer, activation, epsilons."""
-    norms = (layer.norm1._epsilon, layer.norm2._epsilon)
-    return layer.self_attn.heads, layer.linear1.weight.shape, layer.activation, norms
+    """What layers that are alike share: attention, heads, inner width, activation, epsilons."""
+    parts = layer._sub_layers
+    attention, inner = parts["self_attn"], parts["linear1"]._parameters["weight"]
+    epsilons = parts["norm1"]._epsilon, parts["norm2"]._epsilon
+    return type(attention), attention.heads, inner.shape, layer.activation, epsilons
 
 
 def _read(positions: Positions, states: Tensor, starts: Indices) -> Indices:

@@ -14,11 +14,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import paddle
-from paddle import Tensor, nn
+from paddle import Tensor
 
-from paddlenlp_ext.nn.convolution import MixedAttention, SeparableConvolution
+from paddlenlp_ext.nn.convolution import MixedAttention
 from paddlenlp_ext.nn.cpu import compiled
-from paddlenlp_ext.nn.cpu.layers import Linear
 from paddlenlp_ext.nn.cpu.products import Products
 from paddlenlp_ext.nn.cpu.texts import Indices, Keys
 from paddlenlp_ext.nn.positions import Positions
@@ -243,13 +242,3 @@ def weights_of_spans(attention: MixedAttention) -> SpanWeights:
         spans.depthwise.weight, spans.pointwise.weight, spans.bias,
         scores.weight, scores.bias, values.weight, values.bias,
     )  # fmt: skip
-
-
-def parts_of(attention: MixedAttention) -> list[tuple[type[nn.Layer], tuple[nn.Layer, ...]]]:
-    """Return the parts that the kernels compute, with the class that each must be of."""
-    spans = attention.key_conv_attn_layer
-    return [
-        (Linear, (attention.conv_kernel_layer, attention.conv_out_layer)),
-        (SeparableConvolution, (spans,)),
-        (nn.Conv1D, (spans.depthwise, spans.pointwise)),
-    ]

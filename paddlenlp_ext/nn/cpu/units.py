@@ -14,13 +14,13 @@ from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from paddlenlp_ext.nn.attention import Attention, Mask
-from paddlenlp_ext.nn.convolution import GroupedLinear, MixedAttention
+from paddlenlp_ext.nn.convolution import GroupedLinear, MixedAttention, SeparableConvolution
 from paddlenlp_ext.nn.cpu import bfloat16, compiled
 from paddlenlp_ext.nn.cpu.encoder_layer import Unit, Weights
 from paddlenlp_ext.nn.cpu.layers import Dropout, LayerNorm, Linear, gelu, on_cpu, tanh_gelu
 from paddlenlp_ext.nn.cpu.products import Products
 from paddlenlp_ext.nn.cpu.residual_norm import ResidualNorm
-from paddlenlp_ext.nn.cpu.span_convolution import convolution_of, parts_of, weights_of_spans
+from paddlenlp_ext.nn.cpu.span_convolution import convolution_of, weights_of_spans
 from paddlenlp_ext.nn.cpu.texts import Keys
 from paddlenlp_ext.nn.positions import Positions
 
@@ -28,8 +28,31 @@ if TYPE_CHECKING:
     from paddlenlp_ext.nn.cpu.packed import Packed
     from paddlenlp_ext.nn.encoder import EncoderLayer
 
+SINGLE = (paddle.float32,)  # to look for a type in this is faster than to compare it
 SEEDS = 1 << 31  # of half a seed, as many as Paddle draws integers from
 ACTIVATIONS = {gelu: "gelu", tanh_gelu: "tanh_gelu", F.relu: "relu"}
+# The parts of what the kernels compute: of a layer, of its attention, and of the sums around keys.
+_LAYER = {
+    "self_attn": Attention,
+    **dict.fromkeys(("norm1", "norm2"), LayerNorm),
+    **dict.fromkeys(("linear1", "linear2"), Linear),
+    **dict.fromkeys(("dropout", "activation_dropout"), Dropout),
+}
+_ATTENTION = dict.fromkeys(("q_proj", "k_proj", "v_proj", "out_proj"), Linear) | {
+    "dropout": Dropout
+}
+_MIXED = [
+    _ATTENTION
+    | {"key_conv_attn_layer": SeparableConvolution}
+    | dict.fromkeys(("conv_kernel_layer", "conv_out_layer"), Linear),
+    dict.fromkeys(("depthwise", "pointwise"), nn.Conv1D),
+]
+_OF_MIXED = _LAYER | {"self_attn": MixedAttention}
+USUAL = (
+    [_LAYER, _ATTENTION],
+    [_OF_MIXED, *_MIXED],
+    [_OF_MIXED | dict.fromkeys(("linear1", "linear2"), GroupedLinear), *_MIXED],
+)
 
 
 def unit_for(
@@ -93,22 +116,26 @@ def unit_for(
 
 
 def kernels_for(layer: EncoderLayer, states: Tensor) -> compiled.Kernels | None:
-    """Return what can compute a layer of such states as a unit; None if nothing can."""
+    """Return what can compute a layer of such states as a unit; None if nothing can.
+
+    This and what it calls takes parts from their dictionaries: as attributes they would each take a
+    microsecond, and a short sentence notices hundreds of them.
+    """
     if not layer.is_compiled or compiled.kernels() is None:
         return None
     if not on_cpu(states) or not _is_usual(layer):
         return None
     tensors = [states, *weights_of(layer)]
-    if isinstance(layer.self_attn, MixedAttention):
-        tensors += weights_of_spans(layer.self_attn)
-    if any(one is None or one.dtype != paddle.float32 for one in tensors):
+    attention = layer._sub_layers["self_attn"]
+    if isinstance(attention, MixedAttention):
+        tensors += weights_of_spans(attention)
+    if any(one is None or one.dtype not in SINGLE for one in tensors):
         return None
     return compiled.kernels()
 
 
 def weights_of(layer: EncoderLayer) -> Weights:
     """Return the parameters of a layer, but for a convolution's; None for one that is not there."""
-    # As attributes they would each take a microsecond, which a short sentence notices.
     parts, attention = layer._sub_layers, layer._sub_layers["self_attn"]._sub_layers
     return Weights(
         *(
@@ -124,29 +151,23 @@ def weights_of(layer: EncoderLayer) -> Weights:
 
 def dropouts_of(layer: EncoderLayer) -> tuple[nn.Dropout, nn.Dropout, nn.Dropout]:
     """Return what drops attention weights, the output of each half, and the activation's."""
-    return layer.self_attn.dropout, layer.dropout, layer.activation_dropout
+    parts = layer._sub_layers
+    attention = parts["self_attn"]._sub_layers["dropout"]
+    return attention, parts["dropout"], parts["activation_dropout"]
 
 
 def _is_usual(layer: EncoderLayer) -> bool:
     """Whether a layer is made of the parts that the kernels compute, and nobody looks at them."""
-    attention = layer.self_attn
-    if type(attention) not in (Attention, MixedAttention) or layer.activation not in ACTIVATIONS:
-        return False
-    is_grouped = isinstance(layer.linear1, GroupedLinear)
-    if is_grouped and bfloat16.current() is not None:
-        return False
-    dropouts = dropouts_of(layer)
-    expected: list[tuple[type[nn.Layer], tuple[nn.Layer, ...]]] = [
-        (Linear, (attention.q_proj, attention.k_proj, attention.v_proj, attention.out_proj)),
-        (GroupedLinear if is_grouped else Linear, (layer.linear1, layer.linear2)),
-        (LayerNorm, (layer.norm1, layer.norm2)),
-        (Dropout, dropouts),
-        (type(attention), (attention,)),
-    ]
+    attention = layer._sub_layers["self_attn"]
+    groups = [layer._sub_layers, attention._sub_layers]
     if isinstance(attention, MixedAttention):
-        expected += parts_of(attention)
-    return all(
-        type(part) is kind and not part._forward_pre_hooks and not part._forward_post_hooks
-        for kind, parts in expected
-        for part in parts
-    ) and all(part.p < 1 for part in dropouts)
+        groups.append(attention._sub_layers["key_conv_attn_layer"]._sub_layers)
+    kinds = [{name: type(part) for name, part in group.items()} for group in groups]
+    if kinds not in USUAL or layer.activation not in ACTIVATIONS:
+        return False
+    if kinds[0]["linear1"] is GroupedLinear and bfloat16.current() is not None:
+        return False
+    parts = [part for group in groups for part in group.values()]
+    return not any(part._forward_pre_hooks or part._forward_post_hooks for part in parts) and all(
+        part.p < 1 for part in dropouts_of(layer)
+    )
