@@ -1,18 +1,23 @@
-/* All layers of an encoder for a few tokens, such as one sentence: one call, one parallel region.
+/* All layers of an encoder for few tokens, such as one sentence: one call, one parallel region.
  *
  * At this size a product takes some microseconds, so that what surrounds it decides: calls from
- * Python, and threads that are woken and meet. Here each thread has some heads and some columns of
- * every product; what all of a row is needed for, LayerNorm, each computes for itself. They meet four
- * times a layer, and wait by looking, which is over sooner than a thread is woken. */
+ * Python, and threads that are woken and meet. Of a sentence or two, each thread has some heads and
+ * some columns of every product; what all of a row is needed for, LayerNorm, each computes for itself.
+ * They meet four times a layer, and wait by looking, which is over sooner than a thread is woken. Of
+ * more, each has texts of its own and waits for nobody. The numbers are the same. */
 
 #include "numbers.h"
 
 #include <omp.h>
 #include <sched.h>
 
-#define ROWS 12           /* of a product that stay in registers */
+#define ROWS 12           /* of a product, whose sums stay in registers */
 #define DEEP 64           /* rows of a weight that are read together */
 #define WIDE (2 * LANES)  /* and columns */
+#define COPIED 4          /* tiles; what more than these need is copied */
+#define LEAST 64          /* tokens that are worth a thread of their own, which reads all weights */
+#define GROUP 256         /* tokens that a thread has in hand at once, at most about */
+#define UNEQUAL 1.2       /* how many times as many tokens as on average a group may have */
 #define PATIENCE 4000     /* looks at a counter before the processor is left to others */
 
 typedef struct {
@@ -48,10 +53,10 @@ static void meet(int *arrived, int *expected, int threads) {
 }
 
 /* y = x w, or y + x w: x is [rows, k], w [k, vectors] and y [rows, vectors]. Meanwhile what lies at
- * `next`, another such w, is fetched. */
+ * `next` is fetched, another such w, unless that is null. */
 INLINE void tile(
     int rows, int vectors, int64_t k, const float *x, int64_t x_row, const float *w, int64_t w_row,
-    float *y, int64_t y_row, int adds, const float *next
+    float *y, int64_t y_row, int adds, const float *next, int64_t next_row
 ) {
     Vector sum[ROWS][2];
 #pragma GCC unroll 12
@@ -62,7 +67,7 @@ INLINE void tile(
         Vector other[2];
         for (int v = 0; v < vectors; ++v) {
             other[v] = *(const Vector *)(w + p * w_row + v * LANES);
-            __builtin_prefetch(next + p * w_row + v * LANES, 0, 2);
+            if (next) __builtin_prefetch(next + p * next_row + v * LANES, 0, 2);
         }
 #pragma GCC unroll 12
         for (int i = 0; i < rows; ++i) {
@@ -77,17 +82,18 @@ INLINE void tile(
 
 #define TILE(number)                                                                               \
     case number:                                                                                   \
-        tile(number, vectors, k, x, x_row, w, w_row, y, y_row, adds, next);                        \
+        if (next) tile(number, vectors, k, x, x_row, w, w_row, y, y_row, adds, next, next_row);    \
+        else tile(number, vectors, k, x, x_row, w, w_row, y, y_row, adds, NULL, 0);                \
         break;
 
 /* The same for any number of rows, in tiles that are as equal as can be: those of a row or two would
  * wait for their own sums. */
 INLINE void tiles(
     int64_t rows, int vectors, int64_t k, const float *x, int64_t x_row, const float *w, int64_t w_row,
-    float *y, int64_t y_row, int adds, const float *next
+    float *y, int64_t y_row, int adds, const float *next, int64_t next_row
 ) {
-    for (int64_t left = (rows + ROWS - 1) / ROWS, some; left > 0; --left) {
-        some = (rows + left - 1) / left;
+    for (int64_t left = (rows + ROWS - 1) / ROWS; left > 0; --left) {
+        int64_t some = (rows + left - 1) / left;
         switch (some) {
             TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6)
             TILE(7) TILE(8) TILE(9) TILE(10) TILE(11) TILE(12)
@@ -95,27 +101,34 @@ INLINE void tiles(
         rows -= some;
         x += some * x_row;
         y += some * y_row;
+        next = NULL;
     }
 }
 
 /* The same of any number of columns that is a multiple of a vector's. The weights are read in the
  * order in which they lie, some rows at a time, because most of the time goes into fetching them:
- * columns of all rows would lie in as many pages, and would drive one another out of the nearest
- * memory where rows are a multiple of 4096 bytes apart. */
-VERSIONS static void multiply(
+ * columns of all rows would lie in as many pages. What many tiles need is copied: rows that lie a
+ * multiple of 4096 bytes apart drive one another out of the nearest memory. */
+LARGE_VECTORS static void multiply(
     int64_t rows, int64_t columns, int64_t k, const float *x, int64_t x_row, const float *w,
     int64_t w_row, float *y, int64_t y_row, int adds
 ) {
+    float copy[DEEP * WIDE] __attribute__((aligned(64)));
+    int copies = rows > COPIED * ROWS;
     for (int64_t from = 0; from < k; from += DEEP) {
         int64_t deep = least(DEEP, k - from), j = 0;
-        const float *part = w + from * w_row;
+        const float *band = w + from * w_row;
         for (; j + WIDE <= columns; j += WIDE) {
-            const float *next = j + WIDE < columns ? part + j + WIDE : part + DEEP * w_row;
-            tiles(rows, 2, deep, x + from, x_row, part + j, w_row, y + j, y_row, adds || from, next);
+            const float *part = band + j, *next = j + WIDE < columns ? part + WIDE : band + DEEP * w_row;
+            for (int64_t p = 0; copies && p < deep; ++p)
+                for (int64_t c = 0; c < WIDE; c += LANES)
+                    *(Vector *)(copy + p * WIDE + c) = *(const Vector *)(part + p * w_row + c);
+            tiles(rows, 2, deep, x + from, x_row, copies ? copy : part, copies ? WIDE : w_row, y + j,
+                  y_row, adds || from, next, w_row);
         }
         if (j < columns)
-            tiles(rows, 1, deep, x + from, x_row, part + j, w_row, y + j, y_row, adds || from,
-                  part + DEEP * w_row);
+            tiles(rows, 1, deep, x + from, x_row, band + j, w_row, y + j, y_row, adds || from,
+                  band + DEEP * w_row, w_row);
     }
 }
 
@@ -202,18 +215,97 @@ static void compute(const Few *a, int thread, int threads, int *arrived, float *
     if (thread == 0) memcpy(a->result, states, sizeof(float) * reads * width);
 }
 
-EXPORTED int encode(const Few *a) {
+/* Numbers of `shared` and of `own` for so many tokens, some of which are read. */
+INLINE int64_t shared_size(const Few *a) {
+    return size_of(a) / (a->heads * a->width) * (5 * a->heads * a->width + a->inner);
+}
+
+INLINE int64_t own_size(const Few *a) {
     const Attention of_text = {.width = a->width, .most_keys = a->most_keys};
-    int64_t size = size_of(a), all = 5 * size + size / (a->heads * a->width) * a->inner;
-    int64_t own = 3 * size + a->inner + head_room(&of_text);
+    return 3 * size_of(a) + a->inner + head_room(&of_text);
+}
+
+/* All threads compute the same texts. */
+static int encode_together(const Few *a) {
     int most = (int)least(omp_get_max_threads(), a->heads), arrived = 0;
-    float *shared = malloc(sizeof(float) * (all + most * own));
-    if (!shared) return 0;
+    int64_t shared = shared_size(a), own = own_size(a);
+    float *memory = malloc(sizeof(float) * (shared + most * own));
+    if (!memory) return 0;
 #pragma omp parallel num_threads(most)
     {
         int thread = omp_get_thread_num();
-        compute(a, thread, omp_get_num_threads(), &arrived, shared, shared + all + thread * own);
+        float *own_memory = memory + shared + thread * own;
+        compute(a, thread, omp_get_num_threads(), &arrived, memory, own_memory);
     }
-    free(shared);
+    free(memory);
     return 1;
+}
+
+/* The first text that begins at a token or after it. */
+static int64_t text_at(const Few *a, int64_t token) {
+    int64_t text = 0;
+    while (text < a->texts && a->starts[text] < token) ++text;
+    return text;
+}
+
+/* One thread computes some texts, as if there were no others. */
+static int encode_alone(const Few *all, int64_t first, int64_t last) {
+    Few a = *all;
+    int64_t width = a.heads * a.width, start = all->starts[first];
+    a.texts = last - first;
+    a.tokens = all->starts[last] - start;
+    a.states += start * width;
+    int64_t read = all->read ? all->read_starts[first] : start;
+    a.reads = all->read ? all->read_starts[last] - read : 0;
+    a.result += read * width;
+    int64_t shared = shared_size(&a);
+    float *memory = malloc(sizeof(float) * (shared + own_size(&a)));
+    int32_t *places = malloc(sizeof(int32_t) * (2 * (a.texts + 1) + a.reads));
+    int done = memory && places;
+    if (done) {
+        int32_t *starts = places, *read_starts = starts + a.texts + 1, *reads = read_starts + a.texts + 1;
+        for (int64_t text = 0; text <= a.texts; ++text) {
+            starts[text] = all->starts[first + text] - start;
+            if (all->read) read_starts[text] = all->read_starts[first + text] - read;
+        }
+        for (int64_t i = 0; i < a.reads; ++i) reads[i] = all->read[read + i] - start;
+        a.starts = starts;
+        if (all->read) a.read_starts = read_starts, a.read = reads;
+        int arrived = 0;
+        compute(&a, 0, 1, &arrived, memory, memory + shared);
+    }
+    free(memory);
+    free(places);
+    return done;
+}
+
+/* The texts of a group: `first` to `last`, which begin in its share of the tokens. */
+INLINE void group_of(const Few *a, int64_t group, int64_t groups, int64_t *first, int64_t *last) {
+    *first = text_at(a, a->tokens * group / groups);
+    *last = text_at(a, a->tokens * (group + 1) / groups);
+}
+
+/* Whether each thread has enough texts of its own, and none much more than others. */
+static int can_part(const Few *a, int64_t groups, int64_t threads) {
+    int64_t most = 0, first, last;
+    for (int64_t group = 0; group < groups; ++group) {
+        group_of(a, group, groups, &first, &last);
+        int64_t tokens = a->starts[last] - a->starts[first];
+        most = tokens > most ? tokens : most;
+    }
+    return a->tokens >= threads * LEAST && most * groups <= a->tokens * UNEQUAL;
+}
+
+EXPORTED int encode(const Few *a) {
+    int64_t threads = omp_get_max_threads(), at_once = threads * GROUP;
+    int64_t groups = (a->tokens + at_once - 1) / at_once * threads;
+    if (!can_part(a, groups, threads)) return encode_together(a);
+    int done = 1;
+#pragma omp parallel for schedule(dynamic) reduction(& : done)
+    for (int64_t group = 0; group < groups; ++group) {
+        int64_t first, last;
+        group_of(a, group, groups, &first, &last);
+        if (first < last) done &= encode_alone(a, first, last);
+    }
+    return done;
 }

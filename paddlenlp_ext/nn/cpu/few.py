@@ -1,7 +1,7 @@
-"""All layers of an encoder by one call of a kernel, for a few tokens: a sentence or two.
+"""All layers of an encoder by one call of a kernel, for few tokens: a sentence, or some.
 
-Such products take microseconds, and most of the time would go into what stands between them: calls
-of operations, and threads that are woken for each. See few.c.
+The products of a sentence take microseconds, and most of the time would go into what stands between
+them: calls of operations, and threads that are woken for each. See few.c.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from paddlenlp_ext.nn.cpu.packed import Packed
     from paddlenlp_ext.nn.encoder import EncoderLayer
 
-MOST = 64  # tokens; of more, the products of Paddle and oneDNN are as fast
+MOST = 3 << 16  # numbers of the hidden states; with more, products by Paddle and oneDNN are as fast
 LANES = 16  # numbers of a vector, of which a head and the feed-forward layer have whole ones
 
 
@@ -42,7 +42,7 @@ def can_encode(layers: Sequence[EncoderLayer], states: Tensor, mask: Mask | Pack
     if kernels is None or paddle.is_grad_enabled() or bfloat16.current() is not None:
         return False
     tokens = math.prod(states.shape[:-1])
-    if not 0 < tokens <= MOST or not all(_is_for_here(layers, states)):
+    if not 0 < tokens * states.shape[-1] <= MOST or not all(_is_for_here(layers, states)):
         return False
     keys = _keys(states, mask)
     if keys is None or len(keys.tokens) != tokens:

@@ -40,6 +40,13 @@
 
 typedef float Vector __attribute__((vector_size(4 * LANES), aligned(4)));
 
+/* Of a function that is called where the processor has AVX-512. */
+#if defined(__x86_64__)
+#define LARGE_VECTORS __attribute__((target("avx512f")))
+#else
+#define LARGE_VECTORS
+#endif
+
 INLINE int64_t whole(int64_t count) { return (count + LANES - 1) / LANES * LANES; }
 
 INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }

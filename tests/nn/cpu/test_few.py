@@ -111,18 +111,32 @@ def test_more_are_read_than_there_are() -> None:
     np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-5)
 
 
-def test_threads_change_nothing() -> None:
-    """More of them than vectors of a row, too."""
+LENGTHS = {
+    "one text": [14],
+    "texts for each thread": [29, 31, 17, 30, 29, 1, 24, 31, 30, 22, 31, 28, 31, 19],
+    "one text is most": [31, 2, 130, 1],
+}
+
+
+@pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
+@pytest.mark.parametrize("positions", [FIRST, TOKENS])
+def test_threads_change_nothing(lengths: list[int], positions: Positions, seen: list[bool]) -> None:
+    """More of them than vectors of a row, too; whether they share texts or have their own."""
     threads = ctypes.CDLL("libgomp.so.1")
     encoder = make(160, 10, 16)
-    states = paddle.randn([1, 14, 160])
+    states = paddle.randn([len(lengths), max(lengths), 160])
+    mask = mask_of(paddle.to_tensor(np.arange(max(lengths)) < np.array(lengths)[:, None]))
     before, found = threads.omp_get_max_threads(), []
     for number in (1, 2, 3, 9):
         threads.omp_set_num_threads(number)
         with paddle.no_grad():
-            found.append(encoder(states, None).last_hidden_state.numpy())
+            output = encoder(states, mask, positions=positions)
+        found.append(output.last_hidden_state.numpy())
     threads.omp_set_num_threads(before)
     assert all(np.array_equal(one, found[0]) for one in found)
+    assert all(seen)
+    expected = both(encoder, states, mask, positions)[1]
+    np.testing.assert_allclose(found[0], expected, rtol=2e-5, atol=2e-5)
 
 
 def test_what_it_leaves_to_others(seen: list[bool]) -> None:
@@ -130,7 +144,9 @@ def test_what_it_leaves_to_others(seen: list[bool]) -> None:
     states = paddle.randn([1, 6, 32])
     encoder(states, None)  # with gradients
     with paddle.no_grad():
-        encoder(paddle.randn([1, few.MOST + 1, 32]), None)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(few, "MOST", states.size - 1)
+            encoder(states, None)
         encoder(paddle.randn([0, 6, 32]), None)
         encoder(states, mask_of(paddle.ones([1, 6], "int64"), causal=True))
         encoder.train()
