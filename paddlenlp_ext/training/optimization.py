@@ -1,8 +1,9 @@
 """AdamW with decay groups and layer-wise rates, and the schedules of its rate."""
 
+import ctypes
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from typing import Any
 
@@ -14,6 +15,7 @@ from paddle.optimizer import AdamW
 from paddle.optimizer.lr import LambdaDecay, LRScheduler
 
 from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.nn.cpu import compiled
 from paddlenlp_ext.nn.trimmed_embedding import TrimmedEmbedding, trimmed_tables
 from paddlenlp_ext.process import devices
 from paddlenlp_ext.training.schedules import LOWEST, Course
@@ -110,6 +112,9 @@ def squared_norms(gradients: Sequence[Tensor]) -> Tensor:
 
     Squares in float16 overflow, so all are in float32.
     """
+    kernels = compiled.kernels()
+    if kernels is not None and all(map(_is_simple, gradients)):
+        return paddle.to_tensor([kernels.sum_squares(g) for g in gradients], "float32")
     squares = [
         _squared_l2_norm(g if g.dtype == paddle.float32 else g.astype("float32")) for g in gradients
     ]
@@ -125,9 +130,17 @@ class GlobalNormClip(nn.ClipGradByGlobalNorm):  # type: ignore[misc]  # untyped 
     Attributes:
         known: The norm of the next gradients, where it was read already, and by how much they are
             to be divided before they are clipped, as the norm was.
+        is_left: Which gradients of which parameters are left as they are, for the optimizer to
+            multiply.
+        factor: What it is to multiply them with.
     """
 
     known: tuple[float, float] | None = None
+    factor: float = 1.0
+
+    def __init__(self, clip_norm: float) -> None:
+        super().__init__(clip_norm)
+        self.is_left: Callable[[Tensor, Tensor], bool] = lambda parameter, gradient: False
 
     def __call__(
         self, params_grads: list[tuple[Tensor, Tensor | None]]
@@ -144,9 +157,10 @@ class GlobalNormClip(nn.ClipGradByGlobalNorm):  # type: ignore[misc]  # untyped 
             (norm, divisor), self.known = self.known, None
         if not math.isfinite(norm):
             raise NonFiniteNormError
-        factor = (1.0 if norm <= self.clip_norm else self.clip_norm / norm) / divisor
-        for gradient in gradients if factor != 1.0 else ():
-            gradient.detach().scale_(factor)
+        self.factor = (1.0 if norm <= self.clip_norm else self.clip_norm / norm) / divisor
+        for parameter, gradient in params_grads if self.factor != 1.0 else ():
+            if gradient is not None and not self.is_left(parameter, gradient):
+                gradient.detach().scale_(self.factor)
         return params_grads
 
 
@@ -176,8 +190,9 @@ def apply_gradients(
 class TableAdamW(AdamW):
     """AdamW that also decays those rows of trimmed tables that are not trained.
 
-    Where the device has memory of its own, float32 parameters are updated by one kernel for many of
-    them, if Paddle's does there what it does for each alone.
+    Float32 parameters are updated by one kernel for many of them: on a CPU by one in C, which clips
+    in the same pass; where the device has memory of its own by Paddle's, if that does there what
+    it does for each alone.
 
     Attributes:
         tables: Trimmed tables, with the decay that an update of learning rate 1 would apply.
@@ -189,6 +204,9 @@ class TableAdamW(AdamW):
         """Take what Paddle's takes."""
         super().__init__(**options)
         self._at_once: list[tuple[Tensor, Tensor]] = []
+        self._compiled: list[tuple[Tensor, Tensor]] = []
+        if isinstance(self._grad_clip, GlobalNormClip):
+            self._grad_clip.is_left = is_compiled
 
     def step(self) -> None:
         """Make an update; as for any parameter, no gradient means no decay.
@@ -210,31 +228,77 @@ class TableAdamW(AdamW):
     def _append_optimize_op(self, block: Any, pair: tuple[Tensor, Tensor]) -> None:
         """Update a parameter, or note it for `_finish_update`."""
         is_float32 = all(tensor.dtype == paddle.float32 for tensor in pair)
-        if is_float32 and not devices.of(pair[0]).is_host and updates_at_once():
+        if is_compiled(*pair):
+            self._compiled.append(pair)
+        elif is_float32 and not devices.of(pair[0]).is_host and updates_at_once():
             self._at_once.append(pair)
         else:
             super()._append_optimize_op(block, pair)
 
     def _finish_update(self, block: Any, pairs: Any) -> None:
-        """Update the parameters that were noted, those with one rate and decay together."""
-        groups: dict[tuple[float, bool], list[tuple[Tensor, Tensor]]] = {}
+        """Update the parameters that were noted."""
+        compiled_pairs, self._compiled = self._compiled, []
+        self._update_compiled(compiled_pairs)
+        # Those with one rate and decay together.
+        groups: dict[tuple[float, float], list[tuple[Tensor, Tensor]]] = {}
         noted, self._at_once = self._at_once, []
-        for parameter, gradient in noted:
-            ratio = parameter.optimize_attr["learning_rate"]
-            is_decayed = self._apply_decay_param_fun(parameter.name)
-            groups.setdefault((ratio, is_decayed), []).append((parameter, gradient))
-        for (_, is_decayed), group in groups.items():
+        for pair in noted:
+            groups.setdefault(self._ratio_and_decay(pair[0]), []).append(pair)
+        for (_, decay), group in groups.items():
             parameters = [parameter for parameter, _ in group]
-            state = [[self._get_accumulator_master(name, p) for p in parameters] for name in STATE]
             update_at_once(
                 parameters,
                 [gradient for _, gradient in group],
                 self._create_param_lr(group[0]),
-                *state,
+                *([self._state(p)[place] for p in parameters] for place in range(len(STATE))),
                 betas=(self._beta1, self._beta2),
                 epsilon=self._epsilon,
-                decay=self._weight_decay if is_decayed else 0.0,
+                decay=decay,
             )
+
+    def _update_compiled(self, pairs: Sequence[tuple[Tensor, Tensor]]) -> None:
+        """Update parameters by the kernel in C."""
+        kernels = compiled.kernels()
+        if kernels is None or not pairs:
+            return
+        rate, clip = learning_rate_of(self), self._grad_clip
+        rows = []
+        for parameter, gradient in pairs:
+            ratio, decay = self._ratio_and_decay(parameter)
+            state = self._state(parameter)
+            rows.append(
+                compiled.Updated(parameter, gradient, *state, parameter.size, rate * ratio, decay)
+            )
+        parameters = (compiled.Updated * len(rows))(*rows)
+        factor = clip.factor if isinstance(clip, GlobalNormClip) else 1.0
+        numbers = (self._beta1, self._beta2, self._epsilon, factor)
+        kernels.call("update", compiled.Update(ctypes.addressof(parameters), len(rows), *numbers))
+
+    def _ratio_and_decay(self, parameter: Tensor) -> tuple[float, float]:
+        """Return a parameter's part of the learning rate, and its decay."""
+        is_decayed = self._apply_decay_param_fun is None or self._apply_decay_param_fun(
+            parameter.name
+        )
+        ratio = float(parameter.optimize_attr["learning_rate"])
+        return ratio, self._weight_decay if is_decayed else 0.0
+
+    def _state(self, parameter: Tensor) -> list[Tensor]:
+        return [self._get_accumulator_master(name, parameter) for name in STATE]
+
+
+def is_compiled(parameter: Tensor, gradient: Tensor) -> bool:
+    """Whether the kernel in C updates a parameter by its gradient."""
+    return compiled.kernels() is not None and _is_simple(parameter) and _is_simple(gradient)
+
+
+def _is_simple(tensor: Tensor) -> bool:
+    """Whether the kernels in C read a tensor: on a CPU, float32, and in one piece."""
+    return bool(
+        devices.of(tensor).is_host
+        and tensor.dtype == paddle.float32
+        and tensor.is_dense()
+        and tensor.is_contiguous()
+    )
 
 
 def update_at_once(

@@ -7,6 +7,7 @@ import paddle
 import pytest
 from paddle import nn
 
+from paddlenlp_ext.nn.cpu import compiled
 from paddlenlp_ext.process import devices
 from paddlenlp_ext.training import optimization
 from paddlenlp_ext.training.losses import IGNORED, count_labels, cross_entropy, squared_error
@@ -218,6 +219,7 @@ def updated(steps: int) -> dict[str, np.ndarray]:
 
 @pytest.mark.skipif(not updates_at_once(), reason="this Paddle has no such kernel")
 def test_parameters_that_are_updated_at_once_are_those_updated_alone(monkeypatch):
+    monkeypatch.setattr(compiled, "kernels", lambda: None)
     alone = updated(4)
     monkeypatch.setattr(devices, "of", lambda tensor: devices.KINDS["gpu"])
     calls = []
@@ -244,6 +246,28 @@ def test_a_kernel_that_computes_otherwise_is_not_taken(monkeypatch):
     assert not updates_at_once.__wrapped__()
 
 
-def test_on_a_cpu_each_parameter_is_updated_alone(monkeypatch):
+@pytest.mark.skipif(compiled.kernels() is None, reason="the installation has no kernels")
+def test_on_a_cpu_the_kernel_in_c_updates_as_paddle_does(monkeypatch):
+    calls = []
+    call = compiled.Kernels.call
+    monkeypatch.setattr(
+        compiled.Kernels, "call", lambda *args: (calls.append(args[1]), call(*args))[1]
+    )
+    found = updated(4)
+    assert calls.count("update") == 4
+    monkeypatch.setattr(compiled, "kernels", lambda: None)
     monkeypatch.setattr(optimization, "update_at_once", None)
-    assert updated(2)
+    expected = updated(4)
+    assert calls.count("update") == 4
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.skipif(compiled.kernels() is None, reason="the installation has no kernels")
+def test_what_the_kernel_in_c_does_not_update_is_clipped_too(monkeypatch):
+    everything = updated(3)
+    monkeypatch.setattr(optimization, "is_compiled", lambda parameter, _: parameter.ndim == 1)
+    biases_alone = updated(3)
+    for name, value in everything.items():
+        np.testing.assert_allclose(biases_alone[name], value, rtol=1e-5, atol=1e-6, err_msg=name)

@@ -1,6 +1,6 @@
 """The kernels in C, where the installation could compile them.
 
-`setup.py` makes a library of tokens.c, attention.c and convolution.c. Structures and functions here
+`setup.py` makes a library of the C files here. Structures and functions here
 are those of the C files, which say what is computed. Tensors and arrays are given by their
 addresses, and must not be freed before a call has returned: a `Description` keeps them.
 """
@@ -9,7 +9,18 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from ctypes import POINTER, Structure, byref, c_float, c_int, c_int32, c_int64, c_uint32, c_uint64
+from ctypes import (
+    POINTER,
+    Structure,
+    byref,
+    c_double,
+    c_float,
+    c_int,
+    c_int32,
+    c_int64,
+    c_uint32,
+    c_uint64,
+)
 from ctypes import c_void_p as address
 from functools import cache
 from pathlib import Path
@@ -21,6 +32,7 @@ from paddle import Tensor
 LIBRARY = Path(__file__).with_name("_kernels.c.so")
 ACTIVATIONS = ("gelu", "tanh_gelu", "relu")  # in the order of their numbers in C
 RANDOM_NUMBERS = 1 << 32  # that decide what is dropped
+BY_REFERENCE = (Structure, c_double)
 
 
 class Dropout(Structure):
@@ -160,6 +172,27 @@ class Few(Description):
     )
 
 
+class Updated(Description):
+    """A parameter, its gradient and AdamW's state of it; see adamw.c."""
+
+    _fields_ = (
+        *((name, address) for name in ("weight", "gradient", "mean", "square")),
+        *((name, address) for name in ("power1", "power2")),
+        ("count", c_int64),
+        *((name, c_float) for name in ("rate", "decay")),
+    )
+
+
+class Update(Description):
+    """An update of AdamW; see adamw.c."""
+
+    _fields_ = (
+        ("parameters", address),
+        ("count", c_int64),
+        *((name, c_float) for name in ("beta1", "beta2", "epsilon", "factor")),
+    )
+
+
 class Kernels:
     """The library.
 
@@ -190,6 +223,8 @@ class Kernels:
             "convolve": [POINTER(Convolution)],
             "convolve_backward": [POINTER(Convolution)],
             "encode": [POINTER(Few)],
+            "update": [POINTER(Update)],
+            "sum_squares": [address, c_int64, POINTER(c_double)],
         }.items():
             function = getattr(library, name)
             function.argtypes, function.restype = arguments, c_int
@@ -200,12 +235,12 @@ class Kernels:
 
         Args:
             name: Its name.
-            arguments: Its description, or tensors and numbers.
+            arguments: Its description, or tensors, numbers and places for them.
 
         Raises:
             MemoryError: There was not enough.
         """
-        given = [byref(one) if isinstance(one, Structure) else _place(one) for one in arguments]
+        given = [byref(one) if isinstance(one, BY_REFERENCE) else _place(one) for one in arguments]
         if not self._functions[name](*given):
             raise MemoryError(f"not enough memory to {name.replace('_', ' ')}")
 
@@ -214,6 +249,12 @@ class Kernels:
         sums = paddle.empty([rows.shape[1]], rows.dtype)
         self.call("sum_tokens", rows, *rows.shape, sums)
         return sums
+
+    def sum_squares(self, numbers: Tensor) -> float:
+        """Add up the squares of float32 numbers, which lie in one piece."""
+        found = c_double()
+        self.call("sum_squares", numbers, numbers.size, found)
+        return found.value
 
 
 def _place(part: object) -> object:
