@@ -30,6 +30,7 @@ from paddlenlp_ext.nn.cpu import layers as cpu  # noqa: E402
 BATCH, LENGTH, WIDTH, HEADS = 16, 128, 768, 12
 UNITS, TAPS = 256, 9  # of ConvBERT-small
 SHORT = 416  # rows of 32 short sentences
+WORDS = 30_522  # of BERT
 
 
 class Pair(NamedTuple):
@@ -61,6 +62,7 @@ def pairs() -> list[Pair]:
     layers[1].set_state_dict(layers[0].state_dict())
     norms = [cls(WIDTH) for cls in (cpu.LayerNorm, nn.LayerNorm)]
     taps = _random(UNITS, 1, TAPS)
+    ids = paddle.randint(0, WORDS, [BATCH, LENGTH])
     options: Any = {"padding": TAPS // 2, "groups": UNITS, "data_format": "NLC"}
     return [
         Pair(f"Linear, {WIDTH} to {4 * WIDTH}", [wide], *layers),
@@ -87,6 +89,12 @@ def pairs() -> list[Pair]:
         Pair("Dropout", [scores], cpu.Dropout(0.1), nn.Dropout(0.1), exact=False),
         Pair(f"gelu, {4 * WIDTH} wide", [_random(BATCH, LENGTH, 4 * WIDTH)], cpu.gelu, F.gelu),
         Pair("LayerNorm", [wide], *norms),
+        Pair(
+            f"Embedding, {WORDS:,} rows",
+            [_random(WORDS, WIDTH)],
+            lambda table: cpu.embed(ids, table),
+            lambda table: F.embedding(ids, table),
+        ),
         Pair(
             f"depthwise, {UNITS} units, {TAPS} taps",
             [_random(BATCH, LENGTH, UNITS), taps],

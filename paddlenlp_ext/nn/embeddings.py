@@ -6,7 +6,7 @@ import paddle
 from paddle import Tensor, nn
 
 from paddlenlp_ext.errors import InputError, TooLongError
-from paddlenlp_ext.nn.cpu.layers import Dropout, LayerNorm, Linear, on_cpu
+from paddlenlp_ext.nn.cpu.layers import Dropout, Embedding, LayerNorm, Linear, on_cpu
 from paddlenlp_ext.nn.tracing import is_given, is_traced
 from paddlenlp_ext.nn.trimmed_embedding import TrimmedEmbedding
 
@@ -48,10 +48,10 @@ class Embeddings(nn.Layer):
         self.position_offset = position_offset
         self.max_length = max_positions - position_offset
         self.least_position = 0
-        self.word_embeddings = nn.Embedding(vocab_size, width)
-        self.position_embeddings = nn.Embedding(max_positions, width)
+        self.word_embeddings = Embedding(vocab_size, width)
+        self.position_embeddings = Embedding(max_positions, width)
         if type_vocab_size:
-            self.token_type_embeddings = nn.Embedding(type_vocab_size, width)
+            self.token_type_embeddings = Embedding(type_vocab_size, width)
         else:
             self.token_type_embeddings = None
         self.layer_norm = LayerNorm(width, epsilon=layer_norm_eps)

@@ -215,6 +215,7 @@ class Kernels:
             "attend": [POINTER(Attention)],
             "attend_backward": [POINTER(Attention)],
             "sum_tokens": [address, c_int64, c_int64, address],
+            "scatter": [address, address, c_int64, c_int64, address, c_int64],
             "cast": [address, c_int64, address],
             "join": [POINTER(Joint)],
             "join_backward": [POINTER(Joint)],

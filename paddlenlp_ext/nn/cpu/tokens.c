@@ -2,6 +2,8 @@
 
 #include "numbers.h"
 
+#include <omp.h>
+
 /* ---- Sums over tokens ------------------------------------------------------------------------ */
 
 INLINE int64_t blocks_of(int64_t tokens) { return (tokens + SUMMED - 1) / SUMMED; }
@@ -297,5 +299,26 @@ EXPORTED int norm_backward(const NormBackward *a) {
     memcpy(a->of_shift, total + width, sizeof(float) * width);
     memcpy(a->of_bias, total + 2 * width, sizeof(float) * width);
     free(sums);
+    return 1;
+}
+
+/* ---- Tables ---------------------------------------------------------------------------------- */
+
+/* The gradient of a table whose rows were looked up: zeros, and of each row the sum of its tokens'
+ * gradients, in their order. Each thread has rows of its own. */
+EXPORTED int scatter(
+    const float *gradient, const int64_t *ids, int64_t tokens, int64_t width, float *of_table, int64_t rows
+) {
+#pragma omp parallel if (rows * width > PARALLEL)
+    {
+        int64_t thread = omp_get_thread_num(), threads = omp_get_num_threads();
+        int64_t first = rows * thread / threads, last = rows * (thread + 1) / threads;
+        memset(of_table + first * width, 0, sizeof(float) * (last - first) * width);
+        for (int64_t t = 0; t < tokens; ++t) {
+            if (ids[t] < first || ids[t] >= last) continue;
+            float *sum = of_table + ids[t] * width;
+            for (int64_t c = 0; c < width; ++c) sum[c] += gradient[t * width + c];
+        }
+    }
     return 1;
 }

@@ -11,7 +11,15 @@ from paddle.nn import functional as F
 
 from paddlenlp_ext.nn.attention import bias_of, mask_of
 from paddlenlp_ext.nn.cpu import layers as cpu
-from paddlenlp_ext.nn.cpu.layers import Dropout, LayerNorm, add_mask, depthwise, gelu, swap
+from paddlenlp_ext.nn.cpu.layers import (
+    Dropout,
+    Embedding,
+    LayerNorm,
+    add_mask,
+    depthwise,
+    gelu,
+    swap,
+)
 
 random = np.random.default_rng(31)
 
@@ -163,6 +171,22 @@ def test_gradients_of_layer_norm_are_paddles(shape, frozen, place):
         found.append([output, *(t.grad for t in tensors.values() if t.grad is not None)])
     for got, expected in zip(*found, strict=True):
         np.testing.assert_allclose(got.numpy(), expected.numpy(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64"])
+@pytest.mark.parametrize("rows", [5, 4001])
+def test_gradients_of_an_embedding_are_paddles(rows, dtype, place, kernels):
+    """Rows that occur often, once and not at all; of which the last is one."""
+    ids = paddle.to_tensor([[3, 0, rows - 1], [3, 3, 2]], dtype)
+    table, weights = paddle.to_tensor(normal(rows, 13)), paddle.to_tensor(normal(2, 3, 13))
+    found = []
+    for layer in (Embedding(rows, 13), nn.Embedding(rows, 13)):
+        layer.weight.set_value(table)
+        output = layer(ids)
+        (output * weights).sum().backward()
+        found.append((output, layer.weight.grad))
+    for got, expected in zip(*found, strict=True):
+        np.testing.assert_allclose(got.numpy(), expected.numpy(), rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("frozen", ["nothing", "input", "weight"])
