@@ -50,10 +50,7 @@ class Embeddings(nn.Layer):
         self.least_position = 0
         self.word_embeddings = Embedding(vocab_size, width)
         self.position_embeddings = Embedding(max_positions, width)
-        if type_vocab_size:
-            self.token_type_embeddings = Embedding(type_vocab_size, width)
-        else:
-            self.token_type_embeddings = None
+        self.token_type_embeddings = Embedding(type_vocab_size, width) if type_vocab_size else None
         self.layer_norm = LayerNorm(width, epsilon=layer_norm_eps)
         self.dropout = Dropout(dropout)
         projects = output_width is not None and output_width != width
