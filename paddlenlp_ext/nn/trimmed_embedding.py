@@ -18,10 +18,11 @@ import numpy as np
 import paddle
 from numpy.typing import NDArray
 from paddle import Tensor, nn
+from paddle.nn import functional as F
 
 from paddlenlp_ext.files.disk import release_pages
 from paddlenlp_ext.nn.arrays import as_array
-from paddlenlp_ext.nn.cpu.layers import embed
+from paddlenlp_ext.nn.cpu.layers import embed, on_cpu
 from paddlenlp_ext.weights.formats.safe_tensors import SparseRows
 
 Array = NDArray[Any]
@@ -60,7 +61,7 @@ class TrimmedEmbedding(nn.Layer):
     def forward(self, input_ids: Tensor) -> Tensor:
         """Look words up; int64 [...] -> float [..., E]. All ids are among `used`."""
         rows = paddle.gather(self.rows, input_ids.flatten()).reshape(input_ids.shape)
-        return embed(rows, self.weight)
+        return embed(rows, self.weight) if on_cpu(rows) else F.embedding(rows, self.weight)
 
     def decay(self, factor: float) -> None:
         """Multiply the rows that are not trained, at the next `whole`."""

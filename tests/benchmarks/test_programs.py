@@ -60,7 +60,7 @@ def test_padding_is_timed(tmp_path: Path, tmp_path_factory: pytest.TempPathFacto
 
 def test_means_agree_with_paddle_and_are_timed(tmp_path: Path) -> None:
     rows = run(tmp_path, "benchmarks.cpu_means", "--rounds", "1").splitlines()[2:]
-    assert len(rows) == 8
+    assert len(rows) == 9
     assert all(row.count(" ms |") == 2 for row in rows)
 
 

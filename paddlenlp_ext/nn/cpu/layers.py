@@ -221,17 +221,14 @@ class Embedding(nn.Embedding):
 
     def forward(self, input: Tensor) -> Tensor:
         """int64 [...] -> [..., E]."""
-        return embed(input, self.weight)
+        return embed(input, self.weight) if on_cpu(input) else super().forward(input)
 
 
 def embed(ids: Tensor, table: Tensor) -> Tensor:
-    """Look up rows: int64 [...], float [V, E] -> float [..., E]."""
-    wants_gradient = paddle.is_grad_enabled() and not table.stop_gradient
-    if (
-        not (wants_gradient and on_cpu(ids) and ids.size)
-        or (ids.dtype, table.dtype) != (paddle.int64, paddle.float32)
-        or compiled.kernels() is None
-    ):
+    """Look up rows on a CPU: int64 [...], float [V, E] -> float [..., E]."""
+    wants_gradient = paddle.is_grad_enabled() and not table.stop_gradient and ids.size
+    are_usual = ids.dtype == paddle.int64 and table.dtype == paddle.float32
+    if not wants_gradient or not are_usual or compiled.kernels() is None:
         return F.embedding(ids, table)
     return _Embed.apply(table, ids.contiguous())
 
