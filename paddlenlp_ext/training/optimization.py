@@ -1,6 +1,5 @@
 """AdamW with decay groups and layer-wise rates, and the schedules of its rate."""
 
-import ctypes
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -269,10 +268,12 @@ class TableAdamW(AdamW):
             rows.append(
                 compiled.Updated(parameter, gradient, *state, parameter.size, rate * ratio, decay)
             )
-        parameters = (compiled.Updated * len(rows))(*rows)
-        factor = clip.factor if isinstance(clip, GlobalNormClip) else 1.0
-        numbers = (self._beta1, self._beta2, self._epsilon, factor)
-        kernels.call("update", compiled.Update(ctypes.addressof(parameters), len(rows), *numbers))
+        kernels.update(
+            rows,
+            betas=(self._beta1, self._beta2),
+            epsilon=self._epsilon,
+            factor=clip.factor if isinstance(clip, GlobalNormClip) else 1.0,
+        )
 
     def _ratio_and_decay(self, parameter: Tensor) -> tuple[float, float]:
         """Return a parameter's part of the learning rate, and its decay."""

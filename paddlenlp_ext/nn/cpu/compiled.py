@@ -8,7 +8,7 @@ addresses, and must not be freed before a call has returned: a `Description` kee
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from ctypes import (
     POINTER,
     Structure,
@@ -251,6 +251,25 @@ class Kernels:
         self.call("sum_tokens", rows, *rows.shape, sums)
         return sums
 
+    def update(
+        self,
+        rows: Sequence[Updated],
+        *,
+        betas: tuple[float, float],
+        epsilon: float,
+        factor: float,
+    ) -> None:
+        """Make an update of AdamW of several parameters.
+
+        Args:
+            rows: The parameters, whose numbers lie in one piece.
+            betas: Memory of the means of gradients, and of their squares.
+            epsilon: Lower bound of the denominator.
+            factor: What the gradients are multiplied with.
+        """
+        parameters = (Updated * len(rows))(*rows)
+        self.call("update", Update(parameters, len(rows), *betas, epsilon, factor))
+
     def sum_squares(self, numbers: Tensor) -> float:
         """Add up the squares of float32 numbers, which lie in one piece."""
         found = c_double()
@@ -259,9 +278,11 @@ class Kernels:
 
 
 def _place(part: object) -> object:
-    """Return where the numbers of a tensor or an array lie; another part as it is."""
+    """Return where what a tensor or an array has lies; another part as it is."""
     if isinstance(part, Tensor):  # without numbers it has no place in early versions of Paddle
         return part.data_ptr()
+    if isinstance(part, ctypes.Array):
+        return ctypes.addressof(part)
     return part.ctypes.data if isinstance(part, np.ndarray) else part
 
 

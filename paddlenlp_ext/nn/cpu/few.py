@@ -6,7 +6,6 @@ them: calls of operations, and threads that are woken for each. See few.c.
 
 from __future__ import annotations
 
-import ctypes
 import math
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -87,8 +86,7 @@ def encode(
     kernels.call(
         "encode",
         compiled.Few(
-            ctypes.addressof(parameters),
-            *(states, result, *arrays),
+            *(parameters, states, result, *arrays),
             *(len(layers), len(keys.starts) - 1, tokens, 0 if read is None else read.size),
             *first.self_attn.heads,
             first.linear1.weight.shape[1],

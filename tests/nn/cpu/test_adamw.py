@@ -22,16 +22,9 @@ def update(kernels: compiled.Kernels, steps: int) -> list[tuple[np.ndarray, ...]
     powers = [[paddle.to_tensor([beta]) for _ in SIZES] for beta in (0.9, 0.99)]
     for _ in range(steps):
         gradients = [paddle.to_tensor(random.normal(size=n).astype("float32")) for n in SIZES]
-        rows = (compiled.Updated * len(SIZES))(
-            *map(
-                compiled.Updated,
-                *(weights, gradients, means, squares, *powers, SIZES, RATES, DECAYS),
-            )
-        )
-        kernels.call(
-            "update",
-            compiled.Update(ctypes.addressof(rows), len(SIZES), 0.9, 0.99, EPSILON, FACTOR),
-        )
+        columns = (weights, gradients, means, squares, *powers, SIZES, RATES, DECAYS)
+        rows = [*map(compiled.Updated, *columns)]
+        kernels.update(rows, betas=(0.9, 0.99), epsilon=EPSILON, factor=FACTOR)
     for power, beta in zip(powers, (0.9, 0.99), strict=True):
         assert [one.item() for one in power] == pytest.approx([beta ** (steps + 1)] * len(SIZES))
     return [tuple(one.numpy() for one in row) for row in zip(weights, means, squares, strict=True)]
