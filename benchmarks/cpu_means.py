@@ -90,7 +90,7 @@ def pairs() -> list[Pair]:
         Pair(f"gelu, {4 * WIDTH} wide", [_random(BATCH, LENGTH, 4 * WIDTH)], cpu.gelu, F.gelu),
         Pair("LayerNorm", [wide], *norms),
         Pair(
-            f"Embedding, {WORDS:,} rows",
+            f"embed, {WORDS:,} rows",
             [_random(WORDS, WIDTH)],
             lambda table: cpu.embed(ids, table),
             lambda table: F.embedding(ids, table),

@@ -6,7 +6,7 @@ import paddle
 from paddle import Tensor, nn
 
 from paddlenlp_ext.errors import InputError, TooLongError
-from paddlenlp_ext.nn.cpu.layers import Dropout, Embedding, LayerNorm, Linear, on_cpu
+from paddlenlp_ext.nn.cpu.layers import Dropout, LayerNorm, Linear, embed, on_cpu
 from paddlenlp_ext.nn.tracing import is_given, is_traced
 from paddlenlp_ext.nn.trimmed_embedding import TrimmedEmbedding
 
@@ -48,9 +48,11 @@ class Embeddings(nn.Layer):
         self.position_offset = position_offset
         self.max_length = max_positions - position_offset
         self.least_position = 0
-        self.word_embeddings = Embedding(vocab_size, width)
-        self.position_embeddings = Embedding(max_positions, width)
-        self.token_type_embeddings = Embedding(type_vocab_size, width) if type_vocab_size else None
+        self.word_embeddings = nn.Embedding(vocab_size, width)
+        self.position_embeddings = nn.Embedding(max_positions, width)
+        self.token_type_embeddings = (
+            nn.Embedding(type_vocab_size, width) if type_vocab_size else None
+        )
         self.layer_norm = LayerNorm(width, epsilon=layer_norm_eps)
         self.dropout = Dropout(dropout)
         projects = output_width is not None and output_width != width
@@ -145,8 +147,19 @@ def look_up(name: str, table: nn.Embedding | TrimmedEmbedding, ids: Tensor) -> T
     """
     rows = table if isinstance(table, TrimmedEmbedding) else table.weight
     require_rows(name, ids, rows.shape[0])
-    found: Tensor = table(ids)
+    found: Tensor = embed(ids, rows) if on_cpu(ids) and _is_plain(table) else table(ids)
     return found
+
+
+def _is_plain(table: nn.Layer) -> bool:
+    """Whether a table is Paddle's, all rows are trained, and nobody looks at it."""
+    return (
+        type(table) is nn.Embedding
+        and table._padding_idx == -1
+        and not table._sparse
+        and not table._forward_pre_hooks
+        and not table._forward_post_hooks
+    )
 
 
 def require_rows(name: str, ids: Tensor, count: int, least: int = 0) -> None:

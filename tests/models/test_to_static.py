@@ -206,3 +206,16 @@ def test_dropout_of_a_program_is_drawn_from_the_seed(full_graph):
     first = losses(full_graph, 0.3, steps=4)
     assert losses(full_graph, 0.3, steps=4) == first
     assert losses(full_graph, 0.0, steps=4) != first
+
+
+def test_models_with_other_vocabularies_in_one_process() -> None:
+    """SOT takes a size that it meets with several values for one that it does not know."""
+    for size in (61, 67, 73):
+        model = of("bert", model_class("bert", "ForSequenceClassification"), vocab_size=size)
+        model.train()
+        batch = inputs_for(model) | targets_for(model)
+        expected, gradients = compute(model, batch)
+        paddle.jit.to_static(model)
+        found, others = compute(model, batch)
+        np.testing.assert_allclose(float(found.loss), float(expected.loss), rtol=1e-5)
+        assert others.keys() == gradients.keys()

@@ -2,9 +2,9 @@
 
 Everything here computes what plain Paddle computes, but for rounding (and for other random numbers
 where some are dropped), and is plain Paddle on a GPU or XPU and in programs (`to_static`, export).
-How much faster than Paddle 3.3.1, forward and backward pass on two cores of an AMD EPYC (but for
-`Embedding`: of an Intel Xeon), at the
-shapes of BERT-base on 16 texts of 128 tokens (`python -m benchmarks.cpu_means`):
+How much faster than Paddle 3.3.1, forward and backward pass on two cores of an AMD EPYC, `embed` on
+those of an Intel Xeon, at the shapes of BERT-base on 16 texts of 128 tokens
+(`python -m benchmarks.cpu_means`):
 
 - `Linear` and `add_bias`, with the gradient of a bias: 1.5 times; the bias alone: 2.3;
 - `swap`, which brings attention heads in front of the positions and back: 7.6;
@@ -12,7 +12,7 @@ shapes of BERT-base on 16 texts of 128 tokens (`python -m benchmarks.cpu_means`)
 - `Dropout` of attention weights: 3.0;
 - `gelu`: 2.5;
 - `LayerNorm`: 1.8;
-- `Embedding`, with the gradient of 30,522 rows: 1.4;
+- `embed`, with the gradient of a table of 30,522 rows: 1.4;
 - `depthwise`, a convolution of each unit alone, at the shape of ConvBERT-small: 2.7.
 """
 
@@ -214,14 +214,6 @@ class _Gelu(PyLayer):  # type: ignore[misc]  # untyped in Paddle
         places = (tensor.data_ptr() for tensor in (states, gradient, result))
         ctx.kernel.backward(states.size, *places)
         return result
-
-
-class Embedding(nn.Embedding):
-    """`paddle.nn.Embedding` of all rows, with the same table, and a fast gradient."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """int64 [...] -> [..., E]."""
-        return embed(input, self.weight) if on_cpu(input) else super().forward(input)
 
 
 def embed(ids: Tensor, table: Tensor) -> Tensor:

@@ -13,13 +13,14 @@ from paddlenlp_ext.nn.attention import bias_of, mask_of
 from paddlenlp_ext.nn.cpu import layers as cpu
 from paddlenlp_ext.nn.cpu.layers import (
     Dropout,
-    Embedding,
     LayerNorm,
     add_mask,
     depthwise,
+    embed,
     gelu,
     swap,
 )
+from paddlenlp_ext.nn.embeddings import look_up
 
 random = np.random.default_rng(31)
 
@@ -175,18 +176,26 @@ def test_gradients_of_layer_norm_are_paddles(shape, frozen, place):
 
 @pytest.mark.parametrize("dtype", ["int32", "int64"])
 @pytest.mark.parametrize("rows", [5, 4001])
-def test_gradients_of_an_embedding_are_paddles(rows, dtype, place, kernels):
+def test_gradients_of_a_table_are_paddles(rows, dtype, kernels):
     """Rows that occur often, once and not at all; of which the last is one."""
     ids = paddle.to_tensor([[3, 0, rows - 1], [3, 3, 2]], dtype)
-    table, weights = paddle.to_tensor(normal(rows, 13)), paddle.to_tensor(normal(2, 3, 13))
+    values, weights = normal(rows, 13), paddle.to_tensor(normal(2, 3, 13))
     found = []
-    for layer in (Embedding(rows, 13), nn.Embedding(rows, 13)):
-        layer.weight.set_value(table)
-        output = layer(ids)
+    for function in (embed, F.embedding):
+        table = paddle.to_tensor(values, stop_gradient=False)
+        output = function(ids, table)
         (output * weights).sum().backward()
-        found.append((output, layer.weight.grad))
+        found.append((output, table.grad))
     for got, expected in zip(*found, strict=True):
         np.testing.assert_allclose(got.numpy(), expected.numpy(), rtol=1e-6, atol=1e-6)
+
+
+def test_a_table_that_somebody_looks_at_is_called(kernels):
+    table, ids, seen = nn.Embedding(7, 3), paddle.to_tensor([[5, 0]]), []
+    look_up("ids", table, ids)
+    table.register_forward_post_hook(lambda *given: seen.append(given[1][0]))
+    look_up("ids", table, ids)
+    assert len(seen) == 1
 
 
 @pytest.mark.parametrize("frozen", ["nothing", "input", "weight"])
