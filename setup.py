@@ -1,5 +1,7 @@
 """Packaging entry point: scripts as packages, kernels in C; all other settings: pyproject.toml."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 from setuptools import Extension, find_namespace_packages, find_packages, setup
 from setuptools.command.build_ext import build_ext
 
@@ -24,7 +26,19 @@ kernels = Extension(
 
 
 class BuildLibrary(build_ext):
-    """Name the library so that nothing takes it for a module: a module has no point in its name."""
+    """Compile all files at once; what is made has a point in its name, as no module has."""
+
+    def build_extension(self, ext):
+        """Build the library."""
+        compile_in_order = self.compiler.compile
+
+        def compile_at_once(sources, *args, **options):
+            with ThreadPoolExecutor() as pool:
+                made = pool.map(lambda one: compile_in_order([one], *args, **options), sources)
+                return [path for paths in made for path in paths]
+
+        self.compiler.compile = compile_at_once
+        super().build_extension(ext)
 
     def get_ext_filename(self, fullname: str) -> str:
         """Return its path, from where packages are."""
