@@ -152,11 +152,12 @@ def look_up(name: str, table: nn.Embedding | TrimmedEmbedding, ids: Tensor) -> T
 
 
 def _is_plain(table: nn.Layer) -> bool:
-    """Whether a table is Paddle's, all rows are trained, and nobody looks at it."""
+    """Whether a table is Paddle's with no setting but its size, and nobody looks at it."""
+    numbers, choices = ("_padding_idx", "_max_norm"), ("_sparse", "_scale_grad_by_freq")
     return (
         type(table) is nn.Embedding
-        and table._padding_idx == -1
-        and not table._sparse
+        and all(vars(table).get(name) is None for name in numbers)
+        and not any(vars(table).get(name) for name in choices)
         and not table._forward_pre_hooks
         and not table._forward_post_hooks
     )

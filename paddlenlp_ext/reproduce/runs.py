@@ -81,7 +81,7 @@ class Run:
     @property
     def is_of_library(self) -> bool:
         """Whether it is a script of this library, with files of its own; the peer's may be one."""
-        return self.side == OURS or self.command.split()[0] == COMMAND
+        return self.side == OURS or _is_command(self.command)
 
     @property
     def numbers(self) -> list[list[str]]:
@@ -191,7 +191,8 @@ def plan(
         of_page = {name: own[name] for name in table.grid if name in own}
         sides = [(OURS, row.command or table.command, {**own, **table.ours, **row.ours})]
         if table.peer and row.has_peer:
-            theirs = {**own, **table.peer.arguments, **row.theirs}
+            shared = {**table.ours, **row.ours} if _is_command(table.peer.command) else {}
+            theirs = {**own, **shared, **table.peer.arguments, **row.theirs}
             sides.append((table.peer.name, table.peer.command, theirs))
         for side, command, arguments in sides:
             for settings in (points or {}).get(row.key) or [of_page]:
@@ -249,6 +250,10 @@ def as_flags(arguments: Mapping[str, Any]) -> Iterator[str]:
             yield from map(str, value)
         elif not isinstance(value, bool):
             yield str(value)
+
+
+def _is_command(command: str) -> bool:
+    return command.split()[0] == COMMAND
 
 
 def _filled(word: str, places: Mapping[str, str], table: Table) -> str:

@@ -35,7 +35,7 @@ class Peer:
     Attributes:
         name: Heading of its column.
         command: Its words before the flags: another library's program, which prints a line of
-            JSON with `results`, or a `paddlenlp-ext` command.
+            JSON with `results`, or a `paddlenlp-ext` command, which gets `ours` as well.
         arguments: Of its own, besides those of both sides.
     """
 
@@ -54,7 +54,7 @@ class Row:
         numbers: What they are: "dev acc", a split and a metric, or a list of such, whose mean it
             is; empty for those of the table.
         arguments: Of this row.
-        ours: Of this row, and not of the peer.
+        ours: Of this row, and not of another library.
         theirs: Of this row, and of the peer alone.
         command: In place of the table's.
         block: Heading above this row and those that follow, as on the page.
@@ -91,7 +91,7 @@ class Table:
         rows: In the order of the page.
         command: What runs, before its flags.
         arguments: Of all rows, and of both sides.
-        ours: Of all rows, and not of the peer.
+        ours: Of all rows, and not of another library.
         peer: The other side, if there is one.
         headings: Of the numbers where a page has a column for each; without them a row has one
             cell, with its numbers one behind the other.

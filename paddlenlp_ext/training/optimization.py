@@ -226,10 +226,13 @@ class TableAdamW(AdamW):
 
     def _append_optimize_op(self, block: Any, pair: tuple[Tensor, Tensor]) -> None:
         """Update a parameter, or note it for `_finish_update`."""
-        is_float32 = all(tensor.dtype == paddle.float32 for tensor in pair)
         if is_compiled(*pair):
             self._compiled.append(pair)
-        elif is_float32 and not devices.of(pair[0]).is_host and updates_at_once():
+        elif (
+            not devices.of(pair[0]).is_host
+            and all(tensor.dtype == paddle.float32 for tensor in pair)
+            and updates_at_once()
+        ):
             self._at_once.append(pair)
         else:
             super()._append_optimize_op(block, pair)

@@ -213,8 +213,12 @@ def test_other_settings_of_a_script_stand_beside(table, monkeypatch):
         '[peer]\nname = "twice"\ncommand = "paddlenlp-ext"\narguments = { learning_rate = 2.0 }\n'
     )
     content = table.read_text().replace("reported = [52.5]\n", "")
-    table.write_text(content.replace("[grid]\nlearning_rate = [1.0, 1.5]\n", peer))
+    both = "[ours]\nseconds = 0.1\n\n"
+    table.write_text(content.replace("[grid]\nlearning_rate = [1.0, 1.5]\n", both + peer))
     assert run(table, "--only", "one", "--jobs", 2) == 0
+    asked = [json.loads(path.read_text())["asked"] for path in table.parent.rglob("run.json")]
+    assert len(asked) == 6
+    assert all("--seconds" in flags for flags in asked)
     # 2.94 degrees of freedom: 3.22 * sqrt(5/3).
     measured = "| 52.0 ± 1.0 (3 seeds) | 104.0 ± 2.0 (3 seeds) |  | -52.0 ± 4.2, more than chance |"
     assert measured in page(table)

@@ -190,12 +190,27 @@ def test_gradients_of_a_table_are_paddles(rows, dtype, kernels):
         np.testing.assert_allclose(got.numpy(), expected.numpy(), rtol=1e-6, atol=1e-6)
 
 
-def test_a_table_that_somebody_looks_at_is_called(kernels):
-    table, ids, seen = nn.Embedding(7, 3), paddle.to_tensor([[5, 0]]), []
-    look_up("ids", table, ids)
-    table.register_forward_post_hook(lambda *given: seen.append(given[1][0]))
-    look_up("ids", table, ids)
+def test_tables_of_models_are_looked_up_with_that_gradient(kernels, monkeypatch):
+    """Others, and those that somebody looks at, are called."""
+    found = []
+    call = type(kernels).call
+    monkeypatch.setattr(
+        type(kernels), "call", lambda *args: (found.append(args[1]), call(*args))[1]
+    )
+
+    def gradient_of(table: nn.Layer) -> np.ndarray:
+        look_up("ids", table, paddle.to_tensor([[5, 0, 5]])).sum().backward()
+        return table.weight.grad.numpy()
+
+    assert gradient_of(nn.Embedding(7, 3)).sum(axis=1).tolist() == [3, 0, 0, 0, 0, 6, 0]
+    assert found == ["scatter"]
+    assert gradient_of(nn.Embedding(7, 3, padding_idx=0)).sum(axis=1).tolist()[0] == 0
+    gradient_of(nn.Embedding(7, 3, padding_idx=-1))
+    looked_at, seen = nn.Embedding(7, 3), []
+    looked_at.register_forward_post_hook(lambda *given: seen.append(given))
+    gradient_of(looked_at)
     assert len(seen) == 1
+    assert found == ["scatter"]
 
 
 @pytest.mark.parametrize("frozen", ["nothing", "input", "weight"])
