@@ -13,7 +13,10 @@ scripts = [f"paddlenlp_ext.{name}" for name in find_namespace_packages(include=[
 folder = "paddlenlp_ext/nn/cpu"
 kernels = Extension(
     "paddlenlp_ext.nn.cpu._kernels",
-    [f"{folder}/{name}.c" for name in ("tokens", "attention", "convolution", "few", "adamw")],
+    [
+        f"{folder}/{name}.c"
+        for name in ("tokens", "attention", "convolution", "few", "adamw", "threads")
+    ],
     depends=[f"{folder}/numbers.h"],
     extra_compile_args=[
         *("-std=gnu11", "-O3", "-g0", "-fopenmp", "-fvisibility=hidden", "-Wno-psabi"),

@@ -165,3 +165,23 @@ def test_none_where_there_is_none(content, tmp_path, monkeypatch):
     compiled.kernels.cache_clear()
     assert compiled.kernels() is None
     compiled.kernels.cache_clear()
+
+
+FORKED = """
+import os, signal, sys
+from pathlib import Path
+import paddle
+from paddlenlp_ext.nn.cpu.compiled import Kernels
+kernels, numbers = Kernels(Path(sys.argv[1])), paddle.ones([1 << 20])
+expected = kernels.sum_squares(numbers)
+if child := os.fork():
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+signal.alarm(20)
+os._exit(kernels.sum_squares(numbers) != expected)
+"""
+
+
+def test_a_fork_computes_though_it_has_no_threads(library):
+    several = {**os.environ, "OMP_NUM_THREADS": "2"}
+    command = [sys.executable, "-c", FORKED, str(library)]
+    assert subprocess.run(command, env=several).returncode == 0
