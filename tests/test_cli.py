@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -225,3 +226,12 @@ def test_help_does_not_wait_for_paddle():
     )
     done = subprocess.run([sys.executable, "-c", program], env=os.environ, stderr=subprocess.PIPE)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_help_of_a_glue_script_does_not_wait_for_numpy():
+    script = Path(__file__).parents[1] / "examples/language_model/bert/run_glue.py"
+    command = [sys.executable, "-X", "importtime", str(script), "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "paddlenlp_ext.tasks.task" in loaded
+    assert "numpy" not in loaded

@@ -1,13 +1,16 @@
 """What a text classification task is: its files, columns, labels and metric, as data."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from paddlenlp_ext.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 # Makes numbers of the predictions and the labels of all rows, in their order: arrays [N, ...], or
 # lists of arrays where rows have lengths of their own.
