@@ -17,7 +17,7 @@ kernels = Extension(
         f"{folder}/{name}.c"
         for name in ("tokens", "attention", "convolution", "few", "adamw", "threads")
     ],
-    depends=[f"{folder}/numbers.h"],
+    depends=[f"{folder}/numbers.h", f"{folder}/product.h"],
     extra_compile_args=[
         *("-std=gnu11", "-O3", "-g0", "-fopenmp", "-fvisibility=hidden", "-Wno-psabi"),
         *("-fno-math-errno", "-fno-trapping-math"),  # not -ffast-math: what is not finite stays so

@@ -2,45 +2,34 @@
 
 /* ---- Attention ------------------------------------------------------------------------------- */
 
-/* C = A B, or C + A B: A is [m, k] with a(i, p) = A[i row + p column], B [k, n] and C [m, n] have
- * rows of whole vectors. Tiles of 4 rows and 2 vectors stay in registers. */
-INLINE void tile(
-    int rows, int vectors, int64_t k, const float *a, int64_t row, int64_t column,
-    const float *b, int64_t b_row, float *c, int64_t c_row, int adds
-) {
-    Vector sum[4][2];
-    for (int i = 0; i < rows; ++i)
-        for (int v = 0; v < vectors; ++v)
-            sum[i][v] = adds ? *(const Vector *)(c + i * c_row + v * LANES) : (Vector){0};
-    for (int64_t p = 0; p < k; ++p)
-        for (int v = 0; v < vectors; ++v) {
-            Vector other = *(const Vector *)(b + p * b_row + v * LANES);
-            for (int i = 0; i < rows; ++i) sum[i][v] += a[i * row + p * column] * other;
-        }
-    for (int i = 0; i < rows; ++i)
-        for (int v = 0; v < vectors; ++v) *(Vector *)(c + i * c_row + v * LANES) = sum[i][v];
-}
+/* A product by vectors that a register holds: the compiler would keep wider ones in memory. */
+#define SIZE 4
+#define NAME(word) word##4
+#define PROCESSORS
+#include "product.h"
+#if defined(__x86_64__)
+#define SIZE 8
+#define NAME(word) word##8
+#define PROCESSORS __attribute__((target("avx2,fma")))
+#include "product.h"
+#define SIZE 16
+#define NAME(word) word##16
+#define PROCESSORS LARGE_VECTORS
+#include "product.h"
+#endif
 
-VERSIONS static void product(
+INLINE void product(
     int64_t m, int64_t n, int64_t k, const float *a, int64_t row, int64_t column,
     const float *b, int64_t b_row, float *c, int64_t c_row, int adds
 ) {
-    for (int64_t j = 0; j < n; j += 2 * LANES) {
-        int wide = j + LANES < n;
-        int64_t i = 0;
-        for (; i + 4 <= m; i += 4) {
-            const float *from = a + i * row;
-            float *to = c + i * c_row + j;
-            if (wide) tile(4, 2, k, from, row, column, b + j, b_row, to, c_row, adds);
-            else tile(4, 1, k, from, row, column, b + j, b_row, to, c_row, adds);
-        }
-        for (; i < m; ++i) {
-            const float *from = a + i * row;
-            float *to = c + i * c_row + j;
-            if (wide) tile(1, 2, k, from, row, column, b + j, b_row, to, c_row, adds);
-            else tile(1, 1, k, from, row, column, b + j, b_row, to, c_row, adds);
-        }
-    }
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx512f"))
+        product16(m, n, k, a, row, column, b, b_row, c, c_row, adds);
+    else if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        product8(m, n, k, a, row, column, b, b_row, c, c_row, adds);
+    else
+#endif
+        product4(m, n, k, a, row, column, b, b_row, c, c_row, adds);
 }
 
 /* Copies one head of tokens, with its bias, to rows of whole vectors; tokens in order from `first`
