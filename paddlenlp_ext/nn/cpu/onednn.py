@@ -163,6 +163,8 @@ class Gelu(OneDnn):
 class Products(OneDnn):
     """Products of two matrices, float32 or bfloat16, with a float32 result."""
 
+    checked = "float32"
+
     def __init__(self, library: Path) -> None:
         super().__init__(library)
         self._made: dict[_Product, tuple[c_void_p, tuple[c_void_p, ...]]] = {}
@@ -182,7 +184,10 @@ class Products(OneDnn):
 
     def is_right(self) -> bool:
         """Compare a product that is added, of a turned matrix, with the same by hand."""
-        a, b = paddle.to_tensor([[1.0, 2.0, 3.0]], place="cpu"), paddle.to_tensor([[4.0, 5.0]])
+        a, b = (
+            paddle.to_tensor(row, dtype=self.checked, place="cpu")
+            for row in ([[1.0, 2.0, 3.0]], [[4.0, 5.0]])
+        )
         result = paddle.to_tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], place="cpu")
         self.multiply(a, b, result, True, False, True)
         return bool(result.tolist() == [[5.0, 7.0], [11.0, 14.0], [17.0, 21.0]])
@@ -221,6 +226,12 @@ class Products(OneDnn):
         )  # fmt: skip
         self._call("primitive_attr_destroy", attributes)
         return self._primitive(description), layouts
+
+
+class Bfloat16Products(Products):
+    """The same where it has products of bfloat16 for the processor: on an x86-64 with AVX-512."""
+
+    checked = "bfloat16"
 
 
 def product(
@@ -266,8 +277,8 @@ def gelu() -> Gelu | None:
 
 @cache
 def bfloat16_products() -> Products | None:
-    """Load the library; None where it is not there, or computes something else."""
-    return _load(Products)
+    """Load the library; None where it is not there, or multiplies no bfloat16."""
+    return _load(Bfloat16Products)
 
 
 @cache
@@ -279,7 +290,7 @@ def products() -> Products | None:
     """
     if runtime.processor().get("vendor_id") == "GenuineIntel":
         return None
-    return bfloat16_products()
+    return _load(Products)
 
 
 Loaded = TypeVar("Loaded", bound=OneDnn)

@@ -13,6 +13,7 @@ from paddlenlp_ext.nn.cpu import onednn
 from paddlenlp_ext.process import runtime
 
 LOADED = (onednn.gelu, onednn.products, onednn.bfloat16_products)
+HAS_BFLOAT16 = "avx512bw" in runtime.processor().get("flags", "").split()
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +28,12 @@ def load_anew(monkeypatch):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other packages of Paddle bring none")
 def test_it_is_found_beside_paddle():
-    assert all(one().is_right() for one in LOADED)
+    assert all(one().is_right() for one in (onednn.gelu, onednn.products))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other packages of Paddle bring none")
+def test_products_of_bfloat16_are_there_where_the_processor_has_them():
+    assert (onednn.bfloat16_products() is not None) == HAS_BFLOAT16
 
 
 def test_none_where_there_is_none(tmp_path, monkeypatch):
