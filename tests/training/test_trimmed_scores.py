@@ -72,7 +72,8 @@ def test_training_is_that_of_a_choice_among_the_words(family: str, tmp_path: Pat
     trim_vocabulary(trimmed, WORDS, tmp_path)
     columns = paddle.to_tensor(WORDS)
     for model in (plain, trimmed):
-        optimizer = adamw(model, 1e-2, weight_decay=0.3)
+        # Epsilon is above what rounding leaves of gradients that are none.
+        optimizer = adamw(model, 1e-2, weight_decay=0.3, epsilon=1e-4)
         for step in range(6):
             inputs = batch(family, step)
             labels = inputs.pop("labels")
@@ -89,8 +90,7 @@ def test_training_is_that_of_a_choice_among_the_words(family: str, tmp_path: Pat
     expected, found = whole_parameters(plain), whole_parameters(trimmed)
     assert expected.keys() == found.keys()
     for name, array in expected.items():
-        if not name.endswith("k_proj.bias"):  # has no gradient but rounding
-            np.testing.assert_allclose(found[name], array, rtol=2e-5, atol=2e-6, err_msg=name)
+        np.testing.assert_allclose(found[name], array, rtol=2e-5, atol=2e-6, err_msg=name)
 
 
 def test_both_tables_are_trimmed_and_saved_whole(tmp_path: Path) -> None:
