@@ -18,6 +18,7 @@
 #include "product.h"
 #endif
 
+/* The sums have the same order whatever the size. */
 INLINE void product(
     int64_t m, int64_t n, int64_t k, const float *a, int64_t row, int64_t column,
     const float *b, int64_t b_row, float *c, int64_t c_row, int adds

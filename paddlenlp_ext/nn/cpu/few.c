@@ -20,6 +20,8 @@
 #define UNEQUAL 1.2       /* how many times as many tokens as on average a group may have */
 #define PATIENCE 4000     /* looks at a counter before the processor is left to others */
 
+typedef float Vector __attribute__((vector_size(4 * LANES), aligned(4)));
+
 typedef struct {
     const float *query, *query_bias, *key, *key_bias, *value, *value_bias; /* [H, H], [H] */
     const float *out, *out_bias, *norm1, *shift1;                          /* [H, H], [H] */

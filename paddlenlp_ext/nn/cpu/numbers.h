@@ -35,10 +35,8 @@
 
 #define SUMMED 32            /* tokens whose gradients are summed one by one */
 #define QUERIES 64           /* queries of a text that are computed together */
-#define LANES 16             /* numbers of a vector; 64 bytes */
+#define LANES 16             /* numbers of the widest vector, of 64 bytes; rows are filled up to whole ones */
 #define PARALLEL (1 << 15)   /* numbers from which on threads are worth waking */
-
-typedef float Vector __attribute__((vector_size(4 * LANES), aligned(4)));
 
 /* Of a function that is called where the processor has AVX-512. */
 #if defined(__x86_64__)
