@@ -86,12 +86,21 @@ def test_head_that_the_weights_lack(
             np.testing.assert_array_equal(kept.numpy(), parameter.numpy())
 
 
+def rows_of_words(model: Any) -> list[Any]:
+    """Both tables and the bias."""
+    embeddings = model.backbone.embeddings.word_embeddings
+    return [embeddings.weight, model.lm_head.decoder.weight, model.lm_head.bias]
+
+
 @pytest.mark.parametrize("cls", [RemBertForMaskedLM, RemBertForCausalLM])
 def test_resizing_moves_both_tables_and_the_bias(cls: Any, tmp_path: Path) -> None:
     model = at_random(cls(config()))
     batch = tensors(arrays())
     before = model(**batch).logits.numpy()
+    tables = [one.numpy() for one in rows_of_words(model)]
     model.resize_token_embeddings(V + 4)
+    for table, resized in zip(tables, rows_of_words(model), strict=True):
+        np.testing.assert_array_equal(resized.numpy()[:V], table)
     assert model.backbone.embeddings.word_embeddings.weight.shape == [V + 4, 11]
     assert model.lm_head.decoder.weight.shape == [V + 4, 31]
     assert model.lm_head.bias.shape == [V + 4]
