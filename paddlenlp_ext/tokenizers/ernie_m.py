@@ -92,12 +92,14 @@ class PostSplit(SentencePiece):
         self.vocabulary = vocabulary
         self._drop_lone_space = drop_lone_space
         self._begins_word = {number for number, text in enumerate(pieces) if text[:1] == SPACE}
-        self._ids_of: dict[int, list[int]] = {}  # ids of a model's piece, once it has occurred
+        # What a model's piece becomes, once it has occurred.
+        self._ids_of: dict[int, list[int]] = {}
+        self._parts_of: dict[int, list[Piece]] = {}
 
     def keep_whole(self, new: Sequence[AddedToken], special: SpecialTokens) -> None:
         """Find these tokens in texts before anything else from now on."""
         super().keep_whole(new, special)
-        self._ids_of = {}
+        self._ids_of, self._parts_of = {}, {}
 
     def encode(self, texts: list[str]) -> list[list[int]]:
         """Turn stretches of text into ids."""
@@ -131,15 +133,28 @@ class PostSplit(SentencePiece):
     def pieces(self, text: str) -> list[Piece]:
         """Turn a stretch of text into the pieces that make up its normalized form."""
         pieces: list[Piece] = []
-        cut = self.model.encode(text, out_type=str)
-        for place, piece in enumerate(cut):
-            if piece != SPACE:
-                pieces += self._numbered(piece)
+        cut = self._cut(text)
+        for place, parts in enumerate(cut):
+            if len(parts) > 1 or parts[0].text != SPACE:
+                pieces += parts
                 continue
-            before_word = all(next.startswith(SPACE) for next in cut[place + 1 : place + 2])
+            before_word = all(next[0].text.startswith(SPACE) for next in cut[place + 1 : place + 2])
             dropped = self._drop_lone_space or place == 0 or before_word
             pieces.append(Piece(None if dropped else self._special.id_of(SPACE), 1, SPACE))
         return pieces
+
+    def _cut(self, text: str) -> list[list[Piece]]:
+        """Cut a text into pieces of the model, and each of these once more."""
+        numbers, parts_of = self.model.encode(text, out_type=int), self._parts_of
+        unknown = self.model.unk_id()
+        for number in set(numbers).difference(parts_of, [unknown]):
+            parts_of[number] = self._numbered(self.model.id_to_piece(number))
+        if unknown not in numbers:
+            return [parts_of[number] for number in numbers]
+        return [
+            self._numbered(piece) if number == unknown else parts_of[number]
+            for number, piece in zip(numbers, self.model.encode(text, out_type=str), strict=True)
+        ]
 
     def _numbered(self, piece: str) -> list[Piece]:
         """Cut a piece of the model once more, and look its parts up."""
