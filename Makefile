@@ -34,7 +34,7 @@ fix: $(VENV)/.developed
 
 parity: $(VENV)/.parity $(VENV)/.minilm $(PADDLENLP_VENV)/.installed
 	PADDLENLP_PYTHON=$(PADDLENLP_VENV)/bin/python \
-		$(BIN)/python -m pytest -q -m "(parity or paddlenlp) and not slow"
+		$(BIN)/python -m pytest -q -n auto --dist loadfile -m "(parity or paddlenlp) and not slow"
 
 # All of them, models at their published sizes too: needs 16 GiB of memory.
 parity-full: $(VENV)/.parity $(VENV)/.minilm $(PADDLENLP_VENV)/.installed
@@ -44,7 +44,7 @@ parity-full: $(VENV)/.parity $(VENV)/.minilm $(PADDLENLP_VENV)/.installed
 # The oldest PaddlePaddle that works, which is also the newest GPU package on PyPI. Several processes
 # apart: Paddle 2.6.2 was seen to crash in one of two that `spawn` had started.
 oldest: $(OLDEST_VENV)/.installed
-	$(OLDEST_VENV)/bin/python -m pytest -q -m "not parity and not paddlenlp and not slow" \
+	$(OLDEST_VENV)/bin/python -m pytest -q -n auto --dist loadfile -m "not parity and not paddlenlp and not slow" \
 		-k "not processes" tests/nn tests/models tests/training tests/scripts/test_bert_run_glue.py
 
 # What TensorBoard, VisualDL and wandb have of a run that was killed, by their own readers. Apart from
@@ -107,7 +107,7 @@ $(VENV)/.minilm: | $(BIN)/python
 $(OLDEST_VENV)/.installed: $(BUILT_OF)
 	$(PYTHON) -m venv $(OLDEST_VENV)
 	$(OLDEST_VENV)/bin/python -m pip install -q "paddlepaddle==2.6.2" "numpy<2" "setuptools>=77,<82" \
-		-e ".[plot]" pytest hypothesis
+		-e ".[plot]" pytest pytest-xdist hypothesis
 	touch $@
 
 $(LOGGERS_VENV)/.installed: $(BUILT_OF)
