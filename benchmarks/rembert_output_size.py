@@ -2,15 +2,16 @@
 
     python -m benchmarks.rembert_output_size FOLDER --text TEXT --tags UD --sentencepiece MODEL
 
-TEXT has `wiki-paragraphs/en.txt` and those of the other languages, UD `en_ewt-train.conllu` and
-`de_pud-first500.conllu` and the like, MODEL is a sentencepiece model with RemBERT's special tokens
-(`benchmarks/multilingual_encoder.py rembert` writes one), of whose pieces those are kept that the
-texts have. All models have 4 layers, 256 wide, and an input table 64 wide: without their output
-tables, which are dropped, they have equally many parameters. They are pretrained on the same rows
-in the same order, then tag parts of speech, trained in English and tested in every language, as
-Chung et al. (2020, arXiv 2010.12821) compare models by the tasks that they are
-fine-tuned on. Seed after seed is run, what is there already is not run again, and the table of what
-is there is printed.
+TEXT has `wiki-paragraphs/en.txt` and those of the other languages, `debian-handbook/mono/en.txt`
+and `debian-handbook/parallel/en-de.tsv` and the like (a language may lack it), UD
+`en_ewt-train.conllu` and `de_pud-first500.conllu` and the like, MODEL is a sentencepiece model with
+RemBERT's special tokens (`benchmarks/multilingual_encoder.py rembert` writes one), of whose pieces
+those are kept that the texts have often enough to be learned. All models have 4 layers, 256 wide,
+and an input table 64 wide: without their output tables, which are dropped, they have equally many
+parameters. They are pretrained on the same rows in the same order, then tag parts of speech,
+trained in English and tested in every language, as Chung et al. (2020, arXiv 2010.12821) compare
+models by the tasks that they are fine-tuned on. Seed after seed is run, what is there already is
+not run again, and the table of what is there is printed.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import json
 import math
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -54,19 +56,23 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--text", type=Path, required=True, help="folder of the texts")
     parser.add_argument("--tags", type=Path, required=True, help="folder of Universal Dependencies")
     parser.add_argument("--sentencepiece", type=Path, required=True, help="a multilingual model")
-    parser.add_argument("--languages", nargs="+", default=["en", "de", "hi", "zh"])
+    parser.add_argument("--languages", nargs="+", default=["en", "de"])
     parser.add_argument("--sizes", nargs="+", type=int, default=[64, 256, 512])
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
-    parser.add_argument("--steps", type=int, default=800)
+    parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--batch_size", type=int, default=32)
     parser.add_argument("--epochs", type=int, default=3, help="of fine-tuning")
+    parser.add_argument("--fewest", type=int, default=5, help="times that a kept piece is there")
     return parser.parse_args(argv)
 
 
 def prepare(args: argparse.Namespace) -> None:
     """Make the shape and the shards, if they are not there yet."""
-    texts = [args.text / f"wiki-paragraphs/{language}.txt" for language in args.languages]
     shape, shards = args.folder / "shape", args.folder / "shards"
+    texts = [args.folder / f"texts/{language}.txt" for language in args.languages]
+    for path in texts:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("\n".join([*read_texts(args.text, path.stem), ""]), encoding="utf-8")
     if not shape.exists():
         write_shape(args, texts, shape)
     if not shards.exists():
@@ -77,8 +83,20 @@ def prepare(args: argparse.Namespace) -> None:
         )
 
 
+def read_texts(folder: Path, language: str) -> list[str]:
+    """Read the lines of a language: an encyclopedia's, then a handbook's."""
+    lines = (folder / f"wiki-paragraphs/{language}.txt").read_text(encoding="utf-8").splitlines()
+    handbook = folder / "debian-handbook"
+    if language == "en":
+        return lines + (handbook / "mono/en.txt").read_text(encoding="utf-8").splitlines()
+    for path in sorted(handbook.glob(f"parallel/en-{language}*.tsv")):
+        pairs = path.read_text(encoding="utf-8").splitlines()
+        lines += [pair.split("\t")[1] for pair in pairs]
+    return lines
+
+
 def write_shape(args: argparse.Namespace, texts: Iterable[Path], folder: Path) -> None:
-    """Write a config, and a sentencepiece model of those pieces that texts and tags have."""
+    """Write a config, and a sentencepiece model of the pieces that texts and tags often have."""
     processor = SentencePieceProcessor(model_file=str(args.sentencepiece))
     lines = [line for path in texts for line in path.read_text(encoding="utf-8").splitlines()]
     lines += [
@@ -87,12 +105,12 @@ def write_shape(args: argparse.Namespace, texts: Iterable[Path], folder: Path) -
         for line in path.read_text(encoding="utf-8").splitlines()
         if line.startswith("# text = ")
     ]
-    used = {number for row in processor.encode(lines) for number in row}
+    counts = Counter(number for row in processor.encode(lines) for number in row)
     model = sentencepiece_model_pb2.ModelProto.FromString(args.sentencepiece.read_bytes())
     kept = [
         piece
         for number, piece in enumerate(model.pieces)
-        if number in used or piece.type != PIECE.NORMAL
+        if counts[number] >= args.fewest or piece.type != PIECE.NORMAL
     ]
     del model.pieces[:]
     model.pieces.extend(kept)
@@ -131,7 +149,7 @@ def measure(args: argparse.Namespace, size: int, seed: int) -> None:
     )
     tagger = run / "tagger"
     script = SCRIPTS.parent / "tasks/run_token_classification.py"
-    tested = sorted(args.tags.glob("*_pud-first500.conllu"))
+    tested = [args.tags / f"{language}_pud-first500.conllu" for language in args.languages]
     call(
         script,
         *("--model_name_or_path", run / "fine_tuning", "--output_dir", tagger, "--do_train"),

@@ -24,8 +24,9 @@ def test_the_vocabulary_has_the_pieces_of_the_texts(tmp_path: Path) -> None:
     tags = tmp_path / "en_ewt-train.conllu"
     tags.write_text("# text = where is the room\n1\twhere\t_\tADV\n", encoding="utf-8")
     model = tmp_path / "model/sentencepiece.model"
+    once = "--languages", "en", "--fewest", "1"
     words = ["--text", str(tmp_path), "--tags", str(tmp_path), "--sentencepiece", str(model)]
-    args = experiment.parse_args([str(tmp_path / "out"), *words, "--languages", "en"])
+    args = experiment.parse_args([str(tmp_path / "out"), *words, *once])
     experiment.write_shape(args, [texts / "en.txt"], tmp_path / "out/shape")
     whole, kept = (AutoTokenizer.from_pretrained(tmp_path / one) for one in ("model", "out/shape"))
     for line in ("that is what he said", "where is the room"):
@@ -36,6 +37,22 @@ def test_the_vocabulary_has_the_pieces_of_the_texts(tmp_path: Path) -> None:
     assert config.vocab_size == len(kept) == len(SentencePieceProcessor(
         model_file=str(tmp_path / "out/shape/sentencepiece.model")
     ))  # fmt: skip
+
+
+def test_texts_are_those_of_both_sources(tmp_path: Path) -> None:
+    lines = {
+        "wiki-paragraphs/en.txt": "a city\n\na river\n",
+        "wiki-paragraphs/zh.txt": "城市\n",
+        "wiki-paragraphs/hi.txt": "शहर\n",
+        "debian-handbook/mono/en.txt": "the shell\n",
+        "debian-handbook/parallel/en-zh-CN.tsv": "the shell\t命令行\n",
+    }
+    for name, text in lines.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    assert experiment.read_texts(tmp_path, "en") == ["a city", "", "a river", "the shell"]
+    assert experiment.read_texts(tmp_path, "zh") == ["城市", "命令行"]
+    assert experiment.read_texts(tmp_path, "hi") == ["शहर"]
 
 
 def test_runs_become_a_table(tmp_path: Path) -> None:
