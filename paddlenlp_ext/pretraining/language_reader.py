@@ -12,10 +12,11 @@ epoch, so a place in the epoch is the exact position of every language.
 from collections.abc import Iterator, Mapping
 
 import numpy as np
+import numpy.typing as npt
 
 from paddlenlp_ext.pretraining.multilingual_rows import SOURCE
 from paddlenlp_ext.pretraining.reader import WINDOW_BYTES, ShardReader
-from paddlenlp_ext.pretraining.shard_set import ShardSet, Slice
+from paddlenlp_ext.pretraining.shard_set import SLICE, ShardSet, Slice
 
 ALPHA = 0.7
 SLICES = 64  # of a window, so that it has many languages
@@ -44,40 +45,41 @@ class LanguageReader(ShardReader):
         window_bytes: int = WINDOW_BYTES,
     ):
         super().__init__(shards, seed=seed, window_bytes=window_bytes)
-        self._pieces: dict[str, list[Slice]] = {}
-        for piece in shards.slices(max(1, self.window_rows // SLICES)):
-            source = shards.shards[piece.shard].attributes[SOURCE]
-            self._pieces.setdefault(source, []).append(piece)
-        self.rows_by_source = {
-            source: sum(piece.rows for piece in pieces) for source, pieces in self._pieces.items()
-        }
+        self.rows_by_source: dict[str, int] = {}
+        self._shards_of: dict[str, list[int]] = {}
+        for whole in shards.slices(shards.num_rows):
+            source = shards.shards[whole.shard].attributes[SOURCE]
+            self.rows_by_source[source] = self.rows_by_source.get(source, 0) + whole.rows
+            self._shards_of.setdefault(source, []).append(whole.shard)
         self.rows_of_epoch = sampled_rows(self.rows_by_source, alpha)
 
-    def slices(self, epoch: int) -> list[Slice]:
-        """List what is read in an epoch, in any order."""
-        return [
-            piece
-            for number, (source, rows) in enumerate(self.rows_of_epoch.items())
-            for piece in self._part(number, source, epoch * rows, (epoch + 1) * rows)
-        ]
+    def slices(self, epoch: int) -> Iterator[Slice]:
+        """Yield what is read in an epoch, in any order."""
+        length = max(1, self.window_rows // SLICES)
+        pieces = np.fromiter(self.shards.slices(length), SLICE)
+        for number, (source, rows) in enumerate(self.rows_of_epoch.items()):
+            own = pieces[np.isin(pieces["shard"], self._shards_of[source])]
+            yield from self._part(number, own, epoch * rows, (epoch + 1) * rows)
 
-    def _part(self, number: int, source: str, start: int, stop: int) -> Iterator[Slice]:
+    def _part(
+        self, number: int, pieces: npt.NDArray[np.void], start: int, stop: int
+    ) -> Iterator[Slice]:
         """Yield the rows of a language from one place to another of all times it is gone through.
 
         Args:
             number: Of the language.
-            source: Its name.
+            pieces: Its rows; array of `SLICE`.
             start: Rows before.
             stop: Rows before the end.
         """
-        pieces, size = self._pieces[source], self.rows_by_source[source]
+        size = int((pieces["stop"] - pieces["start"]).sum())
         first = start // size
         for turn in range(first, -(-stop // size)):
             sequence = np.random.SeedSequence((self.seed, number, turn, 1))
             random = np.random.RandomState(np.random.MT19937(sequence))
             at = turn * size
             for place in random.permutation(len(pieces)):
-                piece = pieces[place]
+                piece = Slice(*pieces[place].item())
                 begin, end = max(start - at, 0), min(stop - at, piece.rows)
                 if begin < end:
                     rows = piece.start + begin, piece.start + end

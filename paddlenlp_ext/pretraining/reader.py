@@ -8,11 +8,11 @@ on in the background, and there is no sharing-out of files that could lose a row
 """
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from paddlenlp_ext.pretraining.shard_set import Rows, ShardSet, Slice, join_rows
+from paddlenlp_ext.pretraining.shard_set import SLICE, Rows, ShardSet, Slice, join_rows
 
 WINDOW_BYTES = 1 << 23  # rows that are shuffled together; two windows are in memory
 SLICES = 8  # that a window is made of, if the shards are that large
@@ -78,41 +78,43 @@ class ShardReader:
         if rest:
             yield join_rows(rest)
 
-    def slices(self, epoch: int) -> list[Slice]:
-        """List what is read in an epoch, in any order."""
-        return list(self.shards.slices(max(1, self.window_rows // SLICES)))
+    def slices(self, epoch: int) -> Iterator[Slice]:
+        """Yield what is read in an epoch, in any order."""
+        return self.shards.slices(max(1, self.window_rows // SLICES))
 
     def _windows(self, epoch: int, row: int) -> Iterator[Rows]:
         """Read the windows from `row` on, each in the background while the one before is used."""
-        plans = self._plan(epoch)
-        first = 0
-        while plans and (rows := sum(piece.rows for piece in plans[0][1])) <= row - first:
-            first += rows
-            del plans[0]
+        plans = enumerate(self._plan(epoch))
+        plan = next(plans, None)
+        while plan and (rows := sum(piece.rows for piece in plan[1])) <= row:
+            row -= rows
+            plan = next(plans, None)
         with ThreadPoolExecutor(1, thread_name_prefix="shards") as reader:
-            coming: Future[Rows] | None = None
-            for at, plan in enumerate(plans):
-                window = (coming or reader.submit(self._read, epoch, *plan)).result()
-                coming = (
-                    reader.submit(self._read, epoch, *plans[at + 1]) if plans[at + 1 :] else None
-                )
-                yield window.take(slice(row - first, None)) if at == 0 else window
+            coming = plan and reader.submit(self._read, epoch, *plan)
+            while coming:
+                window = coming.result()
+                plan = next(plans, None)
+                coming = plan and reader.submit(self._read, epoch, *plan)
+                yield window.take(slice(row, None)) if row else window
+                row = 0
 
-    def _plan(self, epoch: int) -> list[tuple[int, list[Slice]]]:
-        """Say which slices make up each window, and number the windows."""
-        slices = self.slices(epoch)
+    def _plan(self, epoch: int) -> Iterator[list[Slice]]:
+        """Say which slices make up each window."""
+        slices = np.fromiter(self.slices(epoch), SLICE)
         if self.shuffle:
-            random = self._random(epoch, 0)
-            slices = [slices[at] for at in random.permutation(len(slices))]
-        windows: list[tuple[int, list[Slice]]] = []
+            slices = slices[self._random(epoch, 0).permutation(len(slices))]
+        window: list[Slice] = []
         room = 0
-        for piece in slices:
+        for values in slices:
+            piece = Slice(*values.item())
             if piece.rows > room:
-                windows.append((len(windows), []))
-                room = self.window_rows
-            windows[-1][1].append(piece)
+                if window:
+                    yield window
+                window, room = [], self.window_rows
+            window.append(piece)
             room -= piece.rows
-        return windows
+        if window:
+            yield window
 
     def _read(self, epoch: int, number: int, slices: list[Slice]) -> Rows:
         """Read a window, each slice into the places that its rows have in the shuffled order."""

@@ -35,6 +35,10 @@ class Slice(NamedTuple):
         return self.stop - self.start
 
 
+# Many slices as an array: objects would take more memory than the rows that are read at a time.
+SLICE = np.dtype([("shard", "i4"), ("start", "i8"), ("stop", "i8"), ("turn", "i4")])
+
+
 class Rows(NamedTuple):
     """Some examples.
 
