@@ -70,9 +70,10 @@ def prepare(args: argparse.Namespace) -> None:
     """Make the shape and the shards, if they are not there yet."""
     shape, shards = args.folder / "shape", args.folder / "shards"
     texts = [args.folder / f"texts/{language}.txt" for language in args.languages]
-    for path in texts:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("\n".join([*read_texts(args.text, path.stem), ""]), encoding="utf-8")
+    if not shards.exists():
+        for path in texts:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("\n".join([*read_texts(args.text, path.stem), ""]), encoding="utf-8")
     if not shape.exists():
         write_shape(args, texts, shape)
     if not shards.exists():

@@ -33,6 +33,11 @@ def test_the_vocabulary_has_the_pieces_of_the_texts(tmp_path: Path) -> None:
         assert kept.tokenize(line) == whole.tokenize(line)
     assert 5 < len(kept) < len(whole)
     assert kept.all_special_tokens == whole.all_special_tokens
+    more = experiment.parse_args([str(tmp_path / "often"), *words, *once[:2], "--fewest", "2"])
+    experiment.write_shape(more, [texts / "en.txt"], tmp_path / "often/shape")
+    often = AutoTokenizer.from_pretrained(tmp_path / "often/shape")
+    assert len(often) < len(kept)
+    assert often.all_special_tokens == whole.all_special_tokens
     config = RemBertConfig.from_pretrained(tmp_path / "out/shape")
     assert config.vocab_size == len(kept) == len(SentencePieceProcessor(
         model_file=str(tmp_path / "out/shape/sentencepiece.model")

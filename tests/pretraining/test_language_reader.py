@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections import Counter
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from paddlenlp_ext.pretraining.multilingual_rows import (
     sentence_rows,
 )
 from paddlenlp_ext.pretraining.shard_set import ShardSet
-from paddlenlp_ext.pretraining.shards import HAS_PAIRS, VOCABULARY
+from paddlenlp_ext.pretraining.shards import HAS_PAIRS, VOCABULARY, Shard
 from paddlenlp_ext.pretraining.whole_words import Tokens
 from paddlenlp_ext.pretraining.writing import ShardWriter
 from paddlenlp_ext.tokenizers.base import Tokenizer
@@ -147,6 +148,31 @@ def test_the_order_is_the_same_from_wherever_one_begins(folder: Path, tokenizer:
         for row in (1, 144):
             assert order(5, epoch, row) == whole[row:]
     assert len({tuple(order(8, epoch, seed=seed)) for epoch in (0, 1) for seed in (3, 4)}) == 4
+
+
+def test_the_order_stays_that_of_earlier_releases(folder: Path, tokenizer: Tokenizer) -> None:
+    one = reader(sentences(folder, tokenizer), alpha=0.5, seed=3)
+    begins = [next(one.batches(9, epoch)).numbers.tolist() for epoch in (0, 2)]
+    assert begins == [
+        [102, 136, 115, 123, 34, 65, 172, 110, 46],
+        [10, 190, 251, 57, 136, 243, 21, 272, 173],
+    ]
+
+
+def test_a_plan_takes_a_few_bytes_for_each_slice() -> None:
+    count = 40_000
+    attributes = {SOURCE: "en"}
+    parts = [Shard(Path(name), count // 2, {"tokens": 1}, attributes) for name in ("a", "b")]
+    one = reader(ShardSet(parts, LAYOUT, lambda columns: None), window=2)
+    tracemalloc.start()
+    try:
+        plan = one._plan(0)
+        assert next(plan)
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert sum(len(window) for window in plan) > 0.9 * count  # a slice a row
+    assert taken < 40 * count
 
 
 def test_languages_are_mixed_throughout(folder: Path, tokenizer: Tokenizer) -> None:
