@@ -20,6 +20,7 @@ from tests.scripts.test_bert_run_glue import ROOT
 
 TOKEN = "hf_MARKERMARKERMARKER"
 KEPT = 3
+WARMING_UP = 4  # checkpoints, in which memory is taken that each run needs
 
 
 def secrets(scale: Scale) -> Measured:
@@ -89,8 +90,8 @@ def _shards(scale: Scale) -> Measured:
 
 def soak(scale: Scale) -> Measured:
     """Train for long, and look at memory, open files and checkpoints meanwhile."""
-    saves = scale.of(50, 8)
-    steps = saves * scale.of(100, 25)
+    saves = scale.of(50, 12)
+    steps = saves * scale.of(100, 50)
     output = scale.folder / "out"
     given = flags(
         scale.folder,
@@ -101,7 +102,7 @@ def soak(scale: Scale) -> Measured:
         keep_checkpoints=KEPT,
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    seen: dict[str, tuple[int, int]] = {}  # checkpoint to kB and open files when it was made
+    seen: dict[str, tuple[int, int]] = {}  # checkpoint to the least kB and open files after it
     with subprocess.Popen(
         [sys.executable, str(SCRIPT), *given], env=environment, stdout=-3, stderr=-3
     ) as process:
@@ -109,13 +110,14 @@ def soak(scale: Scale) -> Measured:
             latest = output / "latest"
             with suppress(OSError, StopIteration):  # it has just ended
                 if latest.exists():
-                    seen.setdefault(latest.read_text(), _usage(process.pid))
+                    name, (memory, files) = latest.read_text(), _usage(process.pid)
+                    least = seen.get(name, (memory, files))
+                    seen[name] = (min(memory, least[0]), min(files, least[1]))
             time.sleep(0.05)
-    # Memory is taken as it is needed at first; a tenth of the run shows what that is.
-    _, *later = list(seen.values())[saves // 10 :]
-    first = list(seen.values())[saves // 10]
+    # What is needed at first is not growth, nor is what draws the curves after the last one.
+    first, *later = list(seen.values())[WARMING_UP:-1]
     grown = (max(memory for memory, _ in later) - first[0]) / 1024
-    files = {files for _, files in (first, *later)}
+    files = [files for _, files in (first, *later)]
     left = sorted(folders.read_manifest(path)["step"] for path in output.glob("model_*"))
     newest = [steps - steps // saves * back for back in reversed(range(KEPT))]
     exact = left[-KEPT:] == newest and len(left) in (KEPT, KEPT + 1)
