@@ -9,7 +9,7 @@ as before and once with BTMLM. All runs of a stage
 have as many steps, of as many rows; a row of monolingual text is two sentences, so that rows have
 about as many tokens as pairs have. Of every text, a fifth is held out by its English sentence, so
 that no language's translation of it is trained on. Seed after seed is run, what is there already
-is not run again, and the table of what is there is printed.
+is not run again, and the tables of what is there are printed.
 """
 
 from __future__ import annotations
@@ -289,32 +289,29 @@ def spread(numbers: Sequence[float]) -> str:
     return f"{fmean(numbers):.1f}{deviation}"
 
 
-def draw(folder: Path, seeds: Sequence[int]) -> None:
-    """Draw masked words over the steps, means over the seeds that are there."""
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
-    for name in MIXTURES:
-        paths = [run_folder(folder, name, seed) / "history.jsonl" for seed in seeds]
+def curves(args: argparse.Namespace) -> str:
+    """Write masked words over the steps, means over the seeds that are there."""
+    lines = [f"| Objectives | Step | Seeds | {COLUMNS['masked']} |", "| --- " * 4 + "|"]
+    for name, mixture in MIXTURES.items():
+        paths = [run_folder(args.folder, name, seed) / "history.jsonl" for seed in args.seeds]
         runs = [masked(path) for path in paths if path.exists()]
-        if runs:
-            steps = sorted(set.intersection(*(set(run) for run in runs)))
-            axes.plot(steps, [fmean(run[step] for run in runs) for step in steps], label=name)
-    axes.set(title="masked words right beside the translation, %, held out", xlabel="steps")
-    axes.legend()
-    figure.savefig(folder / "masked.svg")
+        start = args.steps if mixture.begins_with else 0
+        lines += [
+            f"| {name} | {start + step} | {len(runs)} | {fmean(run[step] for run in runs):.1f} |"
+            for step in sorted(set.intersection(*map(set, runs)) if runs else ())
+        ]
+    return "\n".join(lines) + "\n"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run what is not there yet, and print the table."""
+    """Run what is not there yet, and print the tables."""
     args = parse_args(argv)
     prepare(args)
     for seed in args.seeds:
         for name in args.mixtures:
             pretrain(args, name, seed)
             print(f"{name}, seed {seed}: done", file=sys.stderr, flush=True)
-    print(table(args.folder, args.seeds), end="")
-    draw(args.folder, args.seeds)
+    print(table(args.folder, args.seeds), curves(args), sep="\n", end="")
 
 
 if __name__ == "__main__":

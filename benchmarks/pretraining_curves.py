@@ -14,6 +14,7 @@ from typing import Any
 RESULTS = Path(__file__).parents[1] / "docs/results.md"
 BERT = "## BERT pretrained on a handbook"
 CONVBERT = "## ConvBERT-small pretrained with replaced tokens"
+ERNIE_M = "### Masked words right, over the updates"
 COLOURS = ("#1f77b4", "#d62728", "#7f7f7f")
 Table = list[dict[str, str]]
 
@@ -57,6 +58,20 @@ def convbert(left: Any, right: Any, rows: Table) -> None:
     right.set(title="tokens told right, %, held out")
 
 
+def ernie_m(left: Any, right: Any, rows: Table) -> None:
+    """Masked words of each mixture: from random weights, and of the second stage."""
+    for axes, second in ((left, False), (right, True)):
+        mixtures = [row for row in rows if row["Objectives"].startswith("stage 2") is second]
+        names = dict.fromkeys(row["Objectives"] for row in mixtures)
+        for name, colour in zip(names, COLOURS, strict=False):
+            own = [row for row in mixtures if row["Objectives"] == name]
+            seeds = f"{own[0]['Seeds']} seed{'s' * (own[0]['Seeds'] != '1')}"
+            label = f"{name.removeprefix('stage 2: ')}, {seeds}"
+            plot(axes, own, "Masked words right", label, colour)
+    left.set(title="masked words right, %, held out", ylim=(5, 25))
+    right.set(title="the same in stage 2", ylim=(5, 25))
+
+
 def draw(path: Path, paint: Any, rows: Table) -> None:
     """Write one picture of two panels."""
     from matplotlib import rc_context
@@ -81,11 +96,15 @@ def description(rows: Table) -> str:
     return "; ".join(", ".join(f"{name} {value}" for name, value in row.items()) for row in rows)
 
 
-PICTURES = {"bert-pretraining.svg": (bert, BERT), "convbert-pretraining.svg": (convbert, CONVBERT)}
+PICTURES = {
+    "bert-pretraining.svg": (bert, BERT),
+    "convbert-pretraining.svg": (convbert, CONVBERT),
+    "ernie_m-pretraining.svg": (ernie_m, ERNIE_M),
+}
 
 
 def main() -> None:
-    """Draw both."""
+    """Draw all."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path, help="for the pictures")
     folder = parser.parse_args().folder

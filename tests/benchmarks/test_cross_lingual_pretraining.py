@@ -82,3 +82,17 @@ def test_runs_become_a_table(tmp_path: Path) -> None:
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert experiment.masked(path) == {4: pytest.approx(20.0)}
+
+
+def test_curves_are_means_over_seeds_and_stage_2_goes_on(text: Path) -> None:
+    args = experiment.parse_args([*arguments(text), "--steps", "8"])
+    stage_1, stage_2 = "MMLM + TLM", "stage 2: MMLM + TLM + CAMLM"
+    for name, step, seed, accuracy in (
+        (stage_1, 4, 1, 0.1), (stage_1, 4, 3, 0.3), (stage_2, 2, 1, 0.25),
+    ):  # fmt: skip
+        run = experiment.run_folder(args.folder, name, seed)
+        run.mkdir(parents=True)
+        row = {"step": step, "split": "en-de", "metrics": {"acc": accuracy}}
+        (run / "history.jsonl").write_text(json.dumps(row) + "\n")
+    _, _, *rows = experiment.curves(args).splitlines()
+    assert rows == [f"| {stage_1} | 4 | 2 | 20.0 |", f"| {stage_2} | 10 | 1 | 25.0 |"]

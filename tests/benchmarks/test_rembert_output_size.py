@@ -18,23 +18,22 @@ from tests.scripts.multilingual import rembert
 def test_the_vocabulary_has_the_pieces_of_the_texts(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     rembert(tmp_path / "model")
-    texts = tmp_path / "wiki-paragraphs"
-    texts.mkdir()
-    (texts / "en.txt").write_text("that is what he said\n")
+    text = tmp_path / "en.txt"
+    text.write_text("that is what he said\n")
     tags = tmp_path / "en_ewt-train.conllu"
     tags.write_text("# text = where is the room\n1\twhere\t_\tADV\n", encoding="utf-8")
     model = tmp_path / "model/sentencepiece.model"
-    once = "--languages", "en", "--fewest", "1"
+    once = "--languages", "de", "--fewest", "1"
     words = ["--text", str(tmp_path), "--tags", str(tmp_path), "--sentencepiece", str(model)]
     args = experiment.parse_args([str(tmp_path / "out"), *words, *once])
-    experiment.write_shape(args, [texts / "en.txt"], tmp_path / "out/shape")
+    experiment.write_shape(args, [text], tmp_path / "out/shape")
     whole, kept = (AutoTokenizer.from_pretrained(tmp_path / one) for one in ("model", "out/shape"))
     for line in ("that is what he said", "where is the room"):
         assert kept.tokenize(line) == whole.tokenize(line)
     assert 5 < len(kept) < len(whole)
     assert kept.all_special_tokens == whole.all_special_tokens
     more = experiment.parse_args([str(tmp_path / "often"), *words, *once[:2], "--fewest", "2"])
-    experiment.write_shape(more, [texts / "en.txt"], tmp_path / "often/shape")
+    experiment.write_shape(more, [text], tmp_path / "often/shape")
     often = AutoTokenizer.from_pretrained(tmp_path / "often/shape")
     assert len(often) < len(kept)
     assert often.all_special_tokens == whole.all_special_tokens
@@ -44,29 +43,13 @@ def test_the_vocabulary_has_the_pieces_of_the_texts(tmp_path: Path) -> None:
     ))  # fmt: skip
 
 
-def test_texts_are_those_of_both_sources(tmp_path: Path) -> None:
-    lines = {
-        "wiki-paragraphs/en.txt": "a city\n\na river\n",
-        "wiki-paragraphs/zh.txt": "城市\n",
-        "wiki-paragraphs/hi.txt": "शहर\n",
-        "debian-handbook/mono/en.txt": "the shell\n",
-        "debian-handbook/parallel/en-zh-CN.tsv": "the shell\t命令行\n",
-    }
-    for name, text in lines.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text, encoding="utf-8")
-    assert experiment.read_texts(tmp_path, "en") == ["a city", "", "a river", "the shell"]
-    assert experiment.read_texts(tmp_path, "zh") == ["城市", "命令行"]
-    assert experiment.read_texts(tmp_path, "hi") == ["शहर"]
-
-
 def test_runs_become_a_table(tmp_path: Path) -> None:
     for seed, perplexity in ((1, 10.0), (2, 40.0)):
         run = experiment.run_folder(tmp_path, 256, seed)
         run.mkdir(parents=True)
         figures = {
-            "perplexity": {"en": perplexity, "de": 4 * perplexity},
-            "masked": {"en": 0.25, "de": 0.35},
+            "perplexity": {"en-fr": perplexity, "en-de": 4 * perplexity},
+            "masked": {"en-fr": 0.25, "en-de": 0.35},
             "tags": {"en": 80.0, "de": 40.0 + seed, "hi": 30.0},
             "pretrained": 5_300_000,
             "fine_tuned": 3_210_000,
