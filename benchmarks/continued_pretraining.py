@@ -96,7 +96,7 @@ def find_sentences(args: argparse.Namespace, model: Path, name: str) -> dict[str
 def classify(args: argparse.Namespace, model: Path, name: str, seed: int) -> dict[str, float]:
     """Train a model on English XNLI; return accuracies on test by language, in per cent."""
     run = args.folder / name / f"xnli-{seed}"
-    if not (run / "results.jsonl").exists():
+    if (tested := test_metrics(run)) is None:
         call(
             SCRIPTS / "ernie_m/run_classifier.py",
             *("--task_type", "cross-lingual-transfer", "--model_name_or_path", model),
@@ -106,9 +106,17 @@ def classify(args: argparse.Namespace, model: Path, name: str, seed: int) -> dic
             *("--group_by_length", "true", "--trim_vocab", "--seed", seed, "--device", "cpu"),
             *("--resume_from_checkpoint", "latest", "--keep_checkpoints", 1),
         )
-    lines = (run / "results.jsonl").read_text(encoding="utf-8").splitlines()
-    (test,) = (row for row in map(json.loads, lines) if "|test|" in row["signature"])
-    return {metric: 100 * number for metric, number in test["metrics"].items()}
+        tested = test_metrics(run)
+    assert tested is not None
+    return {metric: 100 * number for metric, number in tested.items()}
+
+
+def test_metrics(run: Path) -> dict[str, float] | None:
+    """Return what a run measured on test; None if it has not come so far."""
+    results = run / "results.jsonl"
+    lines = results.read_text(encoding="utf-8").splitlines() if results.exists() else []
+    rows = (row for row in map(json.loads, lines) if "|test|" in row["signature"])
+    return next((row["metrics"] for row in rows), None)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
