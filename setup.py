@@ -15,7 +15,7 @@ kernels = Extension(
     "paddlenlp_ext.nn.cpu._kernels",
     [
         f"{folder}/{name}.c"
-        for name in ("tokens", "attention", "convolution", "few", "adamw", "threads")
+        for name in ("tokens", "attention", "convolution", "few", "product", "adamw", "threads")
     ],
     depends=[f"{folder}/numbers.h", f"{folder}/product.h"],
     extra_compile_args=[

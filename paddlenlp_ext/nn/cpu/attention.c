@@ -2,37 +2,6 @@
 
 /* ---- Attention ------------------------------------------------------------------------------- */
 
-/* A product by vectors that a register holds: the compiler would keep wider ones in memory. */
-#define SIZE 4
-#define NAME(word) word##4
-#define PROCESSORS
-#include "product.h"
-#if defined(__x86_64__)
-#define SIZE 8
-#define NAME(word) word##8
-#define PROCESSORS __attribute__((target("avx2,fma")))
-#include "product.h"
-#define SIZE 16
-#define NAME(word) word##16
-#define PROCESSORS LARGE_VECTORS
-#include "product.h"
-#endif
-
-/* The sums have the same order whatever the size. */
-INLINE void product(
-    int64_t m, int64_t n, int64_t k, const float *a, int64_t row, int64_t column,
-    const float *b, int64_t b_row, float *c, int64_t c_row, int adds
-) {
-#if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512f"))
-        product16(m, n, k, a, row, column, b, b_row, c, c_row, adds);
-    else if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        product8(m, n, k, a, row, column, b, b_row, c, c_row, adds);
-    else
-#endif
-        product4(m, n, k, a, row, column, b, b_row, c, c_row, adds);
-}
-
 /* Copies one head of tokens, with its bias, to rows of whole vectors; tokens in order from `first`
  * if `tokens` is null. */
 INLINE void gather(

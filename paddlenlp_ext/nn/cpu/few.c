@@ -11,16 +11,10 @@
 #include <omp.h>
 #include <sched.h>
 
-#define ROWS 12           /* of a product, whose sums stay in registers */
-#define DEEP 64           /* rows of a weight that are read together */
-#define WIDE (2 * LANES)  /* and columns */
-#define COPIED 4          /* tiles; what more than these need is copied */
 #define LEAST 64          /* tokens that are worth a thread of their own, which reads all weights */
 #define GROUP 256         /* tokens that a thread has in hand at once, at most about */
 #define UNEQUAL 1.2       /* how many times as many tokens as on average a group may have */
 #define PATIENCE 4000     /* looks at a counter before the processor is left to others */
-
-typedef float Vector __attribute__((vector_size(4 * LANES), aligned(4)));
 
 typedef struct {
     const float *query, *query_bias, *key, *key_bias, *value, *value_bias; /* [H, H], [H] */
@@ -51,86 +45,6 @@ static void meet(int *arrived, int *expected, int threads) {
 #if defined(__x86_64__)
         else __builtin_ia32_pause();
 #endif
-    }
-}
-
-/* y = x w, or y + x w: x is [rows, k], w [k, vectors] and y [rows, vectors]. Meanwhile what lies at
- * `next` is fetched, another such w, unless that is null. */
-INLINE void tile(
-    int rows, int vectors, int64_t k, const float *x, int64_t x_row, const float *w, int64_t w_row,
-    float *y, int64_t y_row, int adds, const float *next, int64_t next_row
-) {
-    Vector sum[ROWS][2];
-#pragma GCC unroll 12
-    for (int i = 0; i < rows; ++i)
-        for (int v = 0; v < vectors; ++v)
-            sum[i][v] = adds ? *(const Vector *)(y + i * y_row + v * LANES) : (Vector){0};
-    for (int64_t p = 0; p < k; ++p) {
-        Vector other[2];
-        for (int v = 0; v < vectors; ++v) {
-            other[v] = *(const Vector *)(w + p * w_row + v * LANES);
-            if (next) __builtin_prefetch(next + p * next_row + v * LANES, 0, 2);
-        }
-#pragma GCC unroll 12
-        for (int i = 0; i < rows; ++i) {
-            float factor = x[i * x_row + p];
-            for (int v = 0; v < vectors; ++v) sum[i][v] += factor * other[v];
-        }
-    }
-#pragma GCC unroll 12
-    for (int i = 0; i < rows; ++i)
-        for (int v = 0; v < vectors; ++v) *(Vector *)(y + i * y_row + v * LANES) = sum[i][v];
-}
-
-#define TILE(number)                                                                               \
-    case number:                                                                                   \
-        if (next) tile(number, vectors, k, x, x_row, w, w_row, y, y_row, adds, next, next_row);    \
-        else tile(number, vectors, k, x, x_row, w, w_row, y, y_row, adds, NULL, 0);                \
-        break;
-
-/* The same for any number of rows, in tiles that are as equal as can be: those of a row or two would
- * wait for their own sums. */
-INLINE void tiles(
-    int64_t rows, int vectors, int64_t k, const float *x, int64_t x_row, const float *w, int64_t w_row,
-    float *y, int64_t y_row, int adds, const float *next, int64_t next_row
-) {
-    for (int64_t left = (rows + ROWS - 1) / ROWS; left > 0; --left) {
-        int64_t some = (rows + left - 1) / left;
-        switch (some) {
-            TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6)
-            TILE(7) TILE(8) TILE(9) TILE(10) TILE(11) TILE(12)
-        }
-        rows -= some;
-        x += some * x_row;
-        y += some * y_row;
-        next = NULL;
-    }
-}
-
-/* The same of any number of columns that is a multiple of a vector's. The weights are read in the
- * order in which they lie, some rows at a time, because most of the time goes into fetching them:
- * columns of all rows would lie in as many pages. What many tiles need is copied: rows that lie a
- * multiple of 4096 bytes apart drive one another out of the nearest memory. */
-LARGE_VECTORS static void multiply(
-    int64_t rows, int64_t columns, int64_t k, const float *x, int64_t x_row, const float *w,
-    int64_t w_row, float *y, int64_t y_row, int adds
-) {
-    float copy[DEEP * WIDE] __attribute__((aligned(64)));
-    int copies = rows > COPIED * ROWS;
-    for (int64_t from = 0; from < k; from += DEEP) {
-        int64_t deep = least(DEEP, k - from), j = 0;
-        const float *band = w + from * w_row;
-        for (; j + WIDE <= columns; j += WIDE) {
-            const float *part = band + j, *next = j + WIDE < columns ? part + WIDE : band + DEEP * w_row;
-            for (int64_t p = 0; copies && p < deep; ++p)
-                for (int64_t c = 0; c < WIDE; c += LANES)
-                    *(Vector *)(copy + p * WIDE + c) = *(const Vector *)(part + p * w_row + c);
-            tiles(rows, 2, deep, x + from, x_row, copies ? copy : part, copies ? WIDE : w_row, y + j,
-                  y_row, adds || from, next, w_row);
-        }
-        if (j < columns)
-            tiles(rows, 1, deep, x + from, x_row, band + j, w_row, y + j, y_row, adds || from,
-                  band + DEEP * w_row, w_row);
     }
 }
 

@@ -135,5 +135,6 @@ def _read(positions: Positions, states: Tensor, starts: Indices) -> Indices:
 
 @cache
 def _has_vectors() -> bool:
-    """Whether the processor keeps as many numbers in its registers as the kernel wants."""
-    return "avx512f" in runtime.processor().get("flags", "").split()
+    """Whether the processor has vectors that the kernel was measured with."""
+    flags = {*runtime.processor().get("flags", "").split()}
+    return "avx512f" in flags or {"avx2", "fma"} <= flags

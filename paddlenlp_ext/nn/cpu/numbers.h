@@ -38,13 +38,6 @@
 #define LANES 16             /* numbers of the widest vector, of 64 bytes; rows are filled up to whole ones */
 #define PARALLEL (1 << 15)   /* numbers from which on threads are worth waking */
 
-/* Of a function that is called where the processor has AVX-512. */
-#if defined(__x86_64__)
-#define LARGE_VECTORS __attribute__((target("avx512f")))
-#else
-#define LARGE_VECTORS
-#endif
-
 INLINE int64_t whole(int64_t count) { return (count + LANES - 1) / LANES * LANES; }
 
 INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -143,6 +136,21 @@ INLINE float kept(const Dropout *dropout, RowKey key, uint32_t column) {
     x ^= x >> 16;
     return x >= dropout->below ? dropout->scale : 0.0f;
 }
+
+/* ---- Products -------------------------------------------------------------------------------- */
+
+/* C = A B, or C + A B, where B and C have whole vectors of LANES columns: A is [m, k], B [k, n] and C
+ * [m, n], with so many numbers from row to row. Of `product`, which is for the small matrices of
+ * attention, A may be turned: a(i, p) is A[i row + p column]. `multiply` is for weights, which are
+ * fetched, and few rows. */
+SHARED void product(
+    int64_t m, int64_t n, int64_t k, const float *a, int64_t row, int64_t column,
+    const float *b, int64_t b_row, float *c, int64_t c_row, int adds
+);
+SHARED void multiply(
+    int64_t m, int64_t n, int64_t k, const float *a, int64_t row, const float *b, int64_t b_row,
+    float *c, int64_t c_row, int adds
+);
 
 /* ---- What few.c computes with, too ------------------------------------------------------------ */
 

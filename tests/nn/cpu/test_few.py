@@ -18,7 +18,7 @@ from paddlenlp_ext.nn.positions import FIRST, LAST, TOKENS, Positions
 
 pytestmark = [
     pytest.mark.usefixtures("kernels"),
-    pytest.mark.skipif(not few._has_vectors(), reason="the processor has no AVX-512"),
+    pytest.mark.skipif(not few._has_vectors(), reason="the processor has no AVX2"),
 ]
 READ = np.array([[2, 0, 2], [0, 1, 1]])
 
