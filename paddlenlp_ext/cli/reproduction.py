@@ -15,7 +15,7 @@ from paddlenlp_ext.reproduce import pages, readme, record
 from paddlenlp_ext.reproduce.runs import OURS, Run, grid_of, minutes_of, plan
 from paddlenlp_ext.reproduce.search import Search, require
 from paddlenlp_ext.reproduce.tables import Row, Table, choose_rows, known_tables, read_table
-from paddlenlp_ext.reproduce.work import Failure, do
+from paddlenlp_ext.reproduce.work import Failure, do, refuse_others
 
 FAILED = 1  # exit code when runs have failed
 LOCK = ".lock"
@@ -58,17 +58,17 @@ def _run(args: argparse.Namespace, more: Sequence[str]) -> int:
     if args.dry_run:
         if args.search:
             raise UserError("`dry_run`: what `search` asks for follows from what is run; leave one")
+        refuse_others(planned(rows), None)
         _show(planned(rows), jobs)
         return 0
     places = dict(args.set or ())
-    for run in planned(rows):  # before anything is written
-        run.flags(places)
+    refuse_others(planned(rows), places)  # before anything is written
     folder = args.output_dir / table.name
     _make(folder)
     failures = []
     with locks.hold(folder / LOCK):
         for runs in _portions(table, rows, args, points, planned):
-            progress = _Progress(table, folder, runs, planned(table.rows), jobs)
+            progress = _Progress(table, folder, runs, planned(rows), jobs)
             progress.write()
             try:
                 devices = args.devices or ()
@@ -119,8 +119,8 @@ class _Progress:
         self.left = [run for run in runs if run.measured() is None]
 
     def write(self) -> None:
-        """Write the pages and the record."""
-        found = record.collect(self.table, self.all_runs)
+        """Write the pages and the record; rows that are not asked for stay as they are in it."""
+        found = {**record.read(self.folder), **record.collect(self.table, self.all_runs)}
         record.keep(found, self.folder)
         pages.write(self.table, found, self.folder)
 

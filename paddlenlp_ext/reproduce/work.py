@@ -79,10 +79,9 @@ def do(
     Raises:
         UserError: A folder has another run, or cannot be written.
     """
+    refuse_others(runs, places)
     waiting = deque(run for run in runs if run.measured() is None)
     flags = {run.folder: run.flags(places) for run in waiting}
-    for run in waiting:  # before any begins
-        _refuse_another(run, flags[run.folder])
     free = deque(devices[job % len(devices)] if devices else None for job in range(jobs))
     going: list[_Going] = []
     failures = []
@@ -111,20 +110,29 @@ def do(
     return failures
 
 
-def _refuse_another(run: Run, flags: Sequence[str]) -> None:
-    """Refuse a folder with a run of other settings, which this one would not continue.
+def refuse_others(runs: Sequence[Run], places: Mapping[str, str] | None) -> None:
+    """Refuse folders with runs of other settings, which are neither counted nor continued.
+
+    Args:
+        runs: What is asked for.
+        places: What `{name}` in an argument stands for, which is the same of a run that is
+            continued; None where none will be.
 
     Raises:
-        UserError: There is one.
+        UserError: There is one, or a place is not given.
     """
-    known = run.state().get("flags", flags)
-    if known != flags:
-        before, now = ({*f" {' '.join(words)}".split(" --")} for words in (known, flags))
-        changed = " ".join(f"--{flag}" for flag in sorted(before ^ now))
-        raise UserError(
-            f"{run.folder}: there is a run of another command (other: {changed}); give another "
-            "`output_dir`, or delete that folder"
-        )
+    for run in runs:
+        kind, wanted = "asked", run.asked
+        if places is not None and run.measured() is None:
+            kind, wanted = "flags", run.flags(places)
+        known = run.state().get(kind, wanted)
+        before, now = ({*f" {' '.join(words)}".split(" --")} for words in (known, wanted))
+        if before != now:  # in whatever order
+            changed = " ".join(f"--{flag}" for flag in sorted(before ^ now))
+            raise UserError(
+                f"{run.folder}: there is a run of another command (other: {changed}); give another "
+                "`output_dir`, or delete that folder"
+            )
 
 
 def _start(

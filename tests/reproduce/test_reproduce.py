@@ -189,6 +189,41 @@ def test_a_folder_of_another_command_is_refused(table, capsys):
     assert "there is a run of another command (other: --fails 2); give another --output_dir" in said
 
 
+@pytest.mark.parametrize("words", [(), ("--dry_run",), ("--seeds", 1)])
+def test_complete_runs_of_another_command_do_not_count(table, capsys, words):
+    assert run(table, "--only", "one", "--", "--seconds", 0.01) == 0
+    before = page(table)
+    assert run(table, *words) == 2
+    said = capsys.readouterr().err
+    assert "one/learning_rate=1.0/seed-1: there is a run of another command" in said
+    assert "(other: --seconds 0.01)" in said
+    assert page(table) == before
+    table.write_text(table.read_text().replace("learning_rate = 1.0", "learning_rate = 1"))
+    assert run(table, "--only", "one", "--", "--seconds", 0.01) == 0, "in a folder of its own"
+    assert len(ended(table)) == 6
+
+
+def test_complete_runs_count_wherever_their_data_are_now(table):
+    assert run(table, "--only", "one") == 0
+    assert run(table, "--only", "one", "--set", "ended=elsewhere") == 0
+    lines = ["learning_rate = 1.0", 'ended = "{ended}"']
+    table.write_text(table.read_text().replace("\n".join(lines), "\n".join(reversed(lines))))
+    assert run(table, "--only", "one") == 0
+    assert len(ended(table)) == 3
+
+
+def test_rows_that_are_not_asked_for_stay_as_they_are(table):
+    assert run(table, "--only", "one", "--grid", "--", "--seconds", 0.01) == 0
+    assert "| Two | acc / F1 | 90.0 / 20.0 | not yet |" in page(table)
+    assert run(table, "--only", "two") == 0
+    one, two = [line for line in page(table).splitlines() if line.startswith("- ")]
+    assert "--learning_rate 1.5" in one
+    assert "--seconds 0.01" in one
+    assert "--learning_rate 1.0" in two
+    assert "--seconds" not in two
+    assert "| 78.0 ± 1.5 (3 seeds) |" in page(table)
+
+
 def test_peer_stands_beside(table):
     peer = f'[peer]\nname = "them"\ncommand = "python {STAND_IN}"\narguments = {{ peer = true }}\n'
     content = table.read_text().replace("reported = [52.5]\n", "").replace("[90.0, 20.0]", "[]")
