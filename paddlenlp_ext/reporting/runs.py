@@ -6,7 +6,7 @@ import math
 import os
 import re
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +29,7 @@ from paddlenlp_ext.reporting.lines import (
 )
 
 SEED = re.compile(r"seed\d+")
+SIGNED = ("seed", "batch_size", "gradient_accumulation_steps")  # settings that signatures have
 SEVERAL = 3  # parts of a split, as languages, from which on their average stands for them
 
 
@@ -216,9 +217,14 @@ class Group:
 
 def grouped(runs: Sequence[RunRecord]) -> list[Group]:
     """Bring runs together that differ by nothing but their seed, and name what others differ by."""
-    found: dict[tuple[str, ...], list[RunRecord]] = {}
+    signed: dict[tuple[str, ...], list[RunRecord]] = {}
     for run in runs:
-        found.setdefault(_key(run), []).append(run)
+        signed.setdefault(_key(run), []).append(run)
+    found = {
+        (*key, *more): some
+        for key, members in signed.items()
+        for more, some in _parted(members).items()
+    }
     common = set.intersection(*(set(key) for key in found))
     names = []
     for key, members in found.items():
@@ -244,6 +250,53 @@ def _key(run: RunRecord) -> tuple[str, ...]:
         return (str(run.folder),)
     model, task, _split, _metric, *others = [*run.signature.split("|"), "", "", ""][:64]
     return model, task, *(part for part in others if part and not SEED.fullmatch(part))
+
+
+def _parted(runs: Sequence[RunRecord]) -> dict[tuple[str, ...], list[RunRecord]]:
+    """Part runs of one signature by what it leaves out: other settings, and other data.
+
+    Rows that are held out depend on the seed, and so do digests; what counts as other data is that
+    of a seed which is there twice.
+    """
+    seeds = [[part for part in run.signature.split("|") if SEED.fullmatch(part)] for run in runs]
+    is_twice = any(seeds.count(one) > 1 for one in seeds)
+    told = [_settings(run) | (_digests(run) if is_twice else {}) for run in runs]
+    values: dict[str, set[str]] = {}
+    for name, value in (item for one in told for item in one.items()):
+        values.setdefault(name, set()).add(value)
+    words = {name: _apart(some) for name, some in values.items() if len(some) > 1}
+    found: dict[tuple[str, ...], list[RunRecord]] = {}
+    for run, one in zip(runs, told, strict=True):
+        parts = (f"{name} {some[one[name]]}" for name, some in words.items() if name in one)
+        found.setdefault(tuple(parts), []).append(run)
+    return found
+
+
+def _apart(values: Collection[str]) -> dict[str, str]:
+    """Name values as shortly as tells them apart: paths from where they part."""
+    start = ""
+    if all(map(os.path.isabs, values)):
+        with suppress(ValueError):  # on several drives
+            start = os.path.commonpath(values)
+    return {value: os.path.relpath(value, start) if start else value for value in values}
+
+
+def _settings(run: RunRecord) -> dict[str, str]:
+    """Return the settings of a run that its signature does not have, or not all."""
+    settings = run.facts.get("settings")
+    found = settings if type(settings) is dict else {}
+    return {name: str(value) for name, value in found.items() if name not in SIGNED}
+
+
+def _digests(run: RunRecord) -> dict[str, str]:
+    """Return the beginnings of the digests of a run's data, by split."""
+    data = run.facts.get("data")
+    found = data.items() if type(data) is dict else ()
+    return {
+        f"{split} data": str(one["digest"])[:8]
+        for split, one in found
+        if type(one) is dict and "digest" in one
+    }
 
 
 def _is_result(line: Line) -> bool:

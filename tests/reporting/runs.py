@@ -27,8 +27,9 @@ def make_run(
     rate: str = "2e-5",
     steps: int = 60,
     task: str = "glue/sst-2",
+    facts: Mapping[str, Any] | None = None,
 ) -> Path:
-    """A run that was evaluated every 20 steps."""
+    """A run that was evaluated every 20 steps; without facts, as before there were any."""
     random = np.random.default_rng(seed)
     rows: list[dict[str, Any]] = []
     for step in range(1, steps + 1):
@@ -43,6 +44,8 @@ def make_run(
     signature = f"minilm|{task}|{splits[0]}|{'+'.join(metrics)}|bs8|lr{rate}|len64|seed{seed}|cpu1"
     result = {"signature": signature, "metrics": values, "step": steps, "loss": 0.4}
     write_lines(folder / "results.jsonl", [result])
+    if facts is not None:
+        (folder / "record.json").write_text(json.dumps(facts), "utf-8")
     return folder
 
 
