@@ -62,7 +62,10 @@ def _run(args: argparse.Namespace, more: Sequence[str]) -> int:
         _show(planned(rows), jobs)
         return 0
     places = dict(args.set or ())
-    refuse_others(planned(rows), places)  # before anything is written
+    for run in planned(rows):  # before anything is written
+        run.flags(places)
+    if not args.search:  # whose runs are not known yet
+        refuse_others(planned(rows), places)
     folder = args.output_dir / table.name
     _make(folder)
     failures = []
@@ -93,8 +96,10 @@ def _portions(
     if not args.search:
         yield planned(rows)
         return
+    searches = {row.key: Search(table, row, args.output_dir) for row in rows}
+    points |= {key: search.tried for key, search in searches.items()}  # in earlier calls
     for row in rows:
-        search = Search(table, row, args.output_dir)
+        search = searches[row.key]
         while asked := search.ask(args.search):
             number, settings = asked
             points[row.key] = [settings]

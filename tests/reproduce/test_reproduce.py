@@ -158,6 +158,9 @@ def test_search_asks_optuna_and_goes_on(table, capsys, monkeypatch):
     best = max(float(line.split()[1]) for line in alone)
     assert f"--learning_rate {best}" in page(table)
     assert page(table) == page(table, folder="alone")
+    assert run(table, *words) == 0, "once more, when all is complete"
+    assert ended(table) == alone
+    assert page(table) == page(table, folder="alone")
     assert run(table, "--search", 1, "--grid") == 2
     assert "not allowed with argument --search" in capsys.readouterr().err
 
