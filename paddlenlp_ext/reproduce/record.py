@@ -123,4 +123,7 @@ def read(folder: Path) -> Record:
             for key, sides in read_object(path).items()
         }
     except (TypeError, AttributeError) as error:
-        raise UserError(f"{path}: expected the record of a table: {error}") from error
+        raise UserError(
+            f"{path}: expected the record of a table: {error}; delete it, and it is "
+            "collected anew from the runs"
+        ) from error

@@ -227,6 +227,20 @@ def test_rows_that_are_not_asked_for_stay_as_they_are(table):
     assert "| 78.0 ± 1.5 (3 seeds) |" in page(table)
 
 
+def test_a_record_of_another_form_is_told_with_its_cure(table, capsys):
+    assert run(table, "--only", "one", "--seeds", 1) == 0
+    before = page(table)
+    record = table.parent / "out/stand-in/table.json"
+    record.write_text('{"one": {"paddlenlp_ext": {"other": 1}}}')
+    assert run(table, "--only", "one", "--seeds", 1) == 2
+    said = capsys.readouterr().err
+    assert "table.json: expected the record of a table" in said
+    assert "delete it, and it is collected anew from the runs" in said
+    record.unlink()
+    assert run(table, "--only", "one", "--seeds", 1) == 0
+    assert page(table) == before
+
+
 def test_peer_stands_beside(table):
     peer = f'[peer]\nname = "them"\ncommand = "python {STAND_IN}"\narguments = {{ peer = true }}\n'
     content = table.read_text().replace("reported = [52.5]\n", "").replace("[90.0, 20.0]", "[]")
