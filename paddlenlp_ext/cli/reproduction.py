@@ -12,9 +12,16 @@ from paddlenlp_ext.cli import parsing
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.process import locks
 from paddlenlp_ext.reproduce import pages, readme, record
-from paddlenlp_ext.reproduce.runs import OURS, Run, grid_of, minutes_of, plan
+from paddlenlp_ext.reproduce.runs import Run, grid_of, minutes_of, plan
 from paddlenlp_ext.reproduce.search import Search, require
-from paddlenlp_ext.reproduce.tables import Row, Table, choose_rows, known_tables, read_table
+from paddlenlp_ext.reproduce.tables import (
+    OURS,
+    Row,
+    Table,
+    choose_rows,
+    known_tables,
+    read_table,
+)
 from paddlenlp_ext.reproduce.work import Failure, do, refuse_others
 
 FAILED = 1  # exit code when runs have failed
@@ -125,7 +132,8 @@ class _Progress:
 
     def write(self) -> None:
         """Write the pages and the record; rows that are not asked for stay as they are in it."""
-        found = {**record.read(self.folder), **record.collect(self.table, self.all_runs)}
+        found = record.collect(self.table, self.all_runs)
+        found = {**record.read(self.table, self.folder), **found}
         record.keep(found, self.folder)
         pages.write(self.table, found, self.folder)
 

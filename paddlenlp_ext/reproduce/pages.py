@@ -12,8 +12,7 @@ from pathlib import Path
 from paddlenlp_ext.files.disk import replace_file
 from paddlenlp_ext.reproduce.chance import Difference, from_measured, from_reported
 from paddlenlp_ext.reproduce.record import Record, Side
-from paddlenlp_ext.reproduce.runs import OURS
-from paddlenlp_ext.reproduce.tables import Row, Table
+from paddlenlp_ext.reproduce.tables import OURS, Row, Table
 
 Words = Callable[[str], str]  # a heading in a page's language
 Cells = list[list[str]]
@@ -22,7 +21,12 @@ COLUMNS = (
     *("number", "side", "reported", "mean", "deviation", "seeds", "planned", "difference"),
     *("half_width", "is_chance", "settings", "command", "signature"),
 )
-LATEX = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "±": r"$\pm$", "~": r"\textasciitilde{}"}
+LATEX = {one: f"\\{one}" for one in "&%_#${}"} | {
+    "±": r"$\pm$",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "\\": r"\textbackslash{}",
+}
 
 
 def english(word: str) -> str:
@@ -43,7 +47,8 @@ def write(table: Table, record: Record, folder: Path) -> None:
 def markdown(cells: Cells) -> str:
     """Write rows, the first of which has the headings."""
     rows = [cells[0], ["---"] * len(cells[0]), *cells[1:]]
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    escaped = ((cell.replace("|", r"\|") for cell in row) for row in rows)
+    return "".join(f"| {' | '.join(row)} |\n" for row in escaped)
 
 
 def cells_of(

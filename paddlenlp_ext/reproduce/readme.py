@@ -117,7 +117,7 @@ def _text(path: Path) -> str:
 
 def _body(name: str, folder: Path, words: Words) -> str:
     table = read_table(name)
-    record = records.read(folder / table.name)
+    record = records.read(table, folder / table.name)
     is_empty = not any(side.seeds for sides in record.values() for side in sides.values())
     if is_empty and table.headings:
         return words("nothing yet").format(name=table.name) + "\n"

@@ -13,6 +13,7 @@ from typing import Any
 
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.files.disk import read_object, replace_file
+from paddlenlp_ext.files.typed import typed
 from paddlenlp_ext.reproduce.runs import Measured, Run
 from paddlenlp_ext.reproduce.tables import Table
 
@@ -108,21 +109,24 @@ def keep(record: Record, folder: Path) -> None:
         )
 
 
-def read(folder: Path) -> Record:
-    """Read a record; an empty one where there is none.
+def read(table: Table, folder: Path) -> Record:
+    """Read the record of a table; an empty one where there is none.
 
     Raises:
-        UserError: It is none.
+        UserError: It is none, or has other numbers than the table.
     """
     path = folder / RECORD
     if not path.is_file():
         return {}
+    numbers = {row.key: len(table.numbers_of(row)) for row in table.rows}
     try:
-        return {
-            key: {name: Side(**side) for name, side in sides.items()}
-            for key, sides in read_object(path).items()
-        }
-    except (TypeError, AttributeError) as error:
+        record: Record = typed(Record, read_object(path))
+        for key, sides in record.items():
+            for values in (one for side in sides.values() for one in side.values.values()):
+                if len(values) != numbers.get(key, len(values)):
+                    raise ValueError(f"{key} has {len(values)} numbers, not {numbers[key]}")
+        return record
+    except ValueError as error:
         raise UserError(
             f"{path}: expected the record of a table: {error}; delete it, and it is "
             "collected anew from the runs"

@@ -20,9 +20,8 @@ from typing import Any
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.metrics import is_lower_better
 from paddlenlp_ext.reporting.lines import HISTORY, RESULTS
-from paddlenlp_ext.reproduce.tables import PLACE, Row, Table, slug
+from paddlenlp_ext.reproduce.tables import OURS, PLACE, Row, Table, slug
 
-OURS = "paddlenlp_ext"  # name of our side
 LOG = "log.txt"
 STATE = "run.json"  # what was started, and how long it took
 COMMAND = "paddlenlp-ext"
@@ -226,19 +225,25 @@ def minutes_of(runs: Sequence[Run]) -> dict[Path, float]:
     of_page: dict[tuple[str, str], float] = {}  # minutes of a pass
     here: dict[tuple[str, str], list[float]] = {}
     for run in runs:
-        key, passes = (run.row.key, run.side), run.arguments.get("num_train_epochs", 1)
+        key = (run.row.key, run.side)
         if run.row.minutes is not None:
             own = {**run.table.arguments, **run.row.arguments}
-            of_page[key] = run.row.minutes / own.get("num_train_epochs", 1)
+            of_page[key] = run.row.minutes / _passes(own)
         seconds = run.state().get("seconds")
         if isinstance(seconds, int | float):
-            here.setdefault(key, []).append(seconds / 60 / passes)
+            here.setdefault(key, []).append(seconds / 60 / _passes(run.arguments))
     rates = of_page | {key: fmean(minutes) for key, minutes in here.items()}
     return {
-        run.folder: rates[key] * run.arguments.get("num_train_epochs", 1)
+        run.folder: rates[key] * _passes(run.arguments)
         for run in runs
         if (key := (run.row.key, run.side)) in rates
     }
+
+
+def _passes(arguments: Mapping[str, Any]) -> float:
+    """Return the passes over the data; 1 where they are not said, as of a run of some updates."""
+    passes = arguments.get("num_train_epochs")
+    return passes if isinstance(passes, int | float) and passes > 0 else 1
 
 
 def as_flags(arguments: Mapping[str, Any]) -> Iterator[str]:

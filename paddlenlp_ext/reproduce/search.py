@@ -14,7 +14,7 @@ from typing import Any
 
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.reproduce.runs import Run
-from paddlenlp_ext.reproduce.tables import Row, Table
+from paddlenlp_ext.reproduce.tables import Range, Row, Table, Word
 
 STUDY = "search.log"
 Settings = Mapping[str, Any]
@@ -60,10 +60,11 @@ class Search:
         )
         self._ranges = {name: self._range(values) for name, values in table.search.items()}
 
-    def _range(self, values: Any) -> Any:
-        if isinstance(values, list):
-            return self._optuna.distributions.CategoricalDistribution(values)
-        return self._optuna.distributions.FloatDistribution(**values)
+    def _range(self, values: Sequence[Word] | Range) -> Any:
+        kinds = self._optuna.distributions
+        if isinstance(values, Range):
+            return kinds.FloatDistribution(values.low, values.high, log=values.log)
+        return kinds.CategoricalDistribution(values)
 
     @property
     def tried(self) -> list[Settings]:

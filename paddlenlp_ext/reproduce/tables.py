@@ -6,15 +6,17 @@ file mean is said with the fields of `Table` and `Row`.
 
 from __future__ import annotations
 
+import itertools
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-from paddlenlp_ext.errors import UserError, shown
+from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.files.disk import read_file
+from paddlenlp_ext.files.typed import typed
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -25,7 +27,26 @@ FOLDER = Path(__file__).with_name("tables")
 MAX_TABLE = 1 << 20  # bytes
 PLACE = re.compile(r"\{(\w+)\}")  # in an argument: what --set gives
 
-Arguments = Mapping[str, Any]  # values of flags by their names
+OURS = "paddlenlp_ext"  # name of our side
+LEAST = {"seeds": 1, "digits": 0, "reported_runs": 1}
+
+Word = str | int | float | bool
+Arguments = Mapping[str, Word | Sequence[Word]]  # values of flags by their names
+
+
+@dataclass(frozen=True)
+class Range:
+    """Where `--search` looks for the number of an argument.
+
+    Attributes:
+        low: The least.
+        high: The greatest.
+        log: Whether it counts by factors.
+    """
+
+    low: float
+    high: float
+    log: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,8 +124,7 @@ class Table:
         seeds: How many.
         grid: Values of arguments that `--grid` goes through; those best on dev, by mean, count.
         grid_source: Where they are from.
-        search: Ranges of arguments for `--search`: a list of values, or `low` and `high` and, for
-            one that counts by factors, `log`.
+        search: Of arguments for `--search`: a list of values, or a range.
         places: What `{name}` in an argument stands for, said to whoever has to give it.
         minutes_source: Where the minutes of the rows are from.
     """
@@ -123,11 +143,11 @@ class Table:
     scale: float = 100
     digits: int = 2
     reported_runs: int = 1
-    choice: str = "best"
+    choice: Literal["best", "last"] = "best"
     seeds: int = 5
-    grid: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    grid: Mapping[str, Sequence[Word]] = field(default_factory=dict)
     grid_source: str = ""
-    search: Mapping[str, Any] = field(default_factory=dict)
+    search: Mapping[str, Sequence[Word] | Range] = field(default_factory=dict)
     places: Mapping[str, str] = field(default_factory=dict)
     minutes_source: str = ""
 
@@ -156,42 +176,56 @@ def read_table(name: str) -> Table:
         )
     try:
         content = tomllib.loads(read_file(path, MAX_TABLE).decode())
-        rows = [_make(Row, one) for one in content.pop("rows", [])]
-        peer = _make(Peer, content.pop("peer")) if "peer" in content else None
-        table: Table = _make(Table, content | {"name": path.stem, "rows": rows, "peer": peer})
-    except (ValueError, TypeError) as error:
+        table: Table = typed(Table, {**content, "name": path.stem})
+    except ValueError as error:
         raise UserError(f"{path}: expected a table: {error}") from error
-    _check(table, path)
+    for wrong in itertools.chain(_faults(table), _faults_of_rows(table)):
+        raise UserError(f"{path}: {wrong}")
     return table
 
 
-def _make(kind: Any, content: Any) -> Any:
-    known = [one.name for one in fields(kind)]
-    if unknown := [name for name in content if name not in known]:
-        raise ValueError(f"unknown key {shown(unknown[0])}; known: {', '.join(known)}")
-    return kind(**content)
+def _faults(table: Table) -> Iterator[str]:
+    """Say what is wrong with values of a table."""
+    if not table.rows:
+        yield "has no [[rows]]"
+    if table.peer and table.peer.name == OURS:
+        yield f"peer.name: {OURS} is the name of our side"
+    for name, least in LEAST.items():
+        if getattr(table, name) < least:
+            yield f"{name} must be {least} or more, not {getattr(table, name)}"
+    for name, values in [*table.grid.items(), *table.search.items()]:
+        if not isinstance(values, Range):
+            if not values:
+                yield f"{name}: expected values to go through"
+        elif values.low >= values.high or (values.log and values.low <= 0):
+            yield f"search.{name}: expected `low` < `high`, and both above 0 with `log`"
 
 
-def _check(table: Table, path: Path) -> None:
-    """Refuse a table whose rows cannot be told apart, or whose numbers do not fit together."""
-    keys = [row.key for row in table.rows]
-    for row in table.rows:
+def _faults_of_rows(table: Table) -> Iterator[str]:
+    """Say which rows cannot be told apart, or have what does not fit together."""
+    keys = [row.key if row.names else "" for row in table.rows]
+    for place, (row, key) in enumerate(zip(table.rows, keys, strict=True)):
+        name = f"row {key}" if key else f"rows[{place}]"
         numbers = table.numbers_of(row)
-        wrong = ""
-        if keys.count(row.key) > 1:
-            wrong = "another row has the same name"
-        elif len(row.names) != len(table.columns):
-            wrong = f"expected {len(table.columns)} names, one for each of `columns`"
-        elif not numbers or any(len(one.split(" ", 1)) != 2 for parts in numbers for one in parts):
-            wrong = "expected `numbers` such as 'dev acc', a split and a metric"
-        elif row.reported and len(row.reported) != len(numbers):
-            wrong = f"has {len(row.reported)} reported numbers for {len(numbers)} `numbers`"
-        elif table.headings and len(table.headings) != len(numbers):
-            wrong = f"has {len(numbers)} `numbers` for {len(table.headings)} headings"
-        if wrong:
-            raise UserError(f"{path}: row {row.key}: {wrong}")
-    if table.choice not in ("best", "last"):
-        raise UserError(f"{path}: choice {shown(table.choice)}: expected 'best' or 'last'")
+        parts = [len(one.split(" ", 1)) for number in numbers for one in number]
+        if len(row.names) != max(1, len(table.columns)):
+            yield f"{name}: expected {max(1, len(table.columns))} names, one for each of `columns`"
+        if not key:
+            yield f"{name}: expected a first name with letters or digits"
+        if keys.count(key) > 1:
+            yield f"{name}: another row has the same name"
+        if not all(command.split() for command in _commands(table, row)):
+            yield f"{name}: expected a `command`"
+        if not (parts and all(numbers) and {*parts} == {2}):
+            yield f"{name}: expected `numbers` such as 'dev acc', a split and a metric"
+        if row.reported and len(row.reported) != len(numbers):
+            yield f"{name}: {len(row.reported)} reported numbers for {len(numbers)} `numbers`"
+        if table.headings and len(table.headings) != len(numbers):
+            yield f"{name}: {len(numbers)} `numbers` for {len(table.headings)} headings"
+
+
+def _commands(table: Table, row: Row) -> list[str]:
+    return [row.command or table.command, *([table.peer.command] if table.peer else [])]
 
 
 def choose_rows(table: Table, names: Iterable[str]) -> list[Row]:
@@ -231,5 +265,5 @@ def reported_by_part(name: str, only: Iterable[str]) -> dict[str, dict[str, floa
 
 
 def slug(text: str) -> str:
-    """Spell a name in small letters, digits and hyphens."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+    """Spell a name in small letters, of whatever script, digits and hyphens."""
+    return re.sub(r"[\W_]+", "-", text.lower()).strip("-")
