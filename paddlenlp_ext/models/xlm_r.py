@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from paddle import Tensor
+from paddle import Tensor, nn
 
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.models.base import Format
@@ -208,6 +208,11 @@ class XLMRobertaForMultipleChoice(NamedAsRoberta, ForMultipleChoice):
     """XLM-RoBERTa that chooses one of several texts."""
 
     backbone_class = XLMRobertaModel
+
+    def __init__(self, config: XLMRobertaConfig) -> None:
+        super().__init__(config)
+        # As transformers has it: `classifier_dropout` is of the other heads.
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
 
 class XLMRobertaLanguageModel(NamedAsRoberta, LanguageModel):
