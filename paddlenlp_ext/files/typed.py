@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import MISSING, fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -34,17 +33,17 @@ def typed(hint: Any, value: Any, where: str = "") -> Any:
         ValueError: It is of another type, or a number is not finite.
     """
     kind, parts = get_origin(hint) or hint, get_args(hint)
-    if is_dataclass(kind) and isinstance(value, dict):
-        return _make(kind, value, where)
-    if kind is Sequence and isinstance(value, list):
-        return [typed(parts[0], one, f"{where}[{index}]") for index, one in enumerate(value)]
-    if kind is Mapping and isinstance(value, dict):
-        return {name: typed(parts[1], one, _join(where, name)) for name, one in value.items()}
     if kind in (Union, UnionType):
         for part in parts:
-            with suppress(ValueError):
+            if _has_form(part, value):
                 return typed(part, value, where)
-    elif kind is Any or _fits(kind, parts, value):
+    elif _has_form(hint, value):
+        if is_dataclass(kind):
+            return _make(kind, value, where)
+        if kind is Sequence:
+            return [typed(parts[0], one, f"{where}[{index}]") for index, one in enumerate(value)]
+        if kind is Mapping:
+            return {name: typed(parts[1], one, _join(where, name)) for name, one in value.items()}
         return value
     raise ValueError(f"{where} must be {_spelled(hint)}, not {shown(value)}")
 
@@ -62,12 +61,18 @@ def _make(kind: Any, content: Mapping[str, Any], where: str) -> Any:
     return kind(**values)
 
 
-def _fits(kind: Any, parts: Sequence[Any], value: object) -> bool:
+def _has_form(hint: Any, value: object) -> bool:
+    """Return whether a value is of a type but for what is in it."""
+    kind = get_origin(hint) or hint
+    if is_dataclass(kind) or kind is Mapping:
+        return isinstance(value, dict)
+    if kind is Sequence:
+        return isinstance(value, list)
     if kind is Literal:
-        return isinstance(value, str) and value in parts
+        return isinstance(value, str) and value in get_args(hint)
     if kind is float:
         return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
-    return type(value) is kind
+    return kind is Any or type(value) is kind
 
 
 def _spelled(hint: Any) -> str:

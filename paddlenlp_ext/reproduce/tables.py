@@ -28,7 +28,7 @@ MAX_TABLE = 1 << 20  # bytes
 PLACE = re.compile(r"\{(\w+)\}")  # in an argument: what --set gives
 
 OURS = "paddlenlp_ext"  # name of our side
-LEAST = {"seeds": 1, "digits": 0, "reported_runs": 1}
+LEAST = {"seeds": 1, "digits": 0, "reported_runs": 1}  # of a table's numbers
 
 Word = str | int | float | bool
 Arguments = Mapping[str, Word | Sequence[Word]]  # values of flags by their names

@@ -345,6 +345,12 @@ def test_mistakes_are_one_line(table, capsys, monkeypatch):
         ("digits = 1", 'choice = "first"', "choice must be one of best, last, not 'first'"),
         ("[52.5]", '["52.5"]', r"rows\[0\].reported\[0\] must be a number, not '52.5'"),
         ("[1.0, 1.5]", "[]", "learning_rate: expected values to go through"),
+        (
+            "[grid]",
+            "[search]\nlr = { lo = 1 }\n[grid]",
+            "unknown key 'lo' in search.lr; known: low",
+        ),
+        ("[grid]", "[peer]\nname = 1\ncommand = 'x'\n[grid]", "peer.name must be text, not 1"),
         ('["dev acc"]', '["acc"]', "row one: expected `numbers` such as 'dev acc'"),
         ('"One"', '"-"', r"rows\[0\]: expected a first name with letters or digits"),
     ):
