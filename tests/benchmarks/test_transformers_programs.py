@@ -12,8 +12,12 @@ import numpy as np
 import paddle
 import pytest
 
-from benchmarks import xcopa_split
-from paddlenlp_ext.models.auto import AutoModelForMultipleChoice, AutoModelForQuestionAnswering
+from benchmarks import pawsx_lines, xcopa_split
+from paddlenlp_ext.models.auto import (
+    AutoModelForMultipleChoice,
+    AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
+)
 from paddlenlp_ext.tasks.choices import ChoiceColumns, read_choices
 from paddlenlp_ext.tokenizers.auto import AutoTokenizer
 from tests.docs.test_readmes import script_of
@@ -48,13 +52,21 @@ def train_both(
     program: Any, script: str, flags: dict[str, Any], own: dict[str, Any], tolerance: float
 ) -> tuple[dict[str, Any], dict[str, float]]:
     """Train and evaluate on both sides, with the same losses; return theirs and ours."""
+    own = own | ONLY_OURS
+    return train_apart(program, f"tasks/{script}", flags, flags | own, tolerance)
+
+
+def train_apart(
+    program: Any, script: str, flags: dict[str, Any], own: dict[str, Any], tolerance: float
+) -> tuple[dict[str, Any], Any]:
+    """The same where the two have other flags."""
     output = Path(flags["model_name_or_path"]).with_name("ours")
     printed = io.StringIO()
     with redirect_stdout(printed):
         theirs = program.main(command_line(flags))
     expected = json.loads(printed.getvalue())["losses"]
-    script_main = script_of(ROOT / f"examples/tasks/{script}.py").main
-    ours = script_main(command_line(flags | own | ONLY_OURS | {"output_dir": output}))
+    script_main = script_of(ROOT / f"examples/{script}.py").main
+    ours = script_main(command_line(own | {"output_dir": output}))
     steps = [row for row in json_lines(output / "history.jsonl") if "learning_rate" in row]
     np.testing.assert_allclose([row["loss"] for row in steps], expected, atol=tolerance)
     assert np.mean(expected[-5:]) < np.mean(expected[:5])
@@ -100,6 +112,37 @@ def test_choices(encoder: Path, tmp_path: Path) -> None:
     theirs, ours = train_both(program, "run_multiple_choice", flags, {}, 2e-4)
     assert ours == {f"validation_{language} acc": one for language, one in theirs.items()}
     assert theirs.keys() == {"de", "en", "zh"}
+
+
+@pytest.mark.parity
+def test_pairs_of_texts(encoder: Path, tmp_path: Path) -> None:
+    program = pytest.importorskip("benchmarks.transformers_xnli")
+    model = with_head(AutoModelForSequenceClassification, encoder, tmp_path / "model")
+    pawsx_lines.write(ROOT / "data/pawsx", tmp_path / "lines")
+    shared = {
+        "model_name_or_path": model,
+        "max_seq_length": 48,
+        "batch_size": 4,
+        "learning_rate": 2e-3,
+        "layerwise_decay": 0.9,
+        "warmup_proportion": 0.1,
+        "num_train_epochs": 8,
+    }
+    own = {f"{split}_file": tmp_path / f"lines/{split}.jsonl" for split in ("train", "test")}
+    own |= {
+        "validation_file": tmp_path / "lines/dev.jsonl",
+        "language_column_name": "language",
+        "text_column_name": "sentence1",
+        "text_pair_column_name": "sentence2",
+        "label_column_name": "label",
+        "group_by_length": "true",
+        "trim_vocab": True,
+        "save_steps": 1000,
+        "device": "cpu",
+    }
+    theirs = shared | {"task": "paws", "data_dir": ROOT / "data/pawsx"}
+    script = "language_model/ernie_m/run_classifier"
+    train_apart(program, script, theirs, shared | own, 2e-4)
 
 
 def test_xcopa_is_split_by_premise(tmp_path: Path) -> None:
