@@ -50,7 +50,7 @@ def typed(hint: Any, value: Any, where: str = "") -> Any:
 
 def _make(kind: Any, content: Mapping[str, Any], where: str) -> Any:
     hints = get_type_hints(kind)
-    known = {one.name: one for one in fields(kind) if one.init}
+    known = {one.name: one for one in fields(kind)}
     if unknown := [name for name in content if name not in known]:
         there = f" in {where}" if where else ""
         raise ValueError(f"unknown key {shown(unknown[0])}{there}; known: {', '.join(known)}")

@@ -140,9 +140,11 @@ def test_pairs_of_texts(encoder: Path, tmp_path: Path) -> None:
         "save_steps": 1000,
         "device": "cpu",
     }
-    theirs = shared | {"task": "paws", "data_dir": ROOT / "data/pawsx"}
+    peers = shared | {"task": "paws", "data_dir": ROOT / "data/pawsx"}
     script = "language_model/ernie_m/run_classifier"
-    train_apart(program, script, theirs, shared | own, 2e-4)
+    theirs, ours = train_apart(program, script, peers, shared | own, 2e-4)
+    assert {language: ours[language] for language in theirs} == theirs
+    assert theirs.keys() == {"de", "en", "es", "fr", "ja", "ko", "zh"}
 
 
 def test_xcopa_is_split_by_premise(tmp_path: Path) -> None:
