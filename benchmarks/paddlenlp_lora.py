@@ -46,6 +46,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--batch_size", type=int, default=32)
     parser.add_argument("--max_seq_length", type=int, default=64)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    kinds = [*LEARNING_RATES]
+    parser.add_argument("--kinds", nargs="+", choices=kinds, default=kinds, help="what is trained")
     return parser.parse_args(argv)
 
 
@@ -160,12 +162,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     data |= {split: rows_of(split, tokenizer, args) for split in ("train", "dev")}
     found = []
     for seed in args.seeds:
-        for kind in LEARNING_RATES:
+        for kind in args.kinds:
             found.append(run(kind, seed, data, args))
             print(json.dumps(found[-1]), flush=True)
     print("| Trained | Parameters | Accuracy by seed | Mean | Loaded again, differs by |")
     print("| --- | --- | --- | --- | --- |")
-    for kind in LEARNING_RATES:
+    for kind in args.kinds:
         of_kind = [row for row in found if row["kind"] == kind]
         accuracies = [row["accuracy"] for row in of_kind]
         share = of_kind[0]["trained"] / of_kind[0]["parameters"]

@@ -246,12 +246,20 @@ class _Embed(PyLayer):  # type: ignore[misc]  # untyped in Paddle
 
 
 class LayerNorm(nn.LayerNorm):
-    """`paddle.nn.LayerNorm` over the last axis, with weight and bias, and a fast gradient."""
+    """`paddle.nn.LayerNorm` over the last axis, with weight and bias, and a fast gradient.
+
+    Where the weight is frozen, Paddle 2.6 to 3.3 leave it out of the gradient of the input.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         """[..., H] -> [..., H]."""
-        if on_cpu(input) and paddle.is_grad_enabled() and not self.weight.stop_gradient:
-            return _Normalization.apply(input, self.weight, self.bias, self._epsilon)
+        weight, bias = self.weight, self.bias
+        if on_cpu(input):
+            is_wanted = not all(one.stop_gradient for one in (input, weight, bias))
+            if is_wanted and paddle.is_grad_enabled():
+                return _Normalization.apply(input, weight, bias, self._epsilon)
+        elif weight.stop_gradient:
+            return F.layer_norm(input, weight.shape, epsilon=self._epsilon) * weight + bias
         return super().forward(input)
 
 
@@ -261,12 +269,13 @@ class _Normalization(PyLayer):  # type: ignore[misc]  # untyped in Paddle
     @staticmethod
     def forward(ctx: Any, states: Tensor, weight: Tensor, bias: Tensor, epsilon: float) -> Tensor:
         ctx.save_for_backward(states, weight)
-        ctx.wanted = (not states.stop_gradient, not bias.stop_gradient)
+        ctx.wanted = [not one.stop_gradient for one in (states, weight, bias)]
         ctx.epsilon = epsilon
         return F.layer_norm(states, weight.shape, weight, bias, epsilon)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        # Paddle demands None for an input that is frozen.
         states, weight = ctx.saved_tensor()
         width = weight.shape[0]
         rows, states = gradient.reshape([-1, width]), states.reshape([-1, width])
@@ -281,8 +290,8 @@ class _Normalization(PyLayer):  # type: ignore[misc]  # untyped in Paddle
         of_states = ((rows * weight - inner) * scale).reshape(gradient.shape)
         return (
             of_states if ctx.wanted[0] else None,
-            sum_rows(product),
-            sum_rows(rows) if ctx.wanted[1] else None,
+            sum_rows(product) if ctx.wanted[1] else None,
+            sum_rows(rows) if ctx.wanted[2] else None,
         )
 
 

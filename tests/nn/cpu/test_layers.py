@@ -152,26 +152,50 @@ def test_gelu_does_without_the_library(monkeypatch):
     np.testing.assert_array_equal(gelu(states).numpy(), F.gelu(states).numpy())
 
 
-@pytest.mark.parametrize("frozen", ["nothing", "input", "weight", "bias"])
+FROZEN = [(), ("input",), ("weight",), ("bias",), ("weight", "bias"), ("input", "weight")]
+
+
+@pytest.mark.parametrize("frozen", FROZEN, ids="-".join)
 @pytest.mark.parametrize("shape", [(5, 13), (3, 5, 13)])
-def test_gradients_of_layer_norm_are_paddles(shape, frozen, place):
-    values, weights, parameters = normal(*shape) * 3 + 1, normal(*shape), normal(2, 13)
-    found = []
-    for layer in (LayerNorm(13, epsilon=1e-3), nn.LayerNorm(13, epsilon=1e-3)):
-        layer.weight.set_value(paddle.to_tensor(parameters[0]))
-        layer.bias.set_value(paddle.to_tensor(parameters[1]))
-        states = paddle.to_tensor(values)
-        tensors = {"input": states, "weight": layer.weight, "bias": layer.bias}
-        for name, tensor in tensors.items():
-            tensor.stop_gradient = name == frozen
-        output = layer(states)
-        (output * paddle.to_tensor(weights)).sum().backward()
-        assert [name for name, tensor in tensors.items() if tensor.grad is None] == [
-            name for name in tensors if name == frozen
-        ]
-        found.append([output, *(t.grad for t in tensors.values() if t.grad is not None)])
-    for got, expected in zip(*found, strict=True):
-        np.testing.assert_allclose(got.numpy(), expected.numpy(), rtol=1e-5, atol=1e-5)
+def test_gradients_of_layer_norm_are_its_slopes(shape, frozen, place):
+    """Paddle's own are others where the weight is frozen."""
+    places = normal(*shape)
+    given = {"input": normal(*shape) * 3 + 1, "weight": normal(13), "bias": normal(13)}
+    exact = {name: one.astype(np.float64) for name, one in given.items()}
+
+    def normalised() -> np.ndarray:
+        states = exact["input"]
+        centered = states - states.mean(-1, keepdims=True)
+        deviation = np.sqrt((centered**2).mean(-1, keepdims=True) + 1e-3)
+        return centered / deviation * exact["weight"] + exact["bias"]
+
+    def slope(one: np.ndarray, at: tuple[int, ...]) -> float:
+        was, ends = one[at], []
+        for step in (1e-5, -1e-5):
+            one[at] = was + step
+            ends.append((normalised() * places).sum())
+        one[at] = was
+        return (ends[0] - ends[1]) / 2e-5
+
+    layer = LayerNorm(13, epsilon=1e-3)
+    tensors = {
+        "input": paddle.to_tensor(given["input"]),
+        "weight": layer.weight,
+        "bias": layer.bias,
+    }
+    for name, tensor in tensors.items():
+        tensor.set_value(paddle.to_tensor(given[name]))
+        tensor.stop_gradient = name in frozen
+    output = layer(tensors["input"])
+    np.testing.assert_allclose(output.numpy(), normalised(), rtol=1e-5, atol=1e-5)
+    (output * paddle.to_tensor(places)).sum().backward()
+    for name, tensor in tensors.items():
+        assert (tensor.grad is None) == (name in frozen)
+        if tensor.grad is not None:
+            slopes = np.zeros_like(exact[name])
+            for at in np.ndindex(slopes.shape):
+                slopes[at] = slope(exact[name], at)
+            np.testing.assert_allclose(tensor.grad.numpy(), slopes, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("dtype", ["int32", "int64"])
