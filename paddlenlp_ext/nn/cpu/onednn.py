@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import ctypes
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from ctypes import POINTER, byref, c_float, c_int, c_int32, c_int64, c_size_t, c_void_p
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import paddle
 from paddle import Tensor
@@ -28,6 +30,9 @@ SOURCE, RESULT, WEIGHTS, SOURCE_GRADIENT, RESULT_GRADIENT = 1, 17, 33, 129, 145
 CHECKED = (-6.0, -1.5, -0.1, 0.0, 0.7, 2.0, 5.0)  # numbers whose GELU is compared with Python's
 CLOSE = 1e-5
 MOST = 1024  # products of different sizes that are kept; batches without padding have many
+
+
+Loaded = TypeVar("Loaded", bound="OneDnn")
 
 
 class _Argument(ctypes.Structure):
@@ -48,6 +53,8 @@ class _Product(NamedTuple):
 class OneDnn:
     """The library, and where it computes: on this CPU.
 
+    What it computes with serves one thread at a time, so each of several at once has its own.
+
     Args:
         library: Path of oneDNN.
 
@@ -56,6 +63,8 @@ class OneDnn:
     """
 
     def __init__(self, library: Path) -> None:
+        self._path = library
+        self._idle: list[Any] = [self]
         self._library = ctypes.CDLL(str(library))
         self._library.dnnl_version.restype = POINTER(c_int)
         if self._library.dnnl_version()[0] != MAJOR:
@@ -67,6 +76,18 @@ class OneDnn:
     def is_right(self) -> bool:
         """Compare a few results with Python's."""
         raise NotImplementedError
+
+    @contextmanager
+    def _alone(self: Loaded) -> Iterator[Loaded]:
+        """Lend this object, or one like it, to a thread; there are as many as compute at once."""
+        try:
+            lent = self._idle.pop()
+        except IndexError:
+            lent = type(self)(self._path)
+        try:
+            yield lent
+        finally:
+            self._idle.append(lent)
 
     def _layout(self, shape: tuple[int, ...], strides: tuple[int, ...], dtype: int) -> c_void_p:
         axes, layout = c_int64 * MAX_AXES, c_void_p()
@@ -109,18 +130,20 @@ class Gelu(OneDnn):
 
     def forward(self, count: int, source: int, result: int) -> None:
         """Compute the GELU of `count` numbers, from address to address."""
-        layout, forward, _ = self._made(count)
-        self._execute(forward, (SOURCE, layout, source), (RESULT, layout, result))
+        with self._alone() as own:
+            layout, forward, _ = own._made(count)
+            own._execute(forward, (SOURCE, layout, source), (RESULT, layout, result))
 
     def backward(self, count: int, source: int, gradient: int, result: int) -> None:
         """Compute the gradient of the numbers at `source` from that of their GELU."""
-        layout, _, backward = self._made(count)
-        self._execute(
-            backward,
-            (SOURCE, layout, source),
-            (RESULT_GRADIENT, layout, gradient),
-            (SOURCE_GRADIENT, layout, result),
-        )
+        with self._alone() as own:
+            layout, _, backward = own._made(count)
+            own._execute(
+                backward,
+                (SOURCE, layout, source),
+                (RESULT_GRADIENT, layout, gradient),
+                (SOURCE_GRADIENT, layout, result),
+            )
 
     def is_right(self) -> bool:
         """Compare a few numbers with Python's."""
@@ -175,12 +198,10 @@ class Products(OneDnn):
         """Compute `a b` into a result, or add it to it; see `product`."""
         dtype = BFLOAT16 if a.dtype == paddle.bfloat16 else FLOAT32
         kind = _Product(tuple(a.shape), tuple(b.shape), turn_a, turn_b, adds, dtype)
-        made = self._made.pop(kind) if kind in self._made else self._make(kind)
-        self._made[kind] = primitive, layouts = made  # the last one: the first was not used longest
-        if len(self._made) > MOST:
-            self._forget(next(iter(self._made)))
         places = (a.data_ptr(), b.data_ptr(), result.data_ptr())
-        self._execute(primitive, *zip((SOURCE, WEIGHTS, RESULT), layouts, places, strict=True))
+        with self._alone() as own:
+            primitive, layouts = own._kept(kind)
+            own._execute(primitive, *zip((SOURCE, WEIGHTS, RESULT), layouts, places, strict=True))
 
     def is_right(self) -> bool:
         """Compare a product that is added, of a turned matrix, with the same by hand."""
@@ -191,6 +212,14 @@ class Products(OneDnn):
         result = paddle.to_tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], place="cpu")
         self.multiply(a, b, result, True, False, True)
         return bool(result.tolist() == [[5.0, 7.0], [11.0, 14.0], [17.0, 21.0]])
+
+    def _kept(self, kind: _Product) -> tuple[c_void_p, tuple[c_void_p, ...]]:
+        """Return what computes such products, made where there is none."""
+        made = self._made.pop(kind) if kind in self._made else self._make(kind)
+        self._made[kind] = made  # the last one: the first was not used longest
+        if len(self._made) > MOST:
+            self._forget(next(iter(self._made)))
+        return made
 
     def _forget(self, kind: _Product) -> None:
         primitive, layouts = self._made.pop(kind)
@@ -291,9 +320,6 @@ def products() -> Products | None:
     if runtime.processor().get("vendor_id") == "GenuineIntel":
         return None
     return _load(Products)
-
-
-Loaded = TypeVar("Loaded", bound=OneDnn)
 
 
 def _load(kind: type[Loaded]) -> Loaded | None:

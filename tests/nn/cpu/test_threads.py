@@ -1,0 +1,58 @@
+"""A model may be asked by several threads at once."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import paddle
+import pytest
+
+from paddlenlp_ext.nn.cpu import onednn
+
+THREADS = 4
+
+
+@pytest.mark.parametrize("kind", [onednn.Products, onednn.Bfloat16Products])
+def test_products_of_several_threads(kind):
+    try:
+        products = kind(onednn.LIBRARY)
+        if not products.is_right():
+            pytest.skip("multiplies none here")
+    except (OSError, AttributeError, RuntimeError):
+        pytest.skip("is not there")
+    numbers = np.random.default_rng(5)
+    cases = []
+    for rows, inner, columns in [(37, 129, 65), (512, 384, 96), (130, 384, 1536), (3, 5, 7)]:
+        a, b = (
+            paddle.to_tensor(numbers.integers(-3, 4, shape), "float32").astype(kind.checked)
+            for shape in ((rows, inner), (inner, columns))
+        )
+        exact = a.astype("float64").numpy() @ b.astype("float64").numpy()
+        cases.append((a, b, exact))
+
+    def wrong(turn: int) -> int:
+        a, b, exact = cases[turn % len(cases)]
+        result = paddle.empty(exact.shape, "float32")
+        products.multiply(a, b, result, False, False, False)
+        return int((result.numpy() != exact).sum())
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        assert sum(pool.map(wrong, range(1_000))) == 0
+
+
+def test_gelu_of_several_threads():
+    kernel = onednn.gelu()
+    if kernel is None:
+        pytest.skip("is not there")
+    states = [paddle.rand([count]) * 6 - 3 for count in (7, 1_001, 40_000)]
+    exact = [paddle.nn.functional.gelu(one).numpy() for one in states]
+
+    def error(turn: int) -> float:
+        one = states[turn % len(states)]
+        result = paddle.empty_like(one)
+        kernel.forward(one.size, one.data_ptr(), result.data_ptr())
+        return float(np.abs(result.numpy() - exact[turn % len(states)]).max())
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        assert max(pool.map(error, range(300))) < 1e-5
