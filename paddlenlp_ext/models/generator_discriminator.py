@@ -152,7 +152,8 @@ class Discriminator(HeadModel):
     """Which tokens were replaced: logits [B, L], above 0 where one was.
 
     Labels: int64 [B, L], 1 for a replaced token, 0 for an original one, -100 where none is wanted.
-    The loss is the mean over the labels of real tokens, padding left out.
+    The loss is the mean over the labels of real tokens; padding is left out, as the mask has it. In
+    a mask with a row for each token it is what no token attends to, and all `pad_token_id`.
     """
 
     reads = TOKENS
@@ -176,12 +177,14 @@ class Discriminator(HeadModel):
         past_key_values: KeyValues | None = None,
         **_: Any,
     ) -> Tensor:
-        if is_given(attention_mask) and attention_mask.ndim != 2:
-            attention_mask = None
-        if is_given(attention_mask) and past_key_values is not None:
-            attention_mask = attention_mask[:, -labels.shape[1] :]  # it may begin with the prefix
-        real = self.backbone.attention_mask(attention_mask, input_ids, labels)
-        return paddle.where(real.astype("bool"), labels, paddle.full_like(labels, IGNORED))
+        real = self.backbone.attention_mask(attention_mask, input_ids, labels).astype("bool")
+        if past_key_values is not None:
+            real = real[..., -labels.shape[1] :]  # it may begin with the prefix
+        if real.ndim == 3:
+            # Padding may see itself, so that no row of the mask is empty.
+            words = self.backbone.attention_mask(None, input_ids, labels).astype("bool")
+            real = real.any(axis=1) & words
+        return paddle.where(real, labels, paddle.full_like(labels, IGNORED))
 
     def apply_head(self, outputs: States, labels: Tensor | None) -> HeadOutput:
         """Score each token; see the class."""
@@ -283,7 +286,7 @@ class ForReplacedTokens(Model):
             input_ids: Tokens, some of them masked; int64 [B, L].
             token_type_ids: Segment of each token; int64 [B, L]; all 0 if absent.
             position_ids: int64 [B, L]; in order if absent.
-            attention_mask: 1 for a token, 0 for padding; [B, L]; if absent, all but `pad_token_id`.
+            attention_mask: As of `HeadModel.run`; if absent, all but `pad_token_id`.
             generator_labels: The original of each masked token, -100 elsewhere; int64 [B, L].
 
         Raises:

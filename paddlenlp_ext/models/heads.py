@@ -161,9 +161,9 @@ class HeadModel(Model):
 class ForSequenceClassification(HeadModel):
     """One decision on a whole sequence: dropout and a linear layer on the pooled vector.
 
-    Labels: int64 [B] classes; float [B] values if `num_labels` is 1 (mean squared error); float
-    [B, num_labels] of zeros and ones for several labels at once (binary cross entropy). Logits:
-    [B, num_labels].
+    Labels: int64 [B] classes, -100 where none; float [B] values if `num_labels` is 1 (mean squared
+    error); float [B, num_labels] of zeros and ones for several labels at once (binary cross
+    entropy). Logits: [B, num_labels].
     """
 
     with_pooler = True
@@ -248,7 +248,11 @@ class ForTokenClassification(HeadModel):
 
 
 class ForQuestionAnswering(HeadModel):
-    """Where an answer begins and ends. Labels: int64 [B, 2], first and last token."""
+    """Where an answer begins and ends.
+
+    Labels: int64 [B, 2], first and last token; numbers below 0 are the first token of the row, as
+    where there is no answer, and those beyond the row no label.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
@@ -304,15 +308,19 @@ class ForQuestionAnswering(HeadModel):
         loss = None
         if is_given(labels):
             labels = labels.reshape([-1, 2])
-            # A position outside the (truncated) text is no label.
-            inside = (labels >= 0) & (labels < start.shape[1])
+            labels = labels.clip(min=0)  # as in both libraries, whatever is meant by less
+            # A position beyond the (truncated) text is no label.
+            inside = labels < start.shape[1]
             labels = paddle.where(inside, labels, paddle.full_like(labels, IGNORED))
             loss = (token_loss(start, labels[:, 0]) + token_loss(end, labels[:, 1])) / 2
         return QuestionAnsweringOutput(loss, start, end, outputs.hidden_states, outputs.attentions)
 
 
 class ForMultipleChoice(HeadModel):
-    """Which of several texts fits. Inputs [B, C, L]; labels int64 [B]; logits [B, C]."""
+    """Which of several texts fits.
+
+    Inputs [B, C, L]; labels int64 [B], -100 where none; logits [B, C].
+    """
 
     with_pooler = True
     reads = FIRST
@@ -338,9 +346,16 @@ class ForMultipleChoice(HeadModel):
             flat["past_key_values"] = tuple(
                 tuple(part.repeat_interleave(choices, axis=0) for part in layer) for layer in past
             )
-        outputs = self.encode(**flat)
-        logits = self.score(outputs).reshape([-1, words.shape[1]])
-        loss = F.cross_entropy(logits, labels.reshape([-1])) if is_given(labels) else None
+        return self.choose(self.encode(**flat), words.shape[1], labels)
+
+    def choose(self, outputs: States, choices: int, labels: Tensor | None) -> HeadOutput:
+        """Compute the head's output, of so many choices a row; `labels` as in the class.
+
+        In one piece: SOT would take a loss that it translated alone, while the model was evaluated,
+        for that of training too, and it has no gradient.
+        """
+        logits = self.score(outputs).reshape([-1, choices])
+        loss = token_loss(logits, labels.reshape([-1])) if is_given(labels) else None
         return HeadOutput(loss, logits, outputs.hidden_states, outputs.attentions)
 
     def score(self, outputs: States) -> Tensor:
@@ -440,8 +455,8 @@ class ForPreTraining(ScoringModel):
     """Masked tokens and next sentence at once; the loss is the sum of the two.
 
     Labels: int64 [B, L], -100 where none, or [M] with `masked_positions`; and
-    `next_sentence_label`, int64 [B], 1 where the second text is a random one. The loss needs both,
-    as in the reference.
+    `next_sentence_label`, int64 [B], 1 where the second text is a random one, -100 where none. The
+    loss needs both, as in the reference.
     """
 
     with_pooler = True
@@ -473,12 +488,15 @@ class ForPreTraining(ScoringModel):
         loss = None
         if is_given(labels) and is_given(next_sentence_label):
             loss = token_loss(scores, self.columns(labels))
-            loss = loss + F.cross_entropy(relation, next_sentence_label.reshape([-1]))
+            loss = loss + token_loss(relation, next_sentence_label.reshape([-1]))
         return PreTrainingOutput(loss, scores, relation, outputs.hidden_states, outputs.attentions)
 
 
 class ForNextSentencePrediction(HeadModel):
-    """Whether the second text follows the first. Labels int64 [B], 1 if not; logits [B, 2]."""
+    """Whether the second text follows the first.
+
+    Labels: int64 [B], 1 if not, -100 where none; logits [B, 2].
+    """
 
     with_pooler = True
     reads = FIRST
@@ -492,7 +510,7 @@ class ForNextSentencePrediction(HeadModel):
     def apply_head(self, outputs: States, labels: Tensor | None) -> HeadOutput:
         """Score "follows" and "random"; see the class."""
         logits = self.next_sentence(outputs.pooler_output)
-        loss = F.cross_entropy(logits, labels.reshape([-1])) if is_given(labels) else None
+        loss = token_loss(logits, labels.reshape([-1])) if is_given(labels) else None
         return HeadOutput(loss, logits, outputs.hidden_states, outputs.attentions)
 
 
@@ -568,7 +586,7 @@ def sequence_loss(logits: Tensor, labels: Tensor, config: ModelConfig) -> Tensor
         values = labels.reshape(logits.shape).astype(logits.dtype)
         return F.mse_loss(logits, values)
     if problem == "single_label_classification":
-        return F.cross_entropy(logits, labels.reshape([-1]))
+        return token_loss(logits, labels.reshape([-1]))
     if problem == "multi_label_classification":
         return F.binary_cross_entropy_with_logits(logits, labels.astype(logits.dtype))
     raise UserError(

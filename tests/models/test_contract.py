@@ -134,6 +134,38 @@ def test_every_parameter_moves(family: str, task: str) -> None:
 
 
 # ConvBERT's convolution reads padding, as the original's does; test_convbert.py has its own test.
+@pytest.mark.parametrize(
+    ("family", "task"),
+    [
+        ("bert", "ForSequenceClassification"),
+        ("electra", "ForSequenceClassification"),
+        ("bert", "ForMultipleChoice"),
+        ("bert", "ForNextSentencePrediction"),
+        ("bert", "ForPreTraining"),
+    ],
+)
+def test_texts_without_a_label_count_nowhere(family: str, task: str) -> None:
+    """The loss is that of the other texts; of no text it is 0, where others have NaN."""
+    model = build(family, task)
+    model.eval()
+    batch = batch_for(model, task)
+    name = "next_sentence_label" if task == "ForPreTraining" else "labels"
+
+    def loss(texts: list[int], kept: slice = slice(None)) -> paddle.Tensor:
+        given = {one: rows[kept] for one, rows in batch.items()} | {name: np.array(texts[kept])}
+        if task == "ForPreTraining":  # of its two losses one
+            given["labels"] = np.full_like(given["input_ids"], -100)
+        return model(**tensors(given)).loss
+
+    np.testing.assert_allclose(
+        float(loss([1, 0, -100])), float(loss([1, 0, 0], slice(2))), rtol=1e-6
+    )
+    nothing = loss([-100, -100, -100])
+    nothing.backward()
+    assert float(nothing) == 0.0
+    assert not any(np.any(one.grad.numpy()) for one in model.parameters() if one.grad is not None)
+
+
 @pytest.mark.parametrize(("family", "task"), [row for row in CLASSES if row[0] != "convbert"])
 def test_padding_changes_nothing(family: str, task: str) -> None:
     model = build(family, task)

@@ -235,3 +235,55 @@ def test_discriminator_takes_labels_of_some_tokens(family: str) -> None:
     np.testing.assert_allclose(float(expected), losses[real].mean(), rtol=1e-5)
     del batch["attention_mask"]
     np.testing.assert_array_equal(model(**batch, labels=labels).loss.numpy(), expected.numpy())
+
+
+def loss_of(model: Any, **inputs: np.ndarray) -> float:
+    return float(model(**tensors(inputs)).loss)
+
+
+@each_family
+def test_padding_counts_nowhere_whatever_form_the_mask_has(family: str) -> None:
+    """Forms of one mask have one loss, with padding that its token shows and with other."""
+    model = build(family).discriminator
+    model.eval()
+    batch = arrays()
+    mask = batch.pop("attention_mask")
+    batch["labels"] = batch["input_ids"] % 2
+    rows = mask[:, None, None]
+    square = np.repeat(rows, mask.shape[1], 2)
+    itself = np.maximum(square, np.eye(mask.shape[1], dtype="int64"))
+    for padding in (0, 5):
+        batch["input_ids"] = np.where(mask == 1, batch["input_ids"], padding)
+        expected = loss_of(model, **batch, attention_mask=mask)
+        for form in (rows, rows == 1, np.where(rows == 1, 0, -1e4), square, square[:, 0]):
+            form = form.astype("float32") if form.dtype == np.float64 else form
+            found = loss_of(model, **batch, attention_mask=form)
+            np.testing.assert_allclose(found, expected, rtol=1e-6, err_msg=str(form.shape))
+    batch["input_ids"] *= mask  # what sees itself is padding by its token
+    output = model(**tensors(batch | {"attention_mask": itself}))
+    logits = output.logits.numpy()
+    losses = np.log1p(np.exp(logits)) - logits * batch["labels"]
+    np.testing.assert_allclose(float(output.loss), losses[mask == 1].mean(), rtol=1e-5)
+
+
+def test_padding_of_vectors_counts_nowhere() -> None:
+    """Where there are no ids, the mask alone says what padding is; a prefix has no labels."""
+    model = build("electra").discriminator
+    model.eval()
+    batch = arrays()
+    mask, ids = batch.pop("attention_mask"), batch.pop("input_ids")
+    words = model.get_input_embeddings()(paddle.to_tensor(ids)).numpy()
+    given = {**batch, "inputs_embeds": words, "labels": ids % 2}
+    expected = loss_of(model, **given, attention_mask=mask)
+    square = np.repeat(mask[:, None], mask.shape[1], 1)
+    for form in (mask[:, None, None], square):
+        np.testing.assert_allclose(loss_of(model, **given, attention_mask=form), expected, 1e-6)
+    part = paddle.randn([len(mask), 4, 2, 6])
+    past = ((part, part),) * 3
+    found = []
+    for form in (mask[:, None, None], square):
+        longer = np.concatenate([np.ones_like(form[..., :2]), form], -1)
+        inputs = tensors(given | {"attention_mask": longer})
+        found.append(float(model(**inputs, past_key_values=past).loss))
+    plain = tensors(given | {"attention_mask": mask})
+    np.testing.assert_allclose(found, float(model(**plain, past_key_values=past).loss), 1e-6)

@@ -147,6 +147,27 @@ def test_a_program_computes_what_the_model_does(family, cls, training, full_grap
         assert len(programs) - ran in (1, 2)
 
 
+@pytest.mark.parametrize(
+    ("family", "cls"),
+    [
+        pytest.param(*one, marks=() if one[1].__name__ in SOME else pytest.mark.parity)
+        for one in EVERY
+        if not one[1].__name__.endswith("Model") and (one[0] == "bert" or one[1].__name__ in SOME)
+    ],
+)
+def test_a_model_learns_after_it_was_evaluated(family, cls):
+    model = of(family, cls)
+    batch = inputs_for(model) | targets_for(model)
+    model.train()
+    _, expected = compute(model, batch)
+    paddle.jit.to_static(model)
+    model.eval()
+    compute(model, batch)
+    model.train()
+    _, gradients = compute(model, batch)
+    assert gradients.keys() == expected.keys()
+
+
 @pytest.mark.parity
 @pytest.mark.parametrize("family", ["electra", "convbert"])
 def test_two_models_at_once_learn_by_programs(family):

@@ -79,6 +79,23 @@ def test_gradients(pair: Pair) -> None:
     assert_same_gradients(*pair, inputs(pair.ours) | labels(type(pair.ours).__name__))
 
 
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("trained", ["q_proj.weight", "word_embeddings.weight", "bias"])
+@each([row for row in rows(every_form=False) if labels(row.values[0].name)])
+def test_gradients_of_a_part(pair: Pair, trained: str, compiled: bool) -> None:
+    """All else is frozen, LayerNorms too."""
+    pair.ours.clear_gradients()  # which leaves those of what is frozen
+    pair.ours.compile_layers(compiled)
+    try:
+        for name, parameter in pair.ours.named_parameters():
+            parameter.stop_gradient = not name.endswith(trained)
+        assert_same_gradients(*pair, inputs(pair.ours) | labels(type(pair.ours).__name__))
+    finally:
+        pair.ours.compile_layers(True)
+        for parameter in pair.ours.parameters():
+            parameter.stop_gradient = False
+
+
 @pytest.mark.parametrize(
     "targets",
     [
@@ -93,6 +110,32 @@ def test_losses_by_kind_of_label(row: Row, targets: np.ndarray, tmp_path: Path) 
     width = targets.shape[-1] if targets.dtype == np.int64 or targets.ndim == 2 else 1
     pair = random_pair(row, tmp_path, num_labels=width)
     assert_same(*pair, inputs(pair.ours) | {"labels": targets}, TOLERANCE)
+
+
+@each(
+    rows(
+        "ForSequenceClassification",
+        "ForMultipleChoice",
+        "ForNextSentencePrediction",
+        "ForPreTraining",
+        every_form=False,
+    )
+)
+def test_labels_of_texts_may_be_left_out(pair: Pair) -> None:
+    """What is -100 weakens neither the loss nor the gradient of the others."""
+    given = labels(type(pair.ours).__name__)
+    texts = "next_sentence_label" if "next_sentence_label" in given else "labels"
+    batch = inputs(pair.ours) | given | {texts: np.array([1, -100, 0])}
+    assert_same(*pair, batch, TOLERANCE)
+    assert_same_gradients(*pair, batch)
+
+
+@each(rows("ForQuestionAnswering", every_form=False))
+def test_places_of_answers_outside_of_the_text(pair: Pair) -> None:
+    """Below 0 they are the first token, and beyond the text they count nowhere."""
+    places = {"start_positions": np.array([-1, 2, 7]), "end_positions": np.array([-100, 8, 5])}
+    assert_same(*pair, inputs(pair.ours) | places, TOLERANCE)
+    assert_same_gradients(*pair, inputs(pair.ours) | places)
 
 
 @pytest.mark.parametrize("row", rows("ErnieForTokenClassification"))
