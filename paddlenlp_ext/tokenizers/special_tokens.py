@@ -133,7 +133,8 @@ class SpecialTokens:
         """Add tokens that are never split.
 
         Args:
-            new_tokens: One or several tokens; those that the vocabulary has keep their ids.
+            new_tokens: One or several tokens; those that the vocabulary has keep their ids, and
+                special ones that are given by their text alone stay as they are.
             special_tokens: Whether `decode(skip_special_tokens=True)` drops them.
 
         Returns:
@@ -143,8 +144,13 @@ class SpecialTokens:
             new_tokens = [new_tokens]
         if special_tokens:
             return self._keep_whole([special_token(token) for token in new_tokens])
+        special = self.skipped
         return self._keep_whole(
-            [AddedToken(token) if isinstance(token, str) else token for token in new_tokens]
+            [
+                AddedToken(token) if isinstance(token, str) else token
+                for token in new_tokens
+                if not (isinstance(token, str) and token in special)
+            ]
         )
 
     def add_special_tokens(self, tokens: Mapping[str, Any]) -> int:
@@ -206,6 +212,12 @@ class SpecialTokens:
         if self.additional:
             tokens["additional_special_tokens"] = [token.content for token in self.additional]
         return tokens
+
+    @property
+    def skipped(self) -> set[str]:
+        """Tokens that `skip_special_tokens` drops: `all`, and others that were added as special."""
+        added = self.added_tokens_decoder.values()
+        return {*self.all, *(token.content for token in added if token.special)}
 
     @property
     def all(self) -> list[str]:

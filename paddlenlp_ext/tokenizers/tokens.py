@@ -130,8 +130,8 @@ class Tokens:
         ids = plain(ids)
         if isinstance(ids, int):
             return self._token(ids)
-        skipped = set(self.all_special_ids) if skip_special_tokens else set()
-        return [self._token(number) for number in ids if number not in skipped]
+        skipped = self.special.skipped if skip_special_tokens else set()
+        return [token for token in map(self._token, ids) if token not in skipped]
 
     def _token(self, number: int) -> str:
         if number in self.added_tokens_decoder:
@@ -164,10 +164,8 @@ class Tokens:
                 to the vocabulary.
         """
         ids = plain(token_ids)
-        tokens = self.convert_ids_to_tokens([ids] if isinstance(ids, int) else ids)
-        if skip_special_tokens:
-            special = {t.content for t in self.added_tokens_decoder.values() if t.special}
-            tokens = [token for token in tokens if token not in special]
+        ids = [ids] if isinstance(ids, int) else ids
+        tokens = self.convert_ids_to_tokens(ids, skip_special_tokens)
         clean = clean_up_tokenization_spaces
         if spaces_between_special_tokens:
             return self.segmenter.join(tokens, clean)

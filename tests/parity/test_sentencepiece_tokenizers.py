@@ -12,7 +12,13 @@ import pytest
 from paddlenlp_ext.tokenizers.ernie_m import ErnieMTokenizer
 from paddlenlp_ext.tokenizers.rembert import RemBertTokenizer, RemBertTokenizerFast
 from paddlenlp_ext.tokenizers.xlm_r import XLMRobertaTokenizer
-from tests.parity.test_tokenizers import CHARACTERS, DATA, LANGUAGES, compare_calls
+from tests.parity.test_tokenizers import (
+    CHARACTERS,
+    DATA,
+    LANGUAGES,
+    compare_added_texts,
+    compare_calls,
+)
 from tests.tokenizers import spm_models
 
 ODD = CHARACTERS + "▁▁각\u1100\u1161\u11a8ﷺ½①Ⅷ\u0f71\u064b\u0651９12,;"
@@ -82,6 +88,14 @@ def test_rembert(folders: tuple[Path, Path], texts: list[str], lower: bool) -> N
         expected = dict(theirs(*arguments, **options))
         assert ours(*arguments, **options) == expected, (arguments, options)
         assert fast(*arguments, **options) == expected, (arguments, options)
+
+
+@pytest.mark.parity
+def test_special_tokens_that_are_added_by_their_text(folders: tuple[Path, Path]) -> None:
+    from transformers import RemBertTokenizer as Theirs
+
+    ours, theirs = RemBertTokenizer.from_pretrained(folders[0]), Theirs.from_pretrained(folders[0])
+    compare_added_texts(ours, theirs)
 
 
 @pytest.mark.parity

@@ -100,6 +100,32 @@ def test_options(vocabulary: Path, truncation_side: str, padding_side: str) -> N
     compare_calls(ours, theirs, ["tokens", "word_ids", "sequence_ids"])
 
 
+@pytest.mark.parity
+def test_special_tokens_that_are_added_by_their_text(vocabulary: Path) -> None:
+    """They stay special. The fast class finds them otherwise then, but skips the same."""
+    from transformers import BertTokenizer as SlowTokenizer
+
+    ours, fast = both(vocabulary)
+    compare_added_texts(ours, SlowTokenizer(str(vocabulary / "vocab.txt")), fast)
+
+
+def compare_added_texts(ours: Any, slow: Any, *fast: Any) -> None:
+    """Add special tokens by their text; compare ids, and tokens and texts without special ones."""
+    mask, texts = ours.mask_token, ["a MASK b", "a  MASK <e> <f> , b"]
+    for tokenizer in (ours, slow, *fast):
+        tokenizer.add_special_tokens({"additional_special_tokens": ["<e>"]})
+        tokenizer.add_tokens(["<f>"], special_tokens=True)
+        tokenizer.add_tokens([mask, "<e>", "<f>"])
+    for text in texts:
+        text = text.replace("MASK", mask)
+        ids = ours(text)["input_ids"]
+        assert ids == slow(text)["input_ids"]
+        tokens = ours.convert_ids_to_tokens(ids, skip_special_tokens=True)
+        assert tokens == slow.convert_ids_to_tokens(ids, skip_special_tokens=True)
+        for tokenizer in (slow, *fast):
+            assert ours.decode(ids, True) == tokenizer.decode(ids, skip_special_tokens=True)
+
+
 def compare_calls(ours: Any, theirs: Any, questions: list[str]) -> None:
     """Compare 1,500 random calls with all options: every column, and what rows are asked."""
     rng = random.Random(5)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tokenizers import AddedToken
 
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.tokenizers.base import Tokenizer
@@ -210,3 +211,31 @@ def test_what_a_tokenizer_was_made_of(make_folder: MakeFolder, tmp_path: Path) -
         tokenizer.save_pretrained(tmp_path, push_to_hub=True)
     with pytest.raises(TypeError, match="unexpected keyword argument 'unknown'"):
         tokenizer.save_pretrained(tmp_path, unknown=1)
+
+
+def test_special_tokens_that_are_added_by_their_text_stay_special(
+    make_folder: MakeFolder, rembert: Path
+) -> None:
+    for made in (BertTokenizer.from_pretrained(make_folder()), RemBertTokenizer(rembert)):
+        made.add_special_tokens({"additional_special_tokens": ["<e>"]})
+        made.add_tokens(["<f>"], special_tokens=True)
+        text = "a [MASK] <e> <f> b [mask]"
+        before = (made(text), made.added_tokens_decoder.copy(), made.decode(made(text).input_ids))
+        assert made.add_tokens(["[MASK]", "<e>", "<f>"]) == 0
+        assert made.add_tokens("[MASK]") == 0
+        after = (made(text), made.added_tokens_decoder, made.decode(made(text).input_ids))
+        assert after == before
+        made.add_tokens([AddedToken("[MASK]", rstrip=True)])  # which says more than a text does
+        assert made.added_tokens_decoder[made.mask_token_id].rstrip
+
+
+def test_decode_and_tokens_skip_the_same(tokenizer: BertTokenizer) -> None:
+    """What plays a role, and what was added as special; also what no longer plays one."""
+    tokenizer.add_tokens(["<f>"], special_tokens=True)
+    tokenizer.add_tokens([AddedToken("[MASK]", special=False), "<g>"])
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<e>"]})
+    tokenizer.additional_special_tokens = []
+    ids = tokenizer("a [MASK] <e> b <f> <g>").input_ids
+    assert tokenizer.decode(ids, skip_special_tokens=True) == "a b <g>"
+    assert tokenizer.convert_ids_to_tokens(ids, skip_special_tokens=True) == ["a", "b", "<g>"]
+    assert tokenizer.decode(tokenizer.mask_token_id, skip_special_tokens=True) == ""
