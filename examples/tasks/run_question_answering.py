@@ -54,7 +54,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     longer = "longer passages have several windows"
     add("--max_seq_length", type=count, default=384, help=longer)
     flags.add_training_arguments(parser, "windows", learning_rate=3e-5)
-    unused = ("data_dir", "token_cache", "label_smoothing_factor", "class_weights", "error_texts")
+    unused = ("data_dir", "token_cache", "label_smoothing_factor", "class_weights")
     flags.add_engine_arguments(parser, omit=unused, trims_vocabulary=True)
     args = parser.parse_args(argv)
     flags.check_task_files(parser, args)

@@ -98,7 +98,7 @@ def parse_json(raw: bytes, path: Path) -> Any:
         raise WeightsError(f"{path}: has more than {MAX_VALUES:,} values; is it the right file?")
     try:
         return json.loads(
-            str(raw, "utf-8"), object_pairs_hook=_object, parse_constant=_refuse_constant
+            str(raw, "utf-8"), object_pairs_hook=_object, parse_constant=refuse_constant
         )
     except (ValueError, RecursionError) as error:
         raise WeightsError(
@@ -114,7 +114,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _refuse_constant(text: str) -> NoReturn:
+def refuse_constant(text: str) -> NoReturn:
+    """Refuse what Python's parser takes for a number, and JSON does not have: NaN, Infinity."""
     raise ValueError(f"{text} is no number of JSON")
 
 

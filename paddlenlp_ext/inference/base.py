@@ -57,9 +57,9 @@ class Pipeline(ABC, Generic[Options]):
     ) -> None:
         self.loaded = loaded
         self.config, self.tokenizer = loaded.config, loaded.tokenizer
-        if batch_size < 1:
-            raise UserError(f"`batch_size` {batch_size}: expected at least 1")
+        require_whole("batch_size", batch_size, 1)
         self.batch_size = batch_size
+        require_whole("max_length", max_length, 1, or_none=True)
         if max_length is not None and not 2 < max_length <= loaded.config.max_length:
             raise UserError(
                 f"`max_length` {max_length}: {loaded.name} reads rows of 3 to "
@@ -168,6 +168,18 @@ class Pipeline(ABC, Generic[Options]):
         except TypeError as error:
             names = ", ".join(self.options_class.__annotations__)
             raise UserError(f"{type(self).__name__}: {error}; it has {names}") from error
+
+
+def require_whole(name: str, value: object, least: int, *, or_none: bool = False) -> None:
+    """Refuse a setting that is no whole number, or too small; some may be None.
+
+    Raises:
+        UserError: It is that.
+    """
+    if or_none and value is None:
+        return
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
+        raise UserError(f"`{name}` {shown(value, 40)}: expected a whole number of at least {least}")
 
 
 def text_of(sample: Any, what: str = "a text") -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from paddlenlp_ext.errors import InputError, UserError, shown
-from paddlenlp_ext.inference.base import Pipeline, Row, text_of, texts_of
+from paddlenlp_ext.inference.base import Pipeline, Row, require_whole, text_of, texts_of
 from paddlenlp_ext.inference.runners import Inputs, Outputs
 from paddlenlp_ext.tasks.predictions import Kind, best_first, kind_of, probabilities
 
@@ -31,6 +31,7 @@ class ClassificationOptions:
     function_to_apply: Kind | None = None
 
     def __post_init__(self) -> None:
+        require_whole("top_k", self.top_k, 0, or_none=True)
         if self.function_to_apply not in (None, *FUNCTIONS):
             raise UserError(
                 f"`function_to_apply` {shown(self.function_to_apply)}: expected one of "

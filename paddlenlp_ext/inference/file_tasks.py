@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -33,8 +33,7 @@ from paddlenlp_ext.tasks.choices import (
     find_choices,
     iterate_choices,
 )
-from paddlenlp_ext.tasks.columns import Columns, find_columns
-from paddlenlp_ext.tasks.label_orders import is_unnamed
+from paddlenlp_ext.tasks.columns import TEXTS, Columns, find_columns
 from paddlenlp_ext.tasks.prediction_files import (
     Writer,
     answer_writer,
@@ -44,7 +43,7 @@ from paddlenlp_ext.tasks.prediction_files import (
 )
 from paddlenlp_ext.tasks.predictions import kind_of, probabilities
 from paddlenlp_ext.tasks.questions import iterate_questions
-from paddlenlp_ext.tasks.records import read_records, text_in
+from paddlenlp_ext.tasks.records import language_in, read_records, text_in
 from paddlenlp_ext.tasks.rows import BadRow
 from paddlenlp_ext.tasks.spans import Found
 from paddlenlp_ext.tasks.text_lines import numbered_lines
@@ -146,13 +145,12 @@ class FileTask(ABC):
             if found is None:
                 found = find_columns(columns, [*record.values], f"{path}:1", labelled=False)
                 self.note = f"reads text from {' and '.join(map(shown, found.texts))}"
-            names = [*found.texts, *([found.language] if found.language else [])]
             try:
-                texts = [text_in(record.values, name) for name in names]
+                texts = [text_in(record.values, name) for name in found.texts]
+                language = language_in(record.values, found.language) if found.language else ""
             except ValueError as error:
                 yield BadRow(record.source, str(error))
                 continue
-            language = texts.pop() if found.language else ""
             yield Item(record.source, (texts[0], texts[1] if len(texts) > 1 else None), language)
 
 
@@ -190,9 +188,7 @@ class LabelledTexts(FileTask):
         """Write the label and the probability of each."""
         config = self.config
         kind = kind_of(config.num_labels, config.problem_type)
-        names: Sequence[str] = config.label_names
-        names = [*map(str, range(len(names)))] if is_unnamed(names) else names
-        return label_writer(folder, part, () if kind == "none" else names, kind)
+        return label_writer(folder, part, () if kind == "none" else config.label_names, kind)
 
 
 class _Tags(Pipeline[ChoiceOptions]):
@@ -262,22 +258,23 @@ class TaggedWords(FileTask):
 def _has_columns(path: Path, tags: Sequence[str]) -> bool:
     """Whether lines are a word and what is known of it, by those of the first sentence.
 
-    All have as many columns then, and there is one alone, or the last one is a tag, or an empty
-    line follows.
+    All have as many columns then, and there is one alone, or the last one is a tag, or another
+    sentence follows and no header is above them.
     """
     lines = (line for _, line in islice(numbered_lines(path), 1_000))
-    block: list[list[str]] = []
-    ended = False
-    for line in lines:
-        if line.strip() and not line.startswith(DOCUMENT):
-            block.append(line.split("\t" if "\t" in line else None))
-        elif block:
-            ended = True
-            break
-    widths = {*map(len, block)}
-    if len(widths) != 1:
-        return not block
-    return widths == {1} or block[0][-1] in tags or (ended and len(block) > 1)
+    parts = groupby(lines, lambda line: not line.startswith(DOCUMENT) and bool(line.strip()))
+    blocks = (
+        [line.split("\t" if "\t" in line else None) for line in part]
+        for are_words, part in parts
+        if are_words
+    )
+    first = next(blocks, None)
+    if first is None:
+        return True
+    widths = {*map(len, first)}
+    is_table = any(name.lower() in TEXTS for name in first[0])
+    is_sentence = len(first) > 1 and not is_table and next(blocks, None) is not None
+    return len(widths) == 1 and (widths == {1} or first[0][-1] in tags or is_sentence)
 
 
 class _Answers(QuestionAnswering):

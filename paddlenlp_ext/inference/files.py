@@ -94,7 +94,7 @@ def predict_file(
     loaded = load(model, task.head, device=device, amp_dtype=amp_dtype)
     answering = task.answering(loaded, batch_size=batch_size, max_length=max_length)
     stem = Path(path.name.removesuffix(".gz")).stem
-    parts = {one: f"{stem}_{one.replace('/', '_')}" if one else stem for one in found.rows}
+    parts = {one: f"{stem}_{one}" if one else stem for one in found.rows}
     target = folder or path.parent
     with ExitStack() as stack:
         bar = stack.enter_context(progress_bar(found.rows.total(), desc="predicting", unit="row"))

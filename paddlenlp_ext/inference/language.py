@@ -10,7 +10,7 @@ import numpy as np
 import paddle
 
 from paddlenlp_ext.errors import InputError, UserError, shown
-from paddlenlp_ext.inference.base import Pipeline, Row, text_of
+from paddlenlp_ext.inference.base import Pipeline, Row, require_whole, text_of
 from paddlenlp_ext.inference.runners import Loaded, Outputs
 from paddlenlp_ext.models.generation import ForCausalLM
 from paddlenlp_ext.models.heads import ForMaskedLM
@@ -32,8 +32,7 @@ class FillMaskOptions:
     targets: Sequence[str] | str | None = None
 
     def __post_init__(self) -> None:
-        if self.top_k < 1:
-            raise UserError(f"`top_k` {self.top_k}: expected at least 1")
+        require_whole("top_k", self.top_k, 1)
 
 
 class FillMask(Pipeline[FillMaskOptions]):
@@ -148,6 +147,10 @@ class GenerationOptions:
     eos_token_id: int | None = None
     return_full_text: bool = True
 
+    def __post_init__(self) -> None:
+        require_whole("top_k", self.top_k, 0)
+        require_whole("max_new_tokens", self.max_new_tokens, 1)
+
 
 class TextGeneration(Pipeline[GenerationOptions]):
     """Continues texts: `[{"generated_text": "…"}]`.
@@ -171,7 +174,7 @@ class TextGeneration(Pipeline[GenerationOptions]):
     def rows(self, samples: Sequence[Any], options: GenerationOptions) -> list[Row]:
         """Tokenize, leaving room for what is to come."""
         room = self.max_length - options.max_new_tokens
-        if room < 1 or options.max_new_tokens < 1:
+        if room < 1:
             raise UserError(
                 f"`max_new_tokens` {options.max_new_tokens}: expected 1 to {self.max_length - 1}, "
                 f"as {self.loaded.name} has {self.max_length} positions"

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_ext.errors import InputError, UserError, shown
-from paddlenlp_ext.inference.base import Pipeline, Row, text_of
+from paddlenlp_ext.inference.base import Pipeline, Row, require_whole, text_of
 from paddlenlp_ext.inference.runners import Loaded, Outputs
 from paddlenlp_ext.tasks.entities import OUTSIDE, scheme_of
 from paddlenlp_ext.tasks.features import Features
@@ -218,6 +218,13 @@ class AnswerOptions:
     null_score_diff_threshold: float = 0.0
     doc_stride: int | None = None
     max_question_len: int | None = None
+
+    def __post_init__(self) -> None:
+        require_whole("top_k", self.top_k, 0)
+        require_whole("max_answer_len", self.max_answer_len, 1)
+        require_whole("n_best_size", self.n_best_size, 1)
+        require_whole("doc_stride", self.doc_stride, 0, or_none=True)
+        require_whole("max_question_len", self.max_question_len, 1, or_none=True)
 
 
 class QuestionAnswering(Pipeline[AnswerOptions]):

@@ -19,7 +19,7 @@ from paddlenlp_ext.errors import DataError, shown
 from paddlenlp_ext.metrics import IGNORED
 from paddlenlp_ext.tasks.features import ChoiceFeatures, Features
 from paddlenlp_ext.tasks.held_out import hold_out
-from paddlenlp_ext.tasks.records import Record, fault_of, read_records, text_in
+from paddlenlp_ext.tasks.records import Record, fault_of, language_in, read_records, text_in
 from paddlenlp_ext.tasks.rows import BadRow, refuse_row
 from paddlenlp_ext.tasks.task import TextExample
 
@@ -235,7 +235,7 @@ def iterate_choices(
             values = _flat(record.values)
             try:
                 row = _example(values, columns, record.source, labelled=labelled)
-                language = text_in(values, columns.language) if columns.language else None
+                language = language_in(values, columns.language) if columns.language else None
             except ValueError as error:
                 row = BadRow(record.source, str(error))
         yield row, language
@@ -301,8 +301,14 @@ def _choices_of(values: Mapping[str, Any], names: Mapping[str, str]) -> tuple[st
             columns.setdefault(found[1].lower(), []).append(name)
     for base in NUMBERED:
         if len(columns.get(base, ())) > 1:
-            return tuple(columns[base])
+            return tuple(sorted(columns[base], key=_number_of))
     return ()
+
+
+def _number_of(name: str) -> tuple[int, str]:
+    """Return what sorts the columns of choices by their numbers or letters."""
+    number = NUMBERED_NAME.sub(r"\2", name).lower().lstrip("0")
+    return len(number), number
 
 
 def _example(
@@ -313,14 +319,15 @@ def _example(
     if texts and columns.question and columns.context and texts[-1] in COPA:
         texts[-1] = COPA[texts[-1]]
     stem = f"{text_in(values, columns.stem).strip()} " if columns.stem else ""
+    keys: Sequence[Any]
     if len(columns.choices) == 1:
         choices, keys = _listed_choices(values, columns.choices[0])
     else:
         # Tables of questions with few choices leave the last columns empty.
-        names = [*columns.choices]
-        while len(names) > 2 and values.get(names[-1]) in (None, ""):
-            del names[-1]
-        choices, keys = [text_in(values, name).strip() for name in names], names
+        keys = [*columns.choices]
+        while len(keys) > 2 and values.get(keys[-1]) in (None, ""):
+            del keys[-1]
+        choices = [text_in(values, name).strip() for name in keys]
     if len(choices) < 2:
         raise ValueError(f"expected at least two choices, got {len(choices)}")
     written = values.get(columns.label) if columns.label else None
@@ -331,7 +338,7 @@ def _example(
     return ChoiceExample(" ".join(texts), whole, label, source, (texts[0],))
 
 
-def _listed_choices(values: Mapping[str, Any], name: str) -> tuple[list[str], list[str]]:
+def _listed_choices(values: Mapping[str, Any], name: str) -> tuple[list[str], list[Any]]:
     """Read a list of texts, of objects with text and label, or an object of two such lists."""
     found: Any = values.get(name)
     texts: Any = found
@@ -340,31 +347,44 @@ def _listed_choices(values: Mapping[str, Any], name: str) -> tuple[list[str], li
         texts, keys = found.get("text"), found.get("label") or []
     elif isinstance(found, list) and all(isinstance(one, dict) for one in found):
         texts, keys = [[one.get(part) for one in found] for part in ("text", "label")]
-    is_list = isinstance(texts, list) and isinstance(keys, list)
+    is_list = isinstance(texts, list) and isinstance(keys, list) and len(keys) in (0, len(texts))
     if not is_list or not all(isinstance(one, str) and one.strip() for one in texts):
         raise ValueError(f"expected a list of texts in {shown(name)}, got {shown(found)}")
     if reason := fault_of("".join(texts)):
         raise ValueError(f"{reason} in {shown(name)}")
-    return [one.strip() for one in texts], [str(key) for key in keys]
+    return [one.strip() for one in texts], keys
 
 
-def _label(written: Any, choices: Sequence[str], keys: Sequence[str], first: int) -> int:
-    """Find the place of the right choice: by its number, letter or name, or its own text."""
+def _label(written: Any, choices: Sequence[str], keys: Sequence[Any], first: int) -> int:
+    """Find the place of the right choice: by its key, or else its number, letter or own text.
+
+    A text that means one choice by its number or letter, and another one by its own text, means
+    neither.
+    """
     text = "" if written is None or isinstance(written, bool) else str(written).strip()
-    if text in keys:
-        return keys.index(text)
-    if re.fullmatch(r"\d{1,4}(\.0)?", text):
-        place = int(float(text)) - first
-        if 0 <= place < len(choices):
-            return place
-    elif len(text) == 1 and 0 <= ord(text.upper()) - ord("A") < len(choices):
-        return ord(text.upper()) - ord("A")
-    elif [*choices].count(text) == 1:
-        return choices.index(text)
+    if text and text in (names := ["" if key is None else str(key) for key in keys]):
+        return names.index(text)
+    places = {}
+    if re.fullmatch(r"\d{1,4}(\.0)?", text, re.ASCII):
+        places["number"] = int(float(text)) - first
+    elif len(text) == 1 and text.isascii():
+        places["letter"] = ord(text.upper()) - ord("A")
+    places = {how: place for how, place in places.items() if 0 <= place < len(choices)}
+    if isinstance(written, str) and choices.count(text) == 1:
+        places["text"] = choices.index(text)
+    if len({*places.values()}) > 1:
+        (how, place), _ = places.items()
+        other = "letter" if how == "number" else "number"
+        raise ValueError(
+            f"expected a label that means one choice, got {shown(text)}, the {how} of "
+            f"{shown(choices[place])} and the text of another; give the {other} of the right one"
+        )
+    if places:
+        return places.popitem()[1]
     last = len(choices) - 1 + first
     raise ValueError(
-        f"expected the number of a choice from {first} to {last}, its letter or its text as label, "
-        f"got {shown(written) if text else 'none'}"
+        f"expected the number of a choice from {first} to {last} (`first_label` {first}), its "
+        f"letter or its text as label, got {shown(written) if text else 'none'}"
     )
 
 

@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from paddlenlp_ext.tasks.task import Task
 
 SAME = {"contradictory": "contradiction", "neg": "negative", "pos": "positive"}
-UNNAMED = re.compile(r"(label_?)?(\d+)", re.IGNORECASE)
 
 
 def is_unnamed(names: Sequence[str]) -> bool:
     """Return whether names of labels are their numbers and nothing else: "LABEL_0", "1"."""
-    found = [UNNAMED.fullmatch(name) for name in names]
-    return all(match and int(match[2]) == number for number, match in enumerate(found))
+    return all(name in (str(number), f"LABEL_{number}") for number, name in enumerate(names))
 
 
 def numbers_by_name(task: Task, names: Sequence[str]) -> list[int | None]:

@@ -173,17 +173,24 @@ def read_own_data(settings: OwnDataSettings) -> OwnData:
     )
     separator = settings.label_separator or (SEPARATOR if problem == "multi_label" else None)
     splits: dict[str, SplitRows] = {}
-    for split, paths in files.items():
-        splits[split] = read_split(
-            paths, columns, separator, read, split, on_bad_row=settings.on_bad_row
+
+    def rows_of(split: str) -> SplitRows:
+        return read_split(
+            files[split], columns, separator, read, split, on_bad_row=settings.on_bad_row
         )
+
+    for split in files:
+        splits[split] = rows_of(split)
         if read is None:  # of the training file, which tells what the labels are
             written = [row[2] for row in splits[split].rows]
             problem = problem or guess_problem(written)
-            if problem != "regression":
-                labels = sorted_labels(written, problem, columns.label)
+            labels = sorted_labels(written, problem, columns.label)
             read = label_reader(problem, labels)
-            splits[split].number_labels(read)
+            if problem == "regression":
+                del splits[split]  # whose labels may not all be scores
+                splits[split] = rows_of(split)
+            else:
+                splits[split].number_labels(read)
     assert problem is not None
     notes = [_described(columns, labels, problem)]
     if "train" in splits and "dev" not in splits and settings.validation_share:

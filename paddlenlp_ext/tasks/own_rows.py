@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from paddlenlp_ext.errors import DataError, shown
 from paddlenlp_ext.tasks.columns import Columns
-from paddlenlp_ext.tasks.records import Record, read_records, text_in
+from paddlenlp_ext.tasks.records import Record, language_in, read_records, text_in
 from paddlenlp_ext.tasks.rows import BadRow, refuse_row
 from paddlenlp_ext.tasks.task import TextExample
 from paddlenlp_ext.tasks.written_labels import ProblemType, ReadLabel, written_label
@@ -117,8 +117,10 @@ def _columns_of(path: Path, record: Record, columns: Columns, split: str) -> Col
         columns = Columns("text", columns.pair and "text_pair", "label")
     if split == "train" and columns.language not in record.values:
         columns = replace(columns, language=None)
-    if split == "test" and columns.label not in record.values:
-        columns = replace(columns, label=None)
+    label = columns.label
+    if split == "test" and label is not None:
+        is_there = label in record.values and _has_labels(path, label)
+        columns = replace(columns, label=label if is_there else None)
     for name in (*columns.texts, columns.label, columns.language):
         if name is not None and name not in record.values:
             known = ", ".join(shown(one, 30) for one in record.values)
@@ -127,6 +129,12 @@ def _columns_of(path: Path, record: Record, columns: Columns, split: str) -> Col
                 f"{known}"
             )
     return columns
+
+
+def _has_labels(path: Path, column: str) -> bool:
+    """Whether a file has a label at all: those of some competitions have an empty column."""
+    rows = (one.values.get(column) for one in read_records(path) if isinstance(one, Record))
+    return any(label is not None and str(label).strip() for label in rows)
 
 
 def _row(
@@ -142,7 +150,7 @@ def _row(
     text_b = None if columns.pair is None else text_in(values, columns.pair)
     language = None
     if columns.language is not None:
-        language = text_in(values, columns.language)
+        language = language_in(values, columns.language)
         language = same.setdefault(language, language)
     if columns.label is None:
         return TextExample(text_a, text_b, 0, record.source), language

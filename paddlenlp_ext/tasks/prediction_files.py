@@ -117,8 +117,8 @@ def tag_writer(
     with replaced(*paths) as (table, lines):
 
         def write(sentence: TaggedSentence, tags: Sequence[str]) -> None:
-            pairs = [f"{word}\t{tag}" for word, tag in zip(sentence.words, tags, strict=True)]
-            table.write("\n".join([*pairs, "", ""]))
+            table.writelines(_line(*pair) for pair in zip(sentence.words, tags, strict=True))
+            table.write("\n")
             lines.write(_object({"id": sentence.source, "words": sentence.words, "tags": tags}))
 
         yield write

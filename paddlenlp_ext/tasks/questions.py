@@ -5,13 +5,15 @@ JSON Lines have a question and its passage a row, as `datasets` writes SQuAD.
 """
 
 import json
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from paddlenlp_ext.errors import DataError, shown
-from paddlenlp_ext.tasks.records import fault_of, read_records
+from paddlenlp_ext.tasks.records import Decoder, fault_of, read_records
 from paddlenlp_ext.tasks.rows import BadRow
 from paddlenlp_ext.tasks.text_lines import read_text
 
@@ -19,6 +21,8 @@ from paddlenlp_ext.tasks.text_lines import read_text
 CONTEXTS = ("context", "passage", "paragraph", "document", "text", "article")
 QUESTIONS = ("question", "query")
 NAMES = ("id", "qid", "question_id", "guid")
+ID = re.compile(r'"id"\s*:\s*("(?:[^"\\]|\\.)*")')  # in SQuAD's JSON
+TABLES = (".csv", ".tsv", ".txt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,8 @@ def read_questions(
     questions: list[Question] = []
     bad_rows: list[BadRow] = []
     names: set[str] = set()
+    paths = [*paths]
+    files = Counter(path.name for path in paths)
     for path in paths:
         before = len(questions)
         for found in iterate_questions(
@@ -83,6 +89,7 @@ def read_questions(
             for_training=for_training,
             is_labelled=is_labelled,
             has_negatives=has_negatives,
+            has_namesake=files[path.name] > 1,
         ):
             if isinstance(found, Question) and found.name not in names:
                 names.add(found.name)
@@ -109,6 +116,7 @@ def iterate_questions(
     for_training: bool = False,
     is_labelled: bool = True,
     has_negatives: bool = False,
+    has_namesake: bool = False,
 ) -> Iterator[Question | BadRow]:
     """Yield the questions of a file one by one, and what of it cannot be used.
 
@@ -119,12 +127,19 @@ def iterate_questions(
         for_training: Whether answers must stand where the file says.
         is_labelled: Whether something must be known of each answer.
         has_negatives: Whether questions may have no answer.
+        has_namesake: Whether rows without ids are told by their file's whole path.
 
     Raises:
         DataError: The file cannot be read, or has no such columns.
     """
-    is_squad = path.name.lower().removesuffix(".gz").endswith(".json")
-    rows = _squad_rows(path) if is_squad else _table_rows(path, question, context)
+    name = path.name.lower().removesuffix(".gz")
+    if is_labelled and name.endswith(TABLES):
+        raise DataError(
+            f"{path}: expected questions with answers, which a table cannot hold; write them as "
+            "JSON Lines (.jsonl) or as SQuAD's .json"
+        )
+    is_squad = name.endswith(".json")
+    rows = _squad_rows(path) if is_squad else _table_rows(path, question, context, has_namesake)
     for source, row in rows:
         if isinstance(row, BadRow):
             yield row
@@ -136,7 +151,7 @@ def iterate_questions(
 
 
 def _table_rows(
-    path: Path, question: str | None, context: str | None
+    path: Path, question: str | None, context: str | None, has_namesake: bool
 ) -> Iterator[tuple[str, dict[str, Any] | BadRow]]:
     """Yield rows of a table or of JSON Lines, named as SQuAD names what they have."""
     columns: dict[str, str] = {}
@@ -147,8 +162,9 @@ def _table_rows(
         values = record.values
         columns = columns or _columns(path, [*values], question, context)
         row = {key: values.get(name) for key, name in columns.items()}
+        own = path.parent / record.source if has_namesake else record.source
         name = row.get("id")
-        row["id"] = str(record.source if name in (None, "") else name)
+        row["id"] = str(own if name in (None, "") else name)
         given = values.get("answers")
         if isinstance(given, dict):  # lists side by side, as `datasets` has them
             texts, starts = given.get("text"), given.get("answer_start")
@@ -156,7 +172,9 @@ def _table_rows(
                 pairs = zip(texts, starts, strict=True)
                 given = [{"text": text, "answer_start": start} for text, start in pairs]
         row |= {"answers": given} if not isinstance(given, str) else {}
-        row |= {key: values[key] for key in ("is_impossible", "title") if key in values}
+        row["title"] = values.get("title")
+        if isinstance(values.get("is_impossible"), bool):
+            row["is_impossible"] = values["is_impossible"]
         yield record.source, row
 
 
@@ -186,15 +204,14 @@ def _squad_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the questions of SQuAD's JSON, each with its passage."""
     text = read_text(path)
     try:
-        content = json.loads(text)
-    except json.JSONDecodeError as error:
+        content = Decoder().whole(text)
+    except (ValueError, RecursionError) as error:
+        line = getattr(error, "lineno", 1)
         raise DataError(
-            f"{path}:{error.lineno}: expected JSON as SQuAD's ({error.msg}, column {error.colno}); "
-            "correct the file, or get it again"
+            f"{path}:{line}: expected JSON as SQuAD's ({error}); correct the file, or get it again"
         ) from None
-    except RecursionError:
-        raise DataError(f"{path}:1: expected JSON as SQuAD's, got many levels") from None
-    at, line = 0, 1  # of the last id
+    lines = _lines_of_ids(text)
+    line = 1  # of the last id
     first = text.count("\n", 0, max(text.find('"data"'), 0)) + 1
     for place, article in _entries(path, content, "data", f"{path}:{first}"):
         for where, paragraph in _entries(path, article, "paragraphs", place):
@@ -203,13 +220,17 @@ def _squad_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 named = row_at.split(": ")[-1]
                 if isinstance(name, str):
                     named = f"question {shown(name)}"
-                    ways = (
-                        text.find(json.dumps(name, ensure_ascii=way), at) for way in (False, True)
-                    )
-                    here = next((one for one in ways if one >= 0), at)
-                    at, line = here, line + text.count("\n", at, here)
+                    line = next((at for one, at in lines if one == name), line)
                 source = f"{path.name}:{line}: {named}"
                 yield source, {**row, "context": paragraph.get("context"), "title": place}
+
+
+def _lines_of_ids(text: str) -> Iterator[tuple[str, int]]:
+    """Yield what stands as "id" in a text of JSON, and the lines."""
+    at, line = 0, 1
+    for found in ID.finditer(text):
+        at, line = found.start(), line + text.count("\n", at, found.start())
+        yield json.loads(found[1]), line
 
 
 def _entries(path: Path, value: Any, key: str, at: str) -> Iterator[tuple[str, dict[str, Any]]]:

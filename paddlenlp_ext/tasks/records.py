@@ -14,14 +14,15 @@ import io
 import json
 import re
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, NoReturn, TextIO, cast
 
 from paddlenlp_ext.errors import DataError, WeightsError, shown
-from paddlenlp_ext.files.disk import open_file
+from paddlenlp_ext.files.disk import open_file, refuse_constant
 from paddlenlp_ext.files.patterns import find_files
 from paddlenlp_ext.tasks.rows import MAX_LINE, BadRow, require_text
 
@@ -29,6 +30,10 @@ GZIP = b"\x1f\x8b"
 TXT_COLUMNS = (("text",), ("text", "label"), ("text", "text_pair", "label"))
 _SPACE = re.compile(r"[ \t\r\n]*")  # of JSON
 BLOCK = 1 << 16  # characters of a list of JSON that are read at once
+PART = MAX_LINE + 2  # characters of a line that are read at once; with more it is overlong
+LANGUAGE = 60  # characters of its name
+TOO_LONG = f"expected at most {MAX_LINE:,} characters in a line, got more"
+SAID_DELIMITER = re.compile(r'"?sep=(.)"?[\r\n]*')
 
 
 class Record(NamedTuple):
@@ -110,9 +115,12 @@ def _decompressed(file: BinaryIO) -> io.BufferedReader:
 
 def _read_table(path: Path, name: str, text: TextIO) -> Records:
     """Read CSV or TSV."""
-    lines = _Lines(text)
+    lines = _TableLines(text)
     first = next(lines, "")
-    rows = csv.reader(lines.after(first), delimiter=_delimiter(path, first), strict=True)
+    said = SAID_DELIMITER.fullmatch(first)  # by Excel, above the header
+    delimiter = said[1] if said else _delimiter(path, first)
+    begun = chain(["\n" if said else first], lines)
+    rows = csv.reader(begun, delimiter=delimiter, strict=True)
     previous_limit = csv.field_size_limit(MAX_LINE)
     try:
         header: list[str] | None = None
@@ -120,6 +128,7 @@ def _read_table(path: Path, name: str, text: TextIO) -> Records:
             csv.field_size_limit(MAX_LINE)
             line = rows.line_num + 1
             source = f"{name}:{line}"
+            lines.is_cut = lines.is_cut and line == 1  # the first was read already
             try:
                 row = next(rows)
             except StopIteration:
@@ -131,7 +140,11 @@ def _read_table(path: Path, name: str, text: TextIO) -> Records:
                     raise DataError(f"{path}:{line}: expected a header row ({error})") from None
                 yield BadRow(source, f"expected fields of CSV, got a line that is none ({error})")
                 continue
-            if row and header is None:
+            if lines.is_cut and header is None:
+                raise DataError(f"{path}:{line}: {TOO_LONG}; expected a header row")
+            if lines.is_cut:
+                yield BadRow(source, TOO_LONG)
+            elif row and header is None:
                 header = _header(path, line, row)
             elif row:
                 yield _record(source, cast("list[str]", header), row)
@@ -140,25 +153,45 @@ def _read_table(path: Path, name: str, text: TextIO) -> Records:
 
 
 class _Lines(Iterator[str]):
-    """Lines with their ends, of an overlong one only the beginning."""
+    """Lines with their ends, of an overlong one only the beginning.
 
-    def __init__(self, text: TextIO) -> None:
-        self.text = text
+    Args:
+        text: What they are read from.
+        begun: What was read of the first one.
+
+    Attributes:
+        quotes: In the whole of the line that was read last.
+    """
+
+    def __init__(self, text: TextIO, begun: str = "") -> None:
+        self.text, self.begun, self.quotes = text, begun, 0
 
     def __next__(self) -> str:
-        limit = MAX_LINE + 2
-        line = rest = self.text.readline(limit)
+        line = part = self.begun or self.text.readline(PART)
+        self.begun, self.quotes = "", part.count('"')
         if not line:
             raise StopIteration
-        while len(rest) == limit and not rest.endswith(("\n", "\r")):
-            rest = self.text.readline(limit)
+        while len(part) == PART and not part.endswith(("\n", "\r")):
+            part = self.text.readline(PART)
+            self.quotes += part.count('"')
         return line
 
-    def after(self, first: str) -> Iterator[str]:
-        """Yield a line that was read already, and the others."""
-        if first:
-            yield first
-        yield from self
+
+class _TableLines(_Lines):
+    """Lines of CSV: of an overlong one only whether it opens, or closes, a quote.
+
+    Attributes:
+        is_cut: Whether there was an overlong one since this was set.
+    """
+
+    is_cut = False
+
+    def __next__(self) -> str:
+        line = super().__next__()
+        if not _too_long(line.rstrip("\r\n")):
+            return line
+        self.is_cut = True
+        return '"' * (self.quotes % 2) + "\n"
 
 
 def _delimiter(path: Path, header: str) -> str:
@@ -167,9 +200,10 @@ def _delimiter(path: Path, header: str) -> str:
         return "\t"
     columns = {}
     for delimiter in ",;\t":
-        row: list[str] = next(csv.reader([header], delimiter=delimiter), [])
-        columns[delimiter] = len(row)
-    return max(columns, key=lambda one: columns[one])
+        with suppress(csv.Error):  # of quotes that others are at
+            row: list[str] = next(csv.reader([header], delimiter=delimiter, strict=True), [])
+            columns[delimiter] = len(row)
+    return max(columns, key=lambda one: columns[one], default=",")
 
 
 def _refuse_open_quote(path: Path, first: int, last: int) -> NoReturn:
@@ -230,6 +264,17 @@ def text_in(values: Mapping[str, Any], name: str) -> str:
     return text
 
 
+def language_in(values: Mapping[str, Any], name: str) -> str:
+    """Return the language in a column, after which files are named; ValueError says otherwise."""
+    language = text_in(values, name).strip()
+    if len(language) > LANGUAGE or not language.isprintable() or {"/", "\\"} & {*language}:
+        raise ValueError(
+            f"expected a language like 'de' or 'zh-CN', got {shown(language, 40)} in column "
+            f"{shown(name, 40)}"
+        )
+    return language
+
+
 def _read_text(path: Path, name: str, text: TextIO) -> Records:
     """Read lines of one to three fields that are parted by tabs."""
     columns: tuple[str, ...] | None = None
@@ -257,9 +302,7 @@ def _read_text(path: Path, name: str, text: TextIO) -> Records:
 
 
 def _too_long(line: str) -> str:
-    if len(line) <= MAX_LINE:
-        return ""
-    return f"expected at most {MAX_LINE:,} characters in a line, got more"
+    return TOO_LONG if len(line) > MAX_LINE else ""
 
 
 def _read_json_lines(path: Path, name: str, text: TextIO) -> Records:
@@ -267,6 +310,7 @@ def _read_json_lines(path: Path, name: str, text: TextIO) -> Records:
 
 
 def _json_lines(path: Path, name: str, lines: Iterator[str]) -> Records:
+    decoder = Decoder()
     for number, line in enumerate(lines, start=1):
         source, bare = f"{name}:{number}", line.strip()
         if not bare:
@@ -275,39 +319,61 @@ def _json_lines(path: Path, name: str, lines: Iterator[str]) -> Records:
             yield BadRow(source, reason)
             continue
         try:
-            yield _object(source, _DECODER.decode(bare))
+            yield decoder.record(source, decoder.decode(bare))
         except (ValueError, RecursionError) as error:
             yield BadRow(source, f"expected an object of JSON ({error})")
 
 
-def _object(source: str, value: Any) -> Record | BadRow:
-    if not isinstance(value, dict):
-        return BadRow(source, f"expected an object of JSON, got {shown(value, 40)}")
-    return Record(source, value)
+class Decoder(json.JSONDecoder):
+    """Reads JSON as the standard has it, and makes records of its objects."""
 
+    def __init__(self) -> None:
+        super().__init__(parse_constant=refuse_constant, object_pairs_hook=self._made)
+        self._twice = ""  # a name that is twice in an object
 
-def _refuse_constant(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no number of JSON")
+    def _made(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            self._twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
+        return found
 
+    def raw_decode(self, s: str, idx: int = 0) -> tuple[Any, int]:
+        """Read a value that begins at a character of a text; where it ends comes with it."""
+        self._twice = ""
+        return super().raw_decode(s, idx)
 
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+    def whole(self, text: str) -> Any:
+        """Read a text that is one value; ValueError or RecursionError says that it is none."""
+        value = self.decode(text)
+        if self._twice:
+            raise ValueError(f"it has {shown(self._twice, 40)} twice")
+        return value
+
+    def record(self, source: str, value: Any) -> Record | BadRow:
+        """Make a record of the value that was read last."""
+        if not isinstance(value, dict):
+            return BadRow(source, f"expected an object of JSON, got {shown(value, 40)}")
+        if self._twice:
+            return BadRow(source, f"expected each name once, got {shown(self._twice, 40)} twice")
+        return Record(source, value)
 
 
 def _read_json(path: Path, name: str, text: TextIO) -> Records:
     """Read a list of objects piece by piece, or lines of objects."""
-    lines = _Lines(text)
-    begun = [next(lines, "")]
-    while begun[-1] and not begun[-1].strip():
-        begun.append(next(lines, ""))
-    if begun[-1].lstrip().startswith("["):
-        yield from _json_list(path, name, "".join(begun), text)
+    blank, begun = "", text.readline(PART)
+    while begun and not begun.strip() and len(blank) <= MAX_LINE:
+        blank, begun = blank + begun, text.readline(PART)
+    if begun.lstrip().startswith("["):
+        yield from _json_list(path, name, blank + begun, text)
     else:
-        yield from _json_lines(path, name, chain(begun, lines))
+        yield from _json_lines(path, name, chain(io.StringIO(blank, ""), _Lines(text, begun)))
 
 
 def _json_list(path: Path, name: str, buffer: str, text: TextIO) -> Records:
     """Read the objects of a list; it begins in `buffer`, and goes on in `text`."""
     at, line, wanted = 0, 1, "["  # the next character of `buffer`, its line, what may stand there
+    is_closed = False
+    decoder = Decoder()
 
     def refuse(expected: str) -> NoReturn:
         raise DataError(f"{path}:{line}: expected {expected}; nothing after it can be read")
@@ -320,25 +386,26 @@ def _json_list(path: Path, name: str, buffer: str, text: TextIO) -> Records:
         try:
             if not character:
                 raise ValueError("the file ends")
-            if wanted:
-                if character not in wanted:
-                    refuse(f"{wanted[0]} of a list of objects, got {shown(character)}")
-                if character == "]":
-                    return
+            if is_closed:
+                refuse(f"the file to end after its list, got {shown(character)}")
+            if wanted and character not in wanted:
+                refuse(f"{wanted[0]} of a list of objects, got {shown(character)}")
+            if wanted or character == "]":
+                is_closed = character == "]"
                 at, wanted = at + 1, ""
                 continue
-            if character == "]":
-                return
-            value, end = _DECODER.raw_decode(buffer, at)
+            value, end = decoder.raw_decode(buffer, at)
         except (ValueError, RecursionError) as error:  # which the next block may cure
             block = text.read(BLOCK) if len(buffer) - at <= MAX_LINE else ""
+            if not block and is_closed:
+                return
             if not block:
                 refuse(f"{'a list' if wanted else 'an object'} of JSON ({error})")
             buffer, at = buffer[at:] + block, 0
             continue
         source, written = f"{name}:{line}", buffer[at:end]
         reason = fault_of(written)
-        yield BadRow(source, reason) if reason else _object(source, value)
+        yield BadRow(source, reason) if reason else decoder.record(source, value)
         line, at, wanted = line + _line_ends(written), end, ",]"
 
 

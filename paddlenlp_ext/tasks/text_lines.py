@@ -1,5 +1,6 @@
 """Lines of text files that others made."""
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,8 +15,9 @@ def by_language(paths: Sequence[Path]) -> dict[str, Path]:
     """Name files by their languages, "de" of "xquad.de.json" or "de_pud.conllu".
 
     MLQA's names say that of the passages and that of the questions: "de", or "de-en" where they
-    differ. Where names do not say each file's own in two letters, files are named by their names; a
-    single one is "".
+    differ. Where names do not say each file's own in two letters, files are named by their names,
+    and where these are equal, by as many of their folders as it takes: "de_test". A single one is
+    "".
     """
     if len(paths) == 1:
         return {"": paths[0]}
@@ -28,8 +30,15 @@ def by_language(paths: Sequence[Path]) -> dict[str, Path]:
     ]
     if len({*languages}) == len(paths):
         return dict(zip(languages, paths, strict=True))
-    names = [path.name.partition(".")[0] for path in paths]
-    return dict(zip(names if len({*names}) == len(paths) else map(str, paths), paths, strict=True))
+    whole = [Path(os.path.abspath(path)).parts[1:] for path in paths]
+    bare = [(*folders, name.partition(".")[0]) for *folders, name in whole]
+    longest = max(map(len, bare), default=0)
+    ways = [(bare, 1), (whole, 1), *((bare, length) for length in range(2, longest + 1))]
+    for some, length in ways:
+        names = ["_".join(one[-length:]) for one in some]
+        if len({*names}) == len(paths):
+            return dict(zip(names, paths, strict=True))
+    return {str(number): path for number, path in enumerate(paths, start=1)}
 
 
 def read_text(path: Path) -> str:
@@ -55,11 +64,16 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yield the lines of a file and their numbers, from 1; LF and CR LF end a line.
 
     Raises:
-        DataError: See `read_text`; or a line is too long to be one.
+        DataError: See `read_text`; or a line is too long to be one, or has a CR in it.
     """
     with open_text(path) as raw:
         for number, line in enumerate(bounded_lines(raw), start=1):
             bare = line.removesuffix(b"\n").removesuffix(b"\r")
+            if b"\r" in bare:
+                raise DataError(
+                    f"{path}:{number}: expected LF or CR LF at the end of a line, got CR; save the "
+                    "file with LF"
+                )
             if len(bare) > MAX_LINE:
                 raise DataError(
                     f"{path}:{number}: expected at most {MAX_LINE:,} bytes in a line, got more; "

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 CONLLU = ("ID", "FORM", "LEMMA", "UPOS", "XPOS", "FEATS", "HEAD", "DEPREL", "DEPS", "MISC")
 NEW_DOCUMENT = "# newdoc"  # the same in CoNLL-U, a comment
 DOCUMENT = "-DOCSTART-"  # what CoNLL-2003 begins a document with, as a sentence
+COMMENT = re.compile(r"# (?:(?:id|sent_id|text|newdoc|newpar)\b|.*=)")  # above a sentence
 IDEOGRAPH = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 JSON_ENDINGS = (".json", ".jsonl", ".ndjson")
 JSON_KEYS = (("words", "tokens", "text", "sentence"), ("tags", "ner_tags", "upos", "labels"))
@@ -127,27 +128,35 @@ def _columns(
     """Read columns; a sentence with a bad line is bad as a whole."""
     is_conllu = path.name.lower().removesuffix(".gz").endswith(".conllu")
     lines: list[tuple[int, list[str]]] = []
-    separator: str | None = "\t" if is_conllu else ""
-    width = len(CONLLU) if is_conllu else 0
+    separator, width = ("\t", len(CONLLU)) if is_conllu else _layout(path)
     document = ""  # where it begins
     for number, line in chain(numbered_lines(path), [(0, "")]):
-        if not line.strip():
-            if lines and lines[0][1][0] == DOCUMENT:
-                document = f"{path}:{lines[0][0]}"
-            elif lines:
+        is_document = line.startswith(DOCUMENT)
+        if is_document or not line.strip():
+            if lines:
                 places = _places(path, columns, width, is_conllu)
                 yield _sentence(path, lines, width, places, is_labelled, document)
             lines = []
+            document = f"{path}:{number}" if is_document else document
             continue
-        if separator == "":
-            separator = "\t" if "\t" in line else None
         fields = line.split(separator)
-        if line.startswith("#") and (is_conllu or (line[1:2] == " " and len(fields) != width)):
+        is_comment = line.startswith("#" if is_conllu else "# ")
+        if not is_conllu and len(fields) == width:  # as a word "#" has them, too
+            is_comment = not lines and COMMENT.match(line) is not None
+        if is_comment:
             document = f"{path}:{number}" if line.startswith(NEW_DOCUMENT) else document
-            continue  # a comment
-        width = width or len(fields)
+            continue
         if not (is_conllu and {"-", "."} & {*fields[0]}):  # no words: "1-2", of two, and "1.1"
             lines.append((number, fields))
+
+
+def _layout(path: Path) -> tuple[str | None, int]:
+    """Return what parts the columns, and how many there are, by the first line of a word."""
+    lines = (line for _, line in numbered_lines(path))
+    words = (line for line in lines if line.strip() and not line.startswith(("# ", DOCUMENT)))
+    first = next(words, "")
+    separator = "\t" if "\t" in first else None
+    return separator, len(first.split(separator))
 
 
 def _places(
@@ -193,7 +202,7 @@ def _sentence(
         if is_labelled and not (has_tags and fields[label].strip()):
             return BadRow(at, f"expected a tag in column {label + 1}, got none")
     words = tuple(fields[text] for _, fields in lines)
-    tags = tuple(fields[label] for _, fields in lines) if has_tags else ()
+    tags = tuple(fields[label].strip() for _, fields in lines) if has_tags else ()
     tags = tags if all(tags) else ()
     return TaggedSentence(words, tags, f"{path.name}:{lines[0][0]}", (document,))
 
@@ -217,7 +226,8 @@ def _json_rows(
         if reason:
             yield BadRow(record.source, reason)
         else:
-            yield TaggedSentence(tuple(row[keys[0]]), tuple(row.get(keys[1]) or ()), record.source)
+            tags = tuple(tag.strip() for tag in row.get(keys[1]) or ())
+            yield TaggedSentence(tuple(row[keys[0]]), tags, record.source)
 
 
 def split_words(text: str) -> tuple[str, ...]:

@@ -1,9 +1,9 @@
 """Labels as a user's files have them: which there are, of which kind, and their numbers."""
 
-import math
-import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -14,10 +14,13 @@ import numpy.typing as npt
 from paddlenlp_ext import metrics
 from paddlenlp_ext.errors import DataError, WeightsError, shown
 from paddlenlp_ext.files.disk import MAX_JSON, read_file
+from paddlenlp_ext.tasks.label_orders import is_unnamed
 from paddlenlp_ext.tasks.records import fault_of
 from paddlenlp_ext.tasks.rows import read_score
 from paddlenlp_ext.tasks.task import Metric
 
+SLIPS = 0.25  # most of the labels that occur among scores and are none
+NUMBER = re.compile(r"\d+(?:\.0*)?")  # as pandas has integers, too, where some are lacking
 ProblemType = Literal["single_label", "multi_label", "regression"]
 Label = int | float | npt.NDArray[np.float32]
 Written = str | tuple[str, ...]  # a label as it is written; several at once are a tuple
@@ -55,28 +58,28 @@ def _one_written(value: Any, name: str) -> str:
 
 
 def guess_problem(written: Iterable[Written]) -> ProblemType:
-    """Guess the kind of problem: lists are several labels, numbers with fractions are scores."""
-    has_fraction = False
-    is_score = True
-    for one in {*written}:
+    """Guess the kind of problem: lists are several labels, numbers with fractions are scores.
+
+    A few others among those, such as "N/A", are slips, which the reader of scores refuses.
+    """
+    labels = {*written}
+    scores = []
+    for one in labels:
         if isinstance(one, tuple):
             return "multi_label"
-        is_score = is_score and _is_number(one)
-        has_fraction = has_fraction or not one.lstrip("+-").isdecimal()
-    return "regression" if is_score and has_fraction else "single_label"
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(read_score(text))
-    except ValueError:
-        return False
+        with suppress(ValueError):
+            scores.append(read_score(one))
+    has_fraction = not all(map(float.is_integer, scores))
+    are_scores = len(labels) - len(scores) <= SLIPS * len(labels)
+    return "regression" if are_scores and has_fraction else "single_label"
 
 
 def sorted_labels(
     written: Iterable[Written], problem: ProblemType, column: str | None
 ) -> tuple[str, ...]:
     """Number the labels that occur: numbers by their size, texts as they are sorted.
+
+    A regression has none.
 
     Args:
         written: Of all rows to train on.
@@ -86,14 +89,22 @@ def sorted_labels(
     Raises:
         DataError: There are too few.
     """
+    if problem == "regression":
+        return ()
     found = {label for one in {*written} for label in ((one,) if isinstance(one, str) else one)}
     if not found or (problem == "single_label" and len(found) < 2):
         raise DataError(
             f"`train_file`: expected two labels or more in column {shown(column, 40)}, got "
             f"{', '.join(found) or 'none'}; give the right `label_column_name`, or all `labels`"
         )
-    is_numbers = all(label.isdecimal() for label in found)
-    return tuple(sorted(found, key=(lambda label: (int(label), label)) if is_numbers else None))
+    is_numbers = all(map(NUMBER.fullmatch, found))
+    return tuple(sorted(found, key=_size if is_numbers else None))
+
+
+def _size(number: str) -> tuple[int, str, str]:
+    """Return what sorts numbers of any length by their size."""
+    digits = number.partition(".")[0].lstrip("0")
+    return len(digits), digits, number
 
 
 def given_labels(given: Sequence[str]) -> tuple[str, ...]:
@@ -103,14 +114,14 @@ def given_labels(given: Sequence[str]) -> tuple[str, ...]:
         DataError: The file cannot be read, or a label comes twice.
     """
     labels = [*given]
-    if len(labels) == 1 and os.path.isfile(os.path.expanduser(labels[0])):
-        path = Path(labels[0]).expanduser()
+    path = Path(labels[0]).expanduser() if len(labels) == 1 else None
+    if path and (path.is_file() or len(path.parts) > 1 or path.suffix == ".txt"):
         try:
             lines = read_file(path, MAX_JSON).decode("utf-8-sig").splitlines()
         except UnicodeDecodeError:
             raise DataError(f"{path}: expected labels in UTF-8, one a line") from None
         except WeightsError as error:
-            raise DataError(str(error)) from None
+            raise DataError(f"`labels`: {error}; give a file with a label a line") from None
         labels = [line.strip() for line in lines if line.strip()]
     twice = next((label for label, count in Counter(labels).items() if count > 1), None)
     if twice is not None:
@@ -121,10 +132,15 @@ def given_labels(given: Sequence[str]) -> tuple[str, ...]:
 
 
 def label_reader(problem: ProblemType, labels: Sequence[str]) -> ReadLabel:
-    """Return what numbers a written label; its ValueError says what is wrong with it."""
+    """Return what numbers a written label; its ValueError says what is wrong with it.
+
+    Labels of the names that a library makes up ("LABEL_0") may be written as their numbers, too.
+    """
     if problem == "regression":
-        return lambda written: read_score(_single(written))
+        return _score_of
     numbers = {label: number for number, label in enumerate(labels)}
+    if is_unnamed(labels):
+        numbers |= {str(number): number for number in range(len(labels))}
 
     def number_of(label: str) -> int:
         if label not in numbers:
@@ -144,6 +160,13 @@ def label_reader(problem: ProblemType, labels: Sequence[str]) -> ReadLabel:
         return vectors[written]
 
     return vector_of
+
+
+def _score_of(written: Written) -> float:
+    try:
+        return read_score(_single(written))
+    except ValueError as error:
+        raise ValueError(f"{error} (`problem_type` is regression)") from None
 
 
 def _single(written: Written) -> str:

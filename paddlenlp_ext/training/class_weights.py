@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import paddle
 
-from paddlenlp_ext.errors import DataError, UserError, shown
+from paddlenlp_ext.errors import DataError, UserError, WeightsError, shown
+from paddlenlp_ext.files.disk import MAX_JSON, parse_json, read_file
 from paddlenlp_ext.metrics import IGNORED
 from paddlenlp_ext.tasks.label_orders import numbers_by_name
+from paddlenlp_ext.tasks.rows import BOM, read_score
 from paddlenlp_ext.tasks.task import Task
 from paddlenlp_ext.training.losses import Emphasis
 
 BALANCED = "balanced"
 Weights = Mapping[str, float]
+Rows = Iterator[tuple[str, str, Any]]  # where it stands, a label, and what is to be its weight
 EXPECTED = "expected lines of a label, a tab and its weight, or a JSON object of them"
 
 
@@ -37,25 +39,35 @@ def read_class_weights(choice: str | None) -> str | Weights | None:
     if choice in (None, BALANCED):
         return choice
     assert choice is not None
+    path = Path(choice)
     try:
-        text = Path(choice).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or error
+        raw = read_file(path, MAX_JSON).removeprefix(BOM)
+        text = raw.decode()
+        is_json = text.lstrip().startswith("{")
+        rows = _of_json(parse_json(raw, path), path) if is_json else _of_lines(text, path)
+    except WeightsError as error:
         raise DataError(
-            f"`class_weights`: {choice}: cannot be read ({why}); give {BALANCED!r}, or a file of "
-            "weights"
-        ) from error
-    if text.lstrip().startswith("{"):
-        return _of_json(text, choice)
+            f"`class_weights`: {error}; give {BALANCED!r}, or a file of weights"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: expected UTF-8 ({error}); {EXPECTED}") from None
     weights: dict[str, float] = {}
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip():
-            continue
-        label, _, weight = line.strip().rpartition("\t" if "\t" in line else " ")
-        _add(weights, label.strip(), weight, f"{choice}:{number}")
+    for where, label, weight in rows:
+        _add(weights, label, weight, where)
     if not weights:
-        raise DataError(f"{choice}: is empty; {EXPECTED}")
+        raise DataError(f"{path}: is empty; {EXPECTED}")
     return weights
+
+
+def _of_json(found: Mapping[str, Any], path: Path) -> Rows:
+    return ((str(path), label, weight) for label, weight in found.items())
+
+
+def _of_lines(text: str, path: Path) -> Rows:
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.strip():
+            label, _, weight = line.strip().rpartition("\t" if "\t" in line else " ")
+            yield f"{path}:{number}", label.strip(), weight
 
 
 def balanced_weights(labels: Sequence[Any], num_labels: int) -> list[float]:
@@ -122,24 +134,17 @@ def choose_emphasis(
     return Emphasis(smoothing, paddle.to_tensor(by_class, "float32"))
 
 
-def _of_json(text: str, path: str) -> Weights:
-    try:
-        found: Any = json.loads(text)
-    except ValueError as error:
-        raise DataError(f"{path}: is no JSON ({error}); {EXPECTED}") from error
-    weights: dict[str, float] = {}
-    for label, weight in found.items():
-        _add(weights, label, weight, path)
-    return weights
-
-
 def _add(weights: dict[str, float], label: str, weight: Any, where: str) -> None:
     try:
-        value = float(weight)
-    except (TypeError, ValueError):
+        value = read_score(str(weight).strip(), (0, math.inf))
+    except (ValueError, RecursionError):
         value = math.nan
-    if not label or not 0 <= value < math.inf:
-        raise DataError(f"{where}: expected a label and a number of at least 0, got {weight!r}")
+    if not label or math.isnan(value):
+        raise DataError(
+            f"{where}: expected a label and a number of at least 0, got {shown(weight, 40)}"
+        )
     if label in weights:
-        raise DataError(f"{where}: the label {label!r} has a weight already; leave one of them out")
+        raise DataError(
+            f"{where}: the label {shown(label, 40)} has a weight already; leave one of them out"
+        )
     weights[label] = value

@@ -9,7 +9,6 @@ from typing import Any
 from paddlenlp_ext.errors import UserError, one_line
 from paddlenlp_ext.models.auto import AutoConfig
 from paddlenlp_ext.tasks.cross_lingual import CrossLingualTask, ExamplesByLanguage
-from paddlenlp_ext.tasks.label_orders import is_unnamed
 from paddlenlp_ext.tasks.own import OwnData, OwnDataSettings, read_own_data
 from paddlenlp_ext.tasks.predictions import kind_of
 from paddlenlp_ext.tasks.written_labels import ProblemType, given_labels
@@ -49,8 +48,7 @@ def read_own(flags: Mapping[str, Any], model: str, *, trains: bool) -> OwnData |
         kind = settings.problem_type or PROBLEMS[kind_of(config.num_labels, config.problem_type)]
         changes = {"train_file": None, "problem_type": kind}
         if kind != "regression" and not settings.labels:
-            names = config.label_names
-            changes["labels"] = [*map(str, range(len(names)))] if is_unnamed(names) else names
+            changes["labels"] = config.label_names
     elif kept := labels_to_keep(flags["output_dir"], flags["resume_from_checkpoint"]):
         folder, (known, are_several) = kept
         kind = settings.problem_type or ("multi_label" if are_several else "single_label")

@@ -14,6 +14,7 @@ import paddle
 import pytest
 
 from paddlenlp_ext import __main__ as console
+from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.inference import file_tasks
 from paddlenlp_ext.inference.checked_export import export_checked
 from paddlenlp_ext.inference.file_tasks import FileSettings
@@ -141,6 +142,32 @@ def test_the_command_answers_as_the_script(case, models, tmp_path, capsys):
         assert len(best) == rows
 
 
+@pytest.mark.parametrize("names", [["00", "01"], ["LABEL_0", "LABEL_1"], ["0", "1"]])
+def test_labels_are_spelled_as_the_model_has_them(names, models, tmp_path, capsys):
+    model = shutil.copytree(models["labels"], tmp_path / "model")
+    config = json.loads((model / "config.json").read_text())
+    config |= {"id2label": dict(enumerate(names)), "label2id": {}, "num_labels": 2}
+    cls = model_class("bert", "ForSequenceClassification")
+    cls(cls.config_class.from_dict(config)).save_pretrained(model)
+    spellings = [names, ["0", "1"]] if names[0] == "LABEL_0" else [names]
+    given = {"model_name_or_path": model, "output_dir": tmp_path / "out", "do_eval": True}
+    given |= {"model_type": "bert", "device": "cpu", "validation_file": tmp_path / "a.csv"}
+    given |= {"max_seq_length": 40}
+    scores = []
+    for one, other in spellings:
+        (tmp_path / "a.csv").write_text(f"text,label\nof time,{one}\nthe story,{other}\n")
+        scores.append(script_of(GLUE).main(flags(given))["dev acc"])
+        (tmp_path / "a.csv").write_text("text,label\nof time,000\n")
+        with pytest.raises(UserError, match=f"expected a label of {', '.join(names)}, got '000'"):
+            script_of(GLUE).main(flags(given))
+    assert scores == scores[:1] * len(spellings)
+    code, _, err = ended(capsys, model, tmp_path / "a.csv")
+    assert code == 0, err
+    header, row, _ = written(tmp_path / "predictions_a.tsv")
+    assert header[2:] == [f"probability_{name}" for name in names]
+    assert row[1] in names
+
+
 FORMATS = ["inference", "onnx"] if find_spec("paddle2onnx") else ["inference"]
 
 
@@ -194,6 +221,12 @@ def test_each_language_has_a_file(models, tmp_path, capsys):
     for language, expected in (("en", [whole[0], whole[2]]), ("de", [whole[1]])):
         found = written(tmp_path / f"predictions_new_{language}.jsonl")
         assert numbers(found, roughly=True) == numbers(expected)
+    (tmp_path / "new.csv").write_text(TEXTS.replace("de", "../../../evil"), "utf-8")
+    with pytest.raises(UserError, match=r"new\.csv:3: expected a language like 'de' or"):
+        predict_file(
+            models["labels"], tmp_path / "new.csv",
+            settings=FileSettings(language_column_name="lang"),
+        )  # fmt: skip
 
 
 TAGGED = {
@@ -205,6 +238,8 @@ TAGGED = {
     "t.csv": "id,text\n1,the film.\n2, of\n",
     "t.tsv": "id\ttext\n1\tthe film.\n2\tof\n",
     "t.txt": "the film.\nof\n",
+    "end.tsv": "id\ttext\n1\tthe film.\n2\tof\n\n",
+    "apart.tsv": "id\tText\n1\tthe film.\n\n2\tof\n",
 }
 
 

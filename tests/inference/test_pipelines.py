@@ -238,6 +238,8 @@ def test_continuations(tokenizer):
         == (answers[0][0]["generated_text"][1:])
     )
     assert answers[2][0]["generated_text"].startswith(TEXTS[28])  # longer than the model reads
+    with pytest.raises(UserError, match="`max_new_tokens` 0: expected a whole number of at least"):
+        write("a", max_new_tokens=0)
     with pytest.raises(UserError, match="`max_new_tokens` 23: expected 1 to 22"):
         write("a", max_new_tokens=23)
 
@@ -254,8 +256,9 @@ def test_mistakes_are_one_line(tokenizer, tmp_path):
         pipeline("text-classification", model, tokenizer=tokenizer, topk=3)
     with pytest.raises(UserError, match=r"`max_length` 24: .* reads rows of 3 to 23 tokens"):
         pipeline("text-classification", model, tokenizer=tokenizer, max_length=24)
-    with pytest.raises(UserError, match="`batch_size` 0"):
-        pipeline("text-classification", model, tokenizer=tokenizer, batch_size=0)
+    for name, value in (("batch_size", 0), ("batch_size", "2"), ("top_k", -1), ("top_k", "2")):
+        with pytest.raises(UserError, match=f"`{name}` '?{value}'?: expected a whole number of at"):
+            pipeline("text-classification", model, tokenizer=tokenizer, **{name: value})
     classify = pipeline("text-classification", model, tokenizer=tokenizer)
     with pytest.raises(InputError, match="expected a text, a pair of texts, or a dict"):
         classify([3])
@@ -328,5 +331,11 @@ def test_answers_are_those_of_the_evaluation(tokenizer, tmp_path):
     best = answer(pairs[3], top_k=3)
     assert best[0]["answer"] == one["answer"]
     assert len({(two["start"], two["end"]) for two in best}) == 3
+    for name in ("max_answer_len", "n_best_size", "max_question_len"):
+        with pytest.raises(UserError, match=f"`{name}` 0: expected a whole number of at least 1"):
+            answer(pairs[3], **{name: 0})
+    for name in ("top_k", "doc_stride"):
+        with pytest.raises(UserError, match=f"`{name}` -1: expected a whole number of at least 0"):
+            answer(pairs[3], **{name: -1})
     with pytest.raises(InputError, match="expected a dict with `question` and `context`"):
         answer(question="what", context=" ")

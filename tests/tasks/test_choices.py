@@ -66,6 +66,8 @@ def test_languages_are_those_of_the_files_or_of_a_column(tmp_path: Path) -> None
     found = read(tmp_path / "a.jsonl", [text | {"lang": code} for code in ("sw", "ta", "sw")],
                  language="lang")  # fmt: skip
     assert {code: len(part) for code, part in found.by_language().items()} == {"sw": 2, "ta": 1}
+    with pytest.raises(DataError, match=r"b\.jsonl:1: expected a language like 'de' or 'zh-CN'"):
+        read(tmp_path / "b.jsonl", text | {"lang": "zh/CN"}, language="lang")
 
 
 @pytest.mark.parametrize(
@@ -95,6 +97,49 @@ def test_layouts(record: dict[str, Any], text: str, label: int, tmp_path: Path) 
     (row,) = read(tmp_path / "a.jsonl", record, labelled=False)
     assert (row.text, row.label) == (text, label)
     assert row.choices in (("x", "y"), ("x", "y", "z"))
+
+
+@pytest.mark.parametrize(
+    ("choices", "written", "place"),
+    [
+        (["1", "2", "4", "3"], 3, 3),  # an integer of JSON is a number
+        (["0", "1", "2", "3"], "2", 2),
+        (["A", "B"], "B", 1),
+        (["10", "2", "1", "0"], "10", 0),
+        (["x", "D"], "D", 1),
+        (["x", "B", "B"], "B", 1),
+        ({"text": ["2", "1"], "label": ["1", "2"]}, "2", 1),  # as in ARC
+        ({"text": ["B", "A"], "label": ["A", "B"]}, "B", 1),
+        ([{"text": "red"}, {"text": "None"}], "None", 1),
+    ],
+)
+def test_labels_mean_one_choice(choices: Any, written: Any, place: int, tmp_path: Path) -> None:
+    record = {"question": "q?", "choices": choices, "label": written}
+    assert [row.label for row in read(tmp_path / "a.jsonl", record)] == [place]
+
+
+@pytest.mark.parametrize(
+    ("choices", "written", "message"),
+    [
+        (["1", "2", "3", "4"], "3", "the number of '4' and the text of another; give the letter"),
+        (["b", "a", "c"], "a", "the letter of 'b' and the text of another; give the number"),
+        (["C", "B", "A"], "A", "the letter of 'C' and the text of another"),
+        (["x", "y"], "１", "expected the number of a choice from 0 to 1 .`first_label` 0."),
+        ({"text": ["x", "y"], "label": ["A", "B", "C"]}, "C", "expected a list of texts in"),
+    ],
+)
+def test_labels_that_do_not(choices: Any, written: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=f"a.jsonl:1: .*{message}"):
+        read(tmp_path / "a.jsonl", {"question": "q?", "choices": choices, "label": written})
+
+
+def test_columns_of_choices_are_read_by_their_numbers(tmp_path: Path) -> None:
+    table = "context,ending10,ending1,ending0\nc,z,y,x\n"
+    rows = read(tmp_path / "a.csv", table, labelled=False)
+    assert rows.columns.choices == ("ending0", "ending1", "ending10")
+    table = "context,choiceC,choicea,choiceB,label\nc,z,x,y,A\n"
+    (row,) = read(tmp_path / "b.csv", table)
+    assert (row.choices, row.label) == (("x", "y", "z"), 0)
 
 
 def test_what_is_given_wins_over_what_would_be_guessed(tmp_path: Path) -> None:

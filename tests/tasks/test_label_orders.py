@@ -4,7 +4,14 @@ import pytest
 
 from paddlenlp_ext.tasks.cross_lingual import PAWS_X, XNLI, XNLI_REMBERT
 from paddlenlp_ext.tasks.glue import GLUE
-from paddlenlp_ext.tasks.label_orders import label_order
+from paddlenlp_ext.tasks.label_orders import is_unnamed, label_order
+
+
+def test_numbers_alone_are_no_names():
+    assert is_unnamed(("LABEL_0", "LABEL_1"))
+    assert is_unnamed(("0", "1"))
+    for names in (("00", "01"), ("1", "0"), ("label0", "label1"), ("LABEL_00", "LABEL_01"), ("٠",)):
+        assert not is_unnamed(names)
 
 
 @pytest.mark.parametrize(

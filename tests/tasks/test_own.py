@@ -82,6 +82,59 @@ def test_a_long_list_of_json_is_read_in_pieces(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("before", ["", " " * 70_001, "\n" * 70_001])
+def test_a_list_of_json_on_one_line_is_read_in_pieces(before: str, tmp_path: Path) -> None:
+    rows = [
+        {"text": f"a text of some length {number}", "label": number % 3} for number in range(25_000)
+    ]
+    content = before + json.dumps(rows)
+    assert len(content) > 1_250_000
+    data = read(tmp_path, content, "a.json")
+    assert [(one.text_a, one.label) for one in data.splits["train"]] == [
+        (row["text"], row["label"]) for row in rows
+    ]
+    line = before.count("\n") + 1
+    assert {one.source for one in data.splits["train"]} == {f"a.json:{line}"}
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.tsv", "a.jsonl", "a.json"])
+def test_overlong_rows_are_named_and_can_be_left_out(name: str, tmp_path: Path) -> None:
+    def content(long: str, second: str = "") -> bytes:
+        rows = [("one", "x"), (long, "y"), ("two", "x"), ("three", second or "z")]
+        if ".json" in name:
+            objects = (json.dumps({"text": text, "label": label}) for text, label in rows)
+            return "\n".join(objects).encode()
+        tab = "\t" if name == "a.tsv" else ","
+        raw = "".join(f"{text}{tab}{label}\n" for text, label in [("text", "label"), *rows])
+        return gzip.compress(raw.encode()) if name.endswith(".gz") else raw.encode()
+
+    ways = ["word " * 300_000]
+    if ".json" not in name:  # of which each leaves quotes as they were
+        ways += [f'"{"word " * 300_000}"', f'"a ""b"" {"c" * 1_000_000}\n, d"']
+    for long in ways:
+        at = 2 if ".json" in name else 3
+        with pytest.raises(DataError, match=rf":{at}: expected at most 1,000,000 characters"):
+            read(tmp_path, content(long), name)
+        data = read(tmp_path, content(long), name, on_bad_row="skip")
+        assert found(data) == [("one", "x"), ("two", "x"), ("three", "z")]
+        (bad,) = data.splits["train"].bad_rows
+        assert bad.source == f"{name}:{at}"
+
+
+def test_excels_line_about_the_delimiter(tmp_path: Path) -> None:
+    data = read(tmp_path, "sep=;\r\ntext, in parts;label\r\na, b, c;x\r\nd;y\r\n")
+    assert found(data) == [("a, b, c", "x"), ("d", "y")]
+    assert [one.source for one in data.splits["train"]] == ["train.csv:3", "train.csv:4"]
+    with pytest.raises(DataError, match=r"train\.csv:4: expected a text"):
+        read(tmp_path, '"sep=|"\ntext|label\na|x\n|y\n')
+
+
+def test_a_header_in_quotes_with_other_delimiters(tmp_path: Path) -> None:
+    assert found(read(tmp_path, '"id";"text";"label, or, none"\n1;a;x\n2;b;y\n')) == [
+        ("a", "x"), ("b", "y"),
+    ]  # fmt: skip
+
+
 PAIRS = '{"premise": "a", "hypothesis": "b", "gold_label": true, "id": 7}\n'
 
 
@@ -103,6 +156,12 @@ def test_numbers_are_sorted_by_their_size_and_given_labels_are_not(tmp_path: Pat
         data = read(tmp_path, "text,label\na,10\nb,9\n", labels=labels)
         assert found(data) == [("a", "10"), ("b", "9")]
     assert data.task.labels == ("9", "10", "8")
+
+
+def test_long_numbers_are_sorted_by_their_size(tmp_path: Path) -> None:
+    long = "1" + "0" * 5_000
+    data = read(tmp_path, f"text,label\na,{long}\nb,9\nc,010\nd,10\ne,0\n")
+    assert data.task.labels == ("0", "9", "010", "10", long)
 
 
 def test_several_labels(tmp_path: Path) -> None:
@@ -129,6 +188,25 @@ def test_scores(tmp_path: Path) -> None:
     assert (data.task.labels, data.task.num_labels) == (None, 1)
     whole = read(tmp_path, "text,score\na,1\nb,2\n", problem_type="regression")
     assert [one.label for one in whole.splits["train"]] == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("slip", ["N/A", "nan", "0_5"])
+def test_slips_among_scores_are_refused(slip: str, tmp_path: Path) -> None:
+    table = "text,score\n" + "".join(f"a,{score}\n" for score in ("1.5", "2", slip, "3.25"))
+    with pytest.raises(DataError, match=r"train\.csv:4: expected a .*`problem_type` is regression"):
+        read(tmp_path, table)
+    data = read(tmp_path, table, on_bad_row="skip")
+    assert [one.label for one in data.splits["train"]] == [1.5, 2.0, 3.25]
+    assert [bad.source for bad in data.splits["train"].bad_rows] == ["train.csv:4"]
+    assert len(read(tmp_path, table, problem_type="single_label").task.labels or ()) == 4
+    assert read(tmp_path, "text,label\na,1.5\nb,x\n").task.labels == ("1.5", "x")
+
+
+def test_whole_numbers_are_classes_however_they_are_written(tmp_path: Path) -> None:
+    data = read(tmp_path, "text,label\na,10.0\nb,9.0\nc,0.0\n")
+    assert data.task.labels == ("0.0", "9.0", "10.0")
+    data = read(tmp_path, '{"text": "a", "label": 1.0}\n{"text": "b", "label": 0.0}', "a.jsonl")
+    assert data.task.labels == ("0", "1")
 
 
 def test_a_part_is_set_apart_by_label_and_seed(tmp_path: Path) -> None:
@@ -158,6 +236,31 @@ def test_several_files_and_patterns(tmp_path: Path) -> None:
     assert [*data.task.unlabelled] == ["test"]
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("test.csv", "text,label\na,\nb, \n"),
+        ("test.jsonl", '{"text": "a", "label": null}\n{"text": "b"}\n'),
+    ],
+)
+@pytest.mark.parametrize("more", [{}, {"label_separator": ";"}])
+def test_an_empty_column_is_no_labels(
+    more: dict[str, Any], name: str, content: str, tmp_path: Path
+) -> None:
+    test = {"test_file": [str(tmp_path / name)], **more}
+    (tmp_path / name).write_text(content)
+    data = read(tmp_path, "text,label\na,x\nb,y\n", **test)
+    assert [*data.task.unlabelled] == ["test"]
+    assert [one.text_a for one in data.splits["test"]] == ["a", "b"]
+    (tmp_path / "test.csv").write_text("text,label\na,\nb,x\n")
+    test["test_file"] = [str(tmp_path / "test.csv")]
+    if more:  # where a row may have none of several labels
+        assert not read(tmp_path, "text,label\na,x\nb,y\n", **test).task.unlabelled
+    else:
+        with pytest.raises(DataError, match=r"test\.csv:2: expected a label, got none"):
+            read(tmp_path, "text,label\na,x\nb,y\n", **test)
+
+
 def test_rows_by_language(tmp_path: Path) -> None:
     table = "text,label,lang\na,x,sw\nb,y,en\nc,x,en\n"
     data = read(tmp_path, table, language_column_name="lang")
@@ -166,6 +269,19 @@ def test_rows_by_language(tmp_path: Path) -> None:
     assert [*data.by_language("train", ["en"])] == ["en"]
     with pytest.raises(DataError, match=r"`languages`: train has no row in 'de'; known: sw, en"):
         data.by_language("train", ["de"])
+
+
+@pytest.mark.parametrize("language", ["../../../evil", "zh/CN", "a\\b", "e\nn", "x" * 61, "e\tn"])
+def test_files_can_be_named_by_languages(language: str, tmp_path: Path) -> None:
+    rows = [{"text": "a", "label": label, "lang": " en"} for label in "xy"]
+    lines = "\n".join(map(json.dumps, rows))
+    data = read(tmp_path, lines, "a.jsonl", language_column_name="lang")
+    assert [*data.by_language("train")] == ["en"]
+    lines += "\n" + json.dumps(rows[0] | {"lang": language})
+    with pytest.raises(
+        DataError, match=r"a.jsonl:3: expected a language like 'de' or 'zh-CN', got"
+    ):
+        read(tmp_path, lines, "a.jsonl", language_column_name="lang")
 
 
 PACKED = gzip.compress(b"text,label\n" * 99, mtime=0)
@@ -185,7 +301,7 @@ BAD: dict[str, tuple[str, str | bytes, str]] = {
     "unknown columns": ("a.csv", "x,y,label\na,b,c\n", r"a\.csv: .*`text_column_name`"),
     "unknown label": ("a.csv", "text,x,y\na,b,c\n", r"a\.csv: .*`label_column_name`"),
     "one label": ("a.csv", "text,label\na,b\nc,b\n", r"two labels or more in column 'label'"),
-    "long field": ("a.csv", f"text,label\n{'a' * 1_000_009},b\n", r"a\.csv:2: .*field"),
+    "long field": ("a.csv", f"text,label\n{'a' * 1_000_009},b\n", r"a\.csv:2: expected at most 1,"),
     "json line": ("a.jsonl", '{"text": "a", "label": 1}\n{"text"\n', r"a\.jsonl:2: expected an o"),
     "no object": ("a.jsonl", '{"text": "a", "label": 1}\n[1]\n', r"a\.jsonl:2: .* got \[1\]"),
     "nan": ("a.jsonl", '{"text": "a", "label": NaN}\n', r"a\.jsonl:1: .*NaN is no number"),
@@ -195,6 +311,12 @@ BAD: dict[str, tuple[str, str | bytes, str]] = {
     "list cut": ("a.json", '[{"text": "a", "label": 1},\n{"text', r"a\.json:2: expected an object"),
     "list unclosed": ("a.json", '[{"text": "a", "label": 1}\n', r"a\.json:2: expected a list"),
     "no list": ("a.json", '[{"text": "a", "label": 1}\n{}]', r"a\.json:2: expected , of a list"),
+    "two lists": ("a.json", '[{"text": "a", "label": 1}]\n[{"t', r"a\.json:2: .*the file to end"),
+    "after a list": ("a.json", '[] {"text": "a"}', r"a\.json:1: expected the file to end"),
+    "name twice": ("a.jsonl", '{"text": "a", "label": 1, "text": "b"}', r"a\.jsonl:1: .*'text' tw"),
+    "in a list": ("a.json", '[{"text": {"b": 1, "b": 2}}]', r"a\.json:1: .* 'b' twice"),
+    "long number": ("a.jsonl", f'{{"text": {"9" * 5_000}}}', r"a\.jsonl:1: expected an object"),
+    "long header": ("a.csv", f"text,{'l' * 1_000_001}\na,b\n", r"a\.csv:1: expected at most 1,"),
     "tabs": ("a.txt", "a\tb\nc\n", r"a\.txt:2: expected text and label parted by tabs, got 1"),
     "gzip cut": ("a.csv.gz", PACKED[:-9], r"a\.csv\.gz: .*gzip"),
     "ending": ("a.xlsx", "text,label\n", r"a\.xlsx: expected a name that ends in \.csv"),
@@ -214,6 +336,8 @@ SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
     "column": ({"text_column_name": "body"}, r"has no column 'body' \(`text_column_name`\), but "),
     "score": ({"problem_type": "regression"}, r"train\.csv:2: expected a number as score, got 'x'"),
     "labels": ({"labels": ["x", "z"]}, r"train\.csv:3: expected a label of x, z, got 'y'"),
+    "no labels": ({"labels": ["/no/such/file"]}, r"`labels`: /no/such/file: cannot be read: No "),
+    "no text": ({"labels": ["no.txt"]}, r"`labels`: no\.txt: cannot be read: No .* a label a line"),
     "twice": ({"labels": ["x", "x"]}, r"`labels`: 'x' comes twice"),
     "all apart": ({"validation_share": 1.0}, r"`validation_share` 1: expected a part of 2"),
 }

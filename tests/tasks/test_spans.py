@@ -153,6 +153,10 @@ def test_what_cannot_be_used_is_named(tmp_path, changes, message):
         ('{"data": [{"paragraphs": [{}]}]}', r"data\[0\]\.paragraphs\[0\]: .* a list 'qas'"),
         ('{"data": []}', r"t\.json: expected questions"),
         ("\0\0", r"t\.json:1: expected"),
+        ("[" * 200_000, r"t\.json:1: expected JSON as SQuAD's"),
+        ('{"data": [], "data": []}', r"t\.json:1: expected JSON as SQuAD's \(it has 'data' twice"),
+        ('{"data": [{"a": NaN}]}', r"t\.json:1: expected JSON .*NaN is no number"),
+        (f'{{"data": {"9" * 5_000}}}', r"t\.json:1: expected JSON as SQuAD's"),
     ],
 )
 def test_files_that_are_no_squad(tmp_path, content, message):
@@ -194,7 +198,36 @@ def test_tables_of_questions(tmp_path, name):
     assert (second.answers, second.is_labelled) == ((), has_answers)
     for columns in ({"question": "ask"}, {"context": "ask"}):
         with pytest.raises(DataError, match=":1: expected a column 'ask', got 'id', 'question'"):
-            next(iterate_questions(tmp_path / name, **columns))
+            next(iterate_questions(tmp_path / name, **columns, is_labelled=False))
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"answer_text": "Eve", "answer_start": "4"},
+        {"answers": "{'text': ['Eve']}", "is_impossible": "False"},
+    ],
+)
+def test_tables_hold_no_answers(more, tmp_path):
+    row = {"question": "Who?", "context": "But Eve did."} | more
+    lines = [",".join(f'"{one}"' for one in part) for part in (row, row.values())]
+    (tmp_path / "a.csv").write_text("\n".join(lines))
+    with pytest.raises(DataError, match=r"a\.csv: expected questions with answers, .* \(\.jsonl\)"):
+        read_questions([tmp_path / "a.csv"], has_negatives=True)
+    (one,), _ = read_questions([tmp_path / "a.csv"], is_labelled=False)
+    assert not one.is_labelled
+
+
+def test_rows_without_ids_are_told_by_their_files(tmp_path):
+    paths = [tmp_path / folder / "a.csv" for folder in "xy"]
+    for path in paths:
+        path.parent.mkdir()
+        path.write_text("question,context\nWho?,Eve.\n")
+    questions, _ = read_questions(paths, is_labelled=False)
+    assert [one.name for one in questions] == [f"{path}:2" for path in paths]
+    with pytest.raises(DataError, match=r"x/a\.csv:2: expected an id of its own"):
+        read_questions(paths[:1] * 2, is_labelled=False)
 
 
 def test_lines_of_questions_are_found_in_one_pass(tmp_path):
@@ -203,8 +236,8 @@ def test_lines_of_questions_are_found_in_one_pass(tmp_path):
         for n in range(30)
     ]
     content = {"data": [{"paragraphs": [{"context": "a b", "qas": rows}]}]}
-    for is_ascii in (True, False):
-        text = json.dumps(content, ensure_ascii=is_ascii, indent=1)
+    texts = [json.dumps(content, ensure_ascii=is_ascii, indent=1) for is_ascii in (True, False)]
+    for text in (*texts, texts[0].replace("/", "\\/").replace('": ', '"\n:')):
         (tmp_path / "t.json").write_text(text)
         places = [one.source.split(":")[1] for one in read_questions([tmp_path / "t.json"])[0]]
         lines = text.split("\n")

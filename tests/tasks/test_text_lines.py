@@ -15,7 +15,14 @@ from paddlenlp_ext.tasks.text_lines import by_language, numbered_lines
     [
         (["xquad.de.json", "xquad.zh.json"], ["de", "zh"]),
         (["de_pud-first500.conllu", "en_ewt-dev.conllu"], ["de", "en"]),
-        (["a/xquad.de.json", "b/xquad.de.json"], ["a/xquad.de.json", "b/xquad.de.json"]),
+        (["a/xquad.de.json", "b/xquad.de.json"], ["a_xquad", "b_xquad"]),
+        (["../../x/en/test.conll", "../../x/de/test.conll"], ["en_test", "de_test"]),
+        (["x/a/dev.conll", "y/a/dev.conll", "y/b/dev.conll"], ["x_a_dev", "y_a_dev", "y_b_dev"]),
+        (["dev.conll", "dev.jsonl"], ["dev.conll", "dev.jsonl"]),
+        (["x/a_b/c.conll", "x/a/b_c.conll"], ["c", "b_c"]),
+        (["x/a_b/c.conll", "x/a/b/c.conll"], ["a_b_c", "b_c"]),
+        (["/a_b/c.conll", "/a/b_c.conll", "/a/c.conll"], ["1", "2", "3"]),
+        (["dev.conll", "dev.conll"], ["1", "2"]),
         (["test-en-de.json", "test-en-zh.json"], ["test-en-de", "test-en-zh"]),
         (
             [

@@ -52,6 +52,40 @@ def test_columns_in_every_form(tmp_path):
     assert (one.words, one.tags) == (("B-ORG", "O", "O"), ("NNP", "NN", "NN"))
 
 
+def test_the_line_of_a_document_is_no_word(tmp_path):
+    text = "a O\n-DOCSTART-\nb O\nc B-x\n\n-DOCSTART- -X-\n\nd O\n"
+    sentences, _ = read(tmp_path, text)
+    assert [one.words for one in sentences] == [("a",), ("b", "c"), ("d",)]
+    at = [one.belongs_to[0].rpartition(":")[2] for one in sentences]
+    assert at == ["", "2", "6"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# id 5239d808 domain=en\nb _ _ B-x\n# _ _ O\n\n# id 7 domain=en\nd _ _ O\n",
+        "# text = a\tb\nb B-x\n# O\n\n# x\td=e\nd O\n",
+        "# id 5 c\nb\tB-x\n#\tO\n# about it\n\n# id\t7\nd\tO\n",
+    ],
+)
+def test_comments_above_sentences_are_no_words(text, tmp_path):
+    sentences, _ = read(tmp_path, text)
+    assert [one.words for one in sentences] == [("b", "#"), ("d",)]
+
+
+@pytest.mark.parametrize("text", ["# O\nb B-x\n", "# my corpus, from\n\n# O\nb B-x\n\n"])
+def test_a_word_that_begins_a_sentence_may_be_a_number_sign(text, tmp_path):
+    (one,), _ = read(tmp_path, text)
+    assert (one.words, one.tags) == (("#", "b"), ("O", "B-x"))
+
+
+def test_tags_have_no_spaces_around_them(tmp_path):
+    rows = '{"words": ["a", "b"], "tags": ["O", " B-x "]}'
+    for text, name in (("a\tO\nb\tB-x \n", "x.conll"), (rows, "x.jsonl")):
+        (one,), _ = read(tmp_path, text, name)
+        assert one.tags == ("O", "B-x")
+
+
 def test_conllu_and_json_lines(tmp_path):
     (german, *_), _ = read_sentences([DATA / "dev.de.conllu"])
     assert german.words == ("Die", "grüne", "Tür", "war", "geschlossen", ".")
@@ -89,6 +123,8 @@ def test_words_alone_are_enough_to_be_tagged(tmp_path):
         ("t.conll", b"a O\n\xff O\n", r"t\.conll:2: expected UTF-8, got byte 0xff"),
         ("t.conll", b"\xff\xfea\0 \0O\0", r"t\.conll:1: expected text in UTF-8, got UTF-16"),
         ("t.conll", "\n\n", r"t\.conll: expected sentences"),
+        ("t.conll", "a O\rb B-x\r", r"t\.conll:1: expected LF or CR LF .*, got CR; save the file"),
+        ("t.conll", "a O\r\n\r\nb O\r\r\n", r"t\.conll:3: expected LF or CR LF"),
         ("t.conll.gz", gzip.compress(b"a O\n", mtime=0)[:-9], r"expected a whole gzip file"),
         ("t.conllu", "1\ta\ta\tX\n", r"t\.conllu:1: expected 10 columns"),
         ("t.jsonl", "{", r"t\.jsonl:1: expected an object of JSON"),
@@ -178,6 +214,10 @@ def test_tags_that_training_did_not_have_are_not_learned_and_count(tokenizer):
 
 
 def test_predictions_can_be_read_again(tmp_path):
+    odd = TaggedSentence(("a\tb", "c\nd\r\ne"), ("X", "Y"), "t.jsonl:1")
+    write_all(tag_writer(tmp_path, "odd"), [(odd, odd.tags)])
+    (one,), _ = read_sentences([path_of(tmp_path, "odd")])
+    assert (one.words, one.tags) == (("a b", "c d e"), ("X", "Y"))
     data = [sentence("a b", "X Y"), sentence("c", "X")]
     table = path_of(tmp_path / "new", "de")
     write_all(tag_writer(tmp_path / "new", "de"), [(one, one.tags) for one in data])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import numpy as np
 import paddle
@@ -127,20 +128,36 @@ def test_files_of_weights(tmp_path, text):
         ("3.5\n", r"weights:1: expected a label"),
         ("even\t1\neven\t2\n", r"weights:2: the label 'even' has a weight already"),
         ("", r"weights: is empty; expected lines of a label, a tab and its weight"),
-        ("{", r"weights: is no JSON .*expected lines"),
+        ("{", r"`class_weights`: .*weights: expected JSON in UTF-8 .* give 'balanced', or a file"),
+        ("even\t1\nodd\t0_5\n", r"weights:2: expected a label and a number.*got '0_5'"),
+        ("even\t1\nodd\t１\n", r"weights:2: expected a label and a number.*got '１'"),
+        ('{"even": 1, "odd": true}', r"weights: expected a label and a number.*got True"),
+        ('{"even": 1, "odd": null}', r"weights: expected a label and a number.*got None"),
+        ('{"even": 1, "odd": [[1]]}', r"weights: expected a label and a number.*got \[\[1"),
+        (f'{{"even": {"1" * 400}}}', r"weights: expected a label and a number.*got 1111"),
+        (f'{{"even": {"1" * 5_000}}}', r"weights: expected JSON in UTF-8"),
+        (f'{{"even": {"[" * 100_000}', r"weights: expected JSON in UTF-8"),
+        ('{"even": 1, "even": 2}', r"weights: expected JSON in UTF-8 .it has 'even' twice"),
+        ("{}", r"weights: is empty"),
         ("even\t1\n", r"`class_weights`: the file has no weight for \['odd'\]; expected one for"),
         ("even 1\nodd 2\nother 3", r"`class_weights`: the file has a weight for \['other'\]"),
     ],
 )
 def test_bad_files_of_weights(tmp_path, text, message):
-    (tmp_path / "weights").write_text(text)
+    (tmp_path / "weights").write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=message):
         choose(read_class_weights(str(tmp_path / "weights")))
 
 
 def test_a_missing_file_and_a_task_without_classes_are_named(tmp_path):
-    with pytest.raises(UserError, match=r"`class_weights`: .*nothing: cannot be read .*'balanced'"):
+    with pytest.raises(UserError, match=r"`class_weights`: .*nothing: cannot be read.*'balanced'"):
         read_class_weights(str(tmp_path / "nothing"))
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(UserError, match=r"fifo: is a FIFO"):
+        read_class_weights(str(tmp_path / "fifo"))
+    (tmp_path / "latin").write_bytes(b"gr\xfcn 1\n")
+    with pytest.raises(UserError, match=r"latin: expected UTF-8"):
+        read_class_weights(str(tmp_path / "latin"))
     regression = GLUE["sts-b"]
     with pytest.raises(UserError, match=r"`class_weights`: expected a task .* which STS-B is not"):
         choose("balanced", regression)
