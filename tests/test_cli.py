@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,7 +24,7 @@ from paddlenlp_ext.cli.parsing import (
     positive_int,
     probability,
 )
-from paddlenlp_ext.cli.program import run
+from paddlenlp_ext.cli.program import SETTING, run
 from paddlenlp_ext.errors import DataError
 from paddlenlp_ext.process.signals import raise_pending
 
@@ -235,3 +237,23 @@ def test_help_of_a_glue_script_does_not_wait_for_numpy():
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "paddlenlp_ext.tasks.task" in loaded
     assert "numpy" not in loaded
+
+
+ROOT = Path(__file__).parents[1]
+# Arguments of Python's, which no script comes to.
+OF_PYTHON = {"mask_token", "pad_token", "schema"}
+
+
+@pytest.mark.parametrize("room", ["files", "pretraining", "tasks", "tokenizers", "weights"])
+def test_what_messages_name_as_a_setting_is_a_flag(room):
+    pages = [ROOT / "paddlenlp_ext/__main__.py", *ROOT.glob("docs/*.md")]
+    pages += [one for one in ROOT.glob("examples/**/*") if one.suffix in (".md", ".py")]
+    flags = {name for page in pages for name in re.findall(r"--(\w+)", page.read_text("utf-8"))}
+    named = set()
+    for path in (ROOT / "paddlenlp_ext" / room).rglob("*.py"):
+        parts = [*ast.walk(ast.parse(path.read_text("utf-8")))]
+        docstrings = {one.value for one in parts if isinstance(one, ast.Expr)}
+        for one in {*parts} - docstrings:
+            if isinstance(one, ast.Constant) and isinstance(one.value, str):
+                named |= {*SETTING.findall(one.value)} - {""}
+    assert named - flags <= OF_PYTHON

@@ -114,10 +114,24 @@ def test_help_shows_every_default(path, monkeypatch, capsys):
     assert "usage:" in capsys.readouterr().out
     for action in made[0]._actions:
         shown = " ".join(made[0].formatter_class("x")._expand_help(action).split())
-        has_none = action.required or action.default in (None, argparse.SUPPRESS)
+        default = action.default
+        is_nothing = default is None or default is argparse.SUPPRESS or default == []
+        has_none = action.required or is_nothing or action.const is False
         assert has_none or "default: " in shown, action.option_strings
-        if isinstance(action.default, (int, float)) and not isinstance(action.default, bool):
-            assert "default: " + str(action.default) in shown or "; default: " in shown
+        if isinstance(default, (int, float)) and action.const is not False:
+            assert shown.endswith(f"(default: {default})"), action.option_strings
+        if isinstance(default, list) and default:  # as one would type it
+            typed = shown.rpartition("(default: ")[2].removesuffix(")")
+            words = typed.split() if action.nargs else [typed]
+            assert made[0]._get_values(action, words) == default, action.option_strings
+
+
+def test_help_of_a_script_with_its_own_default():
+    parser = parsing.Parser()
+    parser.add_argument("--kind", help="of numbers; default: as the device has it")
+    assert "of numbers; default: as the device has it\n" in parser.format_help()
+    parser.set_defaults(kind="float16")
+    assert "of numbers (default: float16)\n" in parser.format_help()
 
 
 def test_help_is_quick(tmp_path):

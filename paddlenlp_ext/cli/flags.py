@@ -207,7 +207,7 @@ def add_engine_arguments(
     add(
         "token_cache",
         **{**SWITCH, "default": True},
-        help="keep the ids of large data on disk for the next run; default: true",
+        help="keep the ids of large data on disk for the next run",
     )
     add(
         "report_to",
@@ -219,7 +219,7 @@ def add_engine_arguments(
     add(
         "error_texts",
         **{**SWITCH, "default": True},
-        help="keep the texts of the worst errors for reports, in outcomes.json; default: true",
+        help="keep the texts of the worst errors for reports, in outcomes.json",
     )
     add("verbose", **SWITCH, help="print the settings that were tuned to this machine")
 

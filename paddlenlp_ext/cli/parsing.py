@@ -122,13 +122,17 @@ class Parser(argparse.ArgumentParser):
 
 
 class _Help(argparse.RawDescriptionHelpFormatter):
-    """Says what a flag is when it is not given, unless its text does or it is nothing."""
+    """Says what a flag is when it is not given, unless that is nothing."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        text, default = action.help, action.default
-        if not text or "default:" in text or default is None or default is argparse.SUPPRESS:
+        text, default = action.help or "", action.default
+        says_something = default or isinstance(default, int | float)
+        if not text or not says_something or action.const is False or default is argparse.SUPPRESS:
             return text
-        shown = " ".join(map(str, default)) if isinstance(default, list) else f"{default}"
+        between = " " if action.nargs else ","
+        shown = between.join(map(str, default)) if isinstance(default, list) else f"{default}"
+        # A text says what stands for None; a script may have a default of its own.
+        text = text.partition("; default:")[0]
         return f"{text} (default: {shown.replace('%', '%%')})"
 
 

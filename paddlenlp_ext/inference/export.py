@@ -48,8 +48,8 @@ def export_logits(model: Model, folder: str | Path) -> Path:
     """
     if isinstance(model, ForReplacedTokens):
         raise UserError(
-            f"{type(model).__name__} is two models for training; export its `discriminator` or its "
-            "`generator`"
+            f"{type(model).__name__} is two models for training; export its discriminator or its "
+            "generator"
         )
     has_types = getattr(model.config, "type_vocab_size", 1) > 1
     names = [name for name in INPUTS if has_types or name != "token_type_ids"]

@@ -331,7 +331,7 @@ class ModelConfig:
             raise UserError(
                 f"the tokenizer has {tokens:,} tokens, the model {self.vocab_size:,} word "
                 "embeddings; take the model's own tokenizer, or enlarge the model by "
-                "`resize_token_embeddings` and save it"
+                "`resize_token_embeddings()` and save it"
             )
 
     def to_dict(self) -> dict[str, Any]:

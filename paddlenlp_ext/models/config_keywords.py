@@ -75,9 +75,9 @@ REFUSED = (
     "pruned_heads",
 )
 CURES = {
-    "dtype": "`compute_in` computes in another type",
-    "torch_dtype": "`compute_in` computes in another type",
-    "gradient_checkpointing": "call `enable_recompute` of the model",
+    "dtype": "`compute_in()` computes in another type",
+    "torch_dtype": "`compute_in()` computes in another type",
+    "gradient_checkpointing": "call `enable_recompute()` of the model",
     **dict.fromkeys(
         ("output_hidden_states", "output_attentions"), "give it to each call of the model"
     ),

@@ -198,7 +198,7 @@ def _faults(table: Table) -> Iterator[str]:
             if not values:
                 yield f"{name}: expected values to go through"
         elif values.low >= values.high or (values.log and values.low <= 0):
-            yield f"search.{name}: expected `low` < `high`, and both above 0 with `log`"
+            yield f"search.{name}: expected 'low' < 'high', and both above 0 with 'log'"
 
 
 def _faults_of_rows(table: Table) -> Iterator[str]:
@@ -209,19 +209,19 @@ def _faults_of_rows(table: Table) -> Iterator[str]:
         numbers = table.numbers_of(row)
         parts = [len(one.split(" ", 1)) for number in numbers for one in number]
         if len(row.names) != max(1, len(table.columns)):
-            yield f"{name}: expected {max(1, len(table.columns))} names, one for each of `columns`"
+            yield f"{name}: expected {max(1, len(table.columns))} names, one for each of 'columns'"
         if not key:
             yield f"{name}: expected a first name with letters or digits"
         if keys.count(key) > 1:
             yield f"{name}: another row has the same name"
         if not all(command.split() for command in _commands(table, row)):
-            yield f"{name}: expected a `command`"
+            yield f"{name}: expected a 'command'"
         if not (parts and all(numbers) and {*parts} == {2}):
-            yield f"{name}: expected `numbers` such as 'dev acc', a split and a metric"
+            yield f"{name}: expected 'numbers' such as 'dev acc', a split and a metric"
         if row.reported and len(row.reported) != len(numbers):
-            yield f"{name}: {len(row.reported)} reported numbers for {len(numbers)} `numbers`"
+            yield f"{name}: {len(row.reported)} reported numbers for {len(numbers)} 'numbers'"
         if table.headings and len(table.headings) != len(numbers):
-            yield f"{name}: {len(numbers)} `numbers` for {len(table.headings)} headings"
+            yield f"{name}: {len(numbers)} 'numbers' for {len(table.headings)} headings"
 
 
 def _commands(table: Table, row: Row) -> list[str]:

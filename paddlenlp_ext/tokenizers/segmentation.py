@@ -377,7 +377,7 @@ def no_panic() -> Iterator[None]:
         if type(error).__name__ != "PanicException":
             raise
         raise UserError(
-            f"the `tokenizers` library cannot work with this tokenizer's files or texts: {error}"
+            f"the library tokenizers cannot work with this tokenizer's files or texts: {error}"
         ) from error
 
 

@@ -361,7 +361,7 @@ def unigram(
     if trainer.get(3, UNIGRAM) != UNIGRAM:
         raise UserError(
             f"expected a sentencepiece model of type {UNIGRAM} (Unigram), got one of type "
-            f"{trainer[3]}, which cannot be converted to the `tokenizers` library; use a tokenizer "
+            f"{trainer[3]}, which cannot be converted to the library tokenizers; use a tokenizer "
             "class that runs on sentencepiece, such as RemBertTokenizer"
         )
     backend = tokenizers.Tokenizer(models.Unigram(pieces, unknown, in_bytes))

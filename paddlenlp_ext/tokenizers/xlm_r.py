@@ -143,7 +143,7 @@ def read_backend(path: str | Path) -> tokenizers.Tokenizer:
         with no_panic():
             backend = _found_as_written(tokenizers.Tokenizer.from_buffer(raw))
     except Exception as error:  # the library has no class of its own for this
-        raise UserError(f"{path}: expected a tokenizer of the `tokenizers` library: {error}") from (
+        raise UserError(f"{path}: expected a tokenizer of the library tokenizers: {error}") from (
             error
         )
     backend.no_truncation()

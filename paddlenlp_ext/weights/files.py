@@ -141,7 +141,7 @@ def read_index(path: Path) -> dict[str, str]:
     """
     weight_map = read_object(path).get("weight_map")
     if type(weight_map) is not dict or not weight_map:
-        raise WeightsError(f"{path}: is no index of weight files; it has no `weight_map`")
+        raise WeightsError(f"{path}: is no index of weight files; it has no 'weight_map'")
     for shard in weight_map.values():
         if (
             type(shard) is not str

@@ -99,9 +99,9 @@ def test_names_of_both_libraries() -> None:
     [
         ("pruned_heads", {1: [0]}, "pruned_heads {1: .0.} is not built here"),
         ("position_embedding_type", "relative_key", "position_embedding_type 'relative_key' is"),
-        ("dtype", "float16", "dtype 'float16' is not built here; `compute_in`"),
+        ("dtype", "float16", r"dtype 'float16' is not built here; `compute_in\(\)`"),
         ("output_attentions", True, "output_attentions True .* give it to each call"),
-        ("gradient_checkpointing", True, "call `enable_recompute`"),
+        ("gradient_checkpointing", True, r"call `enable_recompute\(\)`"),
         ("bos_token_id", "a", "bos_token_id must be of type int, not 'a'"),
         ("bos_token_id", True, "bos_token_id must be of type int, not True"),
         ("sep_token_id", -2, "sep_token_id must be of type int, not -2"),
