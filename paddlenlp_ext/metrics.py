@@ -14,7 +14,7 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 IGNORED = -100  # the label of a place that has none
-LOWER_IS_BETTER = ("loss", "perplexity")  # also "generator loss"; all others: higher
+LOWER_IS_BETTER = ("loss", "perplexity", "mse")  # also "generator loss"; all others: higher
 
 
 def is_lower_better(name: str) -> bool:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import itertools
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +15,9 @@ from paddlenlp_ext.cli import parsing
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.process import locks
 from paddlenlp_ext.reproduce import pages, readme, record
-from paddlenlp_ext.reproduce.runs import Run, grid_of, minutes_of, plan
+from paddlenlp_ext.reproduce.runs import Run, as_flags, grid_of, minutes_of, plan
 from paddlenlp_ext.reproduce.search import Search, require
 from paddlenlp_ext.reproduce.tables import (
-    OURS,
     Row,
     Table,
     choose_rows,
@@ -26,6 +28,7 @@ from paddlenlp_ext.reproduce.work import Failure, do, refuse_others
 
 FAILED = 1  # exit code when runs have failed
 LOCK = ".lock"
+OWN = ("seed", "output_dir")  # flags of which each run has its own
 Points = dict[str, Sequence[Mapping[str, Any]]]  # settings by the row
 MORE = """\
 Each run is a process of its own, by the scripts that `paddlenlp-ext train` knows, in a folder of
@@ -39,14 +42,28 @@ def reproduce(parser: argparse.ArgumentParser, argv: Sequence[str]) -> int:
     """Run a table, or fill pages from what was run; return the exit code."""
     end = argv.index("--") if "--" in argv else len(argv)
     args, more = _add_flags(parser).parse_args(argv[:end]), argv[end + 1 :]
+    if args.table is None and not args.update:
+        parser.error(f"give a TABLE ({', '.join(known_tables())}, or a TOML file) or --update")
+    _refuse_own(more)
+    code = 0 if args.table is None else _run(args, more)
     for page in args.update or ():
         changed = readme.update(page, args.output_dir)
         print("\n".join(f"{path}: written" for path in changed) or f"{page}: is up to date")
-    if args.table is not None:
-        return _run(args, more)
-    if not args.update:
-        parser.error(f"give a TABLE ({', '.join(known_tables())}, or a TOML file) or --update")
-    return 0
+    return code
+
+
+def _refuse_own(words: Sequence[str]) -> None:
+    """Refuse flags that each run has of its own.
+
+    Raises:
+        UserError: There is one.
+    """
+    flags = argparse.ArgumentParser(add_help=False)
+    for name in OWN:
+        flags.add_argument(f"--{name}", nargs="?", const="", action="append")
+    for name, given in vars(flags.parse_known_args(words)[0]).items():
+        if given is not None:
+            raise UserError(f"`{name}`: each run has its own; leave it out of what stands after --")
 
 
 def _run(args: argparse.Namespace, more: Sequence[str]) -> int:
@@ -107,8 +124,8 @@ def _portions(
     points |= {key: search.tried for key, search in searches.items()}  # in earlier calls
     for row in rows:
         search = searches[row.key]
-        while asked := search.ask(args.search):
-            number, settings = asked
+        asked = itertools.chain(search.failed, iter(partial(search.ask, args.search), None))
+        for number, settings in asked:
             points[row.key] = [settings]
             runs = planned([row])
             points[row.key] = search.tried
@@ -200,8 +217,8 @@ def _show(runs: Sequence[Run], jobs: int) -> None:
     left = [run for run in runs if run.measured() is None]
     for run in runs:
         is_left = run in left
-        output = f" --output_dir {run.folder}" * (run.side == OURS)
-        print(("" if is_left else "# complete: ") + run.shown() + output)
+        output = as_flags({"output_dir": run.folder} if run.is_of_library else {})
+        print(("" if is_left else "# complete: ") + f"{run.shown()} {shlex.join(output)}".strip())
     complete = len(runs) - len(left)
     if left and runs[0].table.minutes_source:
         print(f"# where nothing was run yet, times are from: {runs[0].table.minutes_source}")

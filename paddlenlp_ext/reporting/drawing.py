@@ -12,6 +12,7 @@ from typing import Any
 
 from paddlenlp_ext.errors import UserError, one_line
 
+MARK = "paddlenlp-ext report"  # by which pages and pictures of ours are known
 DPI = 120
 LONGEST = 24  # letters of a name in a picture
 LONGEST_OF_LEGEND = 44  # and beside one
@@ -118,27 +119,34 @@ def legend(figure: Any, handles: Mapping[str, Any], **options: Any) -> None:
 class Names:
     """Names as they are drawn: short ones, and numbers for what no font here can write.
 
+    A name is drawn in the same way in all pictures of a page, and no two in one way.
+
     Attributes:
-        notes: What was drawn otherwise, by what was drawn.
+        drawn: The names by what is drawn of them.
+        numbers: Those of names.
     """
 
-    notes: dict[str, str] = field(default_factory=dict)
+    drawn: dict[str, str] = field(default_factory=dict)
+    numbers: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """What is drawn otherwise than it is called, by what is drawn."""
+        return {text: name for text, name in self.drawn.items() if text != name}
 
     def of(self, names: Sequence[str]) -> list[str]:
         """Return how names are drawn, each otherwise than the rest."""
-        drawn: list[str] = []
-        for place, name in enumerate(names):
+        found: list[str] = []
+        for name in names:
             text = " ".join(name.split()) or "(empty)"
             if not all(ord(letter) in _letters() for letter in text):
-                text = f"#{place}"
+                text = f"#{self.numbers.setdefault(name, len(self.numbers) + 1)}"
             elif len(text) > LONGEST:
                 text = f"{text[: LONGEST - 1]}…"
-            while text in drawn:
+            while text in found or self.drawn.setdefault(text, name) != name:
                 text += "'"
-            if text != name:
-                self.notes[text] = name
-            drawn.append(text)
-        return drawn
+            found.append(text)
+        return found
 
 
 @contextmanager
@@ -202,7 +210,7 @@ def new_figure(width: float, height: float) -> Any:
 
 
 def png_of(figure: Any) -> bytes:
-    """Return a figure as a PNG, the same bytes for the same figure."""
+    """Return a figure as a PNG that has the mark, the same bytes for the same figure."""
     file = BytesIO()
-    figure.savefig(file, format="png", dpi=DPI, metadata={"Software": None})
+    figure.savefig(file, format="png", dpi=DPI, metadata={"Software": MARK})
     return file.getvalue()

@@ -6,10 +6,13 @@ A run may be going on, or have been killed in the middle of a line: what is whol
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from paddlenlp_ext.files.typed import typed
 
 RESULTS = "results.jsonl"  # what came of it, with a signature
 HISTORY = "history.jsonl"  # every update and evaluation
@@ -17,7 +20,35 @@ RUN = "record.json"  # what was run, where and how far
 OUTCOMES = "outcomes.json"  # what the best model and the newest get right and wrong
 CURVES = "curves.png"
 
+HIGHEST = 1e100  # beyond which nothing was measured, and nothing can be drawn
+# Of what is read of `record.json`, the types; a value of another one was not written here.
+TYPES: Mapping[str, Any] = {
+    **dict.fromkeys(("format", "signature", "ended"), str),
+    **dict.fromkeys(("total_steps", "best_step"), int),
+    **dict.fromkeys(("evaluation_seconds", "memory", "device_memory"), float),
+    **dict.fromkeys(("process", "model", "versions", "machine", "settings"), Mapping[str, Any]),
+    "starts": Sequence[Mapping[str, int | str]],
+    "data": Mapping[str, Mapping[str, Any]],
+}
+
 Line = dict[str, Any]
+
+
+def _number(text: str, make: Callable[[str], float] = float) -> float | None:
+    """Read a number; None where no machine has measured it."""
+    found = make(text)
+    return found if abs(found) <= HIGHEST else None
+
+
+_decoder = json.JSONDecoder(
+    parse_float=_number,
+    parse_int=partial(_number, make=int),
+    parse_constant=lambda name: None,  # NaN, as older versions wrote
+)
+
+
+def _parsed(text: bytes) -> Any:
+    return _decoder.decode(text.decode("utf-8", "surrogatepass"))
 
 
 def read_lines(path: Path) -> Iterator[Line | None]:
@@ -32,7 +63,7 @@ def read_lines(path: Path) -> Iterator[Line | None]:
         for line in file:
             if line.endswith(b"\n"):
                 try:
-                    row = json.loads(line)
+                    row = _parsed(line)
                 except (ValueError, RecursionError):
                     row = None
                 yield row if type(row) is dict else None
@@ -56,9 +87,32 @@ def is_history_row(row: Line) -> bool:
     )
 
 
+def is_result(row: Line) -> bool:
+    """Return whether a line has what is read of a result."""
+    metrics = row.get("metrics")
+    return (
+        type(row.get("signature")) is str
+        and type(metrics) is dict
+        and all(type(value) in (int, float, type(None)) for value in metrics.values())
+    )
+
+
 def read_facts(path: Path) -> Line:
     """Read a file of one object; empty where there is none, or another's."""
     with suppress(OSError, ValueError, RecursionError):
-        found = json.loads(path.read_bytes())
+        found = _parsed(path.read_bytes())
         return found if type(found) is dict else {}
     return {}
+
+
+def read_record(path: Path) -> Line:
+    """Read what a run says of itself, of which values of other types are left out."""
+    facts = read_facts(path)
+    return {name: value for name, value in facts.items() if _fits(TYPES.get(name, Any), value)}
+
+
+def _fits(hint: Any, value: Any) -> bool:
+    with suppress(ValueError):
+        typed(hint, value)
+        return True
+    return False

@@ -16,6 +16,7 @@ from paddlenlp_ext.reporting.runs import Group, parts_of
 MOST_LABELS = 24  # of a matrix
 MOST_WRITTEN = 14  # labels of a matrix whose cells have their numbers
 CELL = 0.42  # inches
+BINS = 10  # of a prediction's probability
 
 Counts = npt.NDArray[np.float64]
 
@@ -26,6 +27,7 @@ class Mistakes:
 
     Attributes:
         labels: By their numbers.
+        has_several: Whether a row may have several labels.
         confusion: Rows by label and by what was predicted; [C, C]. Of several labels at once, rows
             by label, and by whether it is found, missed, or wrongly found; [C, 3].
         calibration: Predictions by their confidence: how many, the sum of their confidences, and
@@ -35,15 +37,11 @@ class Mistakes:
     """
 
     labels: list[str] = field(default_factory=list)
+    has_several: bool = False
     confusion: Counts | None = None
     calibration: Counts | None = None
     points: list[tuple[float, float]] = field(default_factory=list)
     errors: list[Line] = field(default_factory=list)
-
-    @property
-    def has_several(self) -> bool:
-        """Whether a row may have several labels."""
-        return self.confusion is not None and self.confusion.shape != (len(self.labels),) * 2
 
     @property
     def calibration_error(self) -> float | None:
@@ -166,17 +164,37 @@ def worst_errors(found: Mapping[str, Mistakes], most: int) -> Iterator[Line]:
 def _add(total: Mistakes, split: str, outcome: Line) -> None:
     """Add what one run says of one split; what it says in another form is left out."""
     labels = [str(one) for one in _list(outcome.get("labels"))]
-    total.labels = total.labels or labels
-    for name in ("confusion", "calibration") if labels == total.labels else ():
-        counts, before = _matrix(outcome.get(name)), getattr(total, name)
-        if counts is not None and (before is None or before.shape == counts.shape):
-            setattr(total, name, counts if before is None else before + counts)
-    points = _matrix(outcome.get("points"))
-    if points is not None and points.shape[1] == 2:
+    counts, believed = _matrix(outcome.get("confusion")), _matrix(outcome.get("calibration"), 3)
+    has_several = _has_several(outcome, len(labels), counts, believed)
+    if not total.labels:
+        total.labels, total.has_several = labels, has_several
+    is_alike = (labels, has_several) == (total.labels, total.has_several)
+    shape = len(labels), 3 if has_several else len(labels)
+    if is_alike and counts is not None and counts.shape == shape:
+        total.confusion = counts if total.confusion is None else total.confusion + counts
+    if is_alike and believed is not None and len(believed) == BINS:
+        total.calibration = believed if total.calibration is None else total.calibration + believed
+    if (points := _matrix(outcome.get("points"), 2)) is not None:
         total.points += [(right, predicted) for right, predicted in points.tolist()]
     for error in _list(outcome.get("errors")):
         if type(error) is dict and type(error.get("loss")) in (int, float):
-            total.errors.append({**error, "split": split})
+            told = {n: value for n, value in error.items() if isinstance(value, (str, int, float))}
+            total.errors.append({**told, "split": split})
+
+
+def _has_several(
+    outcome: Line, labels: int, counts: Counts | None, believed: Counts | None
+) -> bool:
+    """Whether a row may have several labels.
+
+    A file of before it was written tells it by what is counted: of classes every prediction, but of
+    several labels not those that are rightly not found.
+    """
+    if "several" in outcome or counts is None:
+        return outcome.get("several") is True
+    if counts.shape[1] != labels or labels != 3 or believed is None:
+        return bool(counts.shape[1] != labels)
+    return bool(counts.sum() < believed[:, 0].sum())
 
 
 def _list(value: Any) -> list[Any]:
@@ -184,13 +202,15 @@ def _list(value: Any) -> list[Any]:
     return value if type(value) is list else []
 
 
-def _matrix(value: Any) -> Counts | None:
-    """Return rows of numbers; None where they are none."""
+def _matrix(value: Any, width: int | None = None) -> Counts | None:
+    """Return rows of numbers, of so many columns; None where they are none."""
     try:
         found = np.array(_list(value), float)
     except (ValueError, TypeError):
         return None
-    return found if found.ndim == 2 and np.isfinite(found).all() else None
+    if found.ndim != 2 or not np.isfinite(found).all():
+        return None
+    return found if width in (None, found.shape[1]) else None
 
 
 def _most_frequent(counts: Counts, labels: Sequence[str]) -> tuple[Counts, list[str]]:

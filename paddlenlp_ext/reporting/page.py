@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -16,14 +18,14 @@ from paddlenlp_ext import __version__
 from paddlenlp_ext.errors import UserError
 from paddlenlp_ext.files.disk import replace_file
 from paddlenlp_ext.reporting import learning, mistakes, tables
-from paddlenlp_ext.reporting.drawing import ADVICE, THEMES, Names, drawing, png_of
+from paddlenlp_ext.reporting.drawing import ADVICE, MARK, THEMES, Names, drawing, png_of
 from paddlenlp_ext.reporting.languages import Reported, bars, language_tables
 from paddlenlp_ext.reporting.runs import Group, RunRecord, grouped
 from paddlenlp_ext.reporting.tables import escaped
 
 PAGE = "report.html"
 PICTURES = "report"  # the folder of the PNGs
-MARK = "paddlenlp-ext report"  # by which a page of ours is known
+NAME = re.compile(r"(curves|calibration|times|(parts|confusion|scores)-\d+)(-dark)?\.png")
 
 
 @dataclass(frozen=True)
@@ -62,38 +64,61 @@ def write_report(
         The page and the pictures.
 
     Raises:
-        UserError: There is no run, matplotlib is not installed, or there is another's page already.
+        UserError: There is no run, matplotlib is not installed, or there is another's page or
+            picture already.
         WeightsError: Something cannot be written.
     """
-    runs = [RunRecord.read(folder) for folder in dict.fromkeys(folders)]
+    spelled: dict[str, Path] = {}  # a run that is given twice is one
+    for folder in folders:
+        spelled.setdefault(os.path.realpath(folder), folder)
+    runs = [RunRecord.read(folder) for folder in spelled.values()]
     if output is None:
         output = Path(os.path.commonpath([run.folder.absolute() for run in runs]))
         output = folders[0] if len(runs) == 1 else output
         if output == output.parent.absolute():
             raise UserError("`output`: expected a folder, since the runs have none in common")
-    page = output / PAGE
-    if page.exists() and MARK.encode() not in page.read_bytes()[:500]:
-        raise UserError(f"{page}: was not written here; give another `output`")
     groups, names = grouped(runs), Names()
-    written: dict[str, bytes] = {}
     pictures = [*_pictures(groups, reported, names)]
+    drawn = [picture.name + theme.name for theme in THEMES for picture in pictures]
+    paths = {name: output / PICTURES / f"{name}.png" for name in drawn}
+    for path in (output / PAGE, *paths.values()):
+        if os.path.lexists(path) and not _is_ours(path):
+            raise UserError(f"{path}: was not written here; give another `output`")
+    written: dict[str, bytes] = {}
     for theme in THEMES:
         with drawing(theme):
             for picture in pictures:
                 written[picture.name + theme.name] = png_of(picture.draw(theme=theme))
     text = _page(groups, pictures, written, names, errors=errors, has_texts=has_texts)
-    try:
-        (output / PICTURES).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"{output}: cannot be written: {error.strerror}; give another `output`"
-        ) from None
-    files = {page: text.encode("utf-8", "backslashreplace")}
-    files |= {output / PICTURES / f"{name}.png": content for name, content in written.items()}
+    _make_room(output / PICTURES, [*paths.values()])
+    files = {output / PAGE: text.encode("utf-8", "backslashreplace")}
+    files |= {paths[name]: content for name, content in written.items()}
     for path, content in files.items():
         with replace_file(path) as temporary:
             temporary.write_bytes(content)
     return [*files]
+
+
+def _make_room(folder: Path, kept: Sequence[Path]) -> None:
+    """Make the folder of the pictures, and remove those of an earlier report on other runs."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in folder.iterdir():
+            if path not in kept and NAME.fullmatch(path.name) and _is_ours(path):
+                path.unlink()
+    except OSError as error:
+        raise UserError(
+            f"{folder.parent}: cannot be written: {error.strerror}; give another `output`"
+        ) from None
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a page or a picture is one of an earlier report."""
+    with suppress(OSError):
+        if path.is_file():
+            with path.open("rb") as file:
+                return MARK.encode() in file.read(500)
+    return False
 
 
 def _pictures(

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import socket
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from paddlenlp_ext.errors import UserError
-from paddlenlp_ext.metrics import is_lower_better
 from paddlenlp_ext.process.launcher import FAILED
 from paddlenlp_ext.reporting.curves import Curve
 from paddlenlp_ext.reporting.lines import (
@@ -23,12 +21,16 @@ from paddlenlp_ext.reporting.lines import (
     RESULTS,
     RUN,
     Line,
+    is_result,
     read_facts,
     read_history,
     read_lines,
+    read_record,
 )
+from paddlenlp_ext.reporting.scores import best, by_step, scores_of
 
 SEED = re.compile(r"seed\d+")
+LENGTH = re.compile(r"len\d+")
 SIGNED = ("seed", "batch_size", "gradient_accumulation_steps")  # settings that signatures have
 SEVERAL = 3  # parts of a split, as languages, from which on their average stands for them
 
@@ -41,7 +43,7 @@ class RunRecord:
         folder: Its `output_dir`.
         updates: Rows of its history, one an update.
         evaluations: The others, one a split and step.
-        results: Lines of its results.
+        results: Lines of its results, and not of those of another run in the folder.
         facts: What was run, and how far; empty for runs of before there was such a file.
         outcomes: What "best" and "last" model get right and wrong, by split.
     """
@@ -74,13 +76,15 @@ class RunRecord:
         rows = [*read_history(folder / HISTORY)]
         lines: list[Line] = []
         with suppress(OSError):
-            lines = [line for line in read_lines(folder / RESULTS) if line and _is_result(line)]
+            lines = [line for line in read_lines(folder / RESULTS) if line and is_result(line)]
+        facts = read_record(folder / RUN)
+        own = _trained(facts.get("signature", ""))
         return cls(
             folder,
             [row for row in rows if "split" not in row],
             [row for row in rows if "split" in row],
-            lines,
-            read_facts(folder / RUN),
+            [line for line in lines if not own or _trained(line["signature"]) in ((), own)],
+            facts,
             read_facts(folder / OUTCOMES),
         )
 
@@ -93,9 +97,10 @@ class RunRecord:
     @property
     def signature(self) -> str:
         """What its numbers depend on; empty where nothing says so yet."""
-        for line in self.results:
-            return str(line["signature"])
-        return str(self.facts.get("signature", ""))
+        told = [str(line["signature"]) for line in self.results]
+        trained = [one for one in told if _trained(one)]
+        newest: str = self.facts.get("signature") or ["", *told, *trained][-1]
+        return newest
 
     @property
     def name(self) -> str:
@@ -136,36 +141,23 @@ class RunRecord:
     @property
     def best_step(self) -> int | None:
         """The step that its models are judged best at: as the run says, or by the first metric."""
-        told = self.facts.get("best_step")
-        if type(told) is int:
-            return told
-        scores: dict[int, list[float]] = {}
-        for row in self.evaluations:
-            name, value = next(iter(row["metrics"].items()))
-            value = math.nan if value is None else value
-            scores.setdefault(row["step"], []).append(-value if is_lower_better(name) else value)
-        means = {
-            step: fmean(values)
-            for step, values in scores.items()
-            if len(values) == len(self.splits) and not math.isnan(sum(values))
-        }
-        return max(means, key=lambda step: (means[step], -step), default=None)
+        told: int | None = self.facts.get("best_step")
+        return best(scores_of(by_step(self.evaluations))) if told is None else told
 
     @property
     def total_steps(self) -> int | None:
         """Updates of the whole run, where it says so."""
-        total = self.facts.get("total_steps")
-        return total if type(total) is int else None
+        return self.facts.get("total_steps")
 
     @property
     def state(self) -> str:
         """How the run has ended, or whether it goes on."""
-        if type(ended := self.facts.get("ended")) is str:
-            return ended
         if not self.facts:
             return "not known"
-        process = self.facts.get("process")
-        if type(process) is dict and process.get("host") == socket.gethostname():
+        if "ended" in self.facts:
+            return str(self.facts["ended"])
+        process = self.facts.get("process", {})
+        if process.get("host") == socket.gethostname():
             return "goes on" if _is_there(process.get("number")) else "ended without a word"
         return "goes on, or ended without a word"
 
@@ -181,7 +173,7 @@ class RunRecord:
         steps = {row["step"] for row in self.evaluations}
         for which in ("best", "last"):
             found = self.outcomes.get(which)
-            if type(found) is dict and found.get("step") in steps:
+            if type(found) is dict and type(found.get("step")) is int and found["step"] in steps:
                 splits = found.get("splits")
                 if type(splits) is dict and splits:
                     return found["step"], splits
@@ -244,6 +236,17 @@ def parts_of(splits: Sequence[str]) -> dict[str, list[str]]:
     return {whole: parts for whole, parts in found.items() if len(parts) >= SEVERAL}
 
 
+def _trained(signature: str) -> tuple[str, ...]:
+    """Return the parts of a signature that say how a model was trained; empty where it was not.
+
+    Of the task that is its collection: the rest may be named after the files of a split.
+    """
+    model, task, _split, _metric, *others = [*signature.split("|"), "", "", ""]
+    how = [part for part in takewhile(lambda one: not LENGTH.fullmatch(one), others) if part]
+    seeds = (part for part in others if SEED.fullmatch(part))
+    return (model, task.partition("/")[0], *how, *seeds) if how else ()
+
+
 def _key(run: RunRecord) -> tuple[str, ...]:
     """Return what runs of a group have in common; a run that does not say it has its own group."""
     if not run.signature:
@@ -283,29 +286,16 @@ def _apart(values: Collection[str]) -> dict[str, str]:
 
 def _settings(run: RunRecord) -> dict[str, str]:
     """Return the settings of a run that its signature does not have, or not all."""
-    settings = run.facts.get("settings")
-    found = settings if type(settings) is dict else {}
-    return {name: str(value) for name, value in found.items() if name not in SIGNED}
+    settings = run.facts.get("settings", {})
+    return {name: str(value) for name, value in settings.items() if name not in SIGNED}
 
 
 def _digests(run: RunRecord) -> dict[str, str]:
     """Return the beginnings of the digests of a run's data, by split."""
-    data = run.facts.get("data")
-    found = data.items() if type(data) is dict else ()
+    data = run.facts.get("data", {})
     return {
-        f"{split} data": str(one["digest"])[:8]
-        for split, one in found
-        if type(one) is dict and "digest" in one
+        f"{split} data": str(one["digest"])[:8] for split, one in data.items() if "digest" in one
     }
-
-
-def _is_result(line: Line) -> bool:
-    metrics = line.get("metrics")
-    return (
-        type(line.get("signature")) is str
-        and type(metrics) is dict
-        and all(type(value) in (int, float, type(None)) for value in metrics.values())
-    )
 
 
 def _is_there(process: object) -> bool:

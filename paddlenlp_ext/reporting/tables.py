@@ -69,7 +69,7 @@ def of_runs(groups: Sequence[Group]) -> str:
             )
         if len(found) > 1:
             name = f"{group.name}: " * (len(groups) > 1) + f"mean of {len(found)} runs"
-            means = [_mean(scores.get(column) for scores in found) for column in columns]
+            means = [_mean([scores.get(column) for scores in found]) for column in columns]
             rows.append((name, "", "", None, *means, None, None, None, None))
     times = ("updates, s", "evaluation, s", "updates a second", "memory, GiB")
     return table(("run", "state", "updates", "best", *columns, *times), rows)
@@ -85,9 +85,14 @@ def of_classes(groups: Sequence[Group]) -> str:
                 classes = row.get("classes")
                 if row["step"] == run.best_step and type(classes) is dict:
                     for label, one in classes.items():
-                        found.setdefault((row["split"], label), []).append(one)
+                        if type(one) is dict:
+                            found.setdefault((row["split"], label), []).append(one)
         for (split, label), ones in found.items():
-            numbers = [_mean(one.get(n) for one in ones) for n in ("precision", "recall", "f1")]
+            lacking = [None] * (len(group.runs) - len(ones))
+            numbers = [
+                _mean([*(one.get(name) for one in ones), *lacking])
+                for name in ("precision", "recall", "f1")
+            ]
             name = (group.name,) * (len(groups) > 1)
             rows.append((*name, split, label, *numbers, ones[0].get("support")))
     header = (*("runs",) * (len(groups) > 1), "split", "label", "precision", "recall", "f1", "rows")
@@ -114,7 +119,8 @@ def of_facts(run: RunRecord) -> str:
     facts = run.facts
     items: dict[str, str] = {}
     for start in facts.get("starts") or ():
-        since = f" from step {start['step']:,} on" if start.get("step") else ""
+        step = start.get("step")
+        since = f" from step {step:,} on" if step and type(step) is int else ""
         items[f"command, {start.get('date')}{since}"] = (
             f"<pre>{escaped(start.get('command'))}</pre>"
         )
@@ -156,18 +162,19 @@ def _times(run: RunRecord) -> tuple[float | None, ...]:
     total = float(seconds.sum()) if len(seconds) else None
     return (
         None if total is None else round(total, 1),
-        evaluating if isinstance(evaluating, (int, float)) else None,
+        evaluating,
         round(len(seconds) / total, 2) if total else None,
-        round(memory / 2**30, 2) if isinstance(memory, (int, float)) else None,
+        round(memory / 2**30, 2) if memory else None,
     )
 
 
-def _mean(values: Iterable[float | None]) -> object:
-    """Write the mean of what there is, with its standard deviation."""
+def _mean(values: Sequence[float | None]) -> object:
+    """Write the mean of what there is, its standard deviation, and of how many if some lack."""
     there = [one for one in values if isinstance(one, (int, float)) and math.isfinite(one)]
+    lacking = f" ({len(there)} of {len(values)})" * (len(there) < len(values))
     if len(there) < 2:
-        return there[0] if there else None
-    return f"{fmean(there):.4f} ± {stdev(there):.4f}"
+        return f"{there[0]:.4f}{lacking}" if there and lacking else next(iter(there), None)
+    return f"{fmean(there):.4f} ± {stdev(there):.4f}{lacking}"
 
 
 def _listed(found: Any) -> str:

@@ -6,6 +6,7 @@ once they have ended training and testing, so nothing else has to be kept in min
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import json
 import math
@@ -18,13 +19,14 @@ from statistics import fmean
 from typing import Any
 
 from paddlenlp_ext.errors import UserError
-from paddlenlp_ext.metrics import is_lower_better
-from paddlenlp_ext.reporting.lines import HISTORY, RESULTS
+from paddlenlp_ext.reporting.lines import HISTORY, RESULTS, is_history_row, is_result
+from paddlenlp_ext.reporting.scores import best, by_step, scores_of, spelled
 from paddlenlp_ext.reproduce.tables import OURS, PLACE, Row, Table, slug
 
 LOG = "log.txt"
 STATE = "run.json"  # what was started, and how long it took
 COMMAND = "paddlenlp-ext"
+JUDGE = "metric_for_best_model"  # the setting that says which step is best
 # The same installation as this process, whatever the PATH has.
 BEGINNINGS = {COMMAND: [sys.executable, "-m", "paddlenlp_ext"], "python": [sys.executable]}
 
@@ -129,32 +131,54 @@ class Run:
         recorded = {
             line["signature"].split("|")[2]: line
             for line in _lines(self.folder / RESULTS, b'"signature"')
-            if str(line.get("signature")).count("|") > 2
+            if is_result(line) and line["signature"].count("|") > 2
         }
         splits = {name.split(" ", 1)[0] for parts in self.numbers for name in parts}
         if not splits <= {*recorded}:  # not at its end
             return None
-        evaluated = _steps(_lines(self.folder / HISTORY, b'"split"'))
-        named = self.arguments.get("metric_for_best_model")
-        scores = {step: _score(rows, named) for step, rows in evaluated.items()}
-        last = max(scores, default=None)
-        best = max(scores, key=scores.__getitem__, default=None)
-        step = best if self.table.choice == "best" else last
-        of_step = {} if step is None else evaluated[step]
+        rows = _lines(self.folder / HISTORY, b'"split"')
+        evaluated = by_step(row for row in rows if is_history_row(row))
+        scores = scores_of(evaluated, self._judged_by())
+        step = best(scores) if self.table.choice == "best" else max(evaluated, default=None)
+        # Of a model that is worth nothing, or of a step that is being evaluated, there are none.
+        steps = {line["step"] for line in recorded.values() if "step" in line}
+        if not steps <= {*scores} or any(line.get("loss", 0) is None for line in recorded.values()):
+            return None
+        chosen = () if step is None else evaluated[step]
+        of_step = {row["split"]: row["metrics"] | {"loss": row["loss"]} for row in chosen}
         metrics = {name: line["metrics"] for name, line in recorded.items()} | of_step
         signature = recorded[sorted(splits)[0]]["signature"]
         return Measured(_flat(metrics), -math.inf if step is None else scores[step], signature)
 
+    def _judged_by(self) -> str | None:
+        """Return the metric that its command chooses the best step by; None for the first."""
+        flags = argparse.ArgumentParser(add_help=False)
+        flags.add_argument(f"--{JUDGE}", type=spelled)
+        known: str | None = vars(flags.parse_known_args(self.asked)[0])[JUDGE]
+        return known
+
     def _peers(self) -> Measured | None:
         """Read the line of JSON that another library's program prints."""
         lines = [line for line in _lines(self.folder / LOG, b'"results"') if "results" in line]
-        if not lines:
+        results = lines[-1]["results"] if lines else None
+        rows = [
+            {"step": 0, "loss": 0.0, "split": split, "metrics": metrics}
+            for split, metrics in (results.items() if isinstance(results, dict) else ())
+        ]
+        if not rows or not all(map(is_history_row, rows)):
             return None
-        results = lines[-1]["results"]
-        dev = {split: one for split, one in results.items() if split.startswith("dev")}
+        dev = [row for row in rows if row["split"].startswith("dev")]
+        score = scores_of({0: dev or rows}).get(0, -math.inf)
         libraries = ("transformers", "torch")
         versions = [f"{name} {lines[-1][name]}" for name in libraries if name in lines[-1]]
-        return Measured(_flat(results), _score(dev or results, None), ", ".join(versions))
+        values = {row["split"]: row["metrics"] for row in rows}
+        return Measured(_flat(values), score, ", ".join(versions))
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took; None where it is not known, or not complete."""
+        found = self.state().get("seconds")
+        return found if isinstance(found, int | float) else None
 
     def state(self) -> dict[str, Any]:
         """Read what is known of how it was run before."""
@@ -229,9 +253,8 @@ def minutes_of(runs: Sequence[Run]) -> dict[Path, float]:
         if run.row.minutes is not None:
             own = {**run.table.arguments, **run.row.arguments}
             of_page[key] = run.row.minutes / _passes(own)
-        seconds = run.state().get("seconds")
-        if isinstance(seconds, int | float):
-            here.setdefault(key, []).append(seconds / 60 / _passes(run.arguments))
+        if run.seconds is not None:
+            here.setdefault(key, []).append(run.seconds / 60 / _passes(run.arguments))
     rates = of_page | {key: fmean(minutes) for key, minutes in here.items()}
     return {
         run.folder: rates[key] * _passes(run.arguments)
@@ -288,32 +311,6 @@ def _lines(path: Path, having: bytes) -> Iterator[dict[str, Any]]:
                     continue
                 if isinstance(row, dict):
                     yield row
-
-
-def _steps(history: Iterable[Mapping[str, Any]]) -> dict[int, dict[str, dict[str, float]]]:
-    """Return the metrics of each split by step, of steps at which all splits were evaluated."""
-    found: dict[int, dict[str, dict[str, float]]] = {}
-    for row in history:
-        if "split" in row:
-            found.setdefault(row["step"], {})[row["split"]] = {
-                **row["metrics"],
-                "loss": row["loss"],
-            }
-    most = max(map(len, found.values()), default=0)
-    return {step: splits for step, splits in found.items() if len(splits) == most}
-
-
-def _score(splits: Mapping[str, Mapping[str, float]], named: str | None) -> float:
-    """Average a metric over splits as the scripts do; the first one if none is named."""
-    values = []
-    for metrics in splits.values():
-        name = (named or next(iter(metrics))).replace("_", " ").removeprefix("eval ")
-        spelled = {key.replace("_", " "): value for key, value in metrics.items()}
-        value = spelled.get(name)
-        if value is None:
-            return -math.inf
-        values.append(-value if is_lower_better(name) else value)
-    return fmean(values) if values else -math.inf
 
 
 def _flat(splits: Mapping[str, Mapping[str, float]]) -> dict[str, float]:

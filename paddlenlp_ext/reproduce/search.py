@@ -17,6 +17,7 @@ from paddlenlp_ext.reproduce.runs import Run
 from paddlenlp_ext.reproduce.tables import Range, Row, Table, Word
 
 STUDY = "search.log"
+MENDS = "mends"  # the number of a trial that failed, with a trial of its runs when they succeeded
 Settings = Mapping[str, Any]
 
 
@@ -68,8 +69,20 @@ class Search:
 
     @property
     def tried(self) -> list[Settings]:
-        """The settings of all trials so far, as they came."""
-        return [trial.params for trial in self._study.trials]
+        """The settings of all trials so far, as they came, each once."""
+        return [*{repr(trial.params): trial.params for trial in self._study.trials}.values()]
+
+    @property
+    def failed(self) -> list[tuple[int, Settings]]:
+        """The numbers and the settings of trials of which runs failed, as long as they do."""
+        trials = self._study.trials
+        mended = {trial.user_attrs.get(MENDS) for trial in trials}
+        fail = self._optuna.trial.TrialState.FAIL
+        return [
+            (trial.number, trial.params)
+            for trial in trials
+            if trial.state == fail and trial.number not in mended
+        ]
 
     def ask(self, trials: int) -> tuple[int, Settings] | None:
         """Return the number and the settings of the next trial, or of one that was not told.
@@ -81,16 +94,32 @@ class Search:
         for trial in known:
             if not trial.state.is_finished():
                 return trial.number, trial.params
-        if len(known) >= trials:
+        if sum(MENDS not in trial.user_attrs for trial in known) >= trials:
             return None
         self._study.sampler = self._optuna.samplers.TPESampler(seed=len(known))
         asked = self._study.ask(self._ranges)
         return asked.number, asked.params
 
     def tell(self, number: int, runs: Sequence[Run]) -> None:
-        """Say what a trial is worth: the mean score of its runs, or that some have failed."""
+        """Say what a trial is worth: the mean score of its runs, or that some have failed.
+
+        Args:
+            number: Of the trial; one that is known to have failed can only be mended.
+            runs: Its runs.
+        """
         scores = [found.score for run in runs if (found := run.measured()) is not None]
-        if len(scores) == len(runs):
+        trial = self._study.trials[number]
+        states = self._optuna.trial.TrialState
+        if len(scores) < len(runs):
+            if trial.state != states.FAIL:
+                self._study.tell(number, state=states.FAIL)
+        elif trial.state != states.FAIL:
             self._study.tell(number, fmean(scores))
         else:
-            self._study.tell(number, state=self._optuna.trial.TrialState.FAIL)
+            mended = self._optuna.trial.create_trial(
+                value=fmean(scores),
+                params=trial.params,
+                distributions=trial.distributions,
+                user_attrs={MENDS: number},
+            )
+            self._study.add_trial(mended)

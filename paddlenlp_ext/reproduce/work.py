@@ -154,7 +154,7 @@ def _start(
             if run.measured() is not None:  # which that process has done
                 return "complete"
             _keep(run, {**run.state(), "asked": run.asked, "flags": [*flags]})
-            process = subprocess.Popen(
+            process = _process(
                 [*run.program, *flags, *output],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -167,6 +167,16 @@ def _start(
     return _Going(run, process, device, time.monotonic())
 
 
+def _process(command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(command, **options)
+    except OSError as error:
+        why = error.strerror or error
+        raise UserError(
+            f"{command[0]}: cannot be started: {why}; mend 'command' of the table, or install it"
+        ) from error
+
+
 def _bound_to(lock: int) -> dict[str, Any]:
     """Let a process have a lock as long as it is there, and be no longer there than this one."""
     return {} if sys.platform == "win32" else {"pass_fds": [lock], "preexec_fn": end_with_parent}
@@ -175,13 +185,20 @@ def _bound_to(lock: int) -> dict[str, Any]:
 def _end(done: _Going) -> Failure | None:
     """Look at what a run has left."""
     code = done.process.returncode
+    spent = _spent(done)
     if done.run.measured() is None:
+        _keep(done.run, {**done.run.state(), "spent": spent})
         what = f"exit code {code}" if code else "it ended without the numbers of its row"
         return Failure(done.run, f"{what}: {_last_line(done.run.folder / LOG)}")
-    seconds = time.monotonic() - done.began
-    earlier = done.run.state()
-    _keep(done.run, {**earlier, "seconds": round(earlier.get("seconds", 0) + seconds, 1)})
+    _keep(done.run, {**done.run.state(), "seconds": spent})
     return None
+
+
+def _spent(one: _Going) -> float:
+    """Return the seconds that a run has taken so far, in this process and in earlier ones."""
+    earlier = one.run.state().get("spent")
+    before = earlier if isinstance(earlier, int | float) else 0.0
+    return round(before + time.monotonic() - one.began, 1)
 
 
 @contextmanager
@@ -198,6 +215,8 @@ def _all_ended(going: Sequence[_Going]) -> Iterator[None]:
             time.sleep(POLL)
         for one in going:
             one.process.kill()  # does nothing to one that has ended
+            with suppress(OSError):
+                _keep(one.run, {**one.run.state(), "spent": _spent(one)})
         raise
 
 

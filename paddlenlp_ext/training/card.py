@@ -34,6 +34,7 @@ from paddlenlp_ext.models.heads import (
 )
 from paddlenlp_ext.presets.families import find_preset
 from paddlenlp_ext.process.redaction import hide_forms
+from paddlenlp_ext.tasks.cross_lingual import ALL
 from paddlenlp_ext.training.folders import write_text
 from paddlenlp_ext.training.results import signature
 from paddlenlp_ext.training.settings import RunSettings
@@ -125,7 +126,7 @@ class Card:
 
     def _place(self, split: str) -> tuple[str | None, str]:
         """Name a split as the Hub's data set does: its config, and its part of that."""
-        kind, _, part = split.partition("_")
+        kind, part = _parted(split)
         if self._dataset[0]:
             kind = "validation" if kind == "dev" else kind
         if self._dataset[0] != DATASETS["glue"][0]:
@@ -134,7 +135,7 @@ class Card:
         return task, f"{kind}_{part}" if part else kind
 
     def _languages(self, splits: Sequence[str]) -> list[str] | None:
-        parts = [self._dataset[1], *(split.partition("_")[2] for split in splits)]
+        parts = [self._dataset[1], *(_parted(split)[1] for split in splits)]
         return list(dict.fromkeys(part for part in parts if _LANGUAGE.fullmatch(part))) or None
 
     def _metadata(self, measured: Mapping[str, Mapping[str, float]]) -> str:
@@ -269,6 +270,12 @@ def command(argv: Sequence[str]) -> str:
             shown.append(word)
         skips = word == _RESUME
     return hide_forms(" ".join([begun, *map(shlex.quote, shown)])).replace("```", "'''")
+
+
+def _parted(split: str) -> tuple[str, str]:
+    """Return what a split is, and the language or other part that it is of; empty for all."""
+    kind, _, part = split.partition("_")
+    return kind, "" if part == ALL else part
 
 
 def _base(settings: RunSettings) -> str:

@@ -33,6 +33,7 @@ from paddlenlp_ext import __version__
 from paddlenlp_ext.errors import UserError, WeightsError, shown
 from paddlenlp_ext.files import disk
 from paddlenlp_ext.process import devices, machines
+from paddlenlp_ext.reporting.scores import best
 from paddlenlp_ext.training import distributed, folders
 from paddlenlp_ext.training.events import DataPosition, Progress
 from paddlenlp_ext.training.folders import BEST, LATEST
@@ -40,7 +41,6 @@ from paddlenlp_ext.training.identity import BATCH, LENGTH, RunIdentity
 from paddlenlp_ext.training.precision import MixedPrecision
 from paddlenlp_ext.training.run_state import restore_state, size_of, write_state
 
-Key = TypeVar("Key")
 Result = TypeVar("Result")
 Labels = tuple[Sequence[str], bool]  # names, and whether a row may have several
 
@@ -127,6 +127,7 @@ class Checkpoints:
         self.lengths: list[int] = []  # all with which it was, before it got more
         self._labels: Labels = ((), False)
         self._resumed: Checkpoint | None = None
+        self._left: set[Path] = set()  # checkpoints of another course of the run
         self._made: list[Path] = []  # folders that were not there before
         self._lock = FileLock(self.output_dir / LOCK)
         self._on_first(self._open)
@@ -205,6 +206,7 @@ class Checkpoints:
             was = found.identity.total_steps(steps_per_epoch)
             self.grown_from = was if was < total else 0
             self.lengths += [was] * (was < total)
+            self._on_first(lambda: self._leave_later(found))
         return total
 
     def save(
@@ -252,6 +254,7 @@ class Checkpoints:
                 raise UserError(
                     f"{why}; a checkpoint takes about {size_of(model):,} bytes; {KEPT}"
                 ) from error
+            self._left.discard(folder)
             chosen = self._best(known)
             for pointer, target in ((LATEST, folder), (BEST, chosen)):
                 path = self.output_dir / pointer
@@ -386,6 +389,20 @@ class Checkpoints:
             logger.warning("%s; an earlier checkpoint is taken", problem)
         return None
 
+    def _leave_later(self, found: Checkpoint) -> None:
+        """Let the checkpoints after the one that is continued count as another course's."""
+        step = found.progress.step
+        self._left = {path for path, one in self._own().items() if one["step"] > step}
+        here = self.output_dir / found.folder.name
+        if self._left and here.is_dir() and here.samefile(found.folder):
+            left = sorted(path.name for path in self._left)
+            logger.warning(
+                "%s has checkpoints of later steps (%s), which this run does not continue; it "
+                "replaces those that it calls alike",
+                *(self.output_dir, shown(left)),
+            )
+            folders.write_text(self.output_dir / LATEST, here.name + "\n", is_ours=self._is_pointer)
+
     def _is_pointer(self, text: str) -> bool:
         """Return whether the text of a `latest` or `best` file is the name of a checkpoint."""
         name = text.removesuffix("\n")
@@ -444,9 +461,16 @@ class Checkpoints:
         }
 
     def _own(self) -> dict[Path, folders.Manifest]:
-        """Read the manifests of this run's checkpoints, in the order of their steps."""
+        """Read the manifests of this run's checkpoints, in the order of their steps.
+
+        Those of another course, that went on from where this one was continued, are left out.
+        """
         found = self._manifests().items()
-        own = [(path, manifest) for path, manifest in found if manifest["run"] == self.run]
+        own = [
+            (path, manifest)
+            for path, manifest in found
+            if manifest["run"] == self.run and path not in self._left
+        ]
         return dict(sorted(own, key=lambda one: one[1]["step"]))
 
     def _newest(self) -> Path | None:
@@ -531,15 +555,6 @@ def labels_to_keep(output_dir: str | Path, choice: str | Path | None) -> tuple[P
     if not is_list or not labels:
         return None
     return path, (labels, manifest.get("has_several_labels") is True)
-
-
-def best(scores: Mapping[Key, float]) -> Key | None:
-    """Choose the highest score, the first of equal ones.
-
-    Args:
-        scores: In the order of the steps.
-    """
-    return max(scores, key=scores.__getitem__, default=None)
 
 
 def _manifests_in(parent: Path) -> dict[Path, folders.Manifest]:

@@ -1,8 +1,10 @@
 """What happens during training, as values that the loop yields and a script prints or acts on."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
@@ -37,6 +39,10 @@ class Progress:
     evaluations: int = 0
     data: DataPosition | None = None
     mixture: tuple[DataPosition, ...] = ()
+
+    def anew(self, splits: int) -> Progress:
+        """Begin an evaluation of so many splits again, unless all of them were evaluated."""
+        return self if self.evaluations >= splits else replace(self, evaluations=0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,9 +81,8 @@ def _several(logits: Array, labels: Array, names: Sequence[str], describe: Descr
             error = {key: _join(np.array(names)[one]) for key, one in lists.items()}
             errors.append(_error(describe(row), losses[row], None, error))
     believed = _believed(np.maximum(chances, 1 - chances).ravel(), (gold == found).ravel())
-    return {"labels": [*names], "confusion": np.array(counts).T.tolist(), **believed} | {
-        "errors": errors
-    }
+    counted = {"labels": [*names], "several": True, "confusion": np.array(counts).T.tolist()}
+    return {**counted, **believed, "errors": errors}
 
 
 def _scores(found: Array, labels: Array, describe: Describe) -> Object:

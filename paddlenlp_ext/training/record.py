@@ -28,7 +28,7 @@ from paddlenlp_ext.errors import one_line
 from paddlenlp_ext.files import disk
 from paddlenlp_ext.process import devices, runtime
 from paddlenlp_ext.process.signals import Terminated
-from paddlenlp_ext.reporting.lines import OUTCOMES, RUN, read_facts
+from paddlenlp_ext.reporting.lines import OUTCOMES, RUN, read_facts, read_record
 from paddlenlp_ext.training import distributed, folders, outcomes
 from paddlenlp_ext.training.events import Evaluated, Predicted, Progress, StepDone
 
@@ -50,7 +50,7 @@ class Record:
     Args:
         folder: The run's.
         facts: What is run, as JSON values.
-        resume: Where the run continues; its earlier starts, times and outcomes are kept.
+        resume: Where the run continues; its earlier starts, times, outcomes and best step are kept.
         labels: Their names, in the order of the logits that `columns` gives.
         columns: Of the logits, in the order of the labels; None for all as they are.
         describe: Tells of the rows of each split.
@@ -69,7 +69,7 @@ class Record:
         judge: Mapping[str, Callable[[Any], Object]] | None = None,
     ) -> None:
         self.folder = folder
-        before = read_facts(folder / RUN) if resume else {}
+        before = read_record(folder / RUN) if resume else {}
         before = before if before.get("format") == FORMAT else {}
         start = {"date": _now(), "step": resume.step if resume else 0, "command": command()}
         self._facts: Object = {
@@ -81,6 +81,9 @@ class Record:
             "starts": [*before.get("starts", ()), start],
             "evaluation_seconds": before.get("evaluation_seconds", 0.0),
         }
+        best_step = before.get("best_step")
+        if resume and best_step is not None and best_step <= resume.step:
+            self._facts["best_step"] = best_step  # until another is evaluated
         kept = read_facts(folder / OUTCOMES) if resume else {}
         self._outcomes: Object = kept if kept.get("format") == FORMAT else {"format": FORMAT}
         self._labels, self._columns = labels, columns

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from paddlenlp_ext.errors import UserError
-from paddlenlp_ext.metrics import class_table, is_lower_better
+from paddlenlp_ext.metrics import class_table
 from paddlenlp_ext.process.streams import progress_bar
+from paddlenlp_ext.reporting.lines import Line
 from paddlenlp_ext.reporting.plot import plot_curves
+from paddlenlp_ext.reporting.scores import best, by_step, scores_of, spelled
 from paddlenlp_ext.training import distributed, results
-from paddlenlp_ext.training.checkpoint import best
 from paddlenlp_ext.training.events import Evaluated, Event, Progress, StepDone
 from paddlenlp_ext.training.loggers import Loggers
 from paddlenlp_ext.training.record import Record
@@ -102,7 +103,7 @@ class Report:
         loggers: Loggers | None = None,
     ) -> None:
         self.output_dir = Path(output_dir)
-        self.metric = metric and _spelled(metric.removeprefix("eval_"))
+        self.metric = metric and spelled(metric)
         self.patience = patience
         self.record: Record | None = None
         self.log_step = log_step
@@ -180,8 +181,7 @@ class Report:
         processes than the first there are none. The history knows what was measured before a
         resume.
         """
-        found = {step: self._score(rows) for step, rows in self._evaluated().items()}
-        return {step: score for step, score in found.items() if score is not None}
+        return scores_of(self._evaluated(), self.metric)
 
     def is_best(self, step: int) -> bool:
         """Whether no step of the run so far has a higher score, and no earlier one an equal one."""
@@ -200,7 +200,7 @@ class Report:
         known, stale, top = distributed.gather(
             (self._metrics_of(step), self._is_stale(), best(self.scores))
         )[0]
-        if self.metric and known and self.metric not in ("loss", *map(_spelled, known)):
+        if self.metric and known and self.metric not in ("loss", *map(spelled, known)):
             raise UserError(
                 f"`metric_for_best_model`: there is no {self.metric}; give one of "
                 f"{', '.join(known)}, loss; `resume_from_checkpoint` latest goes on after step "
@@ -238,23 +238,9 @@ class Report:
         if self._history is not None:
             plot_curves(self.output_dir)
 
-    def _evaluated(self) -> dict[int, list[Mapping[str, Any]]]:
+    def _evaluated(self) -> dict[int, list[Line]]:
         """Return the rows of the history of each step of which all splits were evaluated."""
-        found: dict[int, list[Mapping[str, Any]]] = {}
-        for row in self._history.evaluations if self._history is not None else ():
-            found.setdefault(row["step"], []).append(row)
-        return {step: rows for step, rows in found.items() if len(rows) == self.splits}
-
-    def _score(self, rows: Sequence[Mapping[str, Any]]) -> float | None:
-        values: list[float] = []
-        for row in rows:
-            numbers = {_spelled(name): v for name, v in row["metrics"].items()}
-            numbers["loss"] = row["loss"]
-            name = self.metric or next(iter(numbers))
-            if None in numbers.values() or name not in numbers:
-                return None
-            values.append(-numbers[name] if is_lower_better(name) else numbers[name])
-        return sum(values) / len(values)
+        return by_step(self._history.evaluations if self._history is not None else (), self.splits)
 
     def _metrics_of(self, step: int) -> list[str]:
         """Name the metrics that all splits of a step have."""
@@ -275,8 +261,3 @@ class Report:
             say(class_table(event.metrics))
             results.append_evaluation(self.output_dir, event, self.facts, step=event.step)
         self._unrecorded = []
-
-
-def _spelled(name: str) -> str:
-    """Spell a metric in one way: "acc and f1" can be given as acc_and_f1."""
-    return name.replace("_", " ")

@@ -58,6 +58,8 @@ def signature(
 ) -> str:
     """Name what a result depends on; what is None took no part in it and is left out.
 
+    A "|" in a name is written as "_", so that parts stay in their places.
+
     Args:
         model: A preset; of a folder, only its name is kept.
         task: With its collection: "glue/sst-2".
@@ -90,7 +92,7 @@ def signature(
         f"paddle{_paddle_version()}",
         f"ext{__version__}",
     )
-    return "|".join(part for part in parts if part is not None)
+    return "|".join(part.replace("|", "_") for part in parts if part is not None)
 
 
 def append_result(

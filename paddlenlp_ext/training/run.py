@@ -361,7 +361,8 @@ class Run:
                 scale_loss=settings.scale_loss,
             )
             tell({"note": precision.compute.notice})
-        progress = found.restore(model, optimizer, precision) if found else None
+        num_splits = len(data.evaluate_on)
+        progress = found.restore(model, optimizer, precision).anew(num_splits) if found else None
         if progress is not None and checkpoints.grown_from:
             _go_on(optimizer, progress.step, total_steps, settings.lr_scheduler_type)
         tell(plan(settings, task, model, data, total_steps, progress))
@@ -371,14 +372,14 @@ class Run:
             settings.output_dir,
             run=checkpoints.run,
             facts=facts,
-            steps_per_epoch=len(data.train) / accumulate,
+            steps_per_epoch=steps_per_epoch,
         )
         report = Report(
             settings.output_dir,
             log_step=log_step,
             log_evaluation=log_evaluation,
             logging_steps=settings.logging_steps,
-            splits=len(data.evaluate_on),
+            splits=num_splits,
             total_steps=total_steps,
             facts=facts,
             resume=progress,

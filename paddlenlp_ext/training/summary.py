@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import shlex
 import sys
@@ -19,8 +20,9 @@ from paddlenlp_ext.models.heads import (
     ForSequenceClassification,
     ForTokenClassification,
 )
+from paddlenlp_ext.reporting.scores import best
 from paddlenlp_ext.training import distributed
-from paddlenlp_ext.training.checkpoint import Checkpoints, best
+from paddlenlp_ext.training.checkpoint import Checkpoints
 from paddlenlp_ext.training.events import Progress
 from paddlenlp_ext.training.folders import MANIFEST, read_manifest
 from paddlenlp_ext.training.loaders import RunData
@@ -30,6 +32,10 @@ from paddlenlp_ext.training.settings import RunSettings
 FLOAT = 4  # bytes
 LABELS = 10  # that are named
 SPLITS = 2  # each of which is listed
+COLUMNS = (  # besides that of the text; where they are not given they are guessed
+    *("text_pair_column_name", "context_column_name", "question_column_name"),
+    *("choices_column_names", "language_column_name"),
+)
 PREDICTED = (  # whose rows the console command predicts
     *(ForSequenceClassification, ForTokenClassification),
     *(ForQuestionAnswering, ForMultipleChoice),
@@ -65,7 +71,7 @@ def plan(
     rows = ", ".join(f"{split} {batches.num_rows:,}" for split, batches in splits.items())
     processes = distributed.world_size()
     batch = settings.batch_size * settings.gradient_accumulation_steps * processes
-    passes = total_steps * settings.gradient_accumulation_steps / len(data.train)
+    passes = total_steps / -(-len(data.train) // settings.gradient_accumulation_steps)
     begun = f" from step {progress.step:,} on" if progress and progress.step else ""
     every = f", evaluated and saved every {settings.save_steps:,}" * (settings.save_steps > 0)
     threads = os.environ.get("OMP_NUM_THREADS", "")
@@ -140,7 +146,7 @@ def _use(model: Model, folder: str, settings: Mapping[str, Any]) -> str:
     """Return a command that uses a model; none for one that is there to be trained further."""
     if isinstance(model, PREDICTED):
         negatives = " --version_2_with_negative" * bool(settings.get("version_2_with_negative"))
-        return f"paddlenlp-ext predict {folder} FILE{negatives}"
+        return f"paddlenlp-ext predict {folder} FILE{_columns()}{negatives}"
     is_causal = isinstance(model, ForCausalLM)
     if not (is_causal or isinstance(model, ForMaskedLM)):
         return ""
@@ -148,6 +154,17 @@ def _use(model: Model, folder: str, settings: Mapping[str, Any]) -> str:
         f"paddlenlp-ext train language-modeling --model_name_or_path {folder} "
         f"{'--objective causal ' * is_causal}--do_predict --test_file FILE --output_dir DIR"
     )
+
+
+def _columns() -> str:
+    """Return what this process's command says of the columns of files."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--text_column_name", "--text_column", nargs="*")  # tags have the latter
+    for name in COLUMNS:
+        parser.add_argument(f"--{name}", nargs="*")
+    given, _ = parser.parse_known_args(sys.argv[1:])
+    said = {name: shlex.join(value) for name, value in vars(given).items() if value}
+    return "".join(f" --{name} {value}" for name, value in said.items())
 
 
 def _result(report: Report, best_step: int | None, last_step: int | None) -> str:

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import builtins
+import functools
+import itertools
 import json
+import math
 import os
 import re
+from contextlib import nullcontext
+from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
 from paddlenlp_ext import __main__ as console
+from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.reporting import page
+from paddlenlp_ext.reporting.drawing import LIGHT, png_of
 from paddlenlp_ext.reporting.page import write_report
 from paddlenlp_ext.reporting.runs import RunRecord
 from paddlenlp_ext.reproduce.tables import reported_by_part
@@ -116,6 +125,91 @@ def test_runs_that_go_on_or_were_killed(tmp_path):
     assert "Learning curves" in Page(text).headings
 
 
+FACTS = {
+    "format": "a", "signature": "m|t|train|loss|bs8|lr1e-4|len64|seed1|cpu1", "total_steps": 60,
+    "best_step": 60, "settings": {"a": 1}, "data": {"train": {"rows": 3, "digest": "12"}},
+    "model": {"from": "m"}, "machine": {"cores": 2}, "versions": {"python": "3"},
+    "process": {"number": 3, "host": "here"}, "labels": ["x", "y"], "ended": "complete",
+    "starts": [{"date": "today", "step": 3, "command": "c"}], "evaluation_seconds": 2.0,
+    "memory": 3, "device_memory": 4, "date": "today",
+}  # fmt: skip
+OUTCOMES = {
+    "best": {"step": 60, "splits": {"dev": outcome(["x", "y"]), "b": {"points": [[1.0, 2.0]]}}}
+}
+ROWS = [
+    {"step": 60, "loss": 0.4, "learning_rate": 0.0, "seconds": 0.25},
+    {
+        "step": 60,
+        "loss": 0.5,
+        "split": "dev",
+        "metrics": {"acc": 0.5},
+        "classes": {"x": {"precision": 0.5, "recall": 1.0, "f1": 2 / 3, "support": 3}},
+    },
+]
+RESULTS = [
+    {
+        "signature": FACTS["signature"],
+        "metrics": {"acc": 0.5, "average": 0.5, "en": 0.5, "de": 0.5},
+    }
+]
+OTHERS = [
+    *(None, True, -1, 10**50, 10**400, 1e308, math.inf),
+    *("x", "\ud800", [], [[1]], {}, {"x": []}),
+]
+FILES = {
+    "record.json": FACTS, "outcomes.json": OUTCOMES, "history.jsonl": ROWS,
+    "results.jsonl": RESULTS,
+}  # fmt: skip
+
+
+def places(value, at=()):
+    """Each value within a value, by how it is come to; of a list the first two."""
+    yield at
+    if type(value) in (dict, list):
+        for name in value if type(value) is dict else range(len(value))[:3]:
+            yield from places(value[name], (*at, name))
+
+
+def changed(value, at, other):
+    if not at:
+        return other
+    one = {**value} if type(value) is dict else [*value]
+    one[at[0]] = changed(value[at[0]], at[1:], other)
+    return one
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_whatever_a_file_holds_is_drawn_or_left_out(name, tmp_path, monkeypatch):
+    """Each value is replaced by all others; few are drawn, as that takes long."""
+    count, choose = itertools.count(), page._pictures
+
+    def some(*args):
+        for picture in choose(*args):
+            is_drawn = next(count) % 80 == 0 or (picture.name == "curves" and is_high)
+            draw = functools.cache(picture.draw) if is_drawn else lambda theme: None
+            yield replace(picture, draw=draw)
+
+    monkeypatch.setattr(page, "_pictures", some)
+    is_high, draw = False, functools.cache(png_of)
+    monkeypatch.setattr(page, "png_of", lambda one: draw(one) if one else page.MARK.encode())
+    monkeypatch.setattr(page, "THEMES", (LIGHT, LIGHT))
+    monkeypatch.setattr(os, "fsync", lambda file: None)
+    for one, value in FILES.items():
+        if name != "record.json" or name == one:  # by itself it has no pictures
+            write_lines(tmp_path / one, value if type(value) is list else [value])
+    content = FILES[name]
+    for at in places(content):
+        for other in OTHERS:
+            is_high = name == "history.jsonl" and other in (10**50, 1e308)
+            told = changed(content, at, other)
+            lines = told if type(told) is list else [told]
+            (tmp_path / name).write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+            is_nothing = name == "record.json" and not at and not (other and type(other) is dict)
+            expected = pytest.raises(UserError, match="got none") if is_nothing else nullcontext()
+            with expected:
+                write_report([tmp_path], tmp_path / "out")
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -131,6 +225,49 @@ def test_what_is_not_as_it_was_written_is_left_out(content, tmp_path):
     (run / "outcomes.json").write_text(json.dumps(content))
     headings = Page(write_report([run])[0].read_text("utf-8")).headings
     assert headings == ["Runs", "Learning curves", "Time of updates", "What was run"]
+
+
+def test_means_say_of_how_many_runs_they_are(tmp_path):
+    runs = [make_run(tmp_path / str(seed), seed=seed) for seed in (1, 2, 3)]
+    rows = [json.loads(line) for line in (runs[0] / "history.jsonl").read_text().splitlines()]
+    for run in runs[1:]:
+        write_lines(run / "history.jsonl", [row for row in rows if "split" not in row])
+    cells = Page(write_report(runs)[0].read_text("utf-8")).cells
+    assert "mean of 3 runs" in cells
+    assert f"{rows[-1]['metrics']['acc']:.4f} (1 of 3)" in cells
+    write_lines(runs[1] / "history.jsonl", rows)
+    cells = Page(write_report(runs)[0].read_text("utf-8")).cells
+    assert f"{rows[-1]['metrics']['acc']:.4f} ± 0.0000 (2 of 3)" in cells
+
+
+def test_a_run_by_two_spellings_is_one(tmp_path, monkeypatch):
+    run = make_run(tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to(run)
+    page = write_report([Path("run"), run, tmp_path / "link"])[0]
+    assert page == Path("run/report.html")
+    assert "mean of" not in page.read_text("utf-8")
+
+
+def test_what_is_not_ours_stays_and_what_is_goes(tmp_path, capsys):
+    run, place = make_run(tmp_path / "run"), tmp_path / "out"
+    told(run, {"dev": outcome(["x", "y"]), "dev_2": outcome(["x", "z"])})
+    write_report([run], place)
+    kept = (place / "report/curves.png").read_bytes()
+    (place / "report/confusion-9.png").write_bytes(b"mine")
+    (place / "report/copy.png").write_bytes(kept)
+    told(run, {"dev": outcome(["x", "y"])})
+    pictures = {path.name for path in write_report([run], place)[1:]}
+    assert "confusion-1.png" in pictures
+    there = {path.name for path in (place / "report").iterdir()}
+    assert there == pictures | {"confusion-9.png", "copy.png"}
+    (place / "report/curves.png").write_bytes(b"mine")
+    (tmp_path / "other/report.html").mkdir(parents=True)
+    for output, name in ((place, "report/curves.png"), (tmp_path / "other", "report.html")):
+        code, out, err = ended(capsys, "report", run, "--output", output)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert f"{output / name}: was not written here; give another --output" in err
+    assert (place / "report/curves.png").read_bytes() == b"mine"
 
 
 def test_results_alone_are_a_report(tmp_path):

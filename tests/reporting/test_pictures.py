@@ -13,6 +13,8 @@ from paddlenlp_ext.reporting.curves import Curve, band, smoothed, thinned
 from paddlenlp_ext.reporting.drawing import THEMES, Names
 from paddlenlp_ext.reporting.languages import bars, language_tables
 from paddlenlp_ext.reporting.runs import RunRecord, grouped
+from paddlenlp_ext.training import outcomes
+from paddlenlp_ext.training.events import Predicted
 from tests.reporting.runs import LANGUAGES, make_run, outcome, write_lines
 
 pytest.importorskip("matplotlib")
@@ -157,6 +159,46 @@ def test_confusion_names_its_labels(labels, tmp_path):
         require_tidy(figure)
     (label,) = [t.get_text() for t in figure.axes[0].get_legend().texts if "dev" in t.get_text()]
     assert label == f"dev: error {(2 * 1.5 + 2 * 0.5) / 80:.3f}"
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+@pytest.mark.parametrize("labels", [2, 3, 4])
+def test_several_labels_are_found_or_missed(is_told, labels):
+    names = [*"abcd"[:labels]]
+    random = np.random.default_rng(labels)
+    logits = random.normal(size=(29, labels)).astype(np.float32)
+    gold = (random.random(logits.shape) < 0.4).astype(np.float32)
+    classes = outcomes.outcome(Predicted(logits, gold.argmax(-1)), names, lambda row: {})
+    several = outcomes.outcome(Predicted(logits, gold), names, lambda row: {})
+    for told, columns in (
+        (several, ["found", "missed", "wrongly found"]),
+        (classes, names),
+    ):
+        found = mistakes.Mistakes()
+        if not is_told:  # as before
+            told.pop("several", None)
+        mistakes._add(found, "dev", told)
+        mistakes._add(found, "dev", classes if told is several else several)  # left out
+        assert found.confusion.tolist() == told["confusion"]
+        with drawing.drawing(THEMES[0]):
+            figure = mistakes.confusion_matrix("dev", found, Names(), theme=THEMES[0])
+        ticks = [tick.get_text() for tick in figure.axes[0].get_xticklabels()]
+        assert ticks == columns
+
+
+def test_names_are_drawn_alike_on_a_whole_page(monkeypatch):
+    names = Names()
+    with drawing.drawing(THEMES[0]):
+        monkeypatch.setattr(drawing, "_letters", lambda: frozenset(map(ord, "abc#1 …'")))
+        for _theme in THEMES:
+            assert names.of(["差评", "a" * 30, "c", "c"]) == ["#1", "a" * 23 + "…", "c", "c'"]
+            assert names.of(["好评", "a" * 31, "差评", "#1"]) == [
+                *("#2", "a" * 23 + "…'", "#1", "#1'"),
+            ]
+    assert names.notes == {
+        "#1": "差评", "#2": "好评", "#1'": "#1", "c'": "c",
+        "a" * 23 + "…": "a" * 30, "a" * 23 + "…'": "a" * 31,
+    }  # fmt: skip
 
 
 def test_letters_that_no_font_has_become_numbers(monkeypatch):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from paddlenlp_ext.reporting.runs import RunRecord, grouped
-from tests.reporting.runs import make_run
+from tests.reporting.runs import make_run, write_lines
 
 
 def facts(digest: str = "1" * 16, **settings: object) -> dict[str, Any]:
@@ -67,6 +67,29 @@ def test_other_data_part_runs_and_rows_held_out_by_the_seed_do_not(tmp_path: Pat
     }
     again = [(1, facts()), (1, facts())]
     assert [*groups(tmp_path / "c", *again).values()] == [["0", "1"]]
+
+
+def signed(rate: str, split: str = "train", length: int = 64) -> str:
+    return f"minilm|answers/{split}|{split}|acc|bs8|lr{rate}|len{length}|seed1|cpu1"
+
+
+def test_a_run_in_the_folder_of_an_earlier_one_is_itself(tmp_path: Path) -> None:
+    signatures = [
+        signed("1e-3", "dev"),
+        signed("5e-5", "dev"),
+        signed("5e-5", "test", 128),  # of the same run, whose tests are of another length
+        "model_60|answers/test|test|acc|len64|cpu1",  # of a model that was there
+    ]
+    results = [{"signature": one, "metrics": {"acc": 0.5}} for one in signatures]
+    folder = make_run(tmp_path / "a", facts={"signature": signed("5e-5")})
+    write_lines(folder / "results.jsonl", results)
+    run = RunRecord.read(folder)
+    assert [line["signature"] for line in run.results] == signatures[1:]
+    other = make_run(tmp_path / "b", facts={"signature": signed("1e-3")})
+    assert [group.name for group in grouped([run, RunRecord.read(other)])] == ["lr5e-5", "lr1e-3"]
+    (folder / "record.json").unlink()  # as before there was one
+    run = RunRecord.read(folder)
+    assert (run.signature, len(run.results)) == (signatures[2], 4)
 
 
 @pytest.mark.parametrize("told", [{"settings": 3, "data": []}, {"data": {"train": 1}}, {}])

@@ -21,6 +21,14 @@ def main() -> None:
     add("--seconds", type=float, default=0.0)
     add("--ended", type=Path, help="gets a line for each run that ends")
     add("--fails", type=int, nargs="*", default=[], help="seeds of which a run fails")
+    add(
+        "--diverges",
+        type=int,
+        nargs="*",
+        default=[],
+        help="seeds of which the last step is worth nothing",
+    )
+    add("--metric_for_best_model", help="is the caller's business")
     add("--peer", action="store_true")
     args = parser.parse_args()
     time.sleep(args.seconds)
@@ -32,14 +40,21 @@ def main() -> None:
         print(json.dumps({"results": results, "torch": "2.0"}), flush=True)
     else:
         history = [
-            {"step": step, "loss": 1.0, "split": "dev", "metrics": {"acc": acc, "f1": acc / 2}}
-            for step, acc in ((1, best / 2), (2, best), (3, best / 4))
+            {"step": step, "loss": loss, "split": "dev", "metrics": {"acc": acc, "f1": acc / 2}}
+            for step, loss, acc in ((1, 1.0, best / 2), (2, 1.5, best), (3, 2.0, best / 4))
         ]
+        if args.seed in args.diverges:
+            history[-1]["loss"] = None
         lines = "".join(json.dumps(row) + "\n" for row in history)
         (args.output_dir / "history.jsonl").write_text(lines)
         signature = f"tiny|{args.task_name}|dev|acc|seed{args.seed}"
         metrics = {"acc": best / 4, "f1": best / 8}
-        result = {"signature": signature, "metrics": metrics}
+        result = {
+            "signature": signature,
+            "metrics": metrics,
+            "step": 3,
+            "loss": history[-1]["loss"],
+        }
         (args.output_dir / "results.jsonl").write_text(json.dumps(result) + "\n")
     if args.ended:
         with args.ended.open("a") as file:

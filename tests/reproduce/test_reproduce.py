@@ -7,6 +7,7 @@ import json
 import math
 import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -165,6 +166,25 @@ def test_search_asks_optuna_and_goes_on(table, capsys, monkeypatch):
     assert "not allowed with argument --search" in capsys.readouterr().err
 
 
+def test_trials_that_failed_are_run_again_by_the_next_search(table):
+    pytest.importorskip("optuna")
+    ranges = "[search]\nlearning_rate = [1.0, 1.5]\n"
+    table.write_text(table.read_text().replace("[grid]", f"{ranges}\n[grid]"))
+    words = ["--only", "one", "--seeds", 1, "--search", 3]
+    program = table.read_text()
+    table.write_text(program.replace(str(STAND_IN), str(table.parent / "none.py")))
+    for _ in range(2):
+        assert run(table, *words) == 1
+        assert "| One | acc | 52.5 | not yet |  |" in page(table)
+    table.write_text(program)
+    for _ in range(2):
+        assert run(table, *words) == 0
+        tried = {line.split()[1] for line in ended(table)}
+        assert len(ended(table)) == len(tried) > 0
+        best = 51 * max(map(float, tried))
+        assert f"| One | acc | 52.5 | {best:.1f} (1 seed)" in page(table)
+
+
 def test_search_needs_optuna(table, capsys, monkeypatch):
     assert run(table, "--search", 2) == 2
     assert "--search: stand-in has no ranges to search in" in capsys.readouterr().err
@@ -183,6 +203,49 @@ def test_failures_are_listed_and_not_counted(table, capsys):
     assert "| One | acc | 52.5 | 52.0 ± 1.4 (2 of 3 seeds) |" in page(table)
     assert run(table, "--only", "one", "--seeds", 1, "--", "--fails", 2) == 0
     assert "51.0 (1 seed) | -1.5, one seed: no interval |" in page(table)
+
+
+def test_runs_that_ended_worth_nothing_are_not_counted(table, capsys):
+    assert run(table, "--only", "one", "--", "--diverges", 2) == 1
+    said = "failed: one learning_rate=1.0 seed 2: it ended without the numbers of its row"
+    assert said in capsys.readouterr().err
+    assert "| One | acc | 52.5 | 52.0 ± 1.4 (2 of 3 seeds) |" in page(table)
+
+
+@pytest.mark.parametrize("flag", [("--metric_for_best_model", "loss"), ("--metric_for=eval_loss",)])
+def test_the_best_step_is_that_of_the_metric_that_runs_are_given(table, flag):
+    assert run(table, "--only", "one", "--seeds", 1, "--", *flag) == 0
+    assert "| One | acc | 52.5 | 25.5 (1 seed) |" in page(table), "of step 1, not 2"
+
+
+@pytest.mark.parametrize("flag", [("--seed", 42), ("--output_dir=x",), ("--seed",)])
+def test_flags_that_each_run_has_of_its_own_are_refused(table, capsys, flag):
+    assert run(table, "--", *flag) == 2
+    name = str(flag[0]).partition("=")[0]
+    assert f"{name}: each run has its own; leave it out" in capsys.readouterr().err
+    assert not (table.parent / "out").exists()
+
+
+def test_a_run_whose_last_evaluation_goes_on_is_not_complete(table, tmp_path):
+    (one,) = plan(read_table(str(table)), read_table(str(table)).rows[:1], tmp_path, seeds=1)
+    one.folder.mkdir(parents=True)
+
+    def write(name: str, *rows: dict[str, object]) -> None:
+        (one.folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    def row(step: int, split: str, acc: object) -> dict[str, object]:
+        return {"step": step, "loss": 1.0, "split": split, "metrics": {"acc": acc}}
+
+    earlier = [row(1, "dev", 0.1), row(1, "other", 0.5)]
+    write("results.jsonl", {"signature": "m|t|dev|acc", "metrics": {"acc": 0.2}, "step": 2})
+    write("history.jsonl", *earlier, row(2, "dev", 0.2))
+    assert one.measured() is None
+    write("history.jsonl", *earlier, row(2, "dev", 0.2), row(2, "other", "much"), {"split": "dev"})
+    assert one.measured() is None, "rows that are none"
+    write("history.jsonl", *earlier, row(2, "dev", 0.2), row(2, "other", 0.1))
+    found = one.measured()
+    assert found is not None
+    assert (found.values["dev acc"], found.score) == (0.1, 0.3)
 
 
 def test_a_folder_of_another_command_is_refused(table, capsys):
@@ -299,6 +362,13 @@ def test_dry_run_does_nothing(table, capsys):
     out = capsys.readouterr().out
     assert out.startswith("# complete: python")
     assert "3 runs, 1 complete; 2 left: about 42 s, 1 at a time" in out
+    peer = '[peer]\nname = "theirs"\ncommand = "paddlenlp-ext train glue"\n\n[grid]'
+    table.write_text(table.read_text().replace("[grid]", peer, 1))
+    assert run(table, "--dry_run", "--only", "two", "--seeds", 1, folder="an out") == 0
+    lines = capsys.readouterr().out.splitlines()[:2]
+    folders = [shlex.split(line)[-2:] for line in lines]
+    where = table.parent / "an out/stand-in/two/learning_rate=1.0"
+    assert folders == [["--output_dir", str(where / name)] for name in ("seed-1", "theirs-seed-1")]
 
 
 def test_devices_are_shared_out(table, monkeypatch):
@@ -333,6 +403,11 @@ def test_mistakes_are_one_line(table, capsys, monkeypatch):
         assert end.value.code == 2
         assert said in capsys.readouterr().err
         assert not (table.parent / "reproduced").exists()
+    table.write_text(table.read_text().replace(f"python {STAND_IN}", "nosuchprogram run"))
+    assert run(table) == 2
+    said = "error: nosuchprogram: cannot be started: No such file or directory; mend 'command' of"
+    assert said in capsys.readouterr().err
+    table.write_text(TABLE.format(program=STAND_IN))
     for before, after, said in (
         ("columns", "headers", "unknown key 'headers'"),
         ('names = ["One", "acc"]', 'names = ["One"]', "expected 2 names"),
@@ -352,7 +427,7 @@ def test_mistakes_are_one_line(table, capsys, monkeypatch):
             "unknown key 'lo' in search.lr; known: low",
         ),
         ("[grid]", "[peer]\nname = 1\ncommand = 'x'\n[grid]", "peer.name must be text, not 1"),
-        ('["dev acc"]', '["acc"]', "row one: expected `numbers` such as 'dev acc'"),
+        ('["dev acc"]', '["acc"]', "row one: expected 'numbers' such as 'dev acc'"),
         ('"One"', '"-"', r"rows\[0\]: expected a first name with letters or digits"),
     ):
         other = table.with_name("wrong.toml")

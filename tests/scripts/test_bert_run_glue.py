@@ -265,7 +265,7 @@ def test_the_score_is_the_mean_over_the_splits_of_the_step(encoder: Path, tmp_pa
 def test_an_interrupted_evaluation_gives_no_score(
     encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither that of an earlier step nor that of the splits so far."""
+    """Neither that of an earlier step nor that of the splits so far; it is begun again."""
     add = Report.add
 
     def interrupt(self: Report, event: Any) -> None:
@@ -273,7 +273,7 @@ def test_an_interrupted_evaluation_gives_no_score(
             os.kill(os.getpid(), signal.SIGTERM)
         add(self, event)
 
-    run = {"task_name": "MNLI", "max_steps": 5, "save_steps": 2}
+    run = {"task_name": "MNLI", "max_steps": 4, "save_steps": 2}
     with monkeypatch.context() as patch:
         patch.setattr(Report, "add", interrupt)
         with pytest.raises(Terminated):
@@ -287,6 +287,10 @@ def test_an_interrupted_evaluation_gives_no_score(
     mean = np.mean([row["metrics"]["acc"] for row in rows])
     assert len(rows) == 2
     assert manifest(tmp_path / "model_4")["score"] == pytest.approx(mean)
+    told = json.loads((tmp_path / "outcomes.json").read_text())
+    assert [*told["last"]["splits"]] == ["dev_matched", "dev_mismatched"]
+    lines = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
+    assert [line["signature"].split("|")[2] for line in lines] == ["dev_matched", "dev_mismatched"]
 
 
 BAD = {

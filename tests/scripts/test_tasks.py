@@ -167,10 +167,14 @@ def test_answers_in_two_languages(encoder, tmp_path, capsys):
         console.main([*given, *sizes, "--output", str(tmp_path / "said")])
     assert json.loads((tmp_path / "said/predictions_dev.de.json").read_text()) == answers
     # Two processes train, evaluate and predict as one.
-    both = multilingual.command_line(flags | {"batch_size": 8, "output_dir": tmp_path / "two"})
+    two = {"batch_size": 8, "error_texts": "false", "output_dir": tmp_path / "two"}
+    both = multilingual.command_line(flags | two)
     code, _, errors = multilingual.launch(ANSWERS, [*both, "--num_train_epochs", "1"], processes=2)
     assert code == 0, errors
     assert json.loads((tmp_path / "two/predictions.json").read_text()) == answers
+    told = json.loads((tmp_path / "two/outcomes.json").read_text())["last"]["splits"]
+    assert told["validation_de"]["errors"]
+    assert not any("text" in error for error in told["validation_de"]["errors"])
     last = json_lines(tmp_path / "two/results.jsonl")[-1]["metrics"]
     assert last == {name: metrics[f"validation_en {name}"] for name in last}
     # The model that was trained gives the same numbers when it is evaluated alone.

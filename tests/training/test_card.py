@@ -67,6 +67,13 @@ def test_metadata_of_several_languages(tmp_path):
     assert named == [("en", 0.0), ("de", 0.125), ("zh", 0.25)]
 
 
+def test_rows_of_all_languages_are_of_none(tmp_path):
+    found = read(card("rembert", "XNLI").text(9, {"dev_all": {"acc": 0.5}}), tmp_path)
+    assert found.language is None
+    (result,) = found.eval_results
+    assert (result.dataset_config, result.dataset_split) == (None, "validation")
+
+
 def test_what_nobody_knows_is_left_out(tmp_path):
     (tmp_path / "encoder").mkdir()
     made = card(str(tmp_path / "encoder"), "own/reviews", BertForPreTraining)

@@ -244,6 +244,28 @@ def test_never_deletes_what_another_run_made_or_what_it_continues_from(tmp_path)
     assert names(tmp_path) == ["model_200", "model_400", "model_600"]
 
 
+@pytest.mark.parametrize("keep", [0, 1])
+def test_what_goes_on_from_an_earlier_checkpoint_is_the_latest(tmp_path, whole, keep, caplog):
+    flags = ["--save_every", "2"]
+    with pytest.raises(Stop):
+        train(args(tmp_path, *flags), stop_at(10))
+    assert (tmp_path / LATEST).read_text() == "model_8\n"
+    more = ["--keep", str(keep)]
+    with pytest.raises(Stop):  # before anything is saved
+        train(args(tmp_path, *flags, *more, "--resume", "model_4"), stop_at(5))
+    assert "has checkpoints of later steps (['model_6', 'model_8'])" in caplog.text
+    assert (tmp_path / LATEST).read_text() == "model_4\n"
+    with pytest.raises(Stop):
+        train(args(tmp_path, "--save_every", "5", *more, "--resume", LATEST), stop_at(6))
+    assert (tmp_path / LATEST).read_text() == "model_5\n"
+    assert {"model_5", "model_8"} <= {*names(tmp_path)}
+    rest = train(args(tmp_path, *flags, *more, "--resume", LATEST))
+    assert rest["digest"] == whole["digest"]
+    assert rest["losses"] == whole["losses"][5:]
+    steps = (5, 10) if keep else (2, 4, 5, 6, 8, 10)
+    assert names(tmp_path) == sorted(f"model_{step}" for step in steps)
+
+
 def test_never_deletes_what_somebody_put_into_a_checkpoint(tmp_path):
     """`get_ft_model.py` writes both models into the checkpoint's own folder."""
     model = tiny_model()

@@ -99,6 +99,7 @@ def test_several_labels_a_row():
     worst = rows_of(found)[0]
     named = [name for name, is_there in zip(NAMES, gold[worst], strict=True) if is_there]
     assert found["errors"][0]["label"] == ", ".join(named)
+    assert found["several"] is True
 
 
 def test_scores():

@@ -106,6 +106,32 @@ def test_a_run_that_goes_on_keeps_its_starts_and_its_best(tmp_path):
     assert "[CLS]" in found["last"]["splits"]["dev_2"]["errors"][0]["text"]
 
 
+def test_a_complete_run_that_is_asked_for_again_keeps_its_best_step(tmp_path):
+    encoder(tmp_path / "encoder")
+    train(tmp_path)
+    before = told(tmp_path / "out")
+    train(tmp_path)
+    after = told(tmp_path / "out")
+    assert len(after["starts"]) == 2
+    assert after["best_step"] == before["best_step"] < before["total_steps"]
+    made = Record(tmp_path / "out", FACTS, resume=Progress(before["best_step"] - 1))
+    assert "best_step" not in told(tmp_path / "out"), "what comes after is dropped"
+    made.evaluated(2, 2)
+    assert told(tmp_path / "out")["best_step"] == 2
+
+
+@pytest.mark.parametrize(
+    "damaged", [{"starts": 1}, {"evaluation_seconds": "x"}, {"best_step": [3]}, {"starts": [[]]}]
+)
+def test_what_is_not_as_it_was_written_begins_anew(damaged, tmp_path):
+    facts = {"format": record.FORMAT, "starts": [{"step": 0}], **damaged}
+    (tmp_path / "record.json").write_text(json.dumps(facts))
+    made = Record(tmp_path, FACTS, resume=Progress(4))
+    made.add(evaluated(4, np.eye(2, dtype=np.float32), [0, 0]))
+    made.evaluated(4, 4)
+    assert [start["step"] for start in told(tmp_path)["starts"]][-1] == 4
+
+
 @pytest.mark.parametrize(
     ("error", "how"),
     [

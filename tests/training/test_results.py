@@ -46,6 +46,7 @@ def test_signature():
         ({"epochs": 0.5}, "ep0.5"),
         ({"changes": ["cosine", "smooth0.1"]}, "smooth0.1"),
         ({"model": "/home/me/out/model_500/"}, "model_500"),
+        ({"model": "/home/me/a|b"}, "a_b"),
         ({"device": "cpu"}, "cpu1"),
         ({"epochs": None, "steps": 320}, "steps320"),
     ],

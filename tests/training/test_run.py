@@ -105,7 +105,7 @@ def test_without_a_split_it_is_due_after_the_same_steps(folder):
     ]  # fmt: skip
 
 
-def test_results_of_a_last_evaluation_that_was_interrupted_are_kept(folder):
+def test_a_last_evaluation_that_was_interrupted_is_begun_again(folder):
     with Run(settings(folder), {}) as run:
         training = prepare(run, data(splits=2))
         training.report.add(step_done(8))
@@ -113,7 +113,9 @@ def test_results_of_a_last_evaluation_that_was_interrupted_are_kept(folder):
         training.save("model_8", Interrupted(8, 15, Progress(8, 1)))
     with Run(settings(folder, resume_from_checkpoint="latest"), {}) as run:
         training = prepare(run, data(splits=2))
-        assert training.progress == Progress(8, 1)
+        assert training.progress == Progress(8, 0)
+        assert training.report.score(8) is None
+        training.report.add(evaluated(8, 0, 0.75))
         training.report.add(evaluated(8, 1, 0.25))
         assert training.report.score(8) == 0.5
     lines = (folder / "out/results.jsonl").read_text().splitlines()

@@ -39,6 +39,25 @@ def test_a_run_says_what_it_will_do_and_what_came_of_it(encoder, tmp_path, capsy
     assert said["use it"] == f"paddlenlp-ext predict '{tmp_path}/a b/model_{best}' FILE"
 
 
+def test_what_is_left_of_a_pass_is_an_update(encoder, tmp_path, capsys):  # noqa: F811
+    """40 rows are 3 batches of 16, and so 2 updates of up to 2 batches."""
+    flags = {"batch_size": 16, "gradient_accumulation_steps": 2, "num_train_epochs": 3}
+    script_of(SCRIPT).main(arguments(encoder, tmp_path, save_steps=9, **flags))
+    assert "\nsteps:   6, 32 rows each, 3 passes over the data" in capsys.readouterr().err
+
+
+def test_the_command_names_the_columns_that_were_given(encoder, tmp_path, capsys, monkeypatch):  # noqa: F811
+    (tmp_path / "a.csv").write_text("my text,b,label\na,c,x\nd,c,y\ne,c,x\nf,c,y\n")
+    flags = arguments(encoder, tmp_path / "out", max_steps=1, save_steps=1)
+    at = flags.index("--task_name")
+    own = ["--train_file", str(tmp_path / "a.csv"), "--text_column_name=my text"]
+    flags = [*flags[:at], *flags[at + 2 :], *own, "--text_pair_column_name", "b"]
+    monkeypatch.setattr(sys, "argv", ["run_glue.py", *flags])
+    script_of(SCRIPT).main(flags)
+    use = f"{tmp_path}/out/model_1 FILE --text_column_name 'my text' --text_pair_column_name b\n"
+    assert f"paddlenlp-ext predict {use}" in capsys.readouterr().err
+
+
 def test_a_run_that_goes_on_says_from_where(encoder, tmp_path, capsys):  # noqa: F811
     flags = arguments(encoder, tmp_path, max_steps=2, save_steps=2)
     script_of(SCRIPT).main(flags)
