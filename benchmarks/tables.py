@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from benchmarks.cases import SECTIONS, Case, Section
-from benchmarks.measure import Record, fields_of
+from benchmarks.jobs import NEW_WORDS, SENTENCES, TEXTS, Job
+from benchmarks.measure import MULTILINGUAL, Record, fields_of
 from benchmarks.shapes import product_flops
 from benchmarks.worker import PRODUCT
 
@@ -185,12 +186,13 @@ def section_tables(records: Sequence[Record], name: str, section: Section) -> li
 
 def origin(records: Sequence[Record], name: str, section: Section) -> str:
     """Where, when, with what and by which command."""
-    used = [
-        record
+    measured = [
+        (case.jobs[side], rounds.values())
         for case in section.cases
-        for rounds in of_case(records, name, case).values()
-        for record in rounds.values()
+        for side, rounds in of_case(records, name, case).items()
+        if rounds
     ]
+    used = [record for _, rounds in measured for record in rounds]
     machines = sorted({record.machine for record in used})
     dates = sorted({record.date for record in used})
     versions = sorted(
@@ -202,4 +204,19 @@ def origin(records: Sequence[Record], name: str, section: Section) -> str:
     with_versions = f"; {', '.join(versions)}" if versions else ""
     busy = max(record.load for record in used)
     beside = f"; up to {busy:.0f} other processes wanted to run" if busy else ""
-    return f"{told}{with_sources}{with_versions}{beside}. `make bench ONLY={name}`"
+    flags = " ".join(folder_flags([job for job, _ in measured]))
+    with_flags = f' BENCH_FLAGS="{flags}"' if flags else ""
+    return f"{told}{with_sources}{with_versions}{beside}. `make bench ONLY={name}{with_flags}`"
+
+
+def folder_flags(jobs: Sequence[Job]) -> list[str]:
+    """Flags that name the folders which jobs read; without them the samples in data are read."""
+    files = {job.file_name for job in jobs}
+    reads = {
+        "--sst2 GLUE_FOLDER": any(file.startswith(("sst2-", SENTENCES)) for file in files),
+        "--texts TEXT_FOLDER": not files.isdisjoint({TEXTS, NEW_WORDS}),
+        "--multilingual TOKENIZER_FOLDER": any(
+            job.work == "tokenize" and job.shape in MULTILINGUAL for job in jobs
+        ),
+    }
+    return [flag for flag, is_read in reads.items() if is_read]
