@@ -69,7 +69,7 @@ bench: $(VENV)/.parity $(VENV)/.exporting $(VENV)/.minilm $(PADDLENLP_VENV)/.ins
 
 # A table of a page again: TABLE=bert-glue REPRODUCE_FLAGS="--seeds 3 --devices 0,1". One by a path
 # stands beside transformers, with the encoder of the quickstart:
-# TABLE=benchmarks/reproduce/minilm-glue.toml REPRODUCE_FLAGS="--set glue=FOLDER".
+# TABLE=benchmarks/reproduce/minilm-glue.toml REPRODUCE_FLAGS="--set glue=FOLDER --set sentences=FOLDER".
 reproduce: $(if $(findstring /,$(TABLE)),$(VENV)/.parity $(VENV)/.minilm,$(VENV)/.installed)
 	$(BIN)/paddlenlp-ext reproduce $(TABLE) $(REPRODUCE_FLAGS) \
 		$(if $(findstring /,$(TABLE)),--set minilm=$$(cat $(VENV)/.minilm))

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# MRPC with bert-base-uncased, one GPU. Reported (dev, one run): F1/acc 91.67/88.24. Measured: docs/results.md.
+# MRPC with bert-base-uncased, one GPU. Reported (dev, one run): F1/acc 91.67/88.24. Measured with another encoder: docs/results.md.
 set -euo pipefail
 python -u "$(dirname "$0")/../run_glue.py" \
     --model_type bert \

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# QQP with bert-base-uncased, one GPU. Reported (dev, one run): acc/F1 90.58/87.35. Measured: docs/results.md.
+# QQP with bert-base-uncased, one GPU. Reported (dev, one run): acc/F1 90.58/87.35. Measured: nothing yet.
 set -euo pipefail
 python -u "$(dirname "$0")/../run_glue.py" \
     --model_type bert \

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# RTE with bert-base-uncased, one GPU. Reported (dev, one run): acc 71.12. Measured: docs/results.md.
+# RTE with bert-base-uncased, one GPU. Reported (dev, one run): acc 71.12. Measured with another encoder: docs/results.md.
 set -euo pipefail
 python -u "$(dirname "$0")/../run_glue.py" \
     --model_type bert \

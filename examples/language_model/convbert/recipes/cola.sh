@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# CoLA with convbert-small, one GPU. Reported (dev, one run): mcc 56.22. Measured: docs/results.md.
+# CoLA with convbert-small, one GPU. Reported (dev, one run): mcc 56.22. Measured: nothing yet.
 set -euo pipefail
 python -u "$(dirname "$0")/../run_glue.py" \
     --model_type convbert \

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# MNLI with convbert-small, one GPU. Reported (dev, one run): acc m/mm 81.87. Measured: docs/results.md.
+# MNLI with convbert-small, one GPU. Reported (dev, one run): acc m/mm 81.87. Measured: nothing yet.
 set -euo pipefail
 python -u "$(dirname "$0")/../run_glue.py" \
     --model_type convbert \

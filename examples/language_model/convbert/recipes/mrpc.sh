@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# MRPC with convbert-small, one GPU. Reported (dev, one run): acc/F1 87.70. Measured: docs/results.md.
+# MRPC with convbert-small, one GPU. Reported (dev, one run): acc/F1 87.70. Measured: nothing yet.
 set -euo pipefail
 python -u "$(dirname "$0")/../run_glue.py" \
     --model_type convbert \

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# QQP with convbert-small, one GPU. Reported (dev, one run): acc/F1 85.47. Measured: docs/results.md.
+# QQP with convbert-small, one GPU. Reported (dev, one run): acc/F1 85.47. Measured: nothing yet.
 set -euo pipefail
 python -u "$(dirname "$0")/../run_glue.py" \
     --model_type convbert \

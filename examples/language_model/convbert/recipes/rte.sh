@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# RTE with convbert-small, one GPU. Reported (dev, one run): acc 66.06. Measured: docs/results.md.
+# RTE with convbert-small, one GPU. Reported (dev, one run): acc 66.06. Measured: nothing yet.
 set -euo pipefail
 python -u "$(dirname "$0")/../run_glue.py" \
     --model_type convbert \

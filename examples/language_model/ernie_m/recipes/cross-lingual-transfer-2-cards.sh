@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# XNLI with ernie-m-base, cross-lingual-transfer, 2 GPUs. Reported (paper, test): average 77.3 (base), 82.0 (large). Measured: docs/results.md.
+# XNLI with ernie-m-base, cross-lingual-transfer, 2 GPUs. Reported (paper, test): average 77.3 (base), 82.0 (large). Measured with another encoder: docs/results.md.
 set -euo pipefail
 python -m paddle.distributed.launch --nproc_per_node 2 "$(dirname "$0")/../run_classifier.py" \
     --task_type cross-lingual-transfer \

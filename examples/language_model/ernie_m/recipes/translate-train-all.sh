@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# XNLI with ernie-m-base, translate-train-all, 1 GPU. Reported (paper, test): average 80.6 (base), 84.2 (large). Measured: docs/results.md.
+# XNLI with ernie-m-base, translate-train-all, 1 GPU. Reported (paper, test): average 80.6 (base), 84.2 (large). Measured with another encoder: docs/results.md.
 set -euo pipefail
 python -u "$(dirname "$0")/../run_classifier.py" \
     --task_type translate-train-all \

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# PAWS-X with RemBERT, one GPU. Reported (test, one run): accuracy 0.8778. Measured: docs/results.md.
+# PAWS-X with RemBERT, one GPU. Reported (test, one run): accuracy 0.8778. Measured with another encoder: docs/results.md.
 set -euo pipefail
 python -u "$(dirname "$0")/../main.py" \
     --model_type rembert \
