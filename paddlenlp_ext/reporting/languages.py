@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from paddlenlp_ext.reporting.drawing import Theme, legend, legible, new_figure
+from paddlenlp_ext.reporting.lines import split_of
 from paddlenlp_ext.reporting.runs import Group, RunRecord, parts_of
 
 AVERAGE = "average"
@@ -143,7 +144,7 @@ def _of_results(run: RunRecord) -> dict[tuple[str, str], dict[str, float]]:
     found: dict[tuple[str, str], dict[str, float]] = {}
     by_part: dict[str, tuple[str, float]] = {}
     for line in run.results:
-        split = [*line["signature"].split("|"), "", ""][2]
+        split = split_of(line)
         numbers = {name: value for name, value in line["metrics"].items() if value is not None}
         if AVERAGE in numbers and len(numbers) > 3:
             metric, _, *codes = numbers

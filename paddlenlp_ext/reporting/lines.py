@@ -97,6 +97,12 @@ def is_result(row: Line) -> bool:
     )
 
 
+def split_of(result: Line) -> str:
+    """Name the split that a result is of; empty where its signature does not say so."""
+    parts: list[str] = result["signature"].split("|")
+    return [*parts, "", ""][2]
+
+
 def read_facts(path: Path) -> Line:
     """Read a file of one object; empty where there is none, or another's."""
     with suppress(OSError, ValueError, RecursionError):

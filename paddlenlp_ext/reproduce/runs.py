@@ -19,7 +19,7 @@ from statistics import fmean
 from typing import Any
 
 from paddlenlp_ext.errors import UserError
-from paddlenlp_ext.reporting.lines import HISTORY, RESULTS, is_history_row, is_result
+from paddlenlp_ext.reporting.lines import HISTORY, RESULTS, is_history_row, is_result, split_of
 from paddlenlp_ext.reporting.scores import best, by_step, scores_of, spelled
 from paddlenlp_ext.reproduce.tables import OURS, PLACE, Row, Table, slug
 
@@ -129,9 +129,9 @@ class Run:
     def _own(self) -> Measured | None:
         """Read a script's own files."""
         recorded = {
-            line["signature"].split("|")[2]: line
+            split_of(line): line
             for line in _lines(self.folder / RESULTS, b'"signature"')
-            if is_result(line) and line["signature"].count("|") > 2
+            if is_result(line)
         }
         splits = {name.split(" ", 1)[0] for parts in self.numbers for name in parts}
         if not splits <= {*recorded}:  # not at its end

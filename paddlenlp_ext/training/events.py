@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -39,10 +39,6 @@ class Progress:
     evaluations: int = 0
     data: DataPosition | None = None
     mixture: tuple[DataPosition, ...] = ()
-
-    def anew(self, splits: int) -> Progress:
-        """Begin an evaluation of so many splits again, unless all of them were evaluated."""
-        return self if self.evaluations >= splits else replace(self, evaluations=0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import logging
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from functools import cache
 from importlib import metadata
@@ -32,8 +32,10 @@ from paddlenlp_ext.reporting.lines import (
     RESULTS,
     Line,
     is_history_row,
+    is_result,
     read_history,
     read_lines,
+    split_of,
 )
 from paddlenlp_ext.training.events import Evaluated, Progress, StepDone
 
@@ -92,7 +94,7 @@ def signature(
         f"paddle{_paddle_version()}",
         f"ext{__version__}",
     )
-    return "|".join(part.replace("|", "_") for part in parts if part is not None)
+    return "|".join(_part(part) for part in parts if part is not None)
 
 
 def append_result(
@@ -145,6 +147,20 @@ def append_evaluation(
         examples=event.examples,
         seconds=round(event.seconds, 2),
     )
+
+
+def has_results(folder: str | Path, splits: Iterable[str], step: int) -> bool:
+    """Return whether a folder has results of a step for all splits."""
+    known: set[str] = set()
+    with suppress(OSError):
+        rows = [row for row in read_lines(Path(folder) / RESULTS) if row and is_result(row)]
+        known = {split_of(row) for row in rows if row.get("step") == step}
+    return known >= {*map(_part, splits)}
+
+
+def _part(name: str) -> str:
+    """Write what may not end a part of a signature."""
+    return name.replace("|", "_")
 
 
 def _numbers(metrics: Mapping[str, float]) -> Line:

@@ -58,7 +58,7 @@ from paddlenlp_ext.training.pretrain import MakeTensors, ShardBatches
 from paddlenlp_ext.training.programs import make_static
 from paddlenlp_ext.training.record import Record, descriptions, machine
 from paddlenlp_ext.training.report import LogEvaluation, LogStep, Report, say
-from paddlenlp_ext.training.results import signature
+from paddlenlp_ext.training.results import has_results, signature
 from paddlenlp_ext.training.settings import RunSettings
 from paddlenlp_ext.training.summary import outcome, plan, tell
 from paddlenlp_ext.training.updates import UpdateSettings
@@ -361,8 +361,8 @@ class Run:
                 scale_loss=settings.scale_loss,
             )
             tell({"note": precision.compute.notice})
-        num_splits = len(data.evaluate_on)
-        progress = found.restore(model, optimizer, precision).anew(num_splits) if found else None
+        restored = found.restore(model, optimizer, precision) if found else None
+        progress = self._go_on_from(restored, [*data.evaluate_on], total_steps)
         if progress is not None and checkpoints.grown_from:
             _go_on(optimizer, progress.step, total_steps, settings.lr_scheduler_type)
         tell(plan(settings, task, model, data, total_steps, progress))
@@ -379,7 +379,7 @@ class Run:
             log_step=log_step,
             log_evaluation=log_evaluation,
             logging_steps=settings.logging_steps,
-            splits=num_splits,
+            splits=len(data.evaluate_on),
             total_steps=total_steps,
             facts=facts,
             resume=progress,
@@ -408,6 +408,17 @@ class Run:
             report, checkpoints, card, settings.load_best_model_at_end,
         )  # fmt: skip
         return self._training
+
+    def _go_on_from(
+        self, restored: Progress | None, splits: Sequence[str], total_steps: int
+    ) -> Progress | None:
+        """Begin an evaluation again unless it is whole, and of the last step has results, too."""
+        if restored is None:
+            return None
+        is_whole = restored.evaluations >= len(splits)
+        if is_whole and restored.step >= total_steps:
+            is_whole = has_results(self.settings.output_dir, splits, restored.step)
+        return restored if distributed.gather(is_whole)[0] else replace(restored, evaluations=0)
 
     def _record(
         self,

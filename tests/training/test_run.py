@@ -122,6 +122,22 @@ def test_a_last_evaluation_that_was_interrupted_is_begun_again(folder):
     assert [json.loads(line)["metrics"]["acc"] for line in lines] == [0.75, 0.25]
 
 
+@pytest.mark.parametrize("kept", [0, 1, 2])
+def test_a_complete_run_without_its_results_is_evaluated_again(folder, kept):
+    """Its disk was full, or somebody has deleted them."""
+    with Run(settings(folder), {}) as run:
+        training = prepare(run, data(splits=2))
+        training.report.add(step_done(8))
+        for number, acc in enumerate((0.75, 0.25)):
+            training.report.add(evaluated(8, number, acc))
+        training.save("model_8", evaluated(8, 1, 0.25))
+    path = folder / "out/results.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:kept]))
+    with Run(settings(folder, resume_from_checkpoint="latest"), {}) as run:
+        assert prepare(run, data(splits=2)).progress == Progress(8, 2 if kept == 2 else 0)
+
+
 def test_a_resumed_run_must_have_the_same_data_and_length(folder):
     with Run(settings(folder), {"task": "x"}) as run:
         prepare(run, data()).save("model_2", evaluated(2, 0, 0.5))
