@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import textwrap
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -16,6 +18,10 @@ MARK = "paddlenlp-ext report"  # by which pages and pictures of ours are known
 DPI = 120
 LONGEST = 24  # letters of a name in a picture
 LONGEST_OF_LEGEND = 44  # and beside one
+LONGEST_OF_TITLE = 90
+LETTER = 0.085  # inches of one of a title; Chinese ones have up to twice as much
+LINE = 0.17  # and of its lines
+ENTRY = 0.19  # and of those of a legend
 
 # Fonts after matplotlib's own, for the writings that it lacks; those that are installed are used.
 FALLBACKS = (
@@ -101,6 +107,13 @@ def _letters() -> frozenset[int]:
 def legible(text: str) -> str:
     """Return a text with a question mark for each letter that no font here has."""
     return "".join(letter if ord(letter) in _letters() else "?" for letter in text)
+
+
+def title_lines(text: str, width: float) -> list[str]:
+    """Break a title into lines of so many inches; a very long one loses its middle."""
+    text = legible(one_line(text, LONGEST_OF_TITLE))
+    is_wide = any(unicodedata.east_asian_width(letter) in "WF" for letter in text)
+    return textwrap.wrap(text, int(width / (2 * LETTER if is_wide else LETTER)))
 
 
 def legend(figure: Any, handles: Mapping[str, Any], **options: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from paddlenlp_ext.reporting.drawing import Theme, legend, legible, new_figure
+from paddlenlp_ext.reporting.drawing import ENTRY, Names, Theme, legend, new_figure, title_lines
 from paddlenlp_ext.reporting.lines import split_of
 from paddlenlp_ext.reporting.runs import Group, RunRecord, parts_of
 
@@ -60,12 +60,13 @@ def language_tables(groups: Sequence[Group]) -> list[Table]:
     return [Table(split, metric, rows) for (split, metric), rows in found.items()]
 
 
-def bars(table: Table, reported: Reported | None = None, *, theme: Theme) -> Any:
+def bars(table: Table, reported: Reported | None, names: Names, *, theme: Theme) -> Any:
     """Draw the parts beside each other, and their average as the last ones and as lines.
 
     Args:
         table: What was measured.
         reported: Rows of papers, in the table's unit.
+        names: How parts are drawn.
         theme: Colours.
     """
     parts, factor = table.parts, 100.0 if table.is_share else 1.0
@@ -75,7 +76,11 @@ def bars(table: Table, reported: Reported | None = None, *, theme: Theme) -> Any
     inches = max(6.5, 1.2 + len(places) * max(count * WIDTH + 0.15, 0.42))
     entries = count + len(rows)
     beside = max(1, min(entries, int(inches // LEGEND)))
-    figure = new_figure(inches, 3.6 + 0.19 * math.ceil(entries / beside) * (entries > 1))
+    drawn = names.of(parts)
+    longest = max(map(len, drawn))
+    is_upright = longest > 5
+    high = 3.6 + ENTRY * math.ceil(entries / beside) * (entries > 1)
+    figure = new_figure(inches, high + 0.075 * longest * is_upright)
     axes = figure.subplots()
     handles: dict[str, Any] = {}
     for number, (name, by_part) in enumerate(table.groups.items()):
@@ -97,13 +102,9 @@ def bars(table: Table, reported: Reported | None = None, *, theme: Theme) -> Any
         look = {"color": theme.ink, "marker": "Dxo^sv"[number % 6], "markersize": 4.5}
         (handles[f"reported: {name}"],) = axes.plot(places, heights, linestyle="none", **look)
     unit = ", per cent" * (factor > 1)
-    axes.set(
-        title=legible(f"{table.metric} of {table.split}{unit}"),
-        xlim=(places[0] - 0.6, places[-1] + 0.6),
-    )
-    axes.set_xticks(places, [*map(legible, parts), AVERAGE])
-    if max(map(len, parts)) > 5:
-        axes.tick_params(axis="x", labelrotation=90)
+    title = title_lines(f"{table.metric} of {table.split}{unit}", inches - 1)
+    axes.set(title="\n".join(title), xlim=(places[0] - 0.6, places[-1] + 0.6))
+    axes.set_xticks(places, [*drawn, AVERAGE], rotation=90 if is_upright else 0)
     axes.grid(visible=False, axis="x")
     if len(handles) > 1:
         legend(figure, handles, loc="outside lower center", ncols=beside)

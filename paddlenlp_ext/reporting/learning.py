@@ -11,7 +11,7 @@ import numpy as np
 
 from paddlenlp_ext.metrics import is_lower_better
 from paddlenlp_ext.reporting.curves import Curve, average, band, smoothed, thinned
-from paddlenlp_ext.reporting.drawing import Theme, legend, legible, new_figure
+from paddlenlp_ext.reporting.drawing import Theme, legend, new_figure, title_lines
 from paddlenlp_ext.reporting.runs import Group, parts_of
 
 PANEL = (3.7, 2.8)  # inches
@@ -42,7 +42,7 @@ def learning_curves(groups: Sequence[Group], *, theme: Theme) -> Any:
         axes.remove()
     handles: dict[str, Any] = {}
     for axes, panel in zip(all_axes, panels, strict=False):
-        axes.set(title=legible(panel), xlabel="step")
+        axes.set(title="\n".join(title_lines(panel, PANEL[0] - 1)), xlabel="step")
         for place, group in enumerate(groups):
             colour = None if len(groups) == 1 else theme.colours[place % len(theme.colours)]
             if panel == "learning rate":

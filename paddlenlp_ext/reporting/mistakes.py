@@ -9,13 +9,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from paddlenlp_ext.reporting.drawing import Names, Theme, legible, new_figure
+from paddlenlp_ext.reporting.drawing import (
+    ENTRY,
+    LINE,
+    Names,
+    Theme,
+    legend,
+    new_figure,
+    title_lines,
+)
 from paddlenlp_ext.reporting.lines import Line
 from paddlenlp_ext.reporting.runs import Group, parts_of
 
 MOST_LABELS = 24  # of a matrix
 MOST_WRITTEN = 14  # labels of a matrix whose cells have their numbers
 CELL = 0.42  # inches
+SQUARE = (4.6, 4.2)
 BINS = 10  # of a prediction's probability
 
 Counts = npt.NDArray[np.float64]
@@ -81,12 +90,14 @@ def confusion_matrix(split: str, found: Mistakes, names: Names, *, theme: Theme)
     longest = max(map(len, labels))
     side = max(2.6, CELL * len(labels))
     wide = max(2.6, CELL * len(columns) * (2 if found.has_several else 1))
-    figure = new_figure(wide + 1.4 + 0.075 * longest, side + 0.9 + 0.075 * longest)
+    title = title_lines(f"{split}: rows by label and by prediction", wide)
+    high = side + 0.7 + LINE * len(title)
+    figure = new_figure(wide + 1.4 + 0.075 * longest, high + 0.075 * longest)
     axes = figure.subplots()
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     scale = colormaps[theme.scale]
     axes.imshow(shares, cmap=scale, vmin=0, vmax=1, aspect="auto")
-    axes.set(title=legible(f"{split}: rows by label and by prediction"), ylabel="label")
+    axes.set(title="\n".join(title), ylabel="label")
     axes.set_xticks(range(len(columns)), columns, rotation=90 if longest > 4 else 0)
     axes.set_yticks(range(len(labels)), labels)
     axes.set_xlabel("" if found.has_several else "predicted")
@@ -115,38 +126,38 @@ def reliability(found: Mapping[str, Mistakes], *, theme: Theme) -> Any:
         found: What to draw, by what it is called.
         theme: Colours.
     """
-    figure = new_figure(5.2, 4.2)
+    figure = new_figure(5.2, 4.2 + ENTRY * (1 + len(found)))
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    upper.plot(
-        [0, 1], [0, 1], color=theme.ink, linewidth=0.8, linestyle=":", label="as it should be"
-    )
+    handles: dict[str, Any] = {}
+    look = {"color": theme.ink, "linewidth": 0.8, "linestyle": ":"}
+    (handles["as it should be"],) = upper.plot([0, 1], [0, 1], **look)
     for number, (name, one) in enumerate(found.items()):
         assert one.calibration is not None
         colour = theme.colours[number % len(theme.colours)]
         count, confidence, right = one.calibration.T
         there = count > 0
-        label = legible(f"{name}: error {one.calibration_error:.3f}")
-        upper.plot(
+        (handles[f"{name}: error {one.calibration_error:.3f}"],) = upper.plot(
             confidence[there] / count[there], right[there] / count[there],
-            color=colour, marker="o", markersize=4, label=label,
+            color=colour, marker="o", markersize=4,
         )  # fmt: skip
         edges = np.linspace(0, 1, len(count) + 1)
         lower.stairs(count / count.sum(), edges, color=colour, fill=len(found) == 1, alpha=0.8)
     upper.set(title="calibration", ylabel="share that is right", xlim=(0, 1), ylim=(0, 1.02))
     lower.set(xlabel="probability of the prediction", ylabel="share of rows")
-    upper.legend(loc="best")
+    legend(figure, handles, loc="outside lower center")
     return figure
 
 
 def scores(split: str, found: Mistakes, *, theme: Theme) -> Any:
     """Draw predicted scores beside the right ones."""
-    figure = new_figure(4.6, 4.2)
+    figure = new_figure(*SQUARE)
     axes = figure.subplots()
     right, predicted = np.array(found.points).T
     low, high = min(right.min(), predicted.min()), max(right.max(), predicted.max())
     axes.plot([low, high], [low, high], color=theme.ink, linewidth=0.8, linestyle=":")
     axes.plot(right, predicted, ".", color=theme.colours[0], markersize=4, alpha=0.5)
-    axes.set(title=legible(f"{split}: scores"), xlabel="right", ylabel="predicted")
+    title = "\n".join(title_lines(f"{split}: scores", SQUARE[0] - 1))
+    axes.set(title=title, xlabel="right", ylabel="predicted")
     return figure
 
 

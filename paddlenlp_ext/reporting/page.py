@@ -133,7 +133,7 @@ def _pictures(
     for place, table in enumerate(of_parts, 1):
         title = f"{table.metric} of {table.split} by language or part"
         rows = None if is_tested and table.split != "test" else reported
-        yield Picture(f"parts-{place}", title, partial(bars, table, rows))
+        yield Picture(f"parts-{place}", title, partial(bars, table, rows, names))
     found = {group.name: mistakes.mistakes_of(group) for group in groups}
     by_name = {
         " of ".join([split] + [group] * (len(found) > 1)): one

@@ -70,7 +70,7 @@ def test_fifteen_languages(theme, seeds, tmp_path):
         require_tidy(figure)
         (table,) = language_tables(groups)
         reported = {"a paper": {"en": 85.5, "average": 77.3}, "others": {"xx": 1.0}}
-        figure = bars(table, reported, theme=theme)
+        figure = bars(table, reported, Names(), theme=theme)
         ticks = [tick.get_text() for tick in figure.axes[0].get_xticklabels()]
         assert ticks == [*LANGUAGES, "average"]
         names = [text.get_text() for text in figure.legends[0].texts]
@@ -79,7 +79,7 @@ def test_fifteen_languages(theme, seeds, tmp_path):
         assert heights[-1] == pytest.approx(np.mean(heights[:-1]))
         require_tidy(figure)
         papers = {f"{name}, Cross-lingual Transfer": {"en": 80.0} for name in "ABCDEFG"}
-        require_tidy(bars(table, papers, theme=theme))
+        require_tidy(bars(table, papers, Names(), theme=theme))
 
 
 @pytest.mark.parametrize("metrics", [("acc",), ("mcc", "f1"), ("a", "b", "c", "d", "e")])
@@ -157,8 +157,31 @@ def test_confusion_names_its_labels(labels, tmp_path):
         require_tidy(figure)
         figure = mistakes.reliability({"dev": found}, theme=THEMES[0])
         require_tidy(figure)
-    (label,) = [t.get_text() for t in figure.axes[0].get_legend().texts if "dev" in t.get_text()]
+    (label,) = [t.get_text() for t in figure.legends[0].texts if "dev" in t.get_text()]
     assert label == f"dev: error {(2 * 1.5 + 2 * 0.5) / 80:.3f}"
+
+
+@pytest.mark.parametrize("labels", [2, 3, 14])
+@pytest.mark.parametrize("name", ["words of a name " * 9, "a_long_word_" * 20, "很长的名称" * 30])
+def test_long_names_fit(name, labels, tmp_path):
+    splits = [f"dev_{number}{name}" for number in range(4)]
+    groups = groups_of(tmp_path, *({"splits": splits, "rate": rate} for rate in ("2e-5", "5e-5")))
+    found = mistakes.Mistakes()
+    mistakes._add(found, "dev", outcome([str(number) for number in range(labels)]))
+    found.points = [(1.0, 2.0), (3.0, 2.5)]
+    calibrated = {f"{place} of {name} {place}": found for place in range(labels)}
+    (table,) = language_tables(groups)
+    with drawing.drawing(THEMES[0]):
+        for figure in (
+            learning.learning_curves(groups, theme=THEMES[0]),
+            bars(table, {name: {table.parts[0]: 80.0}}, Names(), theme=THEMES[0]),
+            mistakes.confusion_matrix(name, found, Names(), theme=THEMES[0]),
+            mistakes.scores(name, found, theme=THEMES[0]),
+            mistakes.reliability(calibrated, theme=THEMES[0]),
+        ):
+            require_tidy(figure)
+            for axes in figure.axes:
+                assert axes.bbox.height / figure.dpi > 0.6
 
 
 @pytest.mark.parametrize("is_told", [True, False])
