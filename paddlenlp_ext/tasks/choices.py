@@ -8,8 +8,10 @@ ARC, CommonsenseQA, PIQA …) where it is not given, and said.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -226,6 +228,7 @@ def iterate_choices(
     Raises:
         DataError: The file cannot be read.
     """
+    are_texts = cache(lambda: _are_texts(path, columns))
     for record in read_records(path):
         row: ChoiceExample | BadRow
         language = None
@@ -234,7 +237,7 @@ def iterate_choices(
         else:
             values = _flat(record.values)
             try:
-                row = _example(values, columns, record.source, labelled=labelled)
+                row = _example(values, columns, record.source, are_texts, labelled=labelled)
                 language = language_in(values, columns.language) if columns.language else None
             except ValueError as error:
                 row = BadRow(record.source, str(error))
@@ -311,14 +314,52 @@ def _number_of(name: str) -> tuple[int, str]:
     return len(number), number
 
 
+def _are_texts(path: Path, columns: ChoiceColumns) -> bool | None:
+    """Whether the labels of a file are the texts of choices, by those that are nothing else.
+
+    None where some are texts and others places, or none tells.
+    """
+    found = set()
+    for record in read_records(path):
+        if isinstance(record, Record) and columns.label:
+            values = _flat(record.values)
+            with suppress(ValueError):
+                choices, keys = _choices_in(values, columns)
+                places = _places(values.get(columns.label), choices, keys, columns.first_label)
+                found |= {"text" in places} if len(places) == 1 else set()
+    return found.pop() if len(found) == 1 else None
+
+
 def _example(
-    values: Mapping[str, Any], columns: ChoiceColumns, source: str, *, labelled: bool
+    values: Mapping[str, Any],
+    columns: ChoiceColumns,
+    source: str,
+    are_texts: Callable[[], bool | None],
+    *,
+    labelled: bool,
 ) -> ChoiceExample:
     """Read a record; ValueError says what is wrong with it."""
     texts = [text_in(values, name).strip() for name in (columns.context, columns.question) if name]
     if texts and columns.question and columns.context and texts[-1] in COPA:
         texts[-1] = COPA[texts[-1]]
     stem = f"{text_in(values, columns.stem).strip()} " if columns.stem else ""
+    choices, keys = _choices_in(values, columns)
+    written = values.get(columns.label) if columns.label else None
+    label = IGNORED
+    if written not in (None, "") or labelled:
+        places = _places(written, choices, keys, columns.first_label)
+        if len({*places.values()}) > 1:
+            is_text = are_texts()
+            places = {how: at for how, at in places.items() if is_text in (None, how == "text")}
+        label = _label(places, written, choices, columns.first_label)
+    whole = tuple(f"{stem}{choice}" for choice in choices)
+    return ChoiceExample(" ".join(texts), whole, label, source, (texts[0],))
+
+
+def _choices_in(
+    values: Mapping[str, Any], columns: ChoiceColumns
+) -> tuple[list[str], Sequence[Any]]:
+    """Read the choices of a record, and what they are called; ValueError says what is wrong."""
     keys: Sequence[Any]
     if len(columns.choices) == 1:
         choices, keys = _listed_choices(values, columns.choices[0])
@@ -330,12 +371,7 @@ def _example(
         choices = [text_in(values, name).strip() for name in keys]
     if len(choices) < 2:
         raise ValueError(f"expected at least two choices, got {len(choices)}")
-    written = values.get(columns.label) if columns.label else None
-    label = IGNORED
-    if written not in (None, "") or labelled:
-        label = _label(written, choices, keys, columns.first_label)
-    whole = tuple(f"{stem}{choice}" for choice in choices)
-    return ChoiceExample(" ".join(texts), whole, label, source, (texts[0],))
+    return choices, keys
 
 
 def _listed_choices(values: Mapping[str, Any], name: str) -> tuple[list[str], list[Any]]:
@@ -355,15 +391,13 @@ def _listed_choices(values: Mapping[str, Any], name: str) -> tuple[list[str], li
     return [one.strip() for one in texts], keys
 
 
-def _label(written: Any, choices: Sequence[str], keys: Sequence[Any], first: int) -> int:
-    """Find the place of the right choice: by its key, or else its number, letter or own text.
-
-    A text that means one choice by its number or letter, and another one by its own text, means
-    neither.
-    """
+def _places(
+    written: Any, choices: Sequence[str], keys: Sequence[Any], first: int
+) -> dict[str, int]:
+    """Find what a label may mean: the place of a choice by its key, number, letter or own text."""
     text = "" if written is None or isinstance(written, bool) else str(written).strip()
     if text and text in (names := ["" if key is None else str(key) for key in keys]):
-        return names.index(text)
+        return {"key": names.index(text)}
     places = {}
     if re.fullmatch(r"\d{1,4}(\.0)?", text, re.ASCII):
         places["number"] = int(float(text)) - first
@@ -372,19 +406,26 @@ def _label(written: Any, choices: Sequence[str], keys: Sequence[Any], first: int
     places = {how: place for how, place in places.items() if 0 <= place < len(choices)}
     if isinstance(written, str) and choices.count(text) == 1:
         places["text"] = choices.index(text)
+    return places
+
+
+def _label(places: Mapping[str, int], written: Any, choices: Sequence[str], first: int) -> int:
+    """Choose the place that a label means; ValueError says that it means none, or several."""
     if len({*places.values()}) > 1:
         (how, place), _ = places.items()
         other = "letter" if how == "number" else "number"
         raise ValueError(
-            f"expected a label that means one choice, got {shown(text)}, the {how} of "
-            f"{shown(choices[place])} and the text of another; give the {other} of the right one"
+            f"expected a label that means one choice, got {shown(written)}, the {how} of "
+            f"{shown(choices[place])} and the text of another, and other rows do not tell; give "
+            f"the {other} of the right one"
         )
     if places:
-        return places.popitem()[1]
+        return next(iter(places.values()))
     last = len(choices) - 1 + first
+    got = "none" if written in (None, "") else shown(written)
     raise ValueError(
         f"expected the number of a choice from {first} to {last} (`first_label` {first}), its "
-        f"letter or its text as label, got {shown(written) if text else 'none'}"
+        f"letter or its text as label, got {got}"
     )
 
 

@@ -186,11 +186,11 @@ def read_own_data(settings: OwnDataSettings) -> OwnData:
             problem = problem or guess_problem(written)
             labels = sorted_labels(written, problem, columns.label)
             read = label_reader(problem, labels)
-            if problem == "regression":
-                del splits[split]  # whose labels may not all be scores
-                splits[split] = rows_of(split)
-            else:
+            try:
                 splits[split].number_labels(read)
+            except ValueError:  # of a score that is none; reading again says where it stands
+                del splits[split]
+                splits[split] = rows_of(split)
     assert problem is not None
     notes = [_described(columns, labels, problem)]
     if "train" in splits and "dev" not in splits and settings.validation_share:

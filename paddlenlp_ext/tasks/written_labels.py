@@ -1,5 +1,6 @@
 """Labels as a user's files have them: which there are, of which kind, and their numbers."""
 
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -20,7 +21,9 @@ from paddlenlp_ext.tasks.rows import read_score
 from paddlenlp_ext.tasks.task import Metric
 
 SLIPS = 0.25  # most of the labels that occur among scores and are none
-NUMBER = re.compile(r"\d+(?:\.0*)?")  # as pandas has integers, too, where some are lacking
+NUMBER = re.compile(r"\d+(?:\.0*)?")
+WHOLE = re.compile(r"([+-]?\d+)\.0*")  # as pandas has integers, too, where some are lacking
+PATHS = ("/", "~", "./", "../")  # what begins one
 ProblemType = Literal["single_label", "multi_label", "regression"]
 Label = int | float | npt.NDArray[np.float32]
 Written = str | tuple[str, ...]  # a label as it is written; several at once are a tuple
@@ -79,7 +82,7 @@ def sorted_labels(
 ) -> tuple[str, ...]:
     """Number the labels that occur: numbers by their size, texts as they are sorted.
 
-    A regression has none.
+    "1" and "1.0" are one label, as it is written shorter. A regression has none.
 
     Args:
         written: Of all rows to train on.
@@ -92,13 +95,20 @@ def sorted_labels(
     if problem == "regression":
         return ()
     found = {label for one in {*written} for label in ((one,) if isinstance(one, str) else one)}
-    if not found or (problem == "single_label" and len(found) < 2):
+    if not found or (problem == "single_label" and len({*map(_whole, found)}) < 2):
         raise DataError(
             f"`train_file`: expected two labels or more in column {shown(column, 40)}, got "
             f"{', '.join(found) or 'none'}; give the right `label_column_name`, or all `labels`"
         )
     is_numbers = all(map(NUMBER.fullmatch, found))
-    return tuple(sorted(found, key=_size if is_numbers else None))
+    shortest = {_whole(label): label for label in sorted(found, key=len, reverse=True)}
+    return tuple(sorted(shortest.values(), key=_size if is_numbers else None))
+
+
+def _whole(label: str) -> str:
+    """Write whole numbers in one way."""
+    found = WHOLE.fullmatch(label)
+    return found[1] if found else label
 
 
 def _size(number: str) -> tuple[int, str, str]:
@@ -114,8 +124,8 @@ def given_labels(given: Sequence[str]) -> tuple[str, ...]:
         DataError: The file cannot be read, or a label comes twice.
     """
     labels = [*given]
-    path = Path(labels[0]).expanduser() if len(labels) == 1 else None
-    if path and (path.is_file() or len(path.parts) > 1 or path.suffix == ".txt"):
+    if len(labels) == 1 and _is_path(labels[0]):
+        path = Path(os.path.expanduser(labels[0]))
         try:
             lines = read_file(path, MAX_JSON).decode("utf-8-sig").splitlines()
         except UnicodeDecodeError:
@@ -131,21 +141,30 @@ def given_labels(given: Sequence[str]) -> tuple[str, ...]:
     return tuple(labels)
 
 
+def _is_path(text: str) -> bool:
+    """Whether a text is the path of a file, or looks like one of a file that is not there."""
+    is_meant = text.startswith(PATHS) or text.endswith(".txt")
+    return is_meant or os.path.isfile(text)
+
+
 def label_reader(problem: ProblemType, labels: Sequence[str]) -> ReadLabel:
     """Return what numbers a written label; its ValueError says what is wrong with it.
 
-    Labels of the names that a library makes up ("LABEL_0") may be written as their numbers, too.
+    Whole numbers may be written as "1.0", too, and labels of the names that a library makes up
+    ("LABEL_0") as their numbers.
     """
     if problem == "regression":
         return _score_of
     numbers = {label: number for number, label in enumerate(labels)}
     if is_unnamed(labels):
         numbers |= {str(number): number for number in range(len(labels))}
+    numbers = {_whole(label): number for label, number in numbers.items()} | numbers
 
     def number_of(label: str) -> int:
-        if label not in numbers:
+        number = numbers.get(label, numbers.get(_whole(label)))
+        if number is None:
             raise ValueError(f"expected a label of {', '.join(labels)}, got {shown(label, 40)}")
-        return numbers[label]
+        return number
 
     if problem == "single_label":
         return lambda written: number_of(_single(written))

@@ -121,8 +121,16 @@ def test_labels_mean_one_choice(choices: Any, written: Any, place: int, tmp_path
 @pytest.mark.parametrize(
     ("choices", "written", "message"),
     [
-        (["1", "2", "3", "4"], "3", "the number of '4' and the text of another; give the letter"),
-        (["b", "a", "c"], "a", "the letter of 'b' and the text of another; give the number"),
+        (
+            ["1", "2", "3", "4"],
+            "3",
+            "the number of '4' and the text of another, .* do not tell; give the letter",
+        ),
+        (
+            ["b", "a", "c"],
+            "a",
+            "the letter of 'b' and the text of another, .* do not tell; give the number",
+        ),
         (["C", "B", "A"], "A", "the letter of 'C' and the text of another"),
         (["x", "y"], "１", "expected the number of a choice from 0 to 1 .`first_label` 0."),
         ({"text": ["x", "y"], "label": ["A", "B", "C"]}, "C", "expected a list of texts in"),
@@ -131,6 +139,31 @@ def test_labels_mean_one_choice(choices: Any, written: Any, place: int, tmp_path
 def test_labels_that_do_not(choices: Any, written: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=f"a.jsonl:1: .*{message}"):
         read(tmp_path / "a.jsonl", {"question": "q?", "choices": choices, "label": written})
+
+
+@pytest.mark.parametrize(
+    ("others", "places"),
+    [
+        (["0"], [1, 0]),  # numbers
+        (["b"], [1, 0]),  # letters
+        (["five"], [2, 2]),  # texts
+        (["five", "0"], None),
+        (["five", "0", "b"], None),
+        ([], None),
+    ],
+)
+def test_other_rows_tell_what_a_label_means(
+    others: list[str], places: list[int] | None, tmp_path: Path
+) -> None:
+    """Of a file some rows have choices that are numbers or letters themselves."""
+    rows = ["2 - 1?,3,2,1,1", "Which?,C,B,A,A"]
+    rows += [f"Two and three?,four,five,six,{label}" for label in others]
+    table = "\n".join(["question,choice0,choice1,choice2,label", *rows])
+    if places is None:
+        with pytest.raises(DataError, match=r"a.csv:2: .* other rows do not tell"):
+            read(tmp_path / "a.csv", table)
+    else:
+        assert [row.label for row in read(tmp_path / "a.csv", table)][:2] == places
 
 
 def test_columns_of_choices_are_read_by_their_numbers(tmp_path: Path) -> None:
@@ -153,7 +186,7 @@ GOOD = {"context": "c", "ending0": "x", "ending1": "y", "label": 0}
 BAD: list[tuple[str, Any, str]] = [
     ("a.jsonl", [GOOD, GOOD | {"label": 2}], "a.jsonl:2: expected the number of a choice from"),
     ("a.jsonl", [GOOD, GOOD | {"label": None}], "a.jsonl:2: .*label, got none"),
-    ("a.jsonl", [GOOD, GOOD | {"label": True}], "a.jsonl:2: .*label, got none"),
+    ("a.jsonl", [GOOD, GOOD | {"label": True}], "a.jsonl:2: .*label, got True"),
     ("a.jsonl", [GOOD, GOOD | {"label": "C"}], "a.jsonl:2: .*its letter or its text as label"),
     ("a.jsonl", [GOOD, GOOD | {"ending1": " "}], "a.jsonl:2: expected a text, got none in .*ing1"),
     ("a.jsonl", [GOOD, GOOD | {"ending0": 3}], "a.jsonl:2: expected a text, got 3 in .*ing0"),
