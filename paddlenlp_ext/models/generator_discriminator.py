@@ -152,8 +152,9 @@ class Discriminator(HeadModel):
     """Which tokens were replaced: logits [B, L], above 0 where one was.
 
     Labels: int64 [B, L], 1 for a replaced token, 0 for an original one, -100 where none is wanted.
-    The loss is the mean over the labels of real tokens; padding is left out, as the mask has it. In
-    a mask with a row for each token it is what no token attends to, and all `pad_token_id`.
+    The loss is the mean over the labels of real tokens, 0 if there are none; padding is left out,
+    as the mask has it. In a mask with a row for each token it is what no token attends to, and all
+    `pad_token_id`.
     """
 
     reads = TOKENS
@@ -195,7 +196,7 @@ class Discriminator(HeadModel):
             losses = F.binary_cross_entropy_with_logits(
                 logits.astype("float32"), labels.astype("float32"), wanted, reduction="sum"
             )
-            loss = losses / wanted.sum()
+            loss = losses / wanted.sum().clip(min=1.0)
         return HeadOutput(loss, logits, outputs.hidden_states, outputs.attentions)
 
 

@@ -242,6 +242,17 @@ def loss_of(model: Any, **inputs: np.ndarray) -> float:
 
 
 @each_family
+def test_tokens_without_labels_count_nowhere(family: str) -> None:
+    model = build(family).discriminator
+    batch = arrays()
+    batch["labels"] = np.full_like(batch["input_ids"], -100)
+    loss = model(**tensors(batch)).loss
+    loss.backward()
+    assert float(loss) == 0.0
+    assert not any(one.grad.numpy().any() for one in model.parameters() if one.grad is not None)
+
+
+@each_family
 def test_padding_counts_nowhere_whatever_form_the_mask_has(family: str) -> None:
     """Forms of one mask have one loss, with padding that its token shows and with other."""
     model = build(family).discriminator
