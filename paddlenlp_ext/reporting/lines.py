@@ -21,8 +21,9 @@ OUTCOMES = "outcomes.json"  # what the best model and the newest get right and w
 CURVES = "curves.png"
 
 HIGHEST = 1e100  # beyond which nothing was measured, and nothing can be drawn
+ENDED_WELL = ("complete", "ended early")
 # Of what is read of `record.json`, the types; a value of another one was not written here.
-TYPES: Mapping[str, Any] = {
+RECORD: Mapping[str, Any] = {
     **dict.fromkeys(("format", "signature", "ended"), str),
     **dict.fromkeys(("total_steps", "best_step"), int),
     **dict.fromkeys(("evaluation_seconds", "memory", "device_memory"), float),
@@ -51,8 +52,12 @@ def _parsed(text: bytes) -> Any:
     return _decoder.decode(text.decode("utf-8", "surrogatepass"))
 
 
-def read_lines(path: Path) -> Iterator[Line | None]:
+def read_lines(path: Path, having: bytes = b"") -> Iterator[Line | None]:
     """Read the whole lines of a file.
+
+    Args:
+        path: Of the file.
+        having: What a line must have to be read; a history may have a million others.
 
     Yields:
         Objects; None for what is no JSON, or none of an object.
@@ -61,7 +66,7 @@ def read_lines(path: Path) -> Iterator[Line | None]:
         return
     with path.open("rb") as file:
         for line in file:
-            if line.endswith(b"\n"):
+            if line.endswith(b"\n") and having in line:
                 try:
                     row = _parsed(line)
                 except (ValueError, RecursionError):
@@ -72,7 +77,24 @@ def read_lines(path: Path) -> Iterator[Line | None]:
 def read_history(path: Path) -> Iterator[Line]:
     """Read what is a row of a history; nothing where the file cannot be read."""
     with suppress(OSError):
-        yield from (row for row in read_lines(path) if row is not None and is_history_row(row))
+        yield from filter(is_history_row, _objects(path))
+
+
+def read_evaluations(path: Path) -> Iterator[Line]:
+    """Read those of a history's rows that are not of updates; nothing where it cannot be read."""
+    with suppress(OSError):
+        rows = filter(is_history_row, _objects(path, b'"split"'))
+        yield from (row for row in rows if "split" in row)
+
+
+def read_results(path: Path) -> Iterator[Line]:
+    """Read what is a result; nothing where the file cannot be read."""
+    with suppress(OSError):
+        yield from filter(is_result, _objects(path))
+
+
+def _objects(path: Path, having: bytes = b"") -> Iterator[Line]:
+    return (row for row in read_lines(path, having) if row is not None)
 
 
 def is_history_row(row: Line) -> bool:
@@ -103,18 +125,18 @@ def split_of(result: Line) -> str:
     return [*parts, "", ""][2]
 
 
-def read_facts(path: Path) -> Line:
-    """Read a file of one object; empty where there is none, or another's."""
+def read_facts(path: Path, types: Mapping[str, Any] | None = None) -> Line:
+    """Read a file of one object; empty where there is none, or another's.
+
+    Args:
+        path: Of the file.
+        types: Of values by their names; those of other types are left out.
+    """
     with suppress(OSError, ValueError, RecursionError):
         found = _parsed(path.read_bytes())
-        return found if type(found) is dict else {}
+        facts = found.items() if type(found) is dict else ()
+        return {name: value for name, value in facts if _fits((types or {}).get(name, Any), value)}
     return {}
-
-
-def read_record(path: Path) -> Line:
-    """Read what a run says of itself, of which values of other types are left out."""
-    facts = read_facts(path)
-    return {name: value for name, value in facts.items() if _fits(TYPES.get(name, Any), value)}
 
 
 def _fits(hint: Any, value: Any) -> bool:

@@ -18,14 +18,13 @@ from paddlenlp_ext.reporting.curves import Curve
 from paddlenlp_ext.reporting.lines import (
     HISTORY,
     OUTCOMES,
+    RECORD,
     RESULTS,
     RUN,
     Line,
-    is_result,
     read_facts,
     read_history,
-    read_lines,
-    read_record,
+    read_results,
 )
 from paddlenlp_ext.reporting.scores import best, by_step, scores_of
 
@@ -74,16 +73,17 @@ class RunRecord:
     def of(cls, folder: Path) -> RunRecord:
         """Read what there is in a folder."""
         rows = [*read_history(folder / HISTORY)]
-        lines: list[Line] = []
-        with suppress(OSError):
-            lines = [line for line in read_lines(folder / RESULTS) if line and is_result(line)]
-        facts = read_record(folder / RUN)
+        facts = read_facts(folder / RUN, RECORD)
         own = _trained(facts.get("signature", ""))
         return cls(
             folder,
             [row for row in rows if "split" not in row],
             [row for row in rows if "split" in row],
-            [line for line in lines if not own or _trained(line["signature"]) in ((), own)],
+            [
+                line
+                for line in read_results(folder / RESULTS)
+                if not own or _trained(line["signature"]) in ((), own)
+            ],
             facts,
             read_facts(folder / OUTCOMES),
         )
@@ -174,6 +174,8 @@ class RunRecord:
         for which in ("best", "last"):
             found = self.outcomes.get(which)
             if type(found) is dict and type(found.get("step")) is int and found["step"] in steps:
+                if which == "best" and found["step"] != self.best_step:
+                    continue  # an earlier best one, or by another metric
                 splits = found.get("splits")
                 if type(splits) is dict and splits:
                     return found["step"], splits

@@ -45,6 +45,19 @@ def scores_of(steps: Mapping[int, Sequence[Line]], metric: str | None = None) ->
     return {step: score for step, score in scores.items() if score is not None}
 
 
+def is_stale(steps: Mapping[int, Sequence[Line]], metric: str | None, patience: int) -> bool:
+    """Whether as many evaluations as the patience allows were no better than one before.
+
+    Args:
+        steps: Of `by_step`.
+        metric: Of `scores_of`.
+        patience: 0 allows any number.
+    """
+    top = best(scores_of(steps, metric))
+    later = [step for step in steps if top is None or step > top]
+    return 0 < patience <= len(later)
+
+
 def best(scores: Mapping[Key, float]) -> Key | None:
     """Choose the highest score, the first of equal ones.
 

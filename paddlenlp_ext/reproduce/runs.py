@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import math
 import shlex
 import sys
@@ -19,12 +18,28 @@ from statistics import fmean
 from typing import Any
 
 from paddlenlp_ext.errors import UserError
-from paddlenlp_ext.reporting.lines import HISTORY, RESULTS, is_history_row, is_result, split_of
+from paddlenlp_ext.reporting.lines import (
+    ENDED_WELL,
+    HISTORY,
+    RECORD,
+    RESULTS,
+    RUN,
+    is_history_row,
+    read_evaluations,
+    read_facts,
+    read_lines,
+    read_results,
+    split_of,
+)
 from paddlenlp_ext.reporting.scores import best, by_step, scores_of, spelled
 from paddlenlp_ext.reproduce.tables import OURS, PLACE, Row, Table, slug
 
 LOG = "log.txt"
 STATE = "run.json"  # what was started, and how long it took
+STATE_TYPES = {
+    **dict.fromkeys(("asked", "flags"), Sequence[str]),
+    **dict.fromkeys(("seconds", "spent"), float),
+}
 COMMAND = "paddlenlp-ext"
 JUDGE = "metric_for_best_model"  # the setting that says which step is best
 # The same installation as this process, whatever the PATH has.
@@ -128,21 +143,21 @@ class Run:
 
     def _own(self) -> Measured | None:
         """Read a script's own files."""
-        recorded = {
-            split_of(line): line
-            for line in _lines(self.folder / RESULTS, b'"signature"')
-            if is_result(line)
-        }
+        recorded = {split_of(line): line for line in read_results(self.folder / RESULTS)}
         splits = {name.split(" ", 1)[0] for parts in self.numbers for name in parts}
         if not splits <= {*recorded}:  # not at its end
             return None
-        rows = _lines(self.folder / HISTORY, b'"split"')
-        evaluated = by_step(row for row in rows if is_history_row(row))
+        evaluated = by_step(read_evaluations(self.folder / HISTORY))
         scores = scores_of(evaluated, self._judged_by())
         step = best(scores) if self.table.choice == "best" else max(evaluated, default=None)
-        # Of a model that is worth nothing, or of a step that is being evaluated, there are none.
+        # A model that is worth nothing has none, nor has a step that is being evaluated. With the
+        # best one a run may have ended early for models that are worth nothing.
         steps = {line["step"] for line in recorded.values() if "step" in line}
-        if not steps <= {*scores} or any(line.get("loss", 0) is None for line in recorded.values()):
+        is_sound = steps <= {*scores} and None not in [
+            one.get("loss", 0) for one in recorded.values()
+        ]
+        ended = read_facts(self.folder / RUN, RECORD).get("ended")
+        if not is_sound and (self.table.choice != "best" or ended not in ENDED_WELL):
             return None
         chosen = () if step is None else evaluated[step]
         of_step = {row["split"]: row["metrics"] | {"loss": row["loss"]} for row in chosen}
@@ -159,7 +174,8 @@ class Run:
 
     def _peers(self) -> Measured | None:
         """Read the line of JSON that another library's program prints."""
-        lines = [line for line in _lines(self.folder / LOG, b'"results"') if "results" in line]
+        said = read_lines(self.folder / LOG, b'"results"')
+        lines = [line for line in said if line and "results" in line]
         results = lines[-1]["results"] if lines else None
         rows = [
             {"step": 0, "loss": 0.0, "split": split, "metrics": metrics}
@@ -177,16 +193,11 @@ class Run:
     @property
     def seconds(self) -> float | None:
         """How long it took; None where it is not known, or not complete."""
-        found = self.state().get("seconds")
-        return found if isinstance(found, int | float) else None
+        return self.state().get("seconds")
 
     def state(self) -> dict[str, Any]:
         """Read what is known of how it was run before."""
-        try:
-            content = json.loads((self.folder / STATE).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return content if isinstance(content, dict) else {}
+        return read_facts(self.folder / STATE, STATE_TYPES)
 
 
 def plan(
@@ -293,24 +304,6 @@ def _filled(word: str, places: Mapping[str, str], table: Table) -> str:
         return places[name]
 
     return PLACE.sub(given, word)
-
-
-def _lines(path: Path, having: bytes) -> Iterator[dict[str, Any]]:
-    """Read the lines of a file that have some text and are whole JSON objects.
-
-    A killed process may leave half a line, and a history may have a million others.
-    """
-    if not path.is_file():
-        return
-    with path.open("rb") as file:
-        for line in file:
-            if line.startswith(b"{") and line.endswith(b"\n") and having in line:
-                try:
-                    row = json.loads(line)
-                except ValueError:
-                    continue
-                if isinstance(row, dict):
-                    yield row
 
 
 def _flat(splits: Mapping[str, Mapping[str, float]]) -> dict[str, float]:

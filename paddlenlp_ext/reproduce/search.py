@@ -45,6 +45,9 @@ class Search:
         table: With the ranges of `search`.
         row: Whose settings are searched.
         folder: In which the table has its own.
+
+    Raises:
+        UserError: It was searched with other ranges, or Optuna is not installed.
     """
 
     def __init__(self, table: Table, row: Row, folder: Path) -> None:
@@ -60,6 +63,14 @@ class Search:
             load_if_exists=True,
         )
         self._ranges = {name: self._range(values) for name, values in table.search.items()}
+        for trial in self._study.trials:
+            chosen = trial.distributions
+            has_all = chosen.keys() == self._ranges.keys() or not trial.state.is_finished()
+            if not has_all or not chosen.items() <= self._ranges.items():
+                raise UserError(
+                    f"{place / STUDY}: was searched with other ranges than those of 'search' in "
+                    f"{table.name}; give the earlier ones or another `output_dir`, or delete it"
+                )
 
     def _range(self, values: Sequence[Word] | Range) -> Any:
         kinds = self._optuna.distributions
@@ -68,14 +79,19 @@ class Search:
         return kinds.CategoricalDistribution(values)
 
     @property
+    def _trials(self) -> list[Any]:
+        """All trials so far, but those whose settings a killed process has not chosen any more."""
+        return [one for one in self._study.trials if one.params.keys() == self._ranges.keys()]
+
+    @property
     def tried(self) -> list[Settings]:
         """The settings of all trials so far, as they came, each once."""
-        return [*{repr(trial.params): trial.params for trial in self._study.trials}.values()]
+        return [*{repr(trial.params): trial.params for trial in self._trials}.values()]
 
     @property
     def failed(self) -> list[tuple[int, Settings]]:
         """The numbers and the settings of trials of which runs failed, as long as they do."""
-        trials = self._study.trials
+        trials = self._trials
         mended = {trial.user_attrs.get(MENDS) for trial in trials}
         fail = self._optuna.trial.TrialState.FAIL
         return [
@@ -90,7 +106,7 @@ class Search:
         Args:
             trials: After so many there is no next one.
         """
-        known = self._study.trials
+        known = self._trials
         for trial in known:
             if not trial.state.is_finished():
                 return trial.number, trial.params

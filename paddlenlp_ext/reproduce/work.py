@@ -196,8 +196,7 @@ def _end(done: _Going) -> Failure | None:
 
 def _spent(one: _Going) -> float:
     """Return the seconds that a run has taken so far, in this process and in earlier ones."""
-    earlier = one.run.state().get("spent")
-    before = earlier if isinstance(earlier, int | float) else 0.0
+    before: float = one.run.state().get("spent", 0.0)
     return round(before + time.monotonic() - one.began, 1)
 
 
@@ -215,7 +214,8 @@ def _all_ended(going: Sequence[_Going]) -> Iterator[None]:
             time.sleep(POLL)
         for one in going:
             one.process.kill()  # does nothing to one that has ended
-            with suppress(OSError):
+        for one in going:
+            with suppress(OSError, UserError):
                 _keep(one.run, {**one.run.state(), "spent": _spent(one)})
         raise
 

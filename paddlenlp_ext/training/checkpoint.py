@@ -256,12 +256,7 @@ class Checkpoints:
                 ) from error
             self._left.discard(folder)
             chosen = self._best(known)
-            for pointer, target in ((LATEST, folder), (BEST, chosen)):
-                path = self.output_dir / pointer
-                if target is not None:
-                    folders.write_text(path, target.name + "\n", is_ours=self._is_pointer)
-                elif self._is_pointer(_read(path) + "\n"):
-                    path.unlink()  # it names an earlier run's best
+            self._point(folder, chosen)
             self._prune(chosen)
 
         self._on_first(save)
@@ -392,7 +387,7 @@ class Checkpoints:
     def _leave_later(self, found: Checkpoint) -> None:
         """Let the checkpoints after the one that is continued count as another course's."""
         step = found.progress.step
-        self._left = {path for path, one in self._own().items() if one["step"] > step}
+        self._left = {path for path, one in self.own().items() if one["step"] > step}
         here = self.output_dir / found.folder.name
         if self._left and here.is_dir() and here.samefile(found.folder):
             left = sorted(path.name for path in self._left)
@@ -401,7 +396,16 @@ class Checkpoints:
                 "replaces those that it calls alike",
                 *(self.output_dir, shown(left)),
             )
-            folders.write_text(self.output_dir / LATEST, here.name + "\n", is_ours=self._is_pointer)
+            self._point(here, self._best({}))
+
+    def _point(self, newest: Path, top: Path | None) -> None:
+        """Name the newest and the best checkpoint of the run, which may have no best one."""
+        for pointer, target in ((LATEST, newest), (BEST, top)):
+            path = self.output_dir / pointer
+            if target is not None:
+                folders.write_text(path, target.name + "\n", is_ours=self._is_pointer)
+            elif self._is_pointer(_read(path) + "\n"):
+                path.unlink()  # it names another run's best, or another course's
 
     def _is_pointer(self, text: str) -> bool:
         """Return whether the text of a `latest` or `best` file is the name of a checkpoint."""
@@ -460,7 +464,7 @@ class Checkpoints:
             "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         }
 
-    def _own(self) -> dict[Path, folders.Manifest]:
+    def own(self) -> dict[Path, folders.Manifest]:
         """Read the manifests of this run's checkpoints, in the order of their steps.
 
         Those of another course, that went on from where this one was continued, are left out.
@@ -475,11 +479,11 @@ class Checkpoints:
 
     def _newest(self) -> Path | None:
         resumed = self._resumed.folder if self._resumed else None
-        return next(reversed(self._own()), resumed)
+        return next(reversed(self.own()), resumed)
 
     def _best(self, known: Mapping[int, float]) -> Path | None:
         """Choose this run's best checkpoint, by what was saved with it where nothing is known."""
-        scores = {path: known.get(one["step"], one["score"]) for path, one in self._own().items()}
+        scores = {path: known.get(one["step"], one["score"]) for path, one in self.own().items()}
         return best({path: score for path, score in scores.items() if score is not None})
 
     def _prune(self, chosen: Path | None) -> None:
@@ -489,7 +493,7 @@ class Checkpoints:
         """
         if self.keep <= 0:
             return
-        own = [path for path in self._own() if not folders.holds_more(path)]
+        own = [path for path in self.own() if not folders.holds_more(path)]
         kept = {*own[-self.keep :], chosen}
         if self._resumed:
             kept.add(self._resumed.folder)

@@ -28,7 +28,7 @@ from paddlenlp_ext.errors import one_line
 from paddlenlp_ext.files import disk
 from paddlenlp_ext.process import devices, runtime
 from paddlenlp_ext.process.signals import Terminated
-from paddlenlp_ext.reporting.lines import OUTCOMES, RUN, read_facts, read_record
+from paddlenlp_ext.reporting.lines import ENDED_WELL, OUTCOMES, RECORD, RUN, read_facts
 from paddlenlp_ext.training import distributed, folders, outcomes
 from paddlenlp_ext.training.events import Evaluated, Predicted, Progress, StepDone
 
@@ -69,7 +69,7 @@ class Record:
         judge: Mapping[str, Callable[[Any], Object]] | None = None,
     ) -> None:
         self.folder = folder
-        before = read_record(folder / RUN) if resume else {}
+        before = read_facts(folder / RUN, RECORD) if resume else {}
         before = before if before.get("format") == FORMAT else {}
         start = {"date": _now(), "step": resume.step if resume else 0, "command": command()}
         self._facts: Object = {
@@ -137,7 +137,7 @@ class Record:
         elif error is not None:
             how = f"failed: {one_line(str(error) or type(error).__name__)}"
         else:
-            how = "complete" if self._step >= self._facts["total_steps"] else "ended early"
+            how = ENDED_WELL[self._step < self._facts["total_steps"]]
         self._write(RUN, {**self._facts, "ended": how})
 
     def _keep_others(self, path: Path) -> None:

@@ -14,7 +14,7 @@ from paddlenlp_ext.metrics import class_table
 from paddlenlp_ext.process.streams import progress_bar
 from paddlenlp_ext.reporting.lines import Line
 from paddlenlp_ext.reporting.plot import plot_curves
-from paddlenlp_ext.reporting.scores import best, by_step, scores_of, spelled
+from paddlenlp_ext.reporting.scores import best, by_step, is_stale, scores_of, spelled
 from paddlenlp_ext.training import distributed, results
 from paddlenlp_ext.training.events import Evaluated, Event, Progress, StepDone
 from paddlenlp_ext.training.loggers import Loggers
@@ -249,11 +249,8 @@ class Report:
         return [name for name in dict.fromkeys(names) if names.count(name) == len(rows)]
 
     def _is_stale(self) -> bool:
-        """Whether as many evaluations as the patience allows were no better than one before."""
-        scores = self.scores
-        top = best(scores)
-        later = [step for step in self._evaluated() if top is None or step > top]
-        return 0 < self.patience <= len(later)
+        """Whether no evaluation was better for too long."""
+        return is_stale(self._evaluated(), self.metric, self.patience)
 
     def _record(self) -> None:
         """Show and write down the last results; one that is there already is left out."""

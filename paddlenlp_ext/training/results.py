@@ -12,7 +12,7 @@ import logging
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from functools import cache
 from importlib import metadata
@@ -32,9 +32,9 @@ from paddlenlp_ext.reporting.lines import (
     RESULTS,
     Line,
     is_history_row,
-    is_result,
     read_history,
     read_lines,
+    read_results,
     split_of,
 )
 from paddlenlp_ext.training.events import Evaluated, Progress, StepDone
@@ -151,11 +151,8 @@ def append_evaluation(
 
 def has_results(folder: str | Path, splits: Iterable[str], step: int) -> bool:
     """Return whether a folder has results of a step for all splits."""
-    known: set[str] = set()
-    with suppress(OSError):
-        rows = [row for row in read_lines(Path(folder) / RESULTS) if row and is_result(row)]
-        known = {split_of(row) for row in rows if row.get("step") == step}
-    return known >= {*map(_part, splits)}
+    rows = read_results(Path(folder) / RESULTS)
+    return {split_of(row) for row in rows if row.get("step") == step} >= {*map(_part, splits)}
 
 
 def _part(name: str) -> str:

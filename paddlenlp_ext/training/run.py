@@ -35,6 +35,8 @@ from paddlenlp_ext.models.base import Model
 from paddlenlp_ext.nn.embeddings import Embeddings
 from paddlenlp_ext.pretraining.reader import ShardReader
 from paddlenlp_ext.pretraining.shard_set import ShardSet
+from paddlenlp_ext.reporting.lines import HISTORY, read_evaluations
+from paddlenlp_ext.reporting.scores import by_step, is_stale, spelled
 from paddlenlp_ext.tasks.batches import Loader
 from paddlenlp_ext.tasks.download import official_folder
 from paddlenlp_ext.tasks.label_orders import is_unnamed, label_order, numbers_by_name
@@ -415,9 +417,18 @@ class Run:
         """Begin an evaluation again unless it is whole, and of the last step has results, too."""
         if restored is None:
             return None
+        folder, step, patience = (
+            Path(self.settings.output_dir),
+            restored.step,
+            self.settings.early_stopping_patience,
+        )
+        is_over = step >= total_steps
+        if patience and not is_over:
+            rows = (row for row in read_evaluations(folder / HISTORY) if row["step"] <= step)
+            metric = self.settings.metric_for_best_model
+            is_over = is_stale(by_step(rows, len(splits)), metric and spelled(metric), patience)
         is_whole = restored.evaluations >= len(splits)
-        if is_whole and restored.step >= total_steps:
-            is_whole = has_results(self.settings.output_dir, splits, restored.step)
+        is_whole = is_whole and not (is_over and not has_results(folder, splits, step))
         return restored if distributed.gather(is_whole)[0] else replace(restored, evaluations=0)
 
     def _record(

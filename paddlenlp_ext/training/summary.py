@@ -24,7 +24,6 @@ from paddlenlp_ext.reporting.scores import best
 from paddlenlp_ext.training import distributed
 from paddlenlp_ext.training.checkpoint import Checkpoints
 from paddlenlp_ext.training.events import Progress
-from paddlenlp_ext.training.folders import MANIFEST, read_manifest
 from paddlenlp_ext.training.loaders import RunData
 from paddlenlp_ext.training.report import Report
 from paddlenlp_ext.training.settings import RunSettings
@@ -124,11 +123,7 @@ def outcome(
         ends_with_best: Whether that is its best model, where one is known, or its last.
     """
     top = best(report.scores)
-    manifests = {
-        path.parent: facts
-        for path in sorted(checkpoints.output_dir.glob(f"*/{MANIFEST}"))
-        if (facts := read_manifest(path.parent)) and facts.get("run") == checkpoints.run
-    }
+    manifests = checkpoints.own()
     steps = {path: facts["step"] for path, facts in manifests.items()}
     chosen = top if ends_with_best else None
     folder = max(steps, key=lambda path: (steps[path] == chosen, steps[path]), default=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,17 @@ def test_a_run_in_the_folder_of_an_earlier_one_is_itself(tmp_path: Path) -> None
     (folder / "record.json").unlink()  # as before there was one
     run = RunRecord.read(folder)
     assert (run.signature, len(run.results)) == (signatures[2], 4)
+
+
+def test_what_an_earlier_best_model_got_wrong_is_not_that_of_the_best(tmp_path: Path) -> None:
+    outcomes = {
+        "best": {"step": 20, "splits": {"dev": {}}},
+        "last": {"step": 60, "splits": {"dev": {}}},
+    }
+    for best, step in ((20, 20), (40, 60)):
+        folder = make_run(tmp_path / str(best), facts={"signature": "m|t|dev", "best_step": best})
+        (folder / "outcomes.json").write_text(json.dumps(outcomes))
+        assert RunRecord.read(folder).outcome()[0] == step
 
 
 @pytest.mark.parametrize("told", [{"settings": 3, "data": []}, {"data": {"train": 1}}, {}])

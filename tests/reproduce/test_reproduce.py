@@ -15,18 +15,20 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from statistics import stdev
+from typing import Any
 
 import pytest
 from scipy import stats
 
 from benchmarks import pawsx_lines
 from paddlenlp_ext import __main__ as console
-from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.errors import UserError, WeightsError
 from paddlenlp_ext.models.auto import AutoModel
+from paddlenlp_ext.reproduce import work
 from paddlenlp_ext.reproduce.chance import from_measured, from_reported
 from paddlenlp_ext.reproduce.readme import filled, update
 from paddlenlp_ext.reproduce.record import collect, keep
-from paddlenlp_ext.reproduce.runs import BEGINNINGS, grid_of, plan
+from paddlenlp_ext.reproduce.runs import BEGINNINGS, Run, grid_of, plan
 from paddlenlp_ext.reproduce.tables import known_tables, read_table
 from paddlenlp_ext.tokenizers.auto import AutoTokenizer
 from tests.docs.test_readmes import READMES, ROOT, commands, script_call, script_of, table_rows
@@ -185,6 +187,41 @@ def test_trials_that_failed_are_run_again_by_the_next_search(table):
         assert f"| One | acc | 52.5 | {best:.1f} (1 seed)" in page(table)
 
 
+@pytest.mark.parametrize("ranges", ["[1.0, 1.5, 2.0]", "{ low = 1.0, high = 2.0 }"])
+def test_a_search_with_other_ranges_is_refused(table, capsys, ranges):
+    pytest.importorskip("optuna")
+    text = table.read_text().replace("[grid]", "[search]\nlearning_rate = [1.0, 1.5]\n\n[grid]")
+    table.write_text(text)
+    words = ["--only", "one", "--seeds", 1, "--search"]
+    assert run(table, *words, 2) == 0
+    alone = ended(table), page(table)
+    table.write_text(text.replace("learning_rate = [1.0, 1.5]", f"learning_rate = {ranges}", 1))
+    for more in ("", "weight_decay = [0.0, 0.1]\n"):
+        table.write_text(table.read_text().replace("[grid]", f"{more}[grid]"))
+        assert run(table, *words, 4) == 2
+        assert "search.log: was searched with other ranges" in capsys.readouterr().err
+    table.write_text(text)
+    assert run(table, *words, 2) == 0
+    assert (ended(table), page(table)) == alone
+
+
+def test_a_trial_without_all_of_its_settings_is_none(table):
+    """A process was killed while it chose them."""
+    optuna = pytest.importorskip("optuna")
+    ranges = "[search]\nlearning_rate = { low = 1.0, high = 1.9 }\n"
+    table.write_text(table.read_text().replace("[grid]", f"{ranges}\n[grid]"))
+    words = ["--only", "one", "--seeds", 1, "--search"]
+    assert run(table, *words, 3, folder="alone") == 0
+    alone = ended(table)
+    (table.parent / "ended.txt").unlink()
+    assert run(table, *words, 1) == 0
+    file = str(table.parent / "out/stand-in/one/search.log")
+    journal = optuna.storages.journal.JournalFileBackend(file)
+    optuna.load_study(study_name="one", storage=optuna.storages.JournalStorage(journal)).ask()
+    assert run(table, *words, 3) == 0
+    assert ended(table) == alone
+
+
 def test_search_needs_optuna(table, capsys, monkeypatch):
     assert run(table, "--search", 2) == 2
     assert "--search: stand-in has no ranges to search in" in capsys.readouterr().err
@@ -212,6 +249,55 @@ def test_runs_that_ended_worth_nothing_are_not_counted(table, capsys):
     assert "| One | acc | 52.5 | 52.0 ± 1.4 (2 of 3 seeds) |" in page(table)
 
 
+def only_run(table: Path, folder: Path, peer: str = "") -> Run:
+    """The one run of a table of one row and seed, or its peer's, whose folder is made."""
+    table.write_text(table.read_text().replace("[grid]", f"{peer}\n[grid]"))
+    read = read_table(str(table))
+    *_, one = plan(read, read.rows[:1], folder, seeds=1)
+    one.folder.mkdir(parents=True)
+    return one
+
+
+def test_a_run_that_ended_early_for_what_is_not_finite_counts(table, tmp_path):
+    """It has a best model; one that failed for it has none that it would end with."""
+    one = only_run(table, tmp_path)
+    rows = [
+        {"step": step, "loss": loss, "split": "dev", "metrics": {"acc": 0.5}}
+        for step, loss in ((1, 1.0), (2, None))
+    ]
+    (one.folder / "history.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    result = {"signature": "m|t|dev|acc", "metrics": {"acc": 0.5}, "step": 2, "loss": None}
+    (one.folder / "results.jsonl").write_text(json.dumps(result) + "\n")
+    for ended, counts in (("failed: step 2", False), ("ended early", True), (3, False)):
+        (one.folder / "record.json").write_text(json.dumps({"ended": ended}))
+        assert (one.measured() is not None) == counts
+    last = replace(one, table=replace(one.table, choice="last"))
+    (one.folder / "record.json").write_text('{"ended": "ended early"}')
+    assert last.measured() is None
+
+
+def test_a_peer_without_a_number_is_not_chosen(table, tmp_path):
+    peer = f'[peer]\nname = "theirs"\ncommand = "python {STAND_IN}"\n'
+    one = only_run(table, tmp_path, peer)
+    said = {"results": {"dev": {"f1": math.nan, "acc": 0.5}}}
+    deep = '{"results": ' + "[" * 100_000
+    (one.folder / "log.txt").write_text(f"{json.dumps(said)}\n{deep}\n")
+    found = one.measured()
+    assert found is not None
+    assert (found.values["dev acc"], found.score) == (0.5, -math.inf)
+
+
+@pytest.mark.parametrize("state", ['{"asked": 3, "flags": null, "seconds": "x", "spent": []}', "["])
+def test_a_damaged_state_is_none(table, state):
+    assert run(table, "--only", "one", "--seeds", 1) == 0
+    (path,) = (table.parent / "out").rglob("run.json")
+    path.write_text(state)
+    assert run(table, "--only", "one", "--seeds", 1) == 0
+    (path.parent / "results.jsonl").unlink()
+    assert run(table, "--only", "one", "--seeds", 1) == 0
+    assert json.loads(path.read_text())["seconds"] > 0
+
+
 @pytest.mark.parametrize("flag", [("--metric_for_best_model", "loss"), ("--metric_for=eval_loss",)])
 def test_the_best_step_is_that_of_the_metric_that_runs_are_given(table, flag):
     assert run(table, "--only", "one", "--seeds", 1, "--", *flag) == 0
@@ -227,8 +313,7 @@ def test_flags_that_each_run_has_of_its_own_are_refused(table, capsys, flag):
 
 
 def test_a_run_whose_last_evaluation_goes_on_is_not_complete(table, tmp_path):
-    (one,) = plan(read_table(str(table)), read_table(str(table)).rows[:1], tmp_path, seeds=1)
-    one.folder.mkdir(parents=True)
+    one = only_run(table, tmp_path)
 
     def write(name: str, *rows: dict[str, object]) -> None:
         (one.folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -494,6 +579,29 @@ def test_ctrl_c_ends_the_runs(table):
     for path in logs.rglob(".running"):  # nobody has it any more
         subprocess.run(["flock", "--nonblock", path, "true"], check=True)
     assert "| One | acc | 52.5 | not yet |  |" in page(table)
+
+
+def test_processes_end_also_where_nothing_can_be_written(table, monkeypatch):
+    """And it is said that they were ended by Ctrl-C."""
+    gone: list[Path] = []
+
+    def unwritable(path: Path) -> Any:
+        gone.append(path)
+        raise WeightsError(f"{path}: cannot be written")
+
+    def interrupted(seconds: float) -> None:
+        monkeypatch.setattr(work, "replace_file", unwritable)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(work.time, "sleep", interrupted)
+    monkeypatch.setattr(work, "PATIENCE", 0)
+    read = read_table(str(table))
+    runs = plan(read, read.rows[:1], table.parent / "out", seeds=2, more=["--seconds", "30"])
+    with pytest.raises(KeyboardInterrupt):
+        work.do(runs, {"ended": "x"}, jobs=2, devices=[], ended=lambda *told: None)
+    assert len(gone) == 2
+    for one in runs:  # nobody has it any more
+        subprocess.run(["flock", "--timeout", "9", one.folder / ".running", "true"], check=True)
 
 
 def test_intervals_are_those_of_scipy():

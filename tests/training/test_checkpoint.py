@@ -94,10 +94,17 @@ def test_a_signal_during_an_evaluation_repeats_it_after_the_resume(tmp_path, who
     assert rest["digest"] == whole["digest"]
 
 
-def saved(folder: Path, *steps: int, keep: int = 0, scores: dict[int, float] | None = None) -> None:
+def saved(
+    folder: Path,
+    *steps: int,
+    keep: int = 0,
+    scores: dict[int, float] | None = None,
+    **settings: int,
+) -> None:
     """Save checkpoints of a model that is not trained."""
     model = tiny_model()
-    with Checkpoints(folder, {"seed": 3, "batch_size": 16}, keep=keep) as checkpoints:
+    identity = {"seed": 3, "batch_size": 16} | settings
+    with Checkpoints(folder, identity, keep=keep) as checkpoints:
         for step in steps:
             checkpoints.save(
                 f"model_{step}",
@@ -264,6 +271,19 @@ def test_what_goes_on_from_an_earlier_checkpoint_is_the_latest(tmp_path, whole, 
     assert rest["losses"] == whole["losses"][5:]
     steps = (5, 10) if keep else (2, 4, 5, 6, 8, 10)
     assert names(tmp_path) == sorted(f"model_{step}" for step in steps)
+
+
+def test_a_best_checkpoint_of_another_course_is_not_the_best(tmp_path):
+    saved(tmp_path, 2, 4, 6, scores={2: 0.5, 4: 0.25, 6: 0.75}, max_steps=6)
+    assert (tmp_path / "best").read_text() == "model_6\n"
+    identity = {"seed": 3, "batch_size": 16, "max_steps": 6}
+    with Checkpoints(tmp_path, identity) as checkpoints:
+        checkpoints.find("model_4")
+        checkpoints.settle("", 10)
+        assert [path.name for path in checkpoints.own()] == ["model_2", "model_4"]
+        assert checkpoints.chosen(None) == tmp_path / "model_4"
+    assert (tmp_path / "best").read_text() == "model_2\n"
+    assert (tmp_path / LATEST).read_text() == "model_4\n"
 
 
 def test_never_deletes_what_somebody_put_into_a_checkpoint(tmp_path):

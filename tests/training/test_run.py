@@ -138,6 +138,30 @@ def test_a_complete_run_without_its_results_is_evaluated_again(folder, kept):
         assert prepare(run, data(splits=2)).progress == Progress(8, 2 if kept == 2 else 0)
 
 
+@pytest.mark.parametrize("patience", [0, 1, 2])
+@pytest.mark.parametrize("has_results", [True, False])
+def test_a_run_that_is_over_without_its_results_is_evaluated_again(folder, patience, has_results):
+    with Run(settings(folder, early_stopping_patience=1), {}) as run:
+        training = prepare(run, data())
+        for step, acc in ((2, 0.75), (4, 0.5)):
+            training.report.add(step_done(step))
+            training.report.add(evaluated(step, 0, acc))
+            training.save(f"model_{step}", evaluated(step, 0, acc))
+    path = folder / "out/results.jsonl"
+    assert len(path.read_text().splitlines()) == 1
+    if not has_results:
+        path.unlink()
+    resumed = {"resume_from_checkpoint": "latest", "early_stopping_patience": patience}
+    with Run(settings(folder, **resumed), {}) as run:
+        training = prepare(run, data())
+        is_over_without = patience == 1 and not has_results
+        assert training.progress == Progress(4, 0 if is_over_without else 1)
+        if is_over_without:
+            training.report.add(evaluated(4, 0, 0.5))
+            assert training.report.is_over(4)
+    assert path.exists() == (has_results or is_over_without)
+
+
 def test_a_resumed_run_must_have_the_same_data_and_length(folder):
     with Run(settings(folder), {"task": "x"}) as run:
         prepare(run, data()).save("model_2", evaluated(2, 0, 0.5))
