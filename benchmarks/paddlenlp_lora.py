@@ -30,7 +30,7 @@ from paddlenlp.utils.log import logger
 from paddlenlp_ext.tasks.glue import glue_task, read_examples
 from paddlenlp_ext.transformers import BertForSequenceClassification, BertTokenizer
 
-LEARNING_RATES = {"LoRA": 2e-3, "all weights": 5e-5}
+KINDS = ("LoRA", "all weights")
 RANK = 8
 # All products of a layer. The classifier is new, and the encoder was trained without its pooler:
 # they are trained as a whole.
@@ -46,8 +46,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--batch_size", type=int, default=32)
     parser.add_argument("--max_seq_length", type=int, default=64)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    kinds = [*LEARNING_RATES]
-    parser.add_argument("--kinds", nargs="+", choices=kinds, default=kinds, help="what is trained")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="what is trained")
+    parser.add_argument("--lora_learning_rate", type=float, default=2e-3)
+    parser.add_argument("--learning_rate", type=float, default=5e-5, help="of all weights")
     return parser.parse_args(argv)
 
 
@@ -82,6 +83,7 @@ def run(kind: str, seed: int, data: dict[str, Any], args: argparse.Namespace) ->
     """Train one model, save it and load it again."""
     model = new_model(args, seed)
     trained = with_lora(model) if kind == "LoRA" else model
+    rate = args.lora_learning_rate if kind == "LoRA" else args.learning_rate
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(
             model=trained,
@@ -92,7 +94,7 @@ def run(kind: str, seed: int, data: dict[str, Any], args: argparse.Namespace) ->
                 output_dir=folder,
                 per_device_train_batch_size=args.batch_size,
                 per_device_eval_batch_size=64,
-                learning_rate=LEARNING_RATES[kind],
+                learning_rate=rate,
                 num_train_epochs=1,
                 warmup_ratio=0.1,
                 seed=seed,
