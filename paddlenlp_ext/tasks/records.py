@@ -14,10 +14,11 @@ import io
 import json
 import re
 import zlib
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from itertools import chain
+from functools import partial
+from itertools import chain, islice, tee
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, NoReturn, TextIO, cast
 
@@ -33,7 +34,9 @@ BLOCK = 1 << 16  # characters of a list of JSON that are read at once
 PART = MAX_LINE + 2  # characters of a line that are read at once; with more it is overlong
 LANGUAGE = 60  # characters of its name
 TOO_LONG = f"expected at most {MAX_LINE:,} characters in a line, got more"
-SAID_DELIMITER = re.compile(r'"?sep=(.)"?[\r\n]*')
+HEADER_LINES = 100  # the most that a header with line ends in its names is looked for in
+SAID_DELIMITER = re.compile(r'"?sep=([^"\r\n\0])"?[\r\n]*')
+_RUNS = re.compile(r'"+|[^"]+')  # of quotes, and of what is between them
 
 
 class Record(NamedTuple):
@@ -71,9 +74,28 @@ def read_records(path: Path, name: str = "") -> Records:
     """
     read = _reader(path)
     with open_text(path) as raw:
-        # A byte that is no UTF-8 becomes a lone surrogate, so that its line is known.
-        text = io.TextIOWrapper(raw, "utf-8-sig", errors="surrogateescape", newline="")
+        text = _decoded(raw)
         yield from read(path, name or path.name, text)
+
+
+def first_lines(path: Path, most: int) -> Iterator[str]:
+    """Yield the first lines of a file, without their ends, to find out what it is.
+
+    Of an overlong one it is the beginning, and a byte that is no UTF-8 becomes a lone surrogate:
+    `read_records` names both.
+
+    Raises:
+        DataError: See `open_text`.
+    """
+    with open_text(path) as raw:
+        text = _decoded(raw)
+        for line in islice(_lines(_parts(text)), most):
+            yield line.rstrip("\r\n")
+
+
+def _decoded(raw: io.BufferedReader) -> TextIO:
+    """Decode text; a byte that is no UTF-8 becomes a lone surrogate, so that its line is known."""
+    return io.TextIOWrapper(raw, "utf-8-sig", errors="surrogateescape", newline="")
 
 
 @contextmanager
@@ -115,20 +137,16 @@ def _decompressed(file: BinaryIO) -> io.BufferedReader:
 
 def _read_table(path: Path, name: str, text: TextIO) -> Records:
     """Read CSV or TSV."""
-    lines = _TableLines(text)
-    first = next(lines, "")
-    said = SAID_DELIMITER.fullmatch(first)  # by Excel, above the header
-    delimiter = said[1] if said else _delimiter(path, first)
-    begun = chain(["\n" if said else first], lines)
-    rows = csv.reader(begun, delimiter=delimiter, strict=True)
     previous_limit = csv.field_size_limit(MAX_LINE)
     try:
+        delimiter, parts = _delimiter(path, _parts(text))
+        lines = _TableLines(parts, delimiter)
+        rows = csv.reader(lines, delimiter=delimiter, strict=True)
         header: list[str] | None = None
         while True:
             csv.field_size_limit(MAX_LINE)
-            line = rows.line_num + 1
+            lines.row = line = rows.line_num + 1
             source = f"{name}:{line}"
-            lines.is_cut = lines.is_cut and line == 1  # the first was read already
             try:
                 row = next(rows)
             except StopIteration:
@@ -140,9 +158,10 @@ def _read_table(path: Path, name: str, text: TextIO) -> Records:
                     raise DataError(f"{path}:{line}: expected a header row ({error})") from None
                 yield BadRow(source, f"expected fields of CSV, got a line that is none ({error})")
                 continue
-            if lines.is_cut and header is None:
+            is_cut = lines.cut >= line
+            if is_cut and header is None:
                 raise DataError(f"{path}:{line}: {TOO_LONG}; expected a header row")
-            if lines.is_cut:
+            if is_cut:
                 yield BadRow(source, TOO_LONG)
             elif row and header is None:
                 header = _header(path, line, row)
@@ -152,58 +171,96 @@ def _read_table(path: Path, name: str, text: TextIO) -> Records:
         csv.field_size_limit(previous_limit)
 
 
-class _Lines(Iterator[str]):
-    """Lines with their ends, of an overlong one only the beginning.
+def _parts(text: TextIO) -> Iterator[str]:
+    """Return an iterator over lines with their ends; an overlong one is in several parts."""
+    return iter(partial(text.readline, PART), "")
+
+
+def _rest(part: str, parts: Iterator[str]) -> Iterator[str]:
+    """Yield the parts of a line after its first one."""
+    while len(part) == PART and not part.endswith(("\n", "\r")):
+        part = next(parts, "")
+        yield part
+
+
+def _lines(parts: Iterator[str]) -> Iterator[str]:
+    """Yield lines with their ends, of an overlong one only the beginning."""
+    for line in parts:
+        if len(line) == PART:
+            deque(_rest(line, parts), maxlen=0)
+        yield line
+
+
+class _TableLines:
+    """Lines of CSV; what an overlong one does to quotes stands for it.
 
     Args:
-        text: What they are read from.
-        begun: What was read of the first one.
+        parts: Of the lines.
+        delimiter: Of the fields.
 
     Attributes:
-        quotes: In the whole of the line that was read last.
+        row: Number of the line, from 1, at which the row begins that is read.
+        cut: Number of the last line that was overlong.
     """
 
-    def __init__(self, text: TextIO, begun: str = "") -> None:
-        self.text, self.begun, self.quotes = text, begun, 0
+    def __init__(self, parts: Iterator[str], delimiter: str) -> None:
+        self.parts, self.delimiter = parts, delimiter
+        self.row, self.cut = 1, 0
 
-    def __next__(self) -> str:
-        line = part = self.begun or self.text.readline(PART)
-        self.begun, self.quotes = "", part.count('"')
-        if not line:
-            raise StopIteration
-        while len(part) == PART and not part.endswith(("\n", "\r")):
-            part = self.text.readline(PART)
-            self.quotes += part.count('"')
-        return line
+    def __iter__(self) -> Iterator[str]:
+        for number, line in enumerate(self.parts, start=1):
+            if len(line) > MAX_LINE and _too_long(line.rstrip("\r\n")):
+                self.cut = number
+                yield self._shortened(line, is_open=number > self.row)
+            else:
+                yield line
+
+    def _shortened(self, line: str, *, is_open: bool) -> str:
+        """Return a line after which the `csv` module is where an overlong one would leave it.
+
+        A quote opens a field at whose beginning it stands, and is text in the others. The field is
+        open while its quotes are odd: a second one closes it, a third one is text, and opens it
+        again. After one that is closed there must be a delimiter.
+
+        Args:
+            line: Its first part.
+            is_open: Whether it begins in a field that is open.
+        """
+        quotes, begins, is_wrong = int(is_open), not is_open, False  # of a field, before a run
+        for part in chain([line], _rest(line, self.parts)):
+            for match in _RUNS.finditer(part.rstrip("\r\n")):
+                run = match[0]
+                if run[0] == '"':
+                    quotes += len(run) if begins or quotes else 0
+                    begins = False
+                elif quotes % 2 == 0:
+                    is_wrong = is_wrong or (quotes > 0 and run[0] != self.delimiter)
+                    quotes, begins = 0, run[-1] == self.delimiter
+        if is_wrong:
+            return '"wrong\n' if is_open else "\n"
+        return "\n" if is_open == (quotes % 2 == 1) else '"\n'
 
 
-class _TableLines(_Lines):
-    """Lines of CSV: of an overlong one only whether it opens, or closes, a quote.
+def _delimiter(path: Path, parts: Iterator[str]) -> tuple[str, Iterator[str]]:
+    """Find what parts the columns, and return it with the parts of all lines.
 
-    Attributes:
-        is_cut: Whether there was an overlong one since this was set.
+    It is what a line for Excel says that is above the header, which is empty then, or else what
+    most stands in the header, where that leaves no quote inside a name.
     """
-
-    is_cut = False
-
-    def __next__(self) -> str:
-        line = super().__next__()
-        if not _too_long(line.rstrip("\r\n")):
-            return line
-        self.is_cut = True
-        return '"' * (self.quotes % 2) + "\n"
-
-
-def _delimiter(path: Path, header: str) -> str:
-    """Find what parts the columns: what most stands in the header."""
+    first = next(parts, "")
+    if said := SAID_DELIMITER.fullmatch(first):
+        return said[1], chain(["\n"], parts)
+    parts = chain([first], parts)
     if path.name.lower().removesuffix(".gz").endswith(".tsv"):
-        return "\t"
+        return "\t", parts
     columns = {}
     for delimiter in ",;\t":
+        parts, lines = tee(parts)
+        header = csv.reader(islice(lines, HEADER_LINES), delimiter=delimiter, strict=True)
         with suppress(csv.Error):  # of quotes that others are at
-            row: list[str] = next(csv.reader([header], delimiter=delimiter, strict=True), [])
-            columns[delimiter] = len(row)
-    return max(columns, key=lambda one: columns[one], default=",")
+            names = next(header, [])
+            columns[delimiter] = (not any('"' in name for name in names), len(names))
+    return max(columns, key=lambda one: columns[one], default=","), parts
 
 
 def _refuse_open_quote(path: Path, first: int, last: int) -> NoReturn:
@@ -278,7 +335,7 @@ def language_in(values: Mapping[str, Any], name: str) -> str:
 def _read_text(path: Path, name: str, text: TextIO) -> Records:
     """Read lines of one to three fields that are parted by tabs."""
     columns: tuple[str, ...] | None = None
-    for number, line in enumerate(_Lines(text), start=1):
+    for number, line in enumerate(_lines(_parts(text)), start=1):
         source, bare = f"{name}:{number}", line.rstrip("\r\n")
         if not bare:
             continue
@@ -306,7 +363,7 @@ def _too_long(line: str) -> str:
 
 
 def _read_json_lines(path: Path, name: str, text: TextIO) -> Records:
-    yield from _json_lines(path, name, _Lines(text))
+    yield from _json_lines(path, name, _lines(_parts(text)))
 
 
 def _json_lines(path: Path, name: str, lines: Iterator[str]) -> Records:
@@ -319,7 +376,10 @@ def _json_lines(path: Path, name: str, lines: Iterator[str]) -> Records:
             yield BadRow(source, reason)
             continue
         try:
-            yield decoder.record(source, decoder.decode(bare))
+            value, end = decoder.raw_decode(bare)  # faster than `decode`
+            if end < len(bare):
+                raise json.JSONDecodeError("Extra data", bare, end)
+            yield decoder.record(source, value)
         except (ValueError, RecursionError) as error:
             yield BadRow(source, f"expected an object of JSON ({error})")
 
@@ -360,13 +420,16 @@ class Decoder(json.JSONDecoder):
 
 def _read_json(path: Path, name: str, text: TextIO) -> Records:
     """Read a list of objects piece by piece, or lines of objects."""
-    blank, begun = "", text.readline(PART)
+    parts = _parts(text)
+    blank, begun = "", next(parts, "")
     while begun and not begun.strip() and len(blank) <= MAX_LINE:
-        blank, begun = blank + begun, text.readline(PART)
+        blank, begun = blank + begun, next(parts, "")
     if begun.lstrip().startswith("["):
         yield from _json_list(path, name, blank + begun, text)
     else:
-        yield from _json_lines(path, name, chain(io.StringIO(blank, ""), _Lines(text, begun)))
+        yield from _json_lines(
+            path, name, chain(io.StringIO(blank, ""), _lines(chain([begun], parts)))
+        )
 
 
 def _json_list(path: Path, name: str, buffer: str, text: TextIO) -> Records:

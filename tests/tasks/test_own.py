@@ -121,6 +121,42 @@ def test_overlong_rows_are_named_and_can_be_left_out(name: str, tmp_path: Path) 
         assert bad.source == f"{name}:{at}"
 
 
+LONG = "x" * 1_100_000
+CUT = "x" * (1_000_002 - len('b,"') - 1)  # what is read at once ends at the next character
+
+
+@pytest.mark.parametrize(
+    "long",
+    {
+        "inside": f'{LONG} 5"',
+        "inside, and another field": f'the 5" {LONG}, "quoted", "one',
+        "beginning a field, with delimiters": f'"a"",", {LONG},",the "last',
+        "doubled at the end of what is read at once": f'"{CUT}"" d',
+        "closing there": f'"{CUT}",d"',
+        "and text after one that closes": f'"a" b {LONG},"c',
+    }.values(),
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_quotes_of_overlong_rows_are_as_csv_has_them(end: str, long: str, tmp_path: Path) -> None:
+    is_open = '""' in long and long.endswith(" d")
+    rows = ["label,text", "a,one", f"b,{long}", *(['e"'] if is_open else [])]
+    rows += ["a,b", "b,c", 'a,the 6"', 'b,"d', 'e"', "a,f", ""]
+    data = read(tmp_path, end.join(rows), on_bad_row="skip")
+    assert found(data) == [
+        ("one", "a"), ("b", "a"), ("c", "b"), ('the 6"', "a"), (f"d{end}e", "b"), ("f", "a"),
+    ]  # fmt: skip
+    assert [bad.source for bad in data.splits["train"].bad_rows] == ["train.csv:3"]
+    first = 5 if is_open else 4
+    lines = [int(one.source.rpartition(":")[2]) for one in data.splits["train"]]
+    assert lines == [2, *range(first, first + 4), first + 5]
+
+
+def test_a_quote_that_an_overlong_row_closes_wrongly_is_open(tmp_path: Path) -> None:
+    for closing in (f'{LONG} "b" c', f'"b {LONG}'):
+        with pytest.raises(DataError, match=r"csv:2: expected the quote that opens here .* line 4"):
+            read(tmp_path, f'label,text\na,"one\nb,two\n{closing}\n', on_bad_row="skip")
+
+
 def test_excels_line_about_the_delimiter(tmp_path: Path) -> None:
     data = read(tmp_path, "sep=;\r\ntext, in parts;label\r\na, b, c;x\r\nd;y\r\n")
     assert found(data) == [("a, b, c", "x"), ("d", "y")]
@@ -132,6 +168,34 @@ def test_excels_line_about_the_delimiter(tmp_path: Path) -> None:
 def test_a_header_in_quotes_with_other_delimiters(tmp_path: Path) -> None:
     assert found(read(tmp_path, '"id";"text";"label, or, none"\n1;a;x\n2;b;y\n')) == [
         ("a", "x"), ("b", "y"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("text", "label", '"score\n(0-5)"'),
+        ('"text\r\n"', "label", '"the score"'),
+        ("text", "label", '"from 0, 1; or\t2,\n3; or\t4"'),
+        ("text", "label", '"from 0, 1; or\t2, 3; or\t4"'),
+        ('"text"', '"label"', '"the\n\n\nscore"'),
+    ],
+)
+def test_a_header_with_line_ends_in_quotes(
+    names: tuple[str, ...], delimiter: str, tmp_path: Path
+) -> None:
+    rows = [names, ("good, or", "a", "1"), ("bad", "b", "2")]
+    table = "".join(
+        delimiter.join(f'"{one}"' if delimiter in one and one[0] != '"' else one for one in row)
+        + "\n"
+        for row in rows
+    )
+    data = read(tmp_path, table)
+    assert found(data) == [("good, or", "a"), ("bad", "b")]
+    line = 2 + "".join(names).count("\n")
+    assert [one.source for one in data.splits["train"]] == [
+        f"train.csv:{line}", f"train.csv:{line + 1}",
     ]  # fmt: skip
 
 
@@ -304,6 +368,7 @@ BAD: dict[str, tuple[str, str | bytes, str]] = {
     "long field": ("a.csv", f"text,label\n{'a' * 1_000_009},b\n", r"a\.csv:2: expected at most 1,"),
     "json line": ("a.jsonl", '{"text": "a", "label": 1}\n{"text"\n', r"a\.jsonl:2: expected an o"),
     "no object": ("a.jsonl", '{"text": "a", "label": 1}\n[1]\n', r"a\.jsonl:2: .* got \[1\]"),
+    "after it": ("a.jsonl", '{"text": "a", "label": 1} {}', r"a\.jsonl:1: .*Extra data"),
     "nan": ("a.jsonl", '{"text": "a", "label": NaN}\n', r"a\.jsonl:1: .*NaN is no number"),
     "number": ("a.jsonl", '{"text": 5, "label": 1}\n', r"a\.jsonl:1: expected a text, got 5"),
     "half a character": ("a.jsonl", r'{"text": "\ud800", "label": 1}', r"a\.jsonl:1: .*U\+D800"),
