@@ -6,10 +6,11 @@ they write what `do_predict` asks for.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from itertools import groupby, islice
+from itertools import dropwhile, takewhile
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -43,12 +44,13 @@ from paddlenlp_ext.tasks.prediction_files import (
 )
 from paddlenlp_ext.tasks.predictions import kind_of, probabilities
 from paddlenlp_ext.tasks.questions import iterate_questions
-from paddlenlp_ext.tasks.records import language_in, read_records, text_in
+from paddlenlp_ext.tasks.records import first_lines, language_in, read_records, text_in
 from paddlenlp_ext.tasks.rows import BadRow
 from paddlenlp_ext.tasks.spans import Found
-from paddlenlp_ext.tasks.text_lines import numbered_lines
 from paddlenlp_ext.tasks.token_labels import (
+    COMMENTED,
     DOCUMENT,
+    IDEOGRAPH,
     JSON_ENDINGS,
     TaggedSentence,
     iterate_sentences,
@@ -58,6 +60,8 @@ from paddlenlp_ext.tasks.token_labels import (
 )
 
 Scores = npt.NDArray[np.float64]
+LINES, LONGEST = 1_000, 10_000  # by which a file is known, and the characters of one
+SEVERAL_WORDS = re.compile(rf"\S\s+\S|{IDEOGRAPH.pattern}{{2}}")  # in a field of a table
 
 
 class Item(NamedTuple):
@@ -258,23 +262,28 @@ class TaggedWords(FileTask):
 def _has_columns(path: Path, tags: Sequence[str]) -> bool:
     """Whether lines are a word and what is known of it, by those of the first sentence.
 
-    All have as many columns then, and there is one alone, or the last one is a tag, or another
-    sentence follows and no header is above them.
+    All have as many columns then, and there is one alone, or the last one is a tag, or an empty
+    line ends the sentence and the file is no table: one has a header, and texts of several words.
     """
-    lines = (line for _, line in islice(numbered_lines(path), 1_000))
-    parts = groupby(lines, lambda line: not line.startswith(DOCUMENT) and bool(line.strip()))
-    blocks = (
-        [line.split("\t" if "\t" in line else None) for line in part]
-        for are_words, part in parts
-        if are_words
+    lines = (line[:LONGEST] for line in first_lines(path, LINES))
+    fields = (
+        line.split("\t" if "\t" in line else None)
+        if line.strip() and not line.startswith(DOCUMENT)
+        else []
+        for line in lines
+        if not line.startswith(COMMENTED)
     )
-    first = next(blocks, None)
-    if first is None:
+    rows = [*dropwhile(lambda row: not row, fields)]
+    sentence = [*takewhile(bool, rows)]
+    if not sentence:
         return True
-    widths = {*map(len, first)}
-    is_table = any(name.lower() in TEXTS for name in first[0])
-    is_sentence = len(first) > 1 and not is_table and next(blocks, None) is not None
-    return len(widths) == 1 and (widths == {1} or first[0][-1] in tags or is_sentence)
+    has_header = path.name.lower().removesuffix(".gz").endswith(".tsv") and any(
+        name.strip(' "').lower() in TEXTS for name in rows[0]
+    )
+    has_texts = any(SEVERAL_WORDS.search(field) for row in rows[1:] for field in row)
+    is_sentence = 1 < len(sentence) < len(rows) and not (has_header and has_texts)
+    widths = {*map(len, sentence)}
+    return len(widths) == 1 and (widths == {1} or sentence[0][-1] in tags or is_sentence)
 
 
 class _Answers(QuestionAnswering):

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 CONLLU = ("ID", "FORM", "LEMMA", "UPOS", "XPOS", "FEATS", "HEAD", "DEPREL", "DEPS", "MISC")
 NEW_DOCUMENT = "# newdoc"  # the same in CoNLL-U, a comment
 DOCUMENT = "-DOCSTART-"  # what CoNLL-2003 begins a document with, as a sentence
+COMMENTED = "# "  # what a comment begins with, and a word "#" with columns parted by spaces
 COMMENT = re.compile(r"# (?:(?:id|sent_id|text|newdoc|newpar)\b|.*=)")  # above a sentence
 IDEOGRAPH = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 JSON_ENDINGS = (".json", ".jsonl", ".ndjson")
@@ -140,7 +141,7 @@ def _columns(
             document = f"{path}:{number}" if is_document else document
             continue
         fields = line.split(separator)
-        is_comment = line.startswith("#" if is_conllu else "# ")
+        is_comment = line.startswith("#" if is_conllu else COMMENTED)
         if not is_conllu and len(fields) == width:  # as a word "#" has them, too
             is_comment = not lines and COMMENT.match(line) is not None
         if is_comment:
@@ -153,7 +154,7 @@ def _columns(
 def _layout(path: Path) -> tuple[str | None, int]:
     """Return what parts the columns, and how many there are, by the first line of a word."""
     lines = (line for _, line in numbered_lines(path))
-    words = (line for line in lines if line.strip() and not line.startswith(("# ", DOCUMENT)))
+    words = (line for line in lines if line.strip() and not line.startswith((COMMENTED, DOCUMENT)))
     first = next(words, "")
     separator = "\t" if "\t" in first else None
     return separator, len(first.split(separator))

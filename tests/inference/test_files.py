@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import paddle
@@ -20,6 +21,7 @@ from paddlenlp_ext.inference.checked_export import export_checked
 from paddlenlp_ext.inference.file_tasks import FileSettings
 from paddlenlp_ext.inference.files import predict_file
 from paddlenlp_ext.models.auto import base_class, model_class
+from paddlenlp_ext.tasks.rows import BadRow
 from tests.docs.test_readmes import script_of
 from tests.scripts.test_bert_run_glue import tiny_bert
 
@@ -254,6 +256,48 @@ def test_words_are_read_in_every_form(models, tmp_path):
     first = found.pop("w.conll")
     assert [words for words, _ in first] == [["the", "film", "."], ["of"]]
     assert [*found.values()] == [first] * len(found)
+
+
+LEFT = "id\ttext\n1\tthe film\n"
+LAYOUTS: list[tuple[str, str, list[tuple[str, ...]]]] = [
+    # Columns: of words that a header may have, with tags that the model does not know.
+    ("a.tsv", "Question\tNN\n:\t:\n\nPeter\tNNP\n\n", [("Question", ":"), ("Peter",)]),
+    ("a.tsv", "Texts\ttext\nare\tbe\n\nIt\tit\n\n", [("Texts", "are"), ("It",)]),
+    ("a.tsv", "Texts\ttext\nU.S.\tU.S.\n\n", [("Texts", "U.S.")]),
+    ("a.tsv.gz", "EU\tNNP\nrejects\tVBZ\n\n", [("EU", "rejects")]),
+    ("a.txt", "Title NN\n: :\n\nPeter NNP\n", [("Title", ":"), ("Peter",)]),
+    ("a.txt", "EU NNP\nrejects VBZ\nGerman JJ\n\n", [("EU", "rejects", "German")]),
+    ("a.txt", "# sent_id = 1\nthe O\nking B-PER\n\n# text = x\nx O\n", [("the", "king"), ("x",)]),
+    ("a.txt", "# sent_id = 1\nthe _ DT\nking _ NN\n\n", [("the", "king")]),
+    ("a.txt", "# id 1\nthe\nking\n\n# id 2\nx\n", [("the", "king"), ("x",)]),
+    ("a.tsv", "# sent_id = 1\nthe\tDT\nking\tNN\n\n", [("the", "king")]),
+    # Texts: a table with a header and texts of several words, or a text a line.
+    ("a.tsv", "text\tlabel\ngood\ta\n\nfoo bar\tb\n", [("good",), ("foo", "bar")]),
+    ("a.tsv", '"id"\t"text"\n1\t"the film"\n2\tof\n\n', [("the", "film"), ("of",)]),
+    ("a.tsv", "id\ttext\n1\t好片\n\n", [("好", "片")]),
+    ("a.txt", "# the film\nof the film\n", [("#", "the", "film"), ("of", "the", "film")]),
+    ("a.txt", "the film\rwas good\r", [("the", "film"), ("was", "good")]),
+    ("a.tsv", LEFT.replace("\n", "\r"), [("the", "film")]),
+    ("a.tsv", 'id\ttext\n1\t"the film\ris good"\n', [("the", "film", "is", "good")]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "content", "words"), LAYOUTS)
+def test_columns_and_texts_are_told_apart(name, content, words, tmp_path):
+    path, raw = tmp_path / name, content.encode()
+    path.write_bytes(gzip.compress(raw) if name.endswith(".gz") else raw)
+    config = SimpleNamespace(label_names=("O", "B-PER"))
+    items = file_tasks.TaggedWords(FileSettings(), config).read(path)
+    assert [item.sample.words for item in items] == words
+
+
+@pytest.mark.parametrize("bad", [b"\xff x", b"x " * 600_000], ids=["no UTF-8", "overlong"])
+def test_texts_that_cannot_be_used_are_named_by_their_rows(bad, tmp_path):
+    (tmp_path / "a.tsv").write_bytes(LEFT.encode() + b"2\t" + bad + b"\n3\tof\n")
+    config = SimpleNamespace(label_names=("O", "B-PER"))
+    items = [*file_tasks.TaggedWords(FileSettings(), config).read(tmp_path / "a.tsv")]
+    assert [item.source for item in items] == ["a.tsv:2", "a.tsv:3", "a.tsv:4"]
+    assert [isinstance(item, BadRow) for item in items] == [False, True, False]
 
 
 def test_rows_are_not_held(models, tmp_path, monkeypatch):
