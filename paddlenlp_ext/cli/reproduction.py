@@ -6,7 +6,7 @@ import argparse
 import itertools
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from paddlenlp_ext.reproduce import pages, readme, record
 from paddlenlp_ext.reproduce.runs import Run, as_flags, grid_of, minutes_of, plan
 from paddlenlp_ext.reproduce.search import Search, require
 from paddlenlp_ext.reproduce.tables import (
+    PLACE,
+    SEED,
     Row,
     Table,
     choose_rows,
@@ -28,7 +30,7 @@ from paddlenlp_ext.reproduce.work import Failure, do, refuse_others
 
 FAILED = 1  # exit code when runs have failed
 LOCK = ".lock"
-OWN = ("seed", "output_dir")  # flags of which each run has its own
+OWN = (SEED, "output_dir")  # flags of which each run has its own
 Points = dict[str, Sequence[Mapping[str, Any]]]  # settings by the row
 MORE = """\
 Each run is a process of its own, by the scripts that `paddlenlp-ext train` knows, in a folder of
@@ -44,7 +46,8 @@ def reproduce(parser: argparse.ArgumentParser, argv: Sequence[str]) -> int:
     args, more = _add_flags(parser).parse_args(argv[:end]), argv[end + 1 :]
     if args.table is None and not args.update:
         parser.error(f"give a TABLE ({', '.join(known_tables())}, or a TOML file) or --update")
-    _refuse_own(more)
+    if args.dry_run and args.update:
+        raise UserError("`dry_run`: `update` writes pages; leave one")
     code = 0 if args.table is None else _run(args, more)
     for page in args.update or ():
         changed = readme.update(page, args.output_dir)
@@ -52,14 +55,14 @@ def reproduce(parser: argparse.ArgumentParser, argv: Sequence[str]) -> int:
     return code
 
 
-def _refuse_own(words: Sequence[str]) -> None:
+def _refuse_own(words: Sequence[str], names: Iterable[str]) -> None:
     """Refuse flags that each run has of its own.
 
     Raises:
         UserError: There is one.
     """
     flags = argparse.ArgumentParser(add_help=False)
-    for name in OWN:
+    for name in names:
         flags.add_argument(f"--{name}", nargs="?", const="", action="append")
     for name, given in vars(flags.parse_known_args(words)[0]).items():
         if given is not None:
@@ -70,6 +73,9 @@ def _run(args: argparse.Namespace, more: Sequence[str]) -> int:
     """Run a table; return the exit code."""
     table = read_table(args.table)
     rows = choose_rows(table, args.only or ())
+    varied = table.grid if args.grid else table.search if args.search else ()
+    _refuse_own(more, (*OWN, *varied))
+    places = dict(args.set or ())
     points: Points = {row.key: grid_of(table) for row in table.rows} if args.grid else {}
 
     def planned(some: Sequence[Row]) -> list[Run]:
@@ -79,13 +85,13 @@ def _run(args: argparse.Namespace, more: Sequence[str]) -> int:
     if args.search:
         require(table)
     jobs = args.jobs or max(1, len(args.devices or ()))
+    _refuse_unknown(table, planned(table.rows), places)
     if args.dry_run:
         if args.search:
             raise UserError("`dry_run`: what `search` asks for follows from what is run; leave one")
         refuse_others(planned(rows), None)
-        _show(planned(rows), jobs)
+        _show(planned(rows), places, jobs)
         return 0
-    places = dict(args.set or ())
     for run in planned(rows):  # before anything is written
         run.flags(places)
     if not args.search:  # whose runs are not known yet
@@ -107,6 +113,21 @@ def _run(args: argparse.Namespace, more: Sequence[str]) -> int:
         print(f"failed: {failure.run.name}: {failure.why}", file=sys.stderr)
         print(f"        {failure.run.folder}", file=sys.stderr)
     return FAILED if failures else 0
+
+
+def _refuse_unknown(table: Table, runs: Sequence[Run], places: Iterable[str]) -> None:
+    """Refuse places that no argument of any row has.
+
+    Raises:
+        UserError: There is one.
+    """
+    known = {name for run in runs for word in run.asked for name in PLACE.findall(word)}
+    for name in places:
+        if name not in known:
+            has = f"it has {', '.join(sorted(known))}" if known else "it has none"
+            raise UserError(
+                f"`set` {name}: {table.name} has no such place; {has}; flags go after --"
+            )
 
 
 def _portions(
@@ -212,13 +233,16 @@ def _make(folder: Path) -> None:
         ) from error
 
 
-def _show(runs: Sequence[Run], jobs: int) -> None:
+def _show(runs: Sequence[Run], places: Mapping[str, str], jobs: int) -> None:
     """Print each command, and what is known of the time."""
     left = [run for run in runs if run.measured() is None]
     for run in runs:
         is_left = run in left
         output = as_flags({"output_dir": run.folder} if run.is_of_library else {})
-        print(("" if is_left else "# complete: ") + f"{run.shown()} {shlex.join(output)}".strip())
+        print(
+            ("" if is_left else "# complete: ")
+            + f"{run.shown(places)} {shlex.join(output)}".strip()
+        )
     complete = len(runs) - len(left)
     if left and runs[0].table.minutes_source:
         print(f"# where nothing was run yet, times are from: {runs[0].table.minutes_source}")

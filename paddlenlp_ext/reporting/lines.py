@@ -24,7 +24,7 @@ HIGHEST = 1e100  # beyond which nothing was measured, and nothing can be drawn
 ENDED_WELL = ("complete", "ended early")
 # Of what is read of `record.json`, the types; a value of another one was not written here.
 RECORD: Mapping[str, Any] = {
-    **dict.fromkeys(("format", "signature", "ended"), str),
+    **dict.fromkeys(("format", "signature", "ended", "ends_with"), str),
     **dict.fromkeys(("total_steps", "best_step"), int),
     **dict.fromkeys(("evaluation_seconds", "memory", "device_memory"), float),
     **dict.fromkeys(("process", "model", "versions", "machine", "settings"), Mapping[str, Any]),

@@ -16,11 +16,14 @@ class Difference:
 
     Attributes:
         value: Ours less the other.
-        half_width: Of the interval of confidence around it; None where one run is all there is.
+        half_width: Of the interval of confidence around it; None where one run is all there is, or
+            runs do not deviate.
+        runs: How many there are, of the side that has fewer.
     """
 
     value: float
     half_width: float | None
+    runs: int = 1
 
     @property
     def is_chance(self) -> bool | None:
@@ -38,11 +41,11 @@ def from_reported(ours: Sequence[float], reported: float, runs: int = 1) -> Diff
         reported: What they are compared with.
         runs: How many it is the mean of.
     """
-    value = fmean(ours) - reported
-    if len(ours) < 2:
-        return Difference(value, None)
-    error = stdev(ours) * math.sqrt(1 / len(ours) + 1 / runs)
-    return Difference(value, error * _quantile(len(ours) - 1))
+    value, count = fmean(ours) - reported, len(ours)
+    if count < 2 or stdev(ours) == 0:
+        return Difference(value, None, count)
+    error = stdev(ours) * math.sqrt(1 / count + 1 / runs)
+    return Difference(value, error * _quantile(count - 1), count)
 
 
 def from_measured(ours: Sequence[float], others: Sequence[float]) -> Difference:
@@ -52,15 +55,15 @@ def from_measured(ours: Sequence[float], others: Sequence[float]) -> Difference:
         ours: A number of each run.
         others: Likewise, of the other side.
     """
-    value = fmean(ours) - fmean(others)
-    if min(len(ours), len(others)) < 2:
-        return Difference(value, None)
+    value, count = fmean(ours) - fmean(others), min(len(ours), len(others))
+    if count < 2:
+        return Difference(value, None, count)
     parts = [(stdev(one) ** 2 / len(one), len(one) - 1) for one in (ours, others)]
     squared = sum(part for part, _ in parts)
-    if squared == 0:  # equal runs on both sides
-        return Difference(value, 0.0)
+    if squared == 0:  # equal runs on each side
+        return Difference(value, None if value else 0.0, count)
     freedom = squared**2 / sum(part**2 / degrees for part, degrees in parts)
-    return Difference(value, math.sqrt(squared) * _quantile(freedom))
+    return Difference(value, math.sqrt(squared) * _quantile(freedom), count)
 
 
 def _quantile(freedom: float) -> float:

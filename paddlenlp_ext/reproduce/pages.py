@@ -8,15 +8,18 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from paddlenlp_ext.files.disk import replace_file
 from paddlenlp_ext.reproduce.chance import Difference, from_measured, from_reported
-from paddlenlp_ext.reproduce.record import Record, Side
+from paddlenlp_ext.reproduce.record import Record, Side, names_of
+from paddlenlp_ext.reproduce.runs import grid_of
 from paddlenlp_ext.reproduce.tables import OURS, Row, Table
 
 Words = Callable[[str], str]  # a heading in a page's language
 Cells = list[list[str]]
 NOT_YET = "not yet"
+MOST_VALUES = 8  # of a setting that are listed
 COLUMNS = (
     *("number", "side", "reported", "mean", "deviation", "seeds", "planned", "difference"),
     *("half_width", "is_chance", "settings", "command", "signature"),
@@ -38,7 +41,7 @@ def write(table: Table, record: Record, folder: Path) -> None:
     """Write `table.md`, `table.csv` and `table.tex`."""
     cells = cells_of(table, record)
     commands = "\n".join(_commands(table, record))
-    page = f"# {table.title}\n\n{markdown(cells)}\n{note(table)}\n\n{commands}\n"
+    page = f"# {table.title}\n\n{markdown(cells)}\n{note(table, record)}\n\n{commands}\n"
     for name, text in {"md": page, "csv": _csv(table, record), "tex": _latex(cells)}.items():
         with replace_file(folder / f"table.{name}") as temporary:
             temporary.write_text(text, encoding="utf-8")
@@ -93,9 +96,16 @@ def cells_of(
     return cells
 
 
-def note(table: Table, words: Words = english) -> str:
+def note(table: Table, record: Record, words: Words = english) -> str:
     """Say how to read the table: what the numbers are, and what more than chance means."""
-    parts = [words(f"choice {table.choice}"), words("deviation")]
+    splits = {
+        name.split(" ")[0] for row in table.rows for one in table.numbers_of(row) for name in one
+    }
+    is_of_dev = table.choice == "best" and all(split.startswith("dev") for split in splits)
+    parts = [words("choice best dev" if is_of_dev else f"choice {table.choice}")]
+    if any(side.tried for sides in record.values() for side in sides.values()):
+        parts += [words("settings")]
+    parts += [words("deviation")]
     if _reported(table):
         parts += [words("interval reported").format(runs=table.reported_runs)]
         parts += [words("source").format(source=table.source)]
@@ -109,7 +119,10 @@ def note(table: Table, words: Words = english) -> str:
 ENGLISH = {
     "choice best": "Measured: of each run the step that is best on dev, tested once; the mean over "
     "the seeds.",
+    "choice best dev": "Measured: of each run the step that is best on dev, and its number there; "
+    "the mean over the seeds.",
     "choice last": "Measured: of each run the last step; the mean over the seeds.",
+    "settings": "Of several settings those whose mean score on dev is best.",
     "deviation": "± is the standard deviation over the seeds.",
     "interval reported": "Difference: measured less reported, with half of Student's 95 % "
     "interval, for which the reported number counts as the mean of {runs} run(s) that deviate as "
@@ -206,20 +219,40 @@ def _short(one: Difference, digits: int) -> str:
 
 
 def _said(one: Difference, digits: int, words: Words) -> str:
-    verdict = {True: "within chance", False: "more than chance", None: "one seed: no interval"}
+    without = "one seed: no interval" if one.runs < 2 else "seeds do not deviate: no interval"
+    verdict = {True: "within chance", False: "more than chance", None: without}
     return f"{_short(one, digits).strip('*')}, {words(verdict[one.is_chance])}"
 
 
 def _commands(table: Table, record: Record) -> Iterable[str]:
     """List how each row came about."""
-    if table.grid_source:
+    tried = [side.tried for sides in record.values() for side in sides.values() if side.tried]
+    if table.grid_source and any(all(map(grid_of(table).__contains__, one)) for one in tried):
         yield f"Values of the grid: {table.grid_source}.\n"
     yield "Commands, to which seed and output folder are added, and signatures:\n"
     for row in table.rows:
         for side in record.get(row.key, {}).values():
             name = ", ".join(one for one in (row.block, row.names[0]) if one)
             signature = f"; signature of its first run: `{side.signature}`" * bool(side.signature)
-            yield f"- {name}: `{side.command}`{signature}"
+            yield f"- {name}: `{side.command}`{_tried(side)}{signature}"
+
+
+def _tried(side: Side) -> str:
+    """Say among which settings those of a side were chosen."""
+    if not side.tried:
+        return ""
+    values: dict[str, list[Any]] = {}
+    for name, value in (pair for settings in side.tried for pair in settings.items()):
+        values.setdefault(name, []).append(value)
+    listed = (f"{name} {_listed(several)}" for name, several in values.items())
+    return f"; the best on dev of {len(side.tried)} settings ({'; '.join(listed)})"
+
+
+def _listed(values: Sequence[Any]) -> str:
+    several = [*dict.fromkeys(values)]
+    if len(several) > MOST_VALUES and all(isinstance(one, int | float) for one in several):
+        return f"{min(several):.6g} to {max(several):.6g}"
+    return ", ".join(f"{one:.6g}" if isinstance(one, float) else str(one) for one in several)
 
 
 def _csv(table: Table, record: Record) -> str:
@@ -232,10 +265,10 @@ def _csv(table: Table, record: Record) -> str:
         to = _reported(table) if row.reported else table.peer.name if table.peer else ""
         differences = _differences(table, row, sides, to)
         for name, side in sides.items():
-            for place, parts in enumerate(table.numbers_of(row)):
+            for place, number in enumerate(names_of(table.numbers_of(row))):
                 one = differences[place] if differences and name == OURS else None
                 numbers = {
-                    "number": " + ".join(parts),
+                    "number": number,
                     "side": name,
                     "reported": row.reported[place] if row.reported else None,
                     "mean": side.mean(place) if side.seeds else None,

@@ -31,6 +31,8 @@ class Side:
         settings_left: How many others have runs that are not complete.
         signature: Of the first seed's numbers.
         values: The row's numbers by seed, scaled as the page has them.
+        numbers: What these are: "dev acc"; empty where an earlier version did not say it.
+        tried: All settings among which those were chosen; empty where there was no other.
     """
 
     command: str
@@ -39,6 +41,8 @@ class Side:
     settings_left: int = 0
     signature: str = ""
     values: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    numbers: Sequence[str] = ()
+    tried: Sequence[Mapping[str, Any]] = ()
 
     @property
     def seeds(self) -> int:
@@ -95,7 +99,14 @@ def _choose(table: Table, groups: Sequence[Sequence[tuple[Run, Measured | None]]
             ]
             for run, found in measured
         },
+        names_of(first.numbers),
+        [group[0][0].settings for group in groups] if len(groups) > 1 else [],
     )
+
+
+def names_of(numbers: Iterable[Sequence[str]]) -> list[str]:
+    """Name numbers, of which some are means of several."""
+    return [" + ".join(parts) for parts in numbers]
 
 
 def keep(record: Record, folder: Path) -> None:
@@ -118,16 +129,22 @@ def read(table: Table, folder: Path) -> Record:
     path = folder / RECORD
     if not path.is_file():
         return {}
-    numbers = {row.key: len(table.numbers_of(row)) for row in table.rows}
+    numbers = {row.key: names_of(table.numbers_of(row)) for row in table.rows}
     try:
         record: Record = typed(Record, read_object(path))
         for key, sides in record.items():
-            for values in (one for side in sides.values() for one in side.values.values()):
-                if len(values) != numbers.get(key, len(values)):
-                    raise ValueError(f"{key} has {len(values)} numbers, not {numbers[key]}")
+            for side in sides.values() if key in numbers else ():
+                wanted = numbers[key]
+                if [*side.numbers] not in ([], wanted):
+                    raise ValueError(
+                        f"{key} has {', '.join(side.numbers)}, the table {', '.join(wanted)}"
+                    )
+                for values in side.values.values():
+                    if len(values) != len(wanted):
+                        raise ValueError(f"{key} has {len(values)} numbers, not {len(wanted)}")
         return record
     except ValueError as error:
         raise UserError(
-            f"{path}: expected the record of a table: {error}; delete it, and it is "
-            "collected anew from the runs"
+            f"{path}: expected the record of a table: {error}; delete it, and run "
+            "the table again to collect it anew"
         ) from error

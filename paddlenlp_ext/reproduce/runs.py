@@ -24,6 +24,7 @@ from paddlenlp_ext.reporting.lines import (
     RECORD,
     RESULTS,
     RUN,
+    Line,
     is_history_row,
     read_evaluations,
     read_facts,
@@ -109,13 +110,17 @@ class Run:
         """Return the flags of the run, places not filled in: another run has others."""
         return [*as_flags(self.arguments), *self.more]
 
-    def shown(self, *, seed: bool = True) -> str:
-        """Write the command as a user would type it, a place as its name in capitals."""
+    def shown(self, places: Mapping[str, str] | None = None, *, seed: bool = True) -> str:
+        """Write the command as a user would type it, a place without a value in capitals."""
+        known = places or {}
         arguments = {
             name: value for name, value in self.arguments.items() if seed or name != "seed"
         }
         words = [*self.command.split(), *as_flags(arguments), *self.more]
-        return shlex.join(PLACE.sub(lambda found: found[1].upper(), word) for word in words)
+        filled = (
+            PLACE.sub(lambda found: known.get(found[1], found[1].upper()), word) for word in words
+        )
+        return shlex.join(filled)
 
     @property
     def program(self) -> list[str]:
@@ -141,6 +146,22 @@ class Run:
             return None
         return found
 
+    def lack(self) -> str:
+        """Say what a run that has ended lacks to be complete."""
+        metrics = {split_of(one): one["metrics"] for one in read_results(self.folder / RESULTS)}
+        metrics |= {row["split"]: row["metrics"] for row in self._said()[1]}
+        there = [name for name, value in _flat(metrics).items() if not math.isnan(value)]
+        lacking = [name for parts in self.numbers for name in parts if name not in there]
+        if lacking and there:
+            return f"has no {', '.join(lacking)}, but {', '.join(there)}"
+        ends = read_facts(self.folder / RUN, RECORD).get("ends_with", self.table.choice)
+        if not lacking and ends != self.table.choice:
+            return (
+                f"has tested its {ends} model, where the table's 'choice' is {self.table.choice}: "
+                "change that, or the argument load_best_model_at_end"
+            )
+        return "ended without the numbers of its row"
+
     def _own(self) -> Measured | None:
         """Read a script's own files."""
         recorded = {split_of(line): line for line in read_results(self.folder / RESULTS)}
@@ -156,11 +177,13 @@ class Run:
         is_sound = steps <= {*scores} and None not in [
             one.get("loss", 0) for one in recorded.values()
         ]
-        ended = read_facts(self.folder / RUN, RECORD).get("ended")
-        if not is_sound and (self.table.choice != "best" or ended not in ENDED_WELL):
+        choice, known = self.table.choice, read_facts(self.folder / RUN, RECORD)
+        if not is_sound and (choice != "best" or known.get("ended") not in ENDED_WELL):
             return None
         chosen = () if step is None else evaluated[step]
         of_step = {row["split"]: row["metrics"] | {"loss": row["loss"]} for row in chosen}
+        if not splits <= {*of_step} and known.get("ends_with", choice) != choice:
+            return None  # of another model than the one that was tested
         metrics = {name: line["metrics"] for name, line in recorded.items()} | of_step
         signature = recorded[sorted(splits)[0]]["signature"]
         return Measured(_flat(metrics), -math.inf if step is None else scores[step], signature)
@@ -174,21 +197,26 @@ class Run:
 
     def _peers(self) -> Measured | None:
         """Read the line of JSON that another library's program prints."""
-        said = read_lines(self.folder / LOG, b'"results"')
-        lines = [line for line in said if line and "results" in line]
-        results = lines[-1]["results"] if lines else None
-        rows = [
-            {"step": 0, "loss": 0.0, "split": split, "metrics": metrics}
-            for split, metrics in (results.items() if isinstance(results, dict) else ())
-        ]
-        if not rows or not all(map(is_history_row, rows)):
+        line, rows = self._said()
+        if not rows:
             return None
         dev = [row for row in rows if row["split"].startswith("dev")]
         score = scores_of({0: dev or rows}).get(0, -math.inf)
         libraries = ("transformers", "torch")
-        versions = [f"{name} {lines[-1][name]}" for name in libraries if name in lines[-1]]
+        versions = [f"{name} {line[name]}" for name in libraries if name in line]
         values = {row["split"]: row["metrics"] for row in rows}
         return Measured(_flat(values), score, ", ".join(versions))
+
+    def _said(self) -> tuple[Line, list[Line]]:
+        """Return the last line of a program with results, and a row of a history for each split."""
+        said = read_lines(self.folder / LOG, b'"results"')
+        line = [{}, *(line for line in said if line and "results" in line)][-1]
+        results = line.get("results")
+        rows = [
+            {"step": 0, "loss": 0.0, "split": split, "metrics": metrics}
+            for split, metrics in (results.items() if isinstance(results, dict) else ())
+        ]
+        return line, rows if all(map(is_history_row, rows)) else []
 
     @property
     def seconds(self) -> float | None:

@@ -6,13 +6,15 @@ for the same settings as one that was left alone: what is asked for follows from
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import fmean
 from types import ModuleType
 from typing import Any
 
 from paddlenlp_ext.errors import UserError
+from paddlenlp_ext.files.disk import unwritten
 from paddlenlp_ext.reproduce.runs import Run
 from paddlenlp_ext.reproduce.tables import Range, Row, Table, Word
 
@@ -47,7 +49,8 @@ class Search:
         folder: In which the table has its own.
 
     Raises:
-        UserError: It was searched with other ranges, or Optuna is not installed.
+        UserError: It was searched with other ranges, its file cannot be written, or Optuna is not
+            installed.
     """
 
     def __init__(self, table: Table, row: Row, folder: Path) -> None:
@@ -55,26 +58,37 @@ class Search:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         place = folder / table.name / row.key
         place.mkdir(parents=True, exist_ok=True)
-        file = optuna.storages.journal.JournalFileBackend(str(place / STUDY))
-        self._study = optuna.create_study(
-            study_name=row.key,
-            storage=optuna.storages.JournalStorage(file),
-            direction="maximize",
-            load_if_exists=True,
-        )
+        self._path = place / STUDY
+        with self._writing():
+            file = optuna.storages.journal.JournalFileBackend(str(self._path))
+            self._study = optuna.create_study(
+                study_name=row.key,
+                storage=optuna.storages.JournalStorage(file),
+                direction="maximize",
+                load_if_exists=True,
+            )
         self._ranges = {name: self._range(values) for name, values in table.search.items()}
         for trial in self._study.trials:
             chosen = trial.distributions
             has_all = chosen.keys() == self._ranges.keys() or not trial.state.is_finished()
             if not has_all or not chosen.items() <= self._ranges.items():
                 raise UserError(
-                    f"{place / STUDY}: was searched with other ranges than those of 'search' in "
+                    f"{self._path}: was searched with other ranges than those of 'search' in "
                     f"{table.name}; give the earlier ones or another `output_dir`, or delete it"
                 )
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise UserError(unwritten(error, self._path)) from error
 
     def _range(self, values: Sequence[Word] | Range) -> Any:
         kinds = self._optuna.distributions
         if isinstance(values, Range):
+            if isinstance(values.low, int) and isinstance(values.high, int):
+                return kinds.IntDistribution(values.low, values.high, log=values.log)
             return kinds.FloatDistribution(values.low, values.high, log=values.log)
         return kinds.CategoricalDistribution(values)
 
@@ -113,7 +127,8 @@ class Search:
         if sum(MENDS not in trial.user_attrs for trial in known) >= trials:
             return None
         self._study.sampler = self._optuna.samplers.TPESampler(seed=len(known))
-        asked = self._study.ask(self._ranges)
+        with self._writing():
+            asked = self._study.ask(self._ranges)
         return asked.number, asked.params
 
     def tell(self, number: int, runs: Sequence[Run]) -> None:
@@ -124,16 +139,21 @@ class Search:
             runs: Its runs.
         """
         scores = [found.score for run in runs if (found := run.measured()) is not None]
+        worth = fmean(scores) if len(scores) == len(runs) else None
+        with self._writing():
+            self._tell(number, worth)
+
+    def _tell(self, number: int, worth: float | None) -> None:
         trial = self._study.trials[number]
         states = self._optuna.trial.TrialState
-        if len(scores) < len(runs):
+        if worth is None:
             if trial.state != states.FAIL:
                 self._study.tell(number, state=states.FAIL)
         elif trial.state != states.FAIL:
-            self._study.tell(number, fmean(scores))
+            self._study.tell(number, worth)
         else:
             mended = self._optuna.trial.create_trial(
-                value=fmean(scores),
+                value=worth,
                 params=trial.params,
                 distributions=trial.distributions,
                 user_attrs={MENDS: number},

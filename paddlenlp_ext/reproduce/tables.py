@@ -28,6 +28,7 @@ MAX_TABLE = 1 << 20  # bytes
 PLACE = re.compile(r"\{(\w+)\}")  # in an argument: what --set gives
 
 OURS = "paddlenlp_ext"  # name of our side
+SEED = "seed"  # an argument of which each run has its own
 LEAST = {"seeds": 1, "digits": 0, "reported_runs": 1}  # of a table's numbers
 
 Word = str | int | float | bool
@@ -40,7 +41,7 @@ class Range:
 
     Attributes:
         low: The least.
-        high: The greatest.
+        high: The greatest. Where both are whole numbers, so are those between.
         log: Whether it counts by factors.
     """
 
@@ -176,10 +177,12 @@ def read_table(name: str) -> Table:
         )
     try:
         content = tomllib.loads(read_file(path, MAX_TABLE).decode())
+        if "name" in content:
+            raise ValueError("unknown key 'name'; a table has the name of its file")
         table: Table = typed(Table, {**content, "name": path.stem})
     except ValueError as error:
         raise UserError(f"{path}: expected a table: {error}") from error
-    for wrong in itertools.chain(_faults(table), _faults_of_rows(table)):
+    for wrong in itertools.chain(*(find(table) for find in FAULTS)):
         raise UserError(f"{path}: {wrong}")
     return table
 
@@ -193,12 +196,21 @@ def _faults(table: Table) -> Iterator[str]:
     for name, least in LEAST.items():
         if getattr(table, name) < least:
             yield f"{name} must be {least} or more, not {getattr(table, name)}"
-    for name, values in [*table.grid.items(), *table.search.items()]:
-        if not isinstance(values, Range):
-            if not values:
-                yield f"{name}: expected values to go through"
-        elif values.low >= values.high or (values.log and values.low <= 0):
-            yield f"search.{name}: expected 'low' < 'high', and both above 0 with 'log'"
+    if table.scale <= 0:
+        yield f"scale must be above 0, not {table.scale:g}"
+
+
+def _faults_of_settings(table: Table) -> Iterator[str]:
+    """Say what is wrong with the values that a grid or a search goes through."""
+    for kind, several in (("grid", table.grid), ("search", table.search)):
+        for name, values in several.items():
+            if name == SEED:
+                yield f"{kind}.{name}: each run has its own; 'seeds' says how many"
+            if isinstance(values, Range):
+                if values.low >= values.high or (values.log and values.low <= 0):
+                    yield f"{kind}.{name}: expected 'low' < 'high', and both above 0 with 'log'"
+            elif not values or len({*values}) < len(values):
+                yield f"{kind}.{name}: expected values to go through, each once"
 
 
 def _faults_of_rows(table: Table) -> Iterator[str]:
@@ -214,14 +226,35 @@ def _faults_of_rows(table: Table) -> Iterator[str]:
             yield f"{name}: expected a first name with letters or digits"
         if keys.count(key) > 1:
             yield f"{name}: another row has the same name"
-        if not all(command.split() for command in _commands(table, row)):
-            yield f"{name}: expected a 'command'"
         if not (parts and all(numbers) and {*parts} == {2}):
             yield f"{name}: expected 'numbers' such as 'dev acc', a split and a metric"
         if row.reported and len(row.reported) != len(numbers):
             yield f"{name}: {len(row.reported)} reported numbers for {len(numbers)} 'numbers'"
         if table.headings and len(table.headings) != len(numbers):
             yield f"{name}: {len(numbers)} 'numbers' for {len(table.headings)} headings"
+
+
+def _faults_of_runs(table: Table) -> Iterator[str]:
+    """Say what of a row's runs cannot be."""
+    for row in table.rows:
+        name, commands = f"row {row.key}", _commands(table, row)
+        if not all(command.split() for command in commands):
+            yield f"{name}: expected a 'command'"
+        if any(map(PLACE.search, commands)):
+            yield f"{name}: expected places such as {{data}} in arguments alone, not in a 'command'"
+        if SEED in _arguments(table, row):
+            yield f"{name}: argument {SEED}: each run has its own; 'seeds' says how many"
+        if row.minutes is not None and row.minutes <= 0:
+            yield f"{name}: minutes must be above 0, not {row.minutes:g}"
+
+
+FAULTS = (_faults, _faults_of_settings, _faults_of_rows, _faults_of_runs)
+
+
+def _arguments(table: Table, row: Row) -> set[str]:
+    parts = [table.arguments, table.ours, row.arguments, row.ours, row.theirs]
+    parts += [table.peer.arguments] if table.peer else []
+    return {name for part in parts for name in part}
 
 
 def _commands(table: Table, row: Row) -> list[str]:

@@ -188,7 +188,7 @@ def _end(done: _Going) -> Failure | None:
     spent = _spent(done)
     if done.run.measured() is None:
         _keep(done.run, {**done.run.state(), "spent": spent})
-        what = f"exit code {code}" if code else "it ended without the numbers of its row"
+        what = f"exit code {code}" if code else f"it {done.run.lack()}"
         return Failure(done.run, f"{what}: {_last_line(done.run.folder / LOG)}")
     _keep(done.run, {**done.run.state(), "seconds": spent})
     return None

@@ -456,6 +456,7 @@ class Run:
                 "task": facts["task"],
                 "signature": signature(split="train", metric="loss", **facts),
                 "total_steps": total_steps,
+                "ends_with": "best" if settings.load_best_model_at_end else "last",
                 "settings": identity.settings,
                 "data": rows,
                 "model": {

@@ -381,16 +381,17 @@ def test_a_record_of_another_form_is_told_with_its_cure(table, capsys):
     record = table.parent / "out/stand-in/table.json"
     more = '{"command": "x", "planned": 1, "values": {"1": [1.0, 2.0]}}'
     for side, why in (
-        ('{"other": 1}', "unknown key 'other' in one.paddlenlp_ext; known: command, planned"),
+        ('{"other": 1}', "unknown key 'other'"),
         ('{"command": "x", "planned": "1"}', "one.paddlenlp_ext.planned must be a whole number"),
         ('{"command": "x"}', "one.paddlenlp_ext.planned is missing"),
         (more, "one has 2 numbers, not 1"),
+        (more.replace("}}", '}, "numbers": ["dev f1"]}'), "one has dev f1, the table dev acc"),
     ):
         record.write_text(f'{{"one": {{"paddlenlp_ext": {side}}}}}')
         assert run(table, "--only", "one", "--seeds", 1) == 2
         said = capsys.readouterr().err
         assert f"table.json: expected the record of a table: {why}" in said
-        assert "delete it, and it is collected anew from the runs" in said
+        assert "delete it, and run the table again to collect it anew" in said
     record.unlink()
     assert run(table, "--only", "one", "--seeds", 1) == 0
     assert page(table) == before
@@ -512,6 +513,21 @@ def test_mistakes_are_one_line(table, capsys, monkeypatch):
             "unknown key 'lo' in search.lr; known: low",
         ),
         ("[grid]", "[peer]\nname = 1\ncommand = 'x'\n[grid]", "peer.name must be text, not 1"),
+        ("digits = 1", 'digits = 1\nname = "x"', "unknown key 'name'; a table has the name of its"),
+        ("digits = 1", "digits = 1\nscale = 0", "scale must be above 0, not 0"),
+        (
+            "[1.0, 1.5]",
+            "[1.0, 1.0]",
+            "grid.learning_rate: expected values to go through, each once",
+        ),
+        ("[grid]", "[grid]\nseed = [1, 2]", "grid.seed: each run has its own"),
+        ("[arguments]", "[arguments]\nseed = 1", "row one: argument seed: each run has its own"),
+        ("reported = [52.5]", "reported = [52.5]\nminutes = -3", "minutes must be above 0, not -3"),
+        (
+            'command = "python ',
+            'command = "python {data} ',
+            "expected places such as {data} in arg",
+        ),
         ('["dev acc"]', '["acc"]', "row one: expected 'numbers' such as 'dev acc'"),
         ('"One"', '"-"', r"rows\[0\]: expected a first name with letters or digits"),
     ):
@@ -602,6 +618,149 @@ def test_processes_end_also_where_nothing_can_be_written(table, monkeypatch):
     assert len(gone) == 2
     for one in runs:  # nobody has it any more
         subprocess.run(["flock", "--timeout", "9", one.folder / ".running", "true"], check=True)
+
+
+MARKS = "<!-- reproduce {name} -->\n{body}<!-- reproduced -->\n"
+
+
+def test_measured_tables_stay_where_there_is_no_record(table, caplog):
+    assert run(table, "--seeds", 1) == 0
+    page = table.parent / "page.md"
+    page.write_text(MARKS.format(name=table.name, body="\n") * 2)
+    assert len(update(page, table.parent / "out")) == 1
+    before = page.read_text()
+    assert before.count("51.0 (1 seed)") == 2
+    for folder in ("nowhere", "out"):
+        (table.parent / "out/stand-in/table.json").unlink(missing_ok=True)
+        assert update(page, table.parent / folder) == []
+        said = f"{folder}/stand-in/table.json is not there; give the `output_dir` of its runs"
+        assert said in caplog.text
+    assert page.read_text() == before
+    page.write_text(MARKS.format(name=table.name, body="old\n"))
+    assert update(page, table.parent / "nowhere") == [page]  # which has no numbers to lose
+    assert "not yet" in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("# A\n<!-- reproduce {0} -->\nmine\n<!-- reproduce {0} -->\n<!-- reproduced -->\n", 2),
+        ("<!-- reproduce {0} -->\n<!-- reproduced -->\nmine\n<!-- reproduced -->\n", 4),
+        ("<!-- reproduce {0} -->\n<!-- reproduced -->\n\n<!--reproduce {0}-->\n", 4),
+    ],
+)
+def test_marks_that_are_not_in_pairs_are_refused(table, text, line):
+    page = table.parent / "page.md"
+    page.write_text(text.format(table.name))
+    with pytest.raises(UserError, match=rf"page\.md:{line}: expected <!-- reproduce NAME --> and"):
+        update(page, table.parent / "out")
+    assert page.read_text() == text.format(table.name)
+
+
+def test_pages_keep_their_ends_of_lines(table):
+    page = table.parent / "page.md"
+    text = f"# A\n\n{MARKS.format(name=table.name, body='')}mine\n"
+    page.write_bytes(text.replace("\n", "\r\n").encode())
+    assert update(page, table.parent / "out") == [page]
+    raw = page.read_bytes()
+    assert raw.count(b"\r\n") == raw.count(b"\n") > 8
+    assert update(page, table.parent / "out") == []
+
+
+def test_a_table_says_among_which_settings_its_own_were_chosen(table):
+    chosen = "Of several settings those whose mean score on dev is best."
+    at_dev = "of each run the step that is best on dev, and its number there"
+    assert run(table, "--only", "one", "--seeds", 1) == 0
+    assert at_dev in page(table)
+    assert chosen not in page(table)
+    assert run(table, "--only", "one", "--seeds", 1, "--grid") == 0
+    assert chosen in page(table)
+    listed = "the best on dev of 2 settings (learning_rate 1, 1.5); signature"
+    assert listed in page(table)
+    filled_page = table.parent / "page_zh.md"
+    filled_page.write_text(MARKS.format(name=table.name, body=""))
+    assert "多组设置中取开发集平均分最好的一组" in filled(filled_page, table.parent / "out")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--grid", "--", "--learning_rate", 0.5], "--learning_rate: each run has its own"),
+        (
+            ["--set", "data_dir=x"],
+            "--set data_dir: stand-in has no such place; it has ended; flags",
+        ),
+        (["--dry_run", "--update", "x.md"], "--dry_run: --update writes pages; leave one"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(table, capsys, words, said):
+    assert run(table, *words) == 2
+    assert said in capsys.readouterr().err
+    assert ended(table) == []
+
+
+def test_dry_run_fills_places(table, capsys):
+    assert run(table, "--dry_run", "--only", "one", "--seeds", 1) == 0
+    assert f"--ended {table.parent / 'ended.txt'} " in capsys.readouterr().out
+
+
+def test_what_a_run_lacks_is_told(table, capsys):
+    table.write_text(table.read_text().replace('["dev acc"]', '["dev accuracy"]'))
+    assert run(table, "--only", "one", "--seeds", 1) == 1
+    said = "failed: one learning_rate=1.0 seed 1: it has no dev accuracy, but dev acc, dev f1"
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("choice", "ends_with"), [("best", "last"), ("last", "best")])
+def test_tests_of_another_model_do_not_count(table, tmp_path, choice, ends_with):
+    table.write_text(table.read_text().replace('["dev acc"]', '["test acc"]'))
+    one = only_run(table, tmp_path)
+    one = replace(one, table=replace(one.table, choice=choice))
+    row = {"step": 1, "loss": 1.0, "split": "dev", "metrics": {"acc": 0.5}}
+    (one.folder / "history.jsonl").write_text(json.dumps(row) + "\n")
+    results = [
+        {"signature": f"m|t|{split}|acc", "metrics": {"acc": 0.25}, **more}
+        for split, more in (("dev", {"step": 1}), ("test", {}))
+    ]
+    (one.folder / "results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in results))
+    for told, counts in ((ends_with, False), (choice, True), (None, True)):
+        (one.folder / "record.json").write_text(json.dumps({"ends_with": told}))
+        assert (one.measured() is not None) == counts
+        if not counts:
+            said = f"has tested its {ends_with} model, where the table's 'choice' is {choice}"
+            assert said in one.lack()
+
+
+def test_a_full_disk_is_told_by_a_search(table, capsys, monkeypatch):
+    optuna = pytest.importorskip("optuna")
+    table.write_text(table.read_text().replace("[grid]", "[search]\nlearning_rate = [1.0]\n[grid]"))
+
+    def full(*args: object, **options: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    words = ["--only", "one", "--seeds", 1, "--search", 1]
+    for owner, name in ((optuna, "create_study"), (optuna.Study, "ask"), (optuna.Study, "tell")):
+        with monkeypatch.context() as changed:
+            changed.setattr(owner, name, full)
+            assert run(table, *words) == 2
+        assert "search.log: cannot be written: No space left" in capsys.readouterr().err
+    assert run(table, *words) == 0
+
+
+def test_whole_ends_of_a_range_give_whole_numbers(table):
+    pytest.importorskip("optuna")
+    ranges = "[search]\nlearning_rate = { low = 1, high = 9 }\n"
+    table.write_text(table.read_text().replace("[grid]", f"{ranges}\n[grid]"))
+    assert run(table, "--only", "one", "--seeds", 1, "--search", 3) == 0
+    folders = [path.name for path in (table.parent / "out/stand-in/one").glob("learning_rate=*")]
+    assert all(name.removeprefix("learning_rate=").isdecimal() for name in folders)
+    assert folders
+
+
+def test_seeds_that_do_not_deviate_have_no_interval():
+    for one in (from_reported([49.367, 49.367], 49.37), from_measured([5.0, 5.0], [4.0, 4.0])):
+        assert one.is_chance is None
+    assert from_measured([5.0, 5.0], [5.0, 5.0]).is_chance
 
 
 def test_intervals_are_those_of_scipy():

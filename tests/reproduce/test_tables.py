@@ -38,7 +38,7 @@ def test_other_values_are_refused_or_harmless(path, tmp_path):
                 for run in plan(table, table.rows, tmp_path, seeds=1):
                     run.flags(dict.fromkeys(table.places, "there"))
                     minutes_of([run])
-                pages.note(table)
+                pages.note(table, {})
                 pages.markdown(pages.cells_of(table, {}))
                 refused -= 1
     assert refused > len(VALUES)
