@@ -145,6 +145,5 @@ def read(table: Table, folder: Path) -> Record:
         return record
     except ValueError as error:
         raise UserError(
-            f"{path}: expected the record of a table: {error}; delete it, and run "
-            "the table again to collect it anew"
+            f"{path}: is no record of this table: {error}; delete it, and run the table again"
         ) from error

@@ -390,8 +390,8 @@ def test_a_record_of_another_form_is_told_with_its_cure(table, capsys):
         record.write_text(f'{{"one": {{"paddlenlp_ext": {side}}}}}')
         assert run(table, "--only", "one", "--seeds", 1) == 2
         said = capsys.readouterr().err
-        assert f"table.json: expected the record of a table: {why}" in said
-        assert "delete it, and run the table again to collect it anew" in said
+        assert f"table.json: is no record of this table: {why}" in said
+        assert "delete it, and run the table again" in said
     record.unlink()
     assert run(table, "--only", "one", "--seeds", 1) == 0
     assert page(table) == before
