@@ -7,7 +7,11 @@ Files of others decide parts of such lines. What they say is quoted and cut (`sh
 message has a control character or more than `LONGEST` characters, whatever it is made of.
 """
 
+from unicodedata import category
+
 LONGEST = 300  # characters of a message
+UNREADABLE = ("Cc", "Cs", "Zl", "Zp")  # categories of characters
+TURNS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # the direction of what follows
 SHOWN = 80  # of a value in it
 
 
@@ -27,6 +31,19 @@ def one_line(text: str, longest: int = LONGEST) -> str:
     if text.isprintable():
         return text
     return _cut("".join(map(_escaped, text)), longest)
+
+
+def as_line(text: str, longest: int = LONGEST) -> str:
+    """Return a text that is to be read on one line, without its middle where it is too long.
+
+    Unlike `one_line`, it keeps what its language needs and no console shows, such as joiners.
+    """
+    text = _cut(" ".join(text.split()), longest)
+    if text.isprintable():
+        return text
+    return "".join(
+        _escaped(one) if one in TURNS or category(one) in UNREADABLE else one for one in text
+    )
 
 
 def shown(value: object, longest: int = SHOWN) -> str:

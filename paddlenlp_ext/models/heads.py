@@ -225,6 +225,9 @@ class FirstTokenClassification(HeadModel):
         return HeadOutput(loss, logits, outputs.hidden_states, outputs.attentions)
 
 
+SEQUENCE_CLASSIFIERS = (ForSequenceClassification, FirstTokenClassification)
+
+
 class ForTokenClassification(HeadModel):
     """A decision on every token.
 

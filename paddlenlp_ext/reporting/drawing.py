@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import textwrap
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
+from colorsys import hls_to_rgb
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -18,10 +20,12 @@ MARK = "paddlenlp-ext report"  # by which pages and pictures of ours are known
 DPI = 120
 LONGEST = 24  # letters of a name in a picture
 LONGEST_OF_LEGEND = 44  # and beside one
-LONGEST_OF_TITLE = 90
+LONGEST_OF_TITLE = 160
 LETTER = 0.085  # inches of one of a title; Chinese ones have up to twice as much
 LINE = 0.17  # and of its lines
 ENTRY = 0.19  # and of those of a legend
+SMALL = 0.065  # of a letter of these
+SYMBOL = 0.6  # of what stands before one
 
 # Fonts after matplotlib's own, for the writings that it lacks; those that are installed are used.
 FALLBACKS = (
@@ -36,9 +40,13 @@ FALLBACKS = (
     ),
     *("Noto Sans Arabic", "Noto Naskh Arabic", "Noto Sans Thai", "Noto Sans Devanagari"),
     *("Noto Sans Hebrew", "Noto Sans Tamil", "Noto Sans Georgian", "Lohit Devanagari", "Loma"),
+    *("Noto Sans Bengali", "Noto Sans Ethiopic", "Noto Sans Telugu"),
     *("Arial Unicode MS", "Segoe UI", "Tahoma"),
 )
-ADVICE = "fonts-noto-cjk on Debian and Ubuntu, google-noto-sans-cjk-fonts on Fedora"
+ADVICE = (
+    "for Chinese, Japanese and Korean fonts-noto-cjk, for others fonts-noto-core on Debian and "
+    "Ubuntu; google-noto-sans-cjk-fonts and google-noto-sans-fonts on Fedora"
+)
 
 
 @dataclass(frozen=True)
@@ -62,6 +70,12 @@ class Theme:
     colours: tuple[str, ...]
     lightness: float
     scale: str
+
+    def colour(self, number: int, count: int) -> Any:
+        """Return the colour of one of so many, each of which has its own."""
+        if count <= len(self.colours):
+            return self.colours[number]
+        return hls_to_rgb(0.9 * number / count, self.lightness, 0.7)
 
 
 LIGHT = Theme(
@@ -117,14 +131,28 @@ def title_lines(text: str, width: float) -> list[str]:
 
 
 def legend(figure: Any, handles: Mapping[str, Any], **options: Any) -> None:
-    """Put a legend beside the panels of a figure; long names lose their middle.
+    """Put a legend beside the panels of a figure, or below, which grows by what is long.
+
+    Names lose their middle where they are long and differ without it.
 
     Args:
         figure: Of panels.
         handles: Lines and bars by their names.
         options: Of matplotlib's legend.
     """
-    names = [legible(one_line(name, LONGEST_OF_LEGEND)) for name in handles]
+    longest, most = LONGEST_OF_LEGEND, max(map(len, handles), default=0)
+    while longest < most and len({one_line(name, longest) for name in handles}) < len(handles):
+        longest += 4
+    wide, high = figure.get_size_inches()
+    if "right" in options["loc"]:
+        figure.set_figwidth(wide + SMALL * (longest - LONGEST_OF_LEGEND))
+    else:
+        entry = SMALL * min(longest, most) + SYMBOL
+        beside = options.get("ncols", 1)
+        options["ncols"] = max(1, min(beside, int(wide // entry)))
+        more = math.ceil(len(handles) / options["ncols"]) - math.ceil(len(handles) / beside)
+        figure.set_size_inches(max(wide, entry), high + ENTRY * more)
+    names = [legible(one_line(name, longest)) for name in handles]
     figure.legend([*handles.values()], names, **options)
 
 

@@ -14,6 +14,7 @@ from paddlenlp_ext.reporting.lines import split_of
 from paddlenlp_ext.reporting.runs import Group, RunRecord, parts_of
 
 AVERAGE = "average"
+MARKS = "Dxo^sv<>P*+d"  # of reported rows
 MOST_NUMBERS = 48  # bars that have their numbers in them
 WIDTH = 0.26  # inches of a bar
 LEGEND = 3.4  # inches of a name below
@@ -84,7 +85,7 @@ def bars(table: Table, reported: Reported | None, names: Names, *, theme: Theme)
     axes = figure.subplots()
     handles: dict[str, Any] = {}
     for number, (name, by_part) in enumerate(table.groups.items()):
-        colour = theme.colours[number % len(theme.colours)]
+        colour = theme.colour(number, count)
         values = [[factor * one for one in by_part.get(part, ())] for part in parts]
         values.append(_averages(values))
         means = np.array([np.mean(one) if one else math.nan for one in values])
@@ -99,7 +100,7 @@ def bars(table: Table, reported: Reported | None, names: Names, *, theme: Theme)
             _write(axes, at, texts, theme, is_narrow=count > 1)
     for number, (name, row) in enumerate(rows.items()):
         heights = [row.get(part, math.nan) for part in (*parts, AVERAGE)]
-        look = {"color": theme.ink, "marker": "Dxo^sv"[number % 6], "markersize": 4.5}
+        look = {"color": theme.ink, "marker": MARKS[number % len(MARKS)], "markersize": 4.5}
         (handles[f"reported: {name}"],) = axes.plot(places, heights, linestyle="none", **look)
     unit = ", per cent" * (factor > 1)
     title = title_lines(f"{table.metric} of {table.split}{unit}", inches - 1)

@@ -44,7 +44,7 @@ def learning_curves(groups: Sequence[Group], *, theme: Theme) -> Any:
     for axes, panel in zip(all_axes, panels, strict=False):
         axes.set(title="\n".join(title_lines(panel, PANEL[0] - 1)), xlabel="step")
         for place, group in enumerate(groups):
-            colour = None if len(groups) == 1 else theme.colours[place % len(theme.colours)]
+            colour = None if len(groups) == 1 else theme.colour(place, len(groups))
             if panel == "learning rate":
                 curves = [run.of_updates("learning_rate") for run in group.runs]
                 _line(axes, curves, colour or theme.ink)
@@ -68,7 +68,7 @@ def step_times(groups: Sequence[Group], *, theme: Theme) -> Any:
     axes.set(title="seconds of an update", xlabel="step")
     handles = {}
     for place, group in enumerate(groups):
-        colour = theme.colours[place % len(theme.colours)]
+        colour = theme.colour(place, len(groups))
         curves = [run.of_updates("seconds") for run in group.runs]
         if len(groups) == len(group.runs) == 1:
             _line(axes, curves, colour, linewidth=0.5, alpha=0.35)
@@ -109,7 +109,7 @@ def _evaluations(
         if colour is None:
             handles |= _thin(axes, by_part, theme, place)
     for place, split in enumerate(single):
-        own = colour or theme.colours[(place + 1) % len(theme.colours)]
+        own = colour or theme.colour(place + 1, len(single) + 1)
         dash = DASHES[(place + 1) % len(DASHES)] if colour else "-"
         curves = group.curves(split, name)
         line = _line(axes, curves, own, linestyle=dash, marker="o", markersize=3)

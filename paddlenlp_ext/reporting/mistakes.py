@@ -133,7 +133,7 @@ def reliability(found: Mapping[str, Mistakes], *, theme: Theme) -> Any:
     (handles["as it should be"],) = upper.plot([0, 1], [0, 1], **look)
     for number, (name, one) in enumerate(found.items()):
         assert one.calibration is not None
-        colour = theme.colours[number % len(theme.colours)]
+        colour = theme.colour(number, len(found))
         count, confidence, right = one.calibration.T
         there = count > 0
         (handles[f"{name}: error {one.calibration_error:.3f}"],) = upper.plot(

@@ -26,10 +26,10 @@ from paddlenlp_ext.files.hub import is_repository
 from paddlenlp_ext.models.base import Model
 from paddlenlp_ext.models.generation import ForCausalLM
 from paddlenlp_ext.models.heads import (
+    SEQUENCE_CLASSIFIERS,
     ForMaskedLM,
     ForMultipleChoice,
     ForQuestionAnswering,
-    ForSequenceClassification,
     ForTokenClassification,
 )
 from paddlenlp_ext.presets.families import find_preset
@@ -52,7 +52,7 @@ DATASETS = {
     "paws-x": ("google-research-datasets/paws-x", ""),
 }
 PIPELINES: Mapping[type[Model], str] = {
-    ForSequenceClassification: "text-classification",
+    **dict.fromkeys(SEQUENCE_CLASSIFIERS, "text-classification"),
     ForTokenClassification: "token-classification",
     ForQuestionAnswering: "question-answering",
     ForMultipleChoice: "multiple-choice",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from paddlenlp_ext.errors import one_line
+from paddlenlp_ext.errors import as_line
 from paddlenlp_ext.metrics import IGNORED
 from paddlenlp_ext.tasks.predictions import THRESHOLD, best_first, probabilities
 from paddlenlp_ext.tasks.questions import Question
@@ -161,7 +161,7 @@ def of_answers(
             if has_texts:
                 right = " | ".join(dict.fromkeys(question.answers)) or NO_ANSWER
                 told = f"{question.text} ‖ right: {right} ‖ found: {answer or NO_ANSWER}"
-                place["text"] = one_line(told, LONGEST)
+                place["text"] = as_line(told, LONGEST)
             error = {
                 "label": "answer" if question.answers else NO_ANSWER,
                 "predicted": f"F1 {f1[row]:.2f}" if answer else NO_ANSWER,

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from paddlenlp_ext import __version__
-from paddlenlp_ext.errors import one_line
+from paddlenlp_ext.errors import as_line, one_line
 from paddlenlp_ext.files import disk
 from paddlenlp_ext.process import devices, runtime
 from paddlenlp_ext.process.signals import Terminated
@@ -177,7 +177,7 @@ def descriptions(
             return {"source": source}
         if not text:
             text = tokenizer.decode(data.evaluate_on[split].features[row].input_ids)
-        return {"source": source, "text": one_line(text, outcomes.LONGEST)}
+        return {"source": source, "text": as_line(text, outcomes.LONGEST)}
 
     return {split: partial(describe, split) for split in data.evaluate_on}
 

@@ -14,10 +14,10 @@ from paddlenlp_ext.errors import one_line
 from paddlenlp_ext.models.base import Model
 from paddlenlp_ext.models.generation import ForCausalLM
 from paddlenlp_ext.models.heads import (
+    SEQUENCE_CLASSIFIERS,
     ForMaskedLM,
     ForMultipleChoice,
     ForQuestionAnswering,
-    ForSequenceClassification,
     ForTokenClassification,
 )
 from paddlenlp_ext.reporting.scores import best
@@ -36,8 +36,8 @@ COLUMNS = (  # besides that of the text; where they are not given they are guess
     *("choices_column_names", "language_column_name"),
 )
 PREDICTED = (  # whose rows the console command predicts
-    *(ForSequenceClassification, ForTokenClassification),
-    *(ForQuestionAnswering, ForMultipleChoice),
+    *SEQUENCE_CLASSIFIERS,
+    *(ForTokenClassification, ForQuestionAnswering, ForMultipleChoice),
 )
 
 
@@ -190,7 +190,7 @@ def _numbers(measured: Mapping[str, Mapping[str, float]]) -> str:
 
 def _labels(model: Model) -> str:
     """Name the labels that a head decides on, or say how many there are."""
-    if not isinstance(model, (ForSequenceClassification, ForTokenClassification)):
+    if not isinstance(model, (*SEQUENCE_CLASSIFIERS, ForTokenClassification)):
         return ""
     names = model.config.label_names
     if len(names) == 1:

@@ -184,6 +184,40 @@ def test_long_names_fit(name, labels, tmp_path):
                 assert axes.bbox.height / figure.dpi > 0.6
 
 
+def test_names_that_differ_in_their_middle_are_told_apart(tmp_path):
+    names = [f"{'a name of a split ' * 3}{rate}{' of a long group' * 3}: error" for rate in (1, 2)]
+    found = mistakes.Mistakes()
+    mistakes._add(found, "dev", outcome("xy"))
+    with drawing.drawing(THEMES[0]):
+        figure = mistakes.reliability(dict.fromkeys(names, found), theme=THEMES[0])
+        require_tidy(figure)
+    texts = [text.get_text() for text in figure.legends[0].texts]
+    assert len({*texts}) == 3
+
+
+def test_each_of_many_groups_has_its_colour(tmp_path):
+    runs = [{"rate": f"{number}e-5"} for number in range(1, 13)]
+    groups = groups_of(tmp_path, *runs)
+    with drawing.drawing(THEMES[0]):
+        figure = learning.learning_curves(groups, theme=THEMES[0])
+        require_tidy(figure)
+    lines = figure.legends[0].legend_handles
+    looks = {(str(line.get_color()), line.get_linestyle(), line.get_marker()) for line in lines}
+    assert len(looks) == len(lines) == 24
+    assert len({THEMES[0].colour(n, 12) for n in range(12)}) == 12
+
+
+def test_each_reported_row_has_its_mark(tmp_path):
+    groups = groups_of(tmp_path, {"splits": PARTS})
+    (table,) = language_tables(groups)
+    papers = {f"paper {number}": {"en": 70.0 + number} for number in range(11)}
+    with drawing.drawing(THEMES[0]):
+        figure = bars(table, papers, Names(), theme=THEMES[0])
+        require_tidy(figure)
+    marks = [line.get_marker() for line in figure.axes[0].lines]
+    assert len({one for one in marks if one not in ("None", None, "_")}) == 11
+
+
 @pytest.mark.parametrize("is_told", [True, False])
 @pytest.mark.parametrize("labels", [2, 3, 4])
 def test_several_labels_are_found_or_missed(is_told, labels):

@@ -10,9 +10,11 @@ import pytest
 from huggingface_hub import ModelCard
 
 from paddlenlp_ext.models.bert import BertConfig, BertForPreTraining, BertForSequenceClassification
+from paddlenlp_ext.training import summary
 from paddlenlp_ext.training.card import Card, command, is_as_written, write_card
 from paddlenlp_ext.training.folders import damage, holds_more
 from paddlenlp_ext.training.settings import RunSettings
+from tests.models.test_contract import CLASSES, build
 from tests.training import tiny_task
 
 SETTINGS: dict[str, Any] = {
@@ -54,6 +56,20 @@ def test_metadata_of_a_benchmark(tmp_path):
     assert "(rows: train 12,000, dev 872)" in text
     assert "\nbert-base-uncased|glue/sst-2|dev|acc|bs8|lr1e-4|ep3|len17|seed42|cpu1|paddle" in text
     assert 'pipeline("text-classification", "user/name")' in text
+
+
+@pytest.mark.parametrize(
+    "family", [family for family, task in CLASSES if task == "ForSequenceClassification"]
+)
+def test_classifiers_of_all_families_are_ones(family, tmp_path):
+    model = build(family, "ForSequenceClassification")
+    settings = RunSettings(model_name_or_path="m", **SETTINGS)
+    made = Card(model, settings, "own/x", settings.facts("own/x"), {"train": 12}, 3)
+    text = made.text(3, {"dev": {"acc": 0.5}})
+    assert read(text, tmp_path).to_dict()["pipeline_tag"] == "text-classification"
+    assert 'pipeline("text-classification"' in text
+    assert summary._use(model, "x", {}).startswith("paddlenlp-ext predict x FILE")
+    assert summary._labels(model).startswith(", labels LABEL_0, LABEL_1")
 
 
 def test_metadata_of_several_languages(tmp_path):
