@@ -292,8 +292,8 @@ def minutes_of(runs: Sequence[Run]) -> dict[Path, float]:
         if run.row.minutes is not None:
             own = {**run.table.arguments, **run.row.arguments}
             of_page[key] = run.row.minutes / _passes(own)
-        if run.seconds is not None:
-            here.setdefault(key, []).append(run.seconds / 60 / _passes(run.arguments))
+        if (seconds := run.seconds) is not None:  # of a file
+            here.setdefault(key, []).append(seconds / 60 / _passes(run.arguments))
     rates = of_page | {key: fmean(minutes) for key, minutes in here.items()}
     return {
         run.folder: rates[key] * _passes(run.arguments)

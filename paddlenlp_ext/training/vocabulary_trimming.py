@@ -32,8 +32,7 @@ Words = NDArray[np.int64]  # ids, ascending; [U]
 
 # Models that read words and score none: nothing but the input uses their word embeddings.
 READERS = (
-    heads.ForSequenceClassification,
-    heads.FirstTokenClassification,
+    *heads.SEQUENCE_CLASSIFIERS,
     heads.ForTokenClassification,
     heads.ForQuestionAnswering,
     heads.ForMultipleChoice,
